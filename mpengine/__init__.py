@@ -1,0 +1,26 @@
+"""A microphone on a small machine, its speech as typed results for every other process, and no word lost on the way."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mpengine.shared.config import Config as Config
+    from mpengine.subscriber import Subscriber as Subscriber
+    from mpengine.supervisor.process import Supervisor as Supervisor
+
+__all__ = ["Config", "Subscriber", "Supervisor"]
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Config": "mpengine.shared.config",
+    "Subscriber": "mpengine.subscriber",
+    "Supervisor": "mpengine.supervisor.process",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on use: the child processes import this package too, and each holds only what it needs.
+    if name in _HOMES:
+        import importlib  # noqa: PLC0415
+
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

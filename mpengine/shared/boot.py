@@ -1,0 +1,103 @@
+"""What a child is told when it is spawned, and how it begins: the parent's pipe, its death, signals.
+
+The supervisor writes the payload into a pipe and keeps the write end open, which nobody else holds: the payload may
+hold secrets (argv and the environment can be read by others), and the end of the pipe is the end of the parent.
+"""
+
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+from typing import TypeVar
+
+import msgspec
+
+from mpengine.shared.config import AudioConfig, RemoteConfig, decode_secret, encode_secret
+
+PIPE_FD = 3
+LISTENER_FD = 4
+
+_LENGTH_BYTES = 4
+_PR_SET_PDEATHSIG = 1
+
+
+class Boot(msgspec.Struct, frozen=True, kw_only=True):
+    """What every child is told. `identity` is ``NAME.INCARNATION`` on the control channel."""
+
+    identity: str
+    control: str
+    log_level: str
+    parent_pid: int
+    dies_with_thread: bool = True
+
+
+class CaptureBoot(Boot, frozen=True, kw_only=True):
+    """For capture. `run`: id of the sample clock, 16 hex digits."""
+
+    run: str
+    frames: str
+    audio: AudioConfig
+    window_path: str
+    window_seconds: float
+    open_device: bool
+
+
+class StreamingBoot(Boot, frozen=True, kw_only=True):
+    """For streaming. `pace`: times real time at which waiting audio is sent, None without limit.
+
+    `first_connection`: number of its first connection. `sent_before`: samples before it went out in an earlier life.
+    """
+
+    run: str
+    frames: str
+    remote: RemoteConfig
+    sample_rate: int
+    channels: int
+    first_connection: int
+    pace: float | None
+    sent_before: int = 0
+
+
+class RecogniserBoot(Boot, frozen=True, kw_only=True):
+    """For the local recogniser, which accepts on the descriptor `LISTENER_FD`."""
+
+    token: str
+
+
+_Kind = TypeVar("_Kind", bound=Boot)
+
+
+def payload(boot: Boot) -> bytes:
+    """`boot` as it goes through the pipe."""
+    body = msgspec.msgpack.encode(boot, enc_hook=encode_secret)
+    return len(body).to_bytes(_LENGTH_BYTES, "little") + body
+
+
+def receive(kind: type[_Kind]) -> _Kind:
+    """Begin as a child: read the payload, arrange to die with the parent, and set up signals.
+
+    Ends the process when the parent is gone already. SIGINT is for the supervisor alone (a terminal sends it to the
+    whole group); it was blocked by the spawn, so that it cannot hit the imports.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    faulthandler.enable()
+    os.set_inheritable(PIPE_FD, False)
+    length = int.from_bytes(_read_exactly(_LENGTH_BYTES), "little")
+    boot = msgspec.msgpack.decode(_read_exactly(length), type=kind, dec_hook=decode_secret)
+    if boot.dies_with_thread and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != boot.parent_pid:
+        raise SystemExit(1)
+    return boot
+
+
+def _read_exactly(length: int) -> bytes:
+    data = b""
+    while len(data) < length:
+        piece = os.read(PIPE_FD, length - len(data))
+        if not piece:
+            raise SystemExit(1)
+        data += piece
+    return data

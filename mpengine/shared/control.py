@@ -1,0 +1,245 @@
+"""The control channel: what children tell the supervisor (`Up`) and what it tells them (`Down`).
+
+msgpack, one message each, over ROUTER (supervisor) and DEALER (child, identity ``NAME.INCARNATION``). Positions are
+indexes on the run's sample clock. It never leaves the machine and both ends are of one version: no envelope.
+"""
+
+from typing import Any
+
+import msgspec
+
+
+class _Tagged(msgspec.Struct, tag_field="type", frozen=True, kw_only=True):
+    """Base of all control messages: told apart by the class name."""
+
+
+# Children -> supervisor
+
+
+class Hello(_Tagged, tag=True, frozen=True, kw_only=True):
+    """The child's work loop runs."""
+
+    pid: int
+
+
+class CaptureBeat(_Tagged, tag=True, frozen=True, kw_only=True):
+    """Progress of capture, about once a second, from its work loop."""
+
+    captured: int
+    pushed: int
+    dropped: int
+
+
+class StreamBeat(_Tagged, tag=True, frozen=True, kw_only=True):
+    """Progress of streaming. `sent`: end of what went to the recogniser; `replayed`: samples sent a second time."""
+
+    sent: int
+    replayed: int
+
+
+class RecogniserBeat(_Tagged, tag=True, frozen=True, kw_only=True):
+    """Progress of the local recogniser."""
+
+    heard: int
+
+
+class DeviceOpened(_Tagged, tag=True, frozen=True, kw_only=True):
+    """The source delivers; `latency_s` is what PortAudio says of it."""
+
+    name: str
+    sample_rate: int
+    channels: int
+    latency_s: float
+
+
+class DeviceClosed(_Tagged, tag=True, frozen=True, kw_only=True):
+    """The device is free (paused or stopping)."""
+
+
+class Anchor(_Tagged, tag=True, frozen=True, kw_only=True):
+    """Sample `sample` was captured at `utc_ns`."""
+
+    sample: int
+    utc_ns: int
+
+
+class LevelHeard(_Tagged, tag=True, frozen=True, kw_only=True):
+    """Loudness over the last quarter of a second."""
+
+    rms_dbfs: float
+    peak_dbfs: float
+    digital_silence: bool
+
+
+class SamplesMissing(_Tagged, tag=True, frozen=True, kw_only=True):
+    """[first, end) will reach no recogniser; `uncertainty` in samples, of the length."""
+
+    first: int
+    end: int
+    reason: str
+    uncertainty: int = 0
+
+
+class SourceEnded(_Tagged, tag=True, frozen=True, kw_only=True):
+    """Nothing is captured from `end` on: the file is over, or the device was closed to stop."""
+
+    end: int
+
+
+class Fault(_Tagged, tag=True, frozen=True, kw_only=True):
+    """An error to publish. With `exit_code` the child is about to end with it."""
+
+    code: str
+    message: str
+    request_id: str | None = None
+    exit_code: int | None = None
+
+
+class Connecting(_Tagged, tag=True, frozen=True, kw_only=True):
+    """An attempt begins. `endpoint` carries neither query nor secrets."""
+
+    connection: int
+    endpoint: str
+
+
+class ConnectionReady(_Tagged, tag=True, frozen=True, kw_only=True):
+    """The recogniser takes audio; capture may be told to send."""
+
+    connection: int
+    endpoint: str
+    request_id: str | None = None
+
+
+class ConnectionDown(_Tagged, tag=True, frozen=True, kw_only=True):
+    """The attempt failed, or the connection was lost; the next one comes in `next_try_in_s`."""
+
+    connection: int
+    reason: str
+    next_try_in_s: float
+
+
+class SampleWord(msgspec.Struct, frozen=True, kw_only=True):
+    """A recognised word between two sample indexes."""
+
+    word: str
+    first: int
+    end: int
+    confidence: float | None = None
+    punctuated_word: str | None = None
+    speaker: int | None = None
+
+
+class Heard(_Tagged, tag=True, frozen=True, kw_only=True):
+    """A transcript, placed on the sample clock. `acknowledges`: all samples before it are covered by finals."""
+
+    connection: int
+    first: int
+    end: int
+    text: str
+    is_final: bool
+    speech_final: bool = False
+    acknowledges: int | None = None
+    confidence: float | None = None
+    words: tuple[SampleWord, ...] = ()
+    channel: int = 0
+    language: str | None = None
+    estimated: bool = False
+    replayed: bool = False
+
+
+class SpeechBegan(_Tagged, tag=True, frozen=True, kw_only=True):
+    """The recogniser hears speech from `sample` on."""
+
+    connection: int
+    sample: int
+
+
+class UtteranceEnded(_Tagged, tag=True, frozen=True, kw_only=True):
+    """The recogniser found a gap between words; the last one ended at `sample`."""
+
+    connection: int
+    sample: int
+
+
+class ServiceNote(_Tagged, tag=True, frozen=True, kw_only=True):
+    """Something else the service said. `kind`: credits_low, session_end or metadata."""
+
+    connection: int
+    kind: str
+    data: dict[str, Any]
+
+
+class EndTaken(_Tagged, tag=True, frozen=True, kw_only=True):
+    """The frame that ends the stream has arrived in streaming: until then capture's socket must stay open."""
+
+    session: int
+
+
+class StreamEnded(_Tagged, tag=True, frozen=True, kw_only=True):
+    """The connection was closed behind the last audio. `is_clean`: the recogniser said that it was done."""
+
+    is_clean: bool
+    reason: str = ""
+
+
+Up = (
+    Hello
+    | CaptureBeat
+    | StreamBeat
+    | RecogniserBeat
+    | DeviceOpened
+    | DeviceClosed
+    | Anchor
+    | LevelHeard
+    | SamplesMissing
+    | SourceEnded
+    | Fault
+    | Connecting
+    | ConnectionReady
+    | ConnectionDown
+    | Heard
+    | SpeechBegan
+    | UtteranceEnded
+    | ServiceNote
+    | EndTaken
+    | StreamEnded
+)
+
+
+# Supervisor -> children
+
+
+class OpenDevice(_Tagged, tag=True, frozen=True, kw_only=True):
+    """Capture: open the device, now and after a pause."""
+
+
+class CloseDevice(_Tagged, tag=True, frozen=True, kw_only=True):
+    """Capture: close the device and go on sending what is in the window."""
+
+
+class Resume(_Tagged, tag=True, frozen=True, kw_only=True):
+    """Capture: send from `sample` on, marked with `session`."""
+
+    session: int
+    sample: int
+
+
+class Acknowledge(_Tagged, tag=True, frozen=True, kw_only=True):
+    """Capture: samples before `sample` are journalled and published; the window may forget them."""
+
+    sample: int
+
+
+class Finish(_Tagged, tag=True, frozen=True, kw_only=True):
+    """Capture: close the device, send the rest of the window and the end mark, then wait for `Leave`."""
+
+
+class Leave(_Tagged, tag=True, frozen=True, kw_only=True):
+    """Any child: end now, without waiting for anything."""
+
+
+Down = OpenDevice | CloseDevice | Resume | Acknowledge | Finish | Leave
+
+encode = msgspec.msgpack.Encoder().encode
+decode_up: msgspec.msgpack.Decoder[Up] = msgspec.msgpack.Decoder(Up)
+decode_down: msgspec.msgpack.Decoder[Down] = msgspec.msgpack.Decoder(Down)

@@ -1,0 +1,70 @@
+"""Every error that mpengine raises on purpose, split by what the caller can do about it.
+
+MpengineError
+├── ConfigError          a key is wrong: the message starts with its path        exit code 2
+├── RuntimeDirError      the runtime directory cannot be used                    exit code 1
+│   └── AlreadyRunning   another engine of that name holds it                    exit code 1
+├── DeviceError          no such device, or it cannot be opened                  exit code 3
+├── WindowError          the replay window cannot be made or trusted             exit code 1
+├── ConnectionLost       the WebSocket is dead: make another one
+├── ProtocolError        a peer sent what its protocol does not allow
+└── EngineUnreachable    nobody answers on an engine's bus                       exit code 1
+"""
+
+import enum
+
+
+class ExitCode(enum.IntEnum):
+    """What a process of the engine tells the shell, and its supervisor, by ending."""
+
+    OK = 0
+    CRASH = 1
+    CONFIG = 2
+    DEVICE = 3
+    ACCOUNT = 4
+
+
+class MpengineError(Exception):
+    """Base of all errors raised on purpose; its text is one line that says what to do."""
+
+    exit_code = ExitCode.CRASH
+
+
+class ConfigError(MpengineError):
+    """A configuration key is unknown, of the wrong type or impossible; `path` names it, as in ``audio.block_ms``."""
+
+    exit_code = ExitCode.CONFIG
+
+    def __init__(self, path: str, expected: str) -> None:
+        super().__init__(f"{path}: {expected}" if path else expected)
+        self.path = path
+
+
+class RuntimeDirError(MpengineError):
+    """The runtime directory cannot be made, is not ours, or its path is too long for a socket."""
+
+
+class AlreadyRunning(RuntimeDirError):
+    """A live engine holds the runtime directory."""
+
+
+class DeviceError(MpengineError):
+    """The audio device is missing, busy, or refuses the rate or the channels."""
+
+    exit_code = ExitCode.DEVICE
+
+
+class WindowError(MpengineError):
+    """The replay window's file cannot be created (disk full), is locked, or is of another format."""
+
+
+class ConnectionLost(MpengineError):
+    """The WebSocket can carry nothing more; what was not acknowledged is sent again on the next one."""
+
+
+class ProtocolError(MpengineError):
+    """A message from outside does not follow its protocol; it was dropped and did no harm."""
+
+
+class EngineUnreachable(MpengineError):
+    """No engine answers at the query endpoint."""

@@ -1,0 +1,244 @@
+"""Every message that leaves the engine: what PUB publishes, what the query endpoint takes and answers.
+
+One JSON object each (UTF-8), told apart by `type`. Units stand in the names: ``_s`` seconds on the run's
+sample clock, ``_time_ns`` UTC in nanoseconds. New fields get defaults, so that old readers and new writers
+understand each other; readers ignore fields and types they do not know.
+"""
+
+from typing import Any
+
+import msgspec
+
+VERSION = 1
+
+
+class Message(msgspec.Struct, tag_field="type", frozen=True, kw_only=True):
+    """What every published object carries; the bus fills it in (see `stamped`).
+
+    `seq` counts all messages of a run, `prev` is the `seq` of the previous message of the same topic (0: none),
+    so that a reader of some topics only sees what it lost. `run` names the sample clock, `boot` the supervisor
+    process.
+    """
+
+    v: int = VERSION
+    run: str = ""
+    boot: str = ""
+    seq: int = 0
+    prev: int = 0
+    time_ns: int = 0
+
+
+class Word(msgspec.Struct, frozen=True, kw_only=True):
+    """One recognised word, with its place on the run's sample clock."""
+
+    word: str
+    start_s: float
+    end_s: float
+    confidence: float | None = None
+    punctuated_word: str | None = None
+    speaker: int | None = None
+
+
+class Transcript(Message, tag="transcript", frozen=True, kw_only=True):
+    """Recognised speech. An interim replaces the one before it; a final stays.
+
+    `speech_final`: the recogniser heard a pause after it. `estimated`: the recogniser gives no times, these were
+    guessed from what had been sent. `replayed`: the audio was sent once before, on a connection that was lost.
+    """
+
+    text: str
+    is_final: bool
+    speech_final: bool = False
+    start_s: float = 0.0
+    end_s: float = 0.0
+    start_time_ns: int | None = None
+    confidence: float | None = None
+    words: tuple[Word, ...] = ()
+    channel: int = 0
+    language: str | None = None
+    user_name: str = ""
+    connection: int = 0
+    estimated: bool = False
+    replayed: bool = False
+
+
+class SpeechStarted(Message, tag="speech_started", frozen=True, kw_only=True):
+    """The recogniser hears speech (it may turn out to be none)."""
+
+    at_s: float
+
+
+class UtteranceEnd(Message, tag="utterance_end", frozen=True, kw_only=True):
+    """The recogniser found a gap between words; `at_s` is the end of the last word."""
+
+    at_s: float
+
+
+class Gap(Message, tag="gap", frozen=True, kw_only=True):
+    """Samples that no recogniser will hear: never captured, or dropped because the window was full."""
+
+    start_s: float
+    end_s: float
+    samples: int
+    reason: str
+    uncertainty_s: float = 0.0
+
+
+class ChildStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One child process. States: STOPPED STARTING RUNNING STOPPING BACKOFF FATAL."""
+
+    state: str
+    pid: int | None = None
+    restarts: int = 0
+    next_try_in_s: float | None = None
+    reason: str = ""
+
+
+class Status(Message, tag="status", frozen=True, kw_only=True):
+    """The engine as a whole, published at every change.
+
+    States: starting connecting running degraded stopping stopped failed; `reason` says why it is in this one.
+    """
+
+    state: str
+    reason: str = ""
+    unacknowledged_s: float = 0.0
+    children: dict[str, ChildStatus] = {}
+    device: str | None = None
+    endpoint: str | None = None
+    connection: int = 0
+
+
+class Error(Message, tag="error", frozen=True, kw_only=True):
+    """Something went wrong. `fatal`: the engine ends for it. `request_id`: to quote to the recogniser's support."""
+
+    source: str
+    code: str
+    message: str
+    fatal: bool = False
+    request_id: str | None = None
+
+
+class CreditsLow(Message, tag="credits_low", frozen=True, kw_only=True):
+    """The managed proxy warns that the account runs dry."""
+
+    seconds_remaining: float
+
+
+class SessionEnd(Message, tag="session_end", frozen=True, kw_only=True):
+    """The managed proxy closed the account's session."""
+
+    seconds_used: float
+
+
+class Metadata(Message, tag="metadata", frozen=True, kw_only=True):
+    """What the recogniser said of the connection, as received."""
+
+    data: dict[str, Any]
+
+
+class Level(Message, tag="level", frozen=True, kw_only=True):
+    """Loudness of the last quarter of a second, in dB below full scale; floor -120."""
+
+    rms_dbfs: float
+    peak_dbfs: float
+    digital_silence: bool
+
+
+class ChildMetrics(msgspec.Struct, frozen=True, kw_only=True):
+    """What one process has used; None where the system does not tell."""
+
+    cpu_s: float | None = None
+    rss_mb: float | None = None
+
+
+class Metrics(Message, tag="metrics", frozen=True, kw_only=True):
+    """Cursors on the run's sample clock and counters, about once a second.
+
+    `backlog_s` is captured but not sent, `lag_s` is sent but not transcribed, `last` maps each topic to its last
+    `seq` (whoever missed the last message of a topic sees it here).
+    """
+
+    captured_s: float
+    sent_s: float
+    acknowledged_s: float
+    transcribed_s: float
+    backlog_s: float
+    lag_s: float
+    reconnects: int
+    restarts: int
+    dropped_s: float
+    replayed_s: float
+    last: dict[str, int]
+    children: dict[str, ChildMetrics]
+    uptime_s: float
+
+
+Published = (
+    Transcript
+    | SpeechStarted
+    | UtteranceEnd
+    | Gap
+    | Status
+    | Error
+    | CreditsLow
+    | SessionEnd
+    | Metadata
+    | Level
+    | Metrics
+)
+
+
+def topic_of(name: str, message: Message) -> str:
+    """The topic under which the engine called `name` publishes `message`."""
+    kind = str(type(message).__struct_config__.tag)
+    if isinstance(message, Transcript):
+        kind += ".final" if message.is_final else ".interim"
+    return f"{name}.{kind}"
+
+
+# Query endpoint: what is asked, and what is answered. A published `status` and `error` are answers too.
+
+
+class StatusQuery(msgspec.Struct, tag_field="type", tag="status", frozen=True):
+    """Asks for `StatusAnswer`."""
+
+
+class Stop(msgspec.Struct, tag_field="type", tag="stop", frozen=True):
+    """Ends the engine cleanly: what was captured is still transcribed and published."""
+
+
+class Pause(msgspec.Struct, tag_field="type", tag="pause", frozen=True):
+    """Closes the device until `Continue`."""
+
+
+class Continue(msgspec.Struct, tag_field="type", tag="resume", frozen=True):
+    """Opens the device again."""
+
+
+class SetUserName(msgspec.Struct, tag_field="type", tag="set_user_name", frozen=True):
+    """Names the speaker in the transcripts from now on."""
+
+    user_name: str
+
+
+Command = StatusQuery | Stop | Pause | Continue | SetUserName
+
+
+class Done(msgspec.Struct, tag_field="type", tag="ok", frozen=True):
+    """The command was taken."""
+
+
+class StatusAnswer(Status, tag="status", frozen=True, kw_only=True):
+    """A `status` with all that a person wants to see on one screen."""
+
+    name: str = ""
+    pid: int = 0
+    mode: str = ""
+    publish: str = ""
+    query: str = ""
+    paused: bool = False
+    metrics: Metrics | None = None
+
+
+encode = msgspec.json.Encoder().encode

@@ -1,0 +1,68 @@
+"""ZeroMQ sockets with every bound set: high-water marks, linger, message size, reconnect interval.
+
+A socket belongs to the thread that made it.
+"""
+
+from collections.abc import Sequence
+
+import zmq
+
+from mpengine.shared.errors import MpengineError
+
+MAX_MESSAGE_BYTES = 1 << 20
+# With libzmq's default of 100 ms the reconnect interval was most of a restart's time; it counts only if set
+# before connect.
+_RECONNECT_MS = 5
+_RECONNECT_MAX_MS = 250
+
+
+def make(
+    context: "zmq.Context[zmq.Socket[bytes]]",
+    kind: int,
+    *,
+    send_hwm: int = 1000,
+    receive_hwm: int = 1000,
+    linger_ms: int = 0,
+    identity: str | None = None,
+) -> "zmq.Socket[bytes]":
+    """An unconnected socket of `kind`, its options set."""
+    socket = context.socket(kind)
+    socket.setsockopt(zmq.SNDHWM, send_hwm)
+    socket.setsockopt(zmq.RCVHWM, receive_hwm)
+    socket.setsockopt(zmq.LINGER, linger_ms)
+    socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+    socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT_MAX_MS)
+    if identity is not None:
+        socket.setsockopt(zmq.IDENTITY, identity.encode())
+    return socket
+
+
+def bind(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
+    """Bind, or say which endpoint could not be bound and why."""
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        raise MpengineError(f"cannot listen on {endpoint}: {error.strerror}") from None
+
+
+def receive_all(socket: "zmq.Socket[bytes]", limit: int = 1000) -> list[list[bytes]]:
+    """The messages that wait on `socket`, at most `limit`, each as its parts. Never blocks."""
+    waiting: list[list[bytes]] = []
+    try:
+        while len(waiting) < limit:
+            waiting.append(socket.recv_multipart(zmq.NOBLOCK))
+    except zmq.Again:
+        pass
+    return waiting
+
+
+def try_send(socket: "zmq.Socket[bytes]", parts: Sequence[bytes]) -> bool:
+    """Send without blocking; False when the peer is gone or its queue is full."""
+    try:
+        socket.send_multipart(parts, zmq.NOBLOCK)
+    except zmq.ZMQError as error:
+        if error.errno in {zmq.EAGAIN, zmq.EHOSTUNREACH}:
+            return False
+        raise
+    return True
