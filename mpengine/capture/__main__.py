@@ -1,0 +1,15 @@
+"""Entry point of the capture process; the supervisor spawns it."""
+
+import sys
+
+from mpengine.capture.native_stderr import silence_native_stderr
+from mpengine.shared import boot, logs
+
+if __name__ == "__main__":
+    settings = boot.receive(boot.CaptureBoot)
+    silence_native_stderr()
+    logs.setup("capture", settings.log_level)
+
+    from mpengine.capture.process import run  # its libraries write to standard error while they load
+
+    sys.exit(run(settings))

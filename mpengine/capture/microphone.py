@@ -1,0 +1,144 @@
+"""The microphone, through PortAudio: the only module that knows sounddevice.
+
+Threads: PortAudio's own thread runs `_on_audio`, which copies, counts and wakes the main thread, and nothing else
+(no lock, no log, no socket). Everything else belongs to the main thread. `_blocks` is the border: the callback
+appends on the right, the main thread pops on the left.
+"""
+
+import collections
+import contextlib
+import os
+import time
+from typing import Any
+
+import sounddevice
+
+from mpengine.capture.devices import Device, choose
+from mpengine.capture.source import Block, SourceInfo
+from mpengine.shared.config import AudioConfig
+from mpengine.shared.errors import DeviceError
+
+# What may wait for the main thread. It never waits long; the bound is there for a main thread that was stopped.
+_WAITING_S = 30
+
+
+class Microphone:
+    """An input device, int16, in blocks of the configured length."""
+
+    keeps_time = True
+
+    def __init__(self, audio: AudioConfig) -> None:
+        self._audio = audio
+        self._stream: Any = None
+        self._blocks: collections.deque[Block] = collections.deque()
+        self._most_blocks = _WAITING_S * 1000 // audio.block_ms
+        self._lost = 0
+        self._has_finished = False
+        self._wake_reader, self._wake_writer = os.pipe()
+        os.set_blocking(self._wake_reader, False)
+        os.set_blocking(self._wake_writer, False)
+
+    def open(self, first_sample: int) -> SourceInfo:  # noqa: ARG002  a microphone begins now
+        """Open and start the device. Raises DeviceError."""
+        device = choose(input_devices(), self._audio.device)
+        self._has_finished = False
+        try:
+            self._stream = sounddevice.RawInputStream(
+                samplerate=self._audio.sample_rate,
+                channels=self._audio.channels,
+                blocksize=self._audio.block_samples,
+                device=device.number,
+                dtype="int16",
+                latency=self._audio.latency,
+                callback=self._on_audio,
+                finished_callback=self._on_finished,
+            )
+            self._stream.start()
+        except (sounddevice.PortAudioError, ValueError) as error:
+            self._drop_stream()
+            raise DeviceError(
+                f'cannot open "{device.name}" at {self._audio.sample_rate} Hz, {self._audio.channels} channel(s): '
+                f"{_words(error)}; mpengine devices lists what there is"
+            ) from None
+        return SourceInfo(device.name, float(self._stream.latency))
+
+    def fileno(self) -> int:
+        """Readable when blocks wait, or when the stream has ended."""
+        return self._wake_reader
+
+    def read(self, now_ns: int) -> list[Block]:  # noqa: ARG002  blocks carry the time of their arrival
+        """The blocks that have arrived. Raises DeviceError when the stream ended by itself."""
+        try:
+            while os.read(self._wake_reader, 4096):
+                pass
+        except BlockingIOError:
+            pass
+        blocks = []
+        while self._blocks:
+            blocks.append(self._blocks.popleft())
+        if self._has_finished and self._stream is not None and not blocks:
+            raise DeviceError("the audio device has gone: PortAudio ended the stream")
+        return blocks
+
+    def due_s(self, now_ns: int) -> None:
+        """The descriptor tells when there is something to read."""
+
+    def has_ended(self) -> bool:
+        """A microphone never ends by itself; one that does is an error."""
+        return False
+
+    def close(self) -> None:
+        """Stop the device and let go of it."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.stop(ignore_errors=True)
+            stream.close(ignore_errors=True)
+
+    def _drop_stream(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close(ignore_errors=True)
+
+    def _on_audio(self, data: Any, n_samples: int, _times: Any, status: Any) -> None:
+        if len(self._blocks) >= self._most_blocks:
+            self._lost += n_samples
+            return
+        lost, self._lost = self._lost, 0
+        self._blocks.append(Block(bytes(data), time.monotonic_ns(), lost, status.input_overflow))
+        self._wake()
+
+    def _on_finished(self) -> None:
+        self._has_finished = True
+        self._wake()
+
+    def _wake(self) -> None:
+        # When the pipe is full, the main thread will be woken by what is in it.
+        with contextlib.suppress(OSError):
+            os.write(self._wake_writer, b"\0")
+
+
+def input_devices() -> list[Device]:
+    """The devices with inputs, as PortAudio lists them in this process. Raises DeviceError."""
+    try:
+        apis = sounddevice.query_hostapis()
+        default = sounddevice.default.device[0]
+        return [
+            Device(
+                number=number,
+                name=entry["name"],
+                host_api=apis[entry["hostapi"]]["name"],
+                channels=entry["max_input_channels"],
+                sample_rate=int(entry["default_samplerate"]),
+                is_default=number == default,
+            )
+            for number, entry in enumerate(sounddevice.query_devices())
+            if entry["max_input_channels"] > 0
+        ]
+    except sounddevice.PortAudioError as error:
+        raise DeviceError(f"PortAudio cannot list the devices: {_words(error)}") from None
+
+
+def _words(error: Exception) -> str:
+    """PortAudio's own sentence, without its function names."""
+    text = str(error.args[0] if error.args else error)
+    return text.partition(": ")[2] or text

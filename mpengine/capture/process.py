@@ -1,0 +1,268 @@
+"""The capture process's work loop: source -> sample clock -> window -> PUSH, and the supervisor's commands.
+
+One thread (the main one) owns every socket, the window and the source; PortAudio's callback thread only fills the
+microphone's queue. The device is read whatever happens downstream: when nobody takes the audio, it stays in the
+window, and when the window is full, the oldest of it is dropped and told.
+"""
+
+import os
+import time
+
+import zmq
+
+from mpengine.capture.level import LevelMeter
+from mpengine.capture.losses import Losses
+from mpengine.capture.pusher import Pusher
+from mpengine.capture.sample_clock import Placed, SampleClock
+from mpengine.capture.source import Source
+from mpengine.capture.window import Range, Slot, Window
+from mpengine.shared import control
+from mpengine.shared.boot import CaptureBoot
+from mpengine.shared.child import ChildLoop
+from mpengine.shared.errors import ExitCode, MpengineError
+
+_BEAT_S = 1.0
+_ANCHOR_S = 10.0
+_LEVELS_PER_S = 4
+_LONGEST_WAIT_S = 1.0
+_CODES = {ExitCode.DEVICE: "device", ExitCode.CONFIG: "config"}
+
+
+class Capture:
+    """One life of the capture process."""
+
+    def __init__(self, boot: CaptureBoot, loop: ChildLoop, source: Source) -> None:
+        """Open the window where the predecessor left it, and bind PUSH. Raises WindowError."""
+        audio = boot.audio
+        self._loop = loop
+        self._control = loop.control
+        self._source = source
+        self._keeps_time = source.keeps_time
+        sample_bytes = 2 * audio.channels
+        run = bytes.fromhex(boot.run)
+        self._window = Window(
+            boot.window_path,
+            run=run,
+            sample_rate=audio.sample_rate,
+            channels=audio.channels,
+            block_samples=audio.block_samples,
+            seconds=boot.window_seconds,
+        )
+        self._clock = SampleClock(
+            sample_rate=audio.sample_rate,
+            sample_bytes=sample_bytes,
+            block_samples=audio.block_samples,
+            next_sample=self._window.end_sample,
+        )
+        self._pusher = Pusher(
+            loop.context, boot.frames, self._window, run=run, block_s=audio.block_ms / 1000, sample_bytes=sample_bytes
+        )
+        self._meter = LevelMeter(audio.sample_rate * audio.channels // _LEVELS_PER_S)
+        self._audio = audio
+        self._is_open = False
+        self._open_wanted = boot.open_device
+        self._is_finishing = False
+        self._has_ended = False
+        self._reason_lost = "capture_restart"
+        self._losses = Losses()
+        self._next_beat = self._next_anchor = 0.0
+
+    def run(self) -> None:
+        """Work until told to leave. Raises DeviceError when the device is missing or goes away."""
+        last = self._window.last()
+        if self._keeps_time and last is not None:
+            self._clock.continue_from(last.arrival_ns)
+        self._loop.watch(self._control.socket, self._on_commands)
+        if self._open_wanted:
+            self._open()
+        while not self._loop.leaving:
+            self._loop.wait(self._timeout_s())
+            self._capture()
+            self._pusher.pump()
+            self._watch_pusher()
+            self._tick(time.monotonic())
+
+    def close(self) -> None:
+        """Let go of the device, the socket and the window."""
+        if self._is_open:
+            self._source.close()
+        self._pusher.socket.close(linger=0)
+        self._window.close()
+
+    def _timeout_s(self) -> float:
+        timeout = min(_LONGEST_WAIT_S, self._next_beat - time.monotonic())
+        if self._is_open and not self._has_ended and self._may_read():
+            due = self._source.due_s(time.monotonic_ns())
+            if due is not None:
+                timeout = min(timeout, due)
+        return timeout
+
+    def _watch_pusher(self) -> None:
+        if self._pusher.is_blocked:
+            self._loop.watch(self._pusher.socket, self._pusher.pump, zmq.POLLOUT)
+        else:
+            self._loop.unwatch(self._pusher.socket)
+
+    # The device
+
+    def _open(self) -> None:
+        info = self._source.open(self._clock.next_sample)
+        self._is_open = True
+        if self._keeps_time:
+            self._clock.interrupted(self._reason_lost)
+        fd = self._source.fileno()
+        if fd is not None:
+            self._loop.watch(fd, self._capture)
+        self._control.tell(
+            control.DeviceOpened(
+                name=info.name,
+                sample_rate=self._audio.sample_rate,
+                channels=self._audio.channels,
+                latency_s=info.latency_s,
+            )
+        )
+
+    def _close_device(self, reason: str) -> None:
+        if not self._is_open:
+            return
+        fd = self._source.fileno()
+        if fd is not None:
+            self._loop.unwatch(fd)
+        self._source.close()
+        self._capture_rest()
+        self._is_open = False
+        self._reason_lost = reason
+        self._control.tell(control.DeviceClosed())
+
+    def _may_read(self) -> bool:
+        """A file waits for room; a microphone waits for nobody."""
+        return self._keeps_time or not self._window.is_full
+
+    def _capture(self) -> None:
+        """Read what the source has, once."""
+        if not self._is_open or self._has_ended or not self._may_read():
+            return
+        for block in self._source.read(time.monotonic_ns()):
+            for placed in self._clock.add(block):
+                self._keep(placed)
+        if self._source.has_ended():
+            self._end()
+
+    def _capture_rest(self) -> None:
+        """After the device was closed: what its callback had delivered, and what the clock still held."""
+        if self._keeps_time:
+            for block in self._source.read(time.monotonic_ns()):
+                for placed in self._clock.add(block):
+                    self._keep(placed)
+        for placed in self._clock.settle():
+            self._keep(placed)
+
+    def _keep(self, placed: Placed) -> None:
+        if placed.missing is not None:
+            self._control.tell(
+                control.SamplesMissing(
+                    first=placed.missing.first,
+                    end=placed.missing.end,
+                    reason=placed.missing.reason,
+                    uncertainty=placed.missing.uncertainty,
+                )
+            )
+        block = placed.block
+        oldest = self._window.tail
+        forgotten = self._window.append(placed.first_sample, block.pcm, block.arrival_ns)
+        if forgotten is not None and not self._pusher.has_pushed(oldest):
+            self._tell_lost(self._losses.dropped(forgotten))
+        self._pusher.pump(Slot(placed.first_sample, block.arrival_ns, block.pcm))
+        loudness = self._meter.add(block.pcm)
+        if loudness is not None:
+            self._control.mention(control.LevelHeard(**loudness._asdict()))
+
+    def _end(self) -> None:
+        """Nothing follows: mark the end behind the last sample."""
+        self._has_ended = True
+        self._pusher.end(self._clock.next_sample)
+        self._control.tell(control.SourceEnded(end=self._clock.next_sample))
+
+    # What is told
+
+    def _tell_lost(self, ranges: list[Range]) -> None:
+        for lost in ranges:
+            self._control.tell(control.SamplesMissing(first=lost.first, end=lost.end, reason="window_full"))
+
+    def _tick(self, now: float) -> None:
+        self._control.flush()
+        if now < self._next_beat:
+            return
+        self._next_beat = now + _BEAT_S
+        self._tell_lost(self._losses.flush())
+        beat = control.CaptureBeat(
+            captured=self._clock.next_sample, pushed=self._pusher.pushed, dropped=self._losses.samples
+        )
+        self._control.mention(beat)
+        if self._is_open and now >= self._next_anchor:
+            self._tell_anchor(now)
+
+    def _tell_anchor(self, now: float) -> None:
+        sample = self._clock.next_sample
+        arrival_ns = self._clock.arrival_ns(sample)
+        if arrival_ns is not None:
+            self._next_anchor = now + _ANCHOR_S
+            utc_ns = time.time_ns() - (time.monotonic_ns() - arrival_ns)
+            self._control.tell(control.Anchor(sample=sample, utc_ns=utc_ns))
+
+    # What is asked
+
+    def _on_commands(self) -> None:
+        for command in self._control.receive():
+            self._obey(command)
+
+    def _obey(self, command: control.Down) -> None:
+        match command:
+            case control.Resume(session=session, sample=sample):
+                lost = self._pusher.resume(session, sample)
+                if lost is not None:
+                    self._tell_lost(self._losses.missed(lost))
+            case control.Acknowledge(sample=sample):
+                self._window.acknowledge(sample)
+                self._losses.acknowledged(sample)
+            case control.OpenDevice():
+                if not self._is_open and not self._has_ended:
+                    self._open()
+            case control.CloseDevice():
+                self._close_device("paused")
+            case control.Finish():
+                self._close_device("stopped")
+                if not self._has_ended:
+                    self._end()
+            case control.Leave():
+                self._loop.leaving = True
+
+
+def run(boot: CaptureBoot) -> ExitCode:
+    """Be the capture process; the exit code says what kind of end it was."""
+    loop = ChildLoop(boot)
+    capture: Capture | None = None
+    try:
+        loop.control.tell(control.Hello(pid=os.getpid()))
+        capture = Capture(boot, loop, _source(boot))
+        capture.run()
+    except MpengineError as error:
+        code = _CODES.get(error.exit_code, "window")
+        loop.control.tell(control.Fault(code=code, message=str(error), exit_code=int(error.exit_code)))
+        return error.exit_code
+    finally:
+        if capture is not None:
+            capture.close()
+        loop.close()
+    return ExitCode.OK
+
+
+def _source(boot: CaptureBoot) -> Source:
+    # Each source imports a library of its own: only the one that is used.
+    if boot.audio.is_file:
+        from mpengine.capture.wav import WavFile  # noqa: PLC0415
+
+        return WavFile(boot.audio)
+    from mpengine.capture.microphone import Microphone  # noqa: PLC0415
+
+    return Microphone(boot.audio)

@@ -1,0 +1,49 @@
+"""What a source of audio is to capture's work loop: a microphone or a file."""
+
+from typing import NamedTuple, Protocol
+
+
+class Block(NamedTuple):
+    """Some samples as the source gave them.
+
+    `arrival_ns`: monotonic clock when the last of them arrived. `lost_before`: samples the source knows to have lost
+    just before it. `overflowed`: it lost some there, and does not know how many.
+    """
+
+    pcm: bytes
+    arrival_ns: int
+    lost_before: int = 0
+    overflowed: bool = False
+
+
+class SourceInfo(NamedTuple):
+    """What was opened."""
+
+    name: str
+    latency_s: float
+
+
+class Source(Protocol):
+    """A microphone or a file. All methods belong to capture's main thread and never block for long."""
+
+    @property
+    def keeps_time(self) -> bool:
+        """Whether samples are lost when nobody reads: true of a microphone, false of a file."""
+
+    def open(self, first_sample: int) -> SourceInfo:
+        """Begin to deliver; a file begins at `first_sample`. Raises DeviceError."""
+
+    def fileno(self) -> int | None:
+        """A descriptor that is readable when blocks wait, if the source has one."""
+
+    def read(self, now_ns: int) -> list[Block]:
+        """The blocks that are due. Raises DeviceError when the device is gone."""
+
+    def due_s(self, now_ns: int) -> float | None:
+        """In how many seconds `read` has something, where no descriptor tells; None when it has not."""
+
+    def has_ended(self) -> bool:
+        """Whether nothing follows: the file is over."""
+
+    def close(self) -> None:
+        """Stop delivering and let go of the device. What was delivered can still be read once."""

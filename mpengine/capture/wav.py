@@ -1,0 +1,81 @@
+"""A WAV file as a source: at the pace of speech, or as fast as the window has room."""
+
+import wave
+
+from mpengine.capture.source import Block, SourceInfo
+from mpengine.shared.config import AudioConfig
+from mpengine.shared.errors import ConfigError
+
+# How far an unpaced file is read in one turn of the work loop.
+_BLOCKS_AT_ONCE = 50
+
+
+class WavFile:
+    """A 16-bit PCM file of the configured rate and channels. It waits for its reader: nothing of it is ever lost."""
+
+    keeps_time = False
+
+    def __init__(self, audio: AudioConfig) -> None:
+        self._audio = audio
+        self._file: wave.Wave_read | None = None
+        self._next_due_ns = 0
+        self._has_ended = False
+
+    def open(self, first_sample: int) -> SourceInfo:
+        """Open at `first_sample`. Raises ConfigError when the file is missing or of another format."""
+        path, audio = self._audio.source, self._audio
+        try:
+            file = wave.open(path, "rb")  # noqa: SIM115  closed by close()
+        except (OSError, EOFError, wave.Error) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error) or "it is cut short"
+            raise ConfigError("audio.source", f"cannot read the WAV file {path}: {why}") from None
+        found = (file.getsampwidth() * 8, file.getframerate(), file.getnchannels())
+        if found != (16, audio.sample_rate, audio.channels):
+            file.close()
+            raise ConfigError(
+                "audio.source",
+                f"{path} is {found[0]} bit, {found[1]} Hz, {found[2]} channel(s); expected 16 bit, "
+                f"{audio.sample_rate} Hz, {audio.channels}: set audio.sample_rate and audio.channels, "
+                f"or convert it: sox {path} -b 16 -r {audio.sample_rate} -c {audio.channels} out.wav",
+            )
+        file.setpos(min(first_sample, file.getnframes()))
+        self._file = file
+        self._next_due_ns = 0
+        return SourceInfo(path, 0.0)
+
+    def fileno(self) -> None:
+        """A file has no descriptor worth waiting for."""
+
+    def read(self, now_ns: int) -> list[Block]:
+        """The blocks that are due by now; an unpaced file's are always due."""
+        blocks: list[Block] = []
+        if self._file is None:
+            return blocks
+        block_ns = self._audio.block_ms * 1_000_000
+        self._next_due_ns = self._next_due_ns or now_ns + block_ns
+        while len(blocks) < _BLOCKS_AT_ONCE and (now_ns >= self._next_due_ns or not self._audio.paced):
+            pcm = self._file.readframes(self._audio.block_samples)
+            if not pcm:
+                self._has_ended = True
+                break
+            blocks.append(Block(pcm, now_ns))
+            self._next_due_ns += block_ns
+        # A reader that was held up goes on at the pace of speech; it does not catch up.
+        self._next_due_ns = max(self._next_due_ns, now_ns)
+        return blocks
+
+    def due_s(self, now_ns: int) -> float | None:
+        """When the next block is due."""
+        if self._file is None or self._has_ended:
+            return None
+        return (self._next_due_ns - now_ns) / 1e9 if self._audio.paced else 0.0
+
+    def has_ended(self) -> bool:
+        """Whether the last sample has been read."""
+        return self._has_ended
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None

@@ -1,0 +1,193 @@
+"""The replay window: the last minutes of audio in a file, so that they outlive the process that captured them.
+
+A ring of fixed slots behind a header. `tail` and `head` are sequence numbers (of the oldest slot and of the next one);
+slot `sequence` stands at ``sequence % slots``. The order of stores is the whole safety: `tail` moves before a slot is
+overwritten, `head` after it is written, so that a writer killed between any two stores leaves nothing readable that
+is not right. A slot torn by a power cut shows by its crc.
+
+The file is written with `pwrite` (mapping five minutes costs 10 MB of memory, pwrite none) by the one process that
+holds its flock, and allocated at once: a full disk is an error at the start, never a signal in the middle.
+"""
+
+import fcntl
+import os
+import struct
+import zlib
+from typing import NamedTuple
+
+from mpengine.shared.errors import WindowError
+
+_MAGIC = b"mpwindow"
+_VERSION = 1
+_HEADER = struct.Struct("<8sIIIII8s")
+_HEADER_BYTES = 4096
+_TAIL_AT = 1024
+_HEAD_AT = 2048
+_CURSOR = struct.Struct("<Q")
+_SLOT = struct.Struct("<QQQII")  # sequence, first sample, arrival_ns, bytes of PCM, crc32 of all that and the PCM
+
+
+class Slot(NamedTuple):
+    """What one slot holds. `arrival_ns`: monotonic clock at the arrival of its last sample."""
+
+    first_sample: int
+    arrival_ns: int
+    pcm: bytes
+
+
+class Range(NamedTuple):
+    """Samples [first, end)."""
+
+    first: int
+    end: int
+
+
+class Window:
+    """The window of one run. All positions are samples of each channel on the run's clock."""
+
+    def __init__(
+        self, path: str, *, run: bytes, sample_rate: int, channels: int, block_samples: int, seconds: float
+    ) -> None:
+        """Open the window at `path`, or make it anew when it is missing or not this run's.
+
+        Raises WindowError when there is no room for it, or when another process writes it.
+        """
+        self._path = path
+        self._sample_bytes = 2 * channels
+        self._slot_bytes = _SLOT.size + block_samples * self._sample_bytes
+        self._slots = max(2, int(seconds * sample_rate) // block_samples)
+        self._identity = _HEADER.pack(_MAGIC, _VERSION, self._slot_bytes, self._slots, sample_rate, channels, run)
+        self._fd = self._open()
+        try:
+            if os.pread(self._fd, _HEADER.size, 0) == self._identity:
+                self.tail = self._cursor(_TAIL_AT)
+                self.head = self._cursor(_HEAD_AT)
+            else:
+                self._create()
+        except BaseException:
+            os.close(self._fd)
+            raise
+        self.end_sample = self._end_of_last()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next append overwrites the oldest slot."""
+        return self.head - self.tail >= self._slots
+
+    def append(self, first_sample: int, pcm: bytes, arrival_ns: int) -> Range | None:
+        """Keep `pcm` (at most a block); the range that had to be forgotten for it, if the window was full."""
+        forgotten = None
+        if self.is_full:
+            oldest = self.read(self.tail)
+            if oldest is not None:
+                forgotten = Range(oldest.first_sample, self._end(oldest))
+            self._move_tail(self.tail + 1)
+        fields = (self.head, first_sample, arrival_ns, len(pcm))
+        slot = _SLOT.pack(*fields, _crc(fields, pcm)) + pcm
+        os.pwrite(self._fd, slot, self._position(self.head))
+        self.head += 1
+        os.pwrite(self._fd, _CURSOR.pack(self.head), _HEAD_AT)
+        self.end_sample = first_sample + len(pcm) // self._sample_bytes
+        return forgotten
+
+    def read(self, sequence: int) -> Slot | None:
+        """The slot `sequence`; None when it is no longer there, not yet, or damaged."""
+        return self._slot(sequence) if self.tail <= sequence < self.head else None
+
+    def last(self) -> Slot | None:
+        """The youngest slot, whether or not it is acknowledged: where a successor's clock goes on."""
+        return self._slot(self.head - 1) if self.head else None
+
+    def find(self, sample: int) -> int:
+        """The sequence of the first slot that holds `sample` or a later one; `head` when none does."""
+        low, high = self.tail, self.head
+        while low < high:
+            middle = (low + high) // 2
+            slot = self.read(middle)
+            if slot is not None and self._end(slot) <= sample:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def acknowledge(self, sample: int) -> None:
+        """Forget the slots that end at or before `sample`."""
+        tail = self.tail
+        while tail < self.head:
+            slot = self.read(tail)
+            if slot is not None and self._end(slot) > sample:
+                break
+            tail += 1
+        if tail != self.tail:
+            self._move_tail(tail)
+
+    def close(self) -> None:
+        """Let go of the file; it stays for a successor."""
+        os.close(self._fd)
+
+    def _open(self) -> int:
+        try:
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise WindowError(f"cannot open the replay window {self._path}: {error.strerror}") from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise WindowError(f"the replay window {self._path} is written by another process") from None
+        return fd
+
+    def _create(self) -> None:
+        size = _HEADER_BYTES + self._slots * self._slot_bytes
+        # No valid header while the rest is made: who is killed here leaves no window, not a wrong one.
+        os.ftruncate(self._fd, 0)
+        try:
+            _allocate(self._fd, size)
+        except OSError as error:
+            os.ftruncate(self._fd, 0)
+            raise WindowError(
+                f"no room for the replay window of {size / 1e6:.0f} MB at {self._path} ({error.strerror}): "
+                "make buffer.seconds smaller or set buffer.directory to a larger disk"
+            ) from None
+        self.tail = self.head = 0
+        os.pwrite(self._fd, self._identity, 0)
+
+    def _slot(self, sequence: int) -> Slot | None:
+        data = os.pread(self._fd, self._slot_bytes, self._position(sequence))
+        if len(data) < _SLOT.size:
+            return None
+        found, first_sample, arrival_ns, length, crc = _SLOT.unpack_from(data)
+        pcm = data[_SLOT.size : _SLOT.size + length]
+        if found != sequence or len(pcm) != length or crc != _crc((found, first_sample, arrival_ns, length), pcm):
+            return None
+        return Slot(first_sample, arrival_ns, pcm)
+
+    def _position(self, sequence: int) -> int:
+        return _HEADER_BYTES + sequence % self._slots * self._slot_bytes
+
+    def _cursor(self, offset: int) -> int:
+        (value,) = _CURSOR.unpack(os.pread(self._fd, _CURSOR.size, offset))
+        return int(value)
+
+    def _move_tail(self, tail: int) -> None:
+        self.tail = tail
+        os.pwrite(self._fd, _CURSOR.pack(tail), _TAIL_AT)
+
+    def _end(self, slot: Slot) -> int:
+        return slot.first_sample + len(slot.pcm) // self._sample_bytes
+
+    def _end_of_last(self) -> int:
+        last = self.last()
+        return self._end(last) if last is not None else 0
+
+
+def _crc(fields: tuple[int, int, int, int], pcm: bytes) -> int:
+    return zlib.crc32(pcm, zlib.crc32(struct.pack("<QQQI", *fields)))
+
+
+def _allocate(fd: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(fd, 0, size)
+    else:  # macOS has none: write the bytes
+        for offset in range(0, size, 1 << 20):
+            os.pwrite(fd, bytes(min(1 << 20, size - offset)), offset)
