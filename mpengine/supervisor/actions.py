@@ -1,0 +1,58 @@
+"""What the coordinator wants done, as values; the supervisor's loop performs them in order. Pure."""
+
+import enum
+from typing import Any, NamedTuple
+
+from mpengine.shared import control
+from mpengine.shared.errors import ExitCode
+from mpengine.shared.messages import Message
+
+
+class Child(enum.StrEnum):
+    """The processes below the supervisor."""
+
+    CAPTURE = "capture"
+    STREAMING = "streaming"
+    RECOGNISER = "recogniser"
+
+
+class Spawn(NamedTuple):
+    """Start a process."""
+
+    child: Child
+
+
+class Send(NamedTuple):
+    """Tell a child."""
+
+    child: Child
+    message: control.Down
+
+
+class Kill(NamedTuple):
+    """End a process at once."""
+
+    child: Child
+
+
+class Publish(NamedTuple):
+    """Publish a message."""
+
+    message: Message
+
+
+class Log(NamedTuple):
+    """Write a line."""
+
+    level: str
+    event: str
+    fields: dict[str, Any]
+
+
+class Exit(NamedTuple):
+    """All children are gone: end the engine."""
+
+    exit_code: ExitCode
+
+
+Action = Spawn | Send | Kill | Publish | Log | Exit

@@ -1,0 +1,342 @@
+"""The coordinator: what the supervisor does next. Pure; the loop feeds it and performs what it answers.
+
+It owns the lives of the children, the current connection, and the way to a clean stop:
+
+    WORKING ──stop, or the file is over──> DRAINING ──last results, or no hope of them──> LEAVING ──all gone──> DONE
+
+Draining after a stop is bounded by `supervisor.stop_limit_s` and never waits for a new connection: what is not
+acknowledged stays in the window. Draining after the end of a file waits as long as it takes.
+"""
+
+import enum
+from collections.abc import Callable
+
+from mpengine.shared import control, messages
+from mpengine.shared.config import Config
+from mpengine.shared.errors import ExitCode
+from mpengine.supervisor import results
+from mpengine.supervisor.actions import Action, Child, Exit, Kill, Log, Publish, Send, Spawn
+from mpengine.supervisor.life import ChildState, Life
+from mpengine.supervisor.picture import Picture
+from mpengine.supervisor.results import Results
+
+CONNECT_LIMIT_S = 15.0
+_LEAVE_LIMIT_S = 3.0
+_FOREVER = float("inf")
+
+
+class Phase(enum.Enum):
+    """See the drawing above."""
+
+    WORKING = enum.auto()
+    DRAINING = enum.auto()
+    LEAVING = enum.auto()
+    DONE = enum.auto()
+
+
+class Coordinator:
+    """All decisions of the supervisor. `chance` gives random numbers in [0, 1)."""
+
+    def __init__(self, config: Config, *, chance: Callable[[], float], now: float) -> None:
+        self.config = config
+        self.results = Results(sample_rate=config.audio.sample_rate, user_name=config.engine.user_name)
+        self.picture = Picture(config, self.results, now)
+        self.phase = Phase.WORKING
+        names = [Child.CAPTURE, Child.STREAMING]
+        if config.remote.mode == "local":
+            names.insert(0, Child.RECOGNISER)
+        self.lives = {name: Life(config.supervisor, now) for name in names}
+        self.connection = 0
+        self.is_connected = False
+        self.is_paused = False
+        self._chance = chance
+        self._ends_by_itself = False  # the file is over; nobody asked to stop
+        self._exit_code = ExitCode.OK
+        self._deadline = _FOREVER  # of the phase
+        self._connect_by = now + CONNECT_LIMIT_S
+        self._faults: dict[Child, str] = {}
+
+    @property
+    def may_open_device(self) -> bool:
+        """Whether a capture process that starts now opens the device by itself."""
+        waits = self.config.audio.start == "connected" and not self.picture.was_connected
+        return not self.is_paused and not waits and self.phase is Phase.WORKING
+
+    @property
+    def deadline(self) -> float:
+        """When `tick` has something to do."""
+        return min(self._deadline, self._connect_by, *(life.deadline for life in self.lives.values()))
+
+    # Time
+
+    def tick(self, now: float) -> list[Action]:
+        """Spawn what is due, end what hangs, give up what takes too long."""
+        actions: list[Action] = []
+        for child, life in self.lives.items():
+            if life.is_due(now):
+                actions.append(Spawn(child))
+            elif life.is_hung(now):
+                life.complained("hung: no sign of progress")
+                actions.append(Kill(child))
+        if now >= self._connect_by:
+            self._connect_by = _FOREVER
+            actions += self._connect_timed_out()
+        if now >= self._deadline:
+            if self.phase is Phase.DRAINING:
+                actions += self._leave(now)
+            else:
+                self._deadline = now + _LEAVE_LIMIT_S
+                actions += [Kill(child) for child, life in self.lives.items() if life.is_alive]
+        return actions
+
+    def overslept(self, now: float) -> None:
+        """The supervisor was not awake for a while: nobody's silence counts."""
+        for life in self.lives.values():
+            life.overslept(now)
+
+    def _connect_timed_out(self) -> list[Action]:
+        picture = self.picture
+        why = f": {picture.connection_reason}" if picture.connection_reason else ""
+        picture.connect_timed_out = True
+        text = f"Timed out connecting to {picture.endpoint or 'the recogniser'} after {CONNECT_LIMIT_S:.0f} s{why}"
+        return [Publish(messages.Error(source="streaming", code="connect_timeout", message=f"{text}; trying on"))]
+
+    # Processes
+
+    def spawned(self, child: Child, pid: int, now: float) -> None:
+        """A process was started."""
+        self.lives[child].spawned(pid, now)
+
+    def spawn_failed(self, child: Child, why: str, now: float) -> list[Action]:
+        """A process could not be started; the next try obeys the same backoff."""
+        life = self.lives[child]
+        life.reason = why
+        life.failed(now, self._chance())
+        return [Log("error", "spawn_failed", {"child": child, "reason": why})]
+
+    def exited(self, child: Child, status: int, now: float) -> list[Action]:
+        """A process has ended, and everything it had sent is read."""
+        life = self.lives[child]
+        was_told = child in self._faults
+        ended = life.exited(status, now, self._chance())
+        if child is Child.STREAMING:
+            self.is_connected = False
+            self.picture.disconnected("the streaming process ended")
+        elif child is Child.CAPTURE:
+            self.picture.device = None
+        if self.phase is Phase.LEAVING:
+            return self._all_gone()
+        actions: list[Action] = []
+        if ended.exit_code is not None:
+            if not was_told:
+                actions.append(self._error(child, "crash", f"{child} ended: {ended.how}", fatal=True))
+            self._exit_code = ended.exit_code
+            self.picture.fatal_reason = life.reason
+            return actions + self._leave(now)
+        if life.state is ChildState.STOPPED:
+            return actions
+        if not was_told:
+            actions.append(self._error(child, "crash", f"{child} was {ended.how}; restarting"))
+        fields = {"child": child, "how": ended.how, "reason": life.reason, "next_try_in_s": life.spawn_at - now}
+        actions.append(Log("warning", "child_ended", fields))
+        if self.phase is Phase.DRAINING and not self._ends_by_itself:
+            actions += self._leave(now)
+        return actions
+
+    def _error(self, child: Child, code: str, text: str, *, fatal: bool = False) -> Action:
+        return Publish(messages.Error(source=child, code=code, message=text, fatal=fatal))
+
+    # What is asked
+
+    def stop(self, now: float, why: str) -> list[Action]:
+        """End cleanly: device off, window sent, last results awaited, a bound on all of it."""
+        if self.phase is not Phase.WORKING and not self._ends_by_itself:
+            return []
+        actions: list[Action] = [Log("info", "stopping", {"reason": why})]
+        self._ends_by_itself = False
+        self.picture.stop_reason = why
+        self._deadline = now + self.config.supervisor.stop_limit_s
+        self._connect_by = _FOREVER
+        if self.phase is Phase.DRAINING:  # the file is over already
+            return actions + ([] if self._may_still_hear else self._leave(now))
+        self.phase = Phase.DRAINING
+        if not self.lives[Child.CAPTURE].is_alive or not self._may_still_hear:
+            return actions + self._leave(now)
+        return [*actions, Send(Child.CAPTURE, control.Finish())]
+
+    @property
+    def _may_still_hear(self) -> bool:
+        """Whether a connection is there, or on its way for the first time: results may still come."""
+        if self.is_connected:
+            return True
+        return self.picture.is_connecting and self.picture.captured > self.results.ledger.acknowledged
+
+    def pause(self) -> list[Action]:
+        """Close the device; the connection is kept as the service's rules allow."""
+        if self.is_paused:
+            return []
+        self.is_paused = self.picture.is_paused = True
+        return [Log("info", "paused", {}), Send(Child.CAPTURE, control.CloseDevice())]
+
+    def unpause(self) -> list[Action]:
+        """Open the device again."""
+        if not self.is_paused:
+            return []
+        self.is_paused = self.picture.is_paused = False
+        opening: list[Action] = [Send(Child.CAPTURE, control.OpenDevice())] if self.may_open_device else []
+        return [Log("info", "resumed", {}), *opening]
+
+    # What is heard from the children
+
+    def heard(self, child: Child, message: control.Up, now: float) -> list[Action]:
+        """A child said something, in its current incarnation."""
+        self.lives[child].heard(now)
+        match message:
+            case control.Hello():
+                return self._hello(child)
+            case control.Fault():
+                return self._fault(child, message)
+            case control.CaptureBeat() | control.StreamBeat() | control.RecogniserBeat():
+                self.picture.beat(message)
+                return []
+        return self._of_capture(message, now) if child is Child.CAPTURE else self._of_streaming(message, now)
+
+    def _hello(self, child: Child) -> list[Action]:
+        if child is not Child.CAPTURE:
+            return []
+        actions: list[Action] = []
+        if self.is_connected:
+            actions.append(self._resume())
+        if self.phase is Phase.DRAINING:
+            actions.append(Send(child, control.Finish()))
+        return actions
+
+    def _resume(self) -> Action:
+        return Send(Child.CAPTURE, control.Resume(session=self.connection, sample=self.results.ledger.acknowledged))
+
+    def _fault(self, child: Child, fault: control.Fault) -> list[Action]:
+        """Publish it, but a fault that repeats only once until the child works again."""
+        life = self.lives[child]
+        if fault.exit_code is not None:
+            life.complained(fault.message)
+        is_fatal = fault.exit_code is not None and life.is_permanent(fault.exit_code)
+        is_new = self._faults.get(child) != fault.message
+        self._faults[child] = fault.message
+        if not (is_new or is_fatal):
+            return []
+        error = messages.Error(
+            source=child, code=fault.code, message=fault.message, fatal=is_fatal, request_id=fault.request_id
+        )
+        fields = {"source": child, "code": fault.code, "message": fault.message, "request_id": fault.request_id}
+        return [Log("error" if is_fatal else "warning", "fault", fields), Publish(error)]
+
+    def _of_capture(self, message: control.Up, now: float) -> list[Action]:
+        match message:
+            case control.DeviceOpened(name=name, sample_rate=rate, channels=channels, latency_s=latency_s):
+                self.lives[Child.CAPTURE].worked()
+                self._faults.pop(Child.CAPTURE, None)
+                self.picture.device = name
+                fields = {"name": name, "rate_hz": rate, "channels": channels, "latency_s": latency_s}
+                return [Log("info", "device_opened", fields)]
+            case control.DeviceClosed():
+                self.picture.device = None
+            case control.Anchor(sample=sample, utc_ns=utc_ns):
+                self.results.anchors.add(sample, utc_ns)
+            case control.LevelHeard():
+                level = messages.Level(
+                    rms_dbfs=message.rms_dbfs,
+                    peak_dbfs=message.peak_dbfs,
+                    digital_silence=message.digital_silence,
+                )
+                return [Publish(level)]
+            case control.SamplesMissing():
+                self.picture.missing(message)
+                gap = self.results.gap(message)
+                fields = {"start_s": gap.start_s, "end_s": gap.end_s, "reason": gap.reason}
+                return [Log("warning", "gap", fields), Publish(gap)]
+            case control.SourceEnded(end=end):
+                self.picture.captured = end
+                if self.phase is Phase.WORKING:
+                    self.phase = Phase.DRAINING
+                    self._ends_by_itself = True
+                    self.picture.stop_reason = "the file is over"
+                elif self.phase is Phase.DRAINING and not end:
+                    return self._leave(now)  # nothing was ever captured: no results to wait for
+        return []
+
+    def _of_streaming(self, message: control.Up, now: float) -> list[Action]:
+        match message:
+            case control.Connecting(connection=connection, endpoint=endpoint):
+                self.connection = connection
+                self.picture.connecting(connection, endpoint)
+            case control.StreamEnded():
+                # The recogniser said that it is done with all that was sent.
+                self.results.ledger.acknowledged = max(self.results.ledger.acknowledged, self.picture.captured)
+                return self._leave(now)
+            case control.ConnectionReady(connection=connection) if connection == self.connection:
+                return self._ready(message)
+            case control.ConnectionDown(connection=connection) if connection == self.connection:
+                return self._down(message, now)
+            case control.Heard(connection=connection) if connection == self.connection:
+                return self._heard_speech(message)
+            case control.SpeechBegan(connection=connection, sample=sample) if connection == self.connection:
+                return [Publish(messages.SpeechStarted(at_s=self.results.seconds(sample)))]
+            case control.UtteranceEnded(connection=connection, sample=sample) if connection == self.connection:
+                return [Publish(messages.UtteranceEnd(at_s=self.results.seconds(sample)))]
+            case control.ServiceNote(connection=connection) if connection == self.connection:
+                return [Publish(results.note(message.kind, message.data))]
+        return []
+
+    def _ready(self, ready: control.ConnectionReady) -> list[Action]:
+        self.is_connected = True
+        self._connect_by = _FOREVER
+        self.lives[Child.STREAMING].worked()
+        self._faults.pop(Child.STREAMING, None)
+        opens = not self.picture.was_connected and self.config.audio.start == "connected"
+        self.picture.connected()
+        fields = {"endpoint": ready.endpoint, "connection": ready.connection, "request_id": ready.request_id}
+        actions: list[Action] = [Log("info", "connected", fields)]
+        if opens and self.may_open_device:
+            actions.append(Send(Child.CAPTURE, control.OpenDevice()))
+        return [*actions, self._resume()]
+
+    def _down(self, down: control.ConnectionDown, now: float) -> list[Action]:
+        self.is_connected = False
+        is_news = down.reason != self.picture.connection_reason
+        self.picture.disconnected(down.reason, now + down.next_try_in_s)
+        fields = {"reason": down.reason, "next_try_in_s": down.next_try_in_s}
+        actions: list[Action] = [Log("warning", "connection_down", fields)] if is_news else []
+        if self.phase is Phase.DRAINING and not self._ends_by_itself:
+            actions += self._leave(now)
+        return actions
+
+    def _heard_speech(self, heard: control.Heard) -> list[Action]:
+        """Publish, then acknowledge: what is not published is sent again."""
+        transcript = self.results.transcript(heard)
+        actions: list[Action] = [Publish(transcript)] if transcript is not None else []
+        acknowledged = self.results.ledger.settle(heard)
+        if acknowledged is not None:
+            actions.append(Send(Child.CAPTURE, control.Acknowledge(sample=acknowledged)))
+        return actions
+
+    # The end
+
+    def _leave(self, now: float) -> list[Action]:
+        """All children go now; who does not is killed."""
+        if self.phase in {Phase.LEAVING, Phase.DONE}:
+            return []
+        self.phase = Phase.LEAVING
+        self.is_connected = False
+        self._connect_by = _FOREVER
+        self._deadline = now + _LEAVE_LIMIT_S
+        alive = [child for child, life in self.lives.items() if life.is_alive]
+        for life in self.lives.values():
+            life.stopping()
+        return [Send(child, control.Leave()) for child in alive] + self._all_gone()
+
+    def _all_gone(self) -> list[Action]:
+        if any(life.is_alive for life in self.lives.values()):
+            return []
+        self.phase = Phase.DONE
+        self._deadline = _FOREVER
+        return [Exit(self._exit_code)]

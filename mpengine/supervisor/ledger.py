@@ -1,0 +1,61 @@
+"""Which audio is covered by published finals, and so which finals were published already. Pure.
+
+`acknowledged` only moves forward. Recognisers repeat ranges (after a replay, or on their own): what ends at or before
+it is dropped, and of what overlaps it, the words that were not there yet are kept.
+"""
+
+from mpengine.shared.control import Heard, SampleWord
+
+
+class Ledger:
+    """The acknowledged position of a run, in samples."""
+
+    def __init__(self, acknowledged: int = 0) -> None:
+        self.acknowledged = acknowledged
+        self.transcribed = acknowledged
+
+    def fresh(self, heard: Heard) -> Heard | None:
+        """What of a transcript is news; None when nothing is. It counts as published from `settle` on."""
+        self.transcribed = max(self.transcribed, heard.end)
+        if not heard.is_final or heard.estimated:
+            return heard
+        if heard.end <= self.acknowledged:
+            return None
+        if heard.first >= self.acknowledged:
+            return heard
+        return _cut(heard, self.acknowledged)
+
+    def settle(self, heard: Heard) -> int | None:
+        """`heard` is published: the new acknowledged position, if it moved."""
+        if heard.acknowledges is None or heard.acknowledges <= self.acknowledged:
+            return None
+        self.acknowledged = heard.acknowledges
+        return self.acknowledged
+
+
+def _cut(heard: Heard, acknowledged: int) -> Heard | None:
+    """`heard` without the words whose middle lies before `acknowledged`; without words its start is clamped."""
+    words = heard.words
+    kept = tuple(word for word in words if word.first + word.end >= 2 * acknowledged)
+    if words and not kept:
+        return None
+    text = heard.text if len(kept) == len(words) else " ".join(_shown(word) for word in kept)
+    return Heard(
+        connection=heard.connection,
+        first=acknowledged,
+        end=heard.end,
+        text=text,
+        is_final=True,
+        speech_final=heard.speech_final,
+        acknowledges=heard.acknowledges,
+        confidence=heard.confidence,
+        words=kept,
+        channel=heard.channel,
+        language=heard.language,
+        estimated=heard.estimated,
+        replayed=heard.replayed,
+    )
+
+
+def _shown(word: SampleWord) -> str:
+    return word.punctuated_word or word.word

@@ -1,0 +1,75 @@
+"""What children tell of the audio, as what is published: samples become seconds and UTC. Pure."""
+
+from typing import Any
+
+from mpengine.shared import control, messages
+from mpengine.shared.messages import Message
+from mpengine.supervisor.ledger import Ledger
+from mpengine.supervisor.utc import Anchors
+
+
+class Results:
+    """Turns the children's reports into messages, for one run."""
+
+    def __init__(self, *, sample_rate: int, user_name: str, acknowledged: int = 0) -> None:
+        self.ledger = Ledger(acknowledged)
+        self.anchors = Anchors(sample_rate)
+        self.user_name = user_name
+        self._rate = sample_rate
+
+    def seconds(self, samples: int) -> float:
+        """A position on the run's clock, in seconds."""
+        return samples / self._rate
+
+    def transcript(self, heard: control.Heard) -> messages.Transcript | None:
+        """What to publish of a transcript: nothing if it is blank, or was published already."""
+        fresh = self.ledger.fresh(heard)
+        if fresh is None or not fresh.text.strip():
+            return None
+        return messages.Transcript(
+            text=fresh.text,
+            is_final=fresh.is_final,
+            speech_final=fresh.speech_final,
+            start_s=self.seconds(fresh.first),
+            end_s=self.seconds(fresh.end),
+            start_time_ns=self.anchors.utc_ns(fresh.first),
+            confidence=fresh.confidence,
+            words=tuple(self._word(word) for word in fresh.words),
+            channel=fresh.channel,
+            language=fresh.language,
+            user_name=self.user_name,
+            connection=fresh.connection,
+            estimated=fresh.estimated,
+            replayed=fresh.replayed,
+        )
+
+    def gap(self, missing: control.SamplesMissing) -> messages.Gap:
+        """Samples that nobody will hear."""
+        return messages.Gap(
+            start_s=self.seconds(missing.first),
+            end_s=self.seconds(missing.end),
+            samples=missing.end - missing.first,
+            reason=missing.reason,
+            uncertainty_s=self.seconds(missing.uncertainty),
+        )
+
+    def _word(self, word: control.SampleWord) -> messages.Word:
+        return messages.Word(
+            word=word.word,
+            start_s=self.seconds(word.first),
+            end_s=self.seconds(word.end),
+            confidence=word.confidence,
+            punctuated_word=word.punctuated_word,
+            speaker=word.speaker,
+        )
+
+
+def note(kind: str, data: dict[str, Any]) -> Message:
+    """A note of the service."""
+    match kind:
+        case "credits_low":
+            return messages.CreditsLow(seconds_remaining=data["seconds_remaining"])
+        case "session_end":
+            return messages.SessionEnd(seconds_used=data["seconds_used"])
+        case _:
+            return messages.Metadata(data=data)
