@@ -1,0 +1,29 @@
+"""`mpengine devices`: the audio inputs, with the names that `audio.device` takes."""
+
+import json
+
+from mpengine.capture.native_stderr import silence_native_stderr
+from mpengine.shared.errors import ExitCode
+
+
+def devices(*, as_json: bool) -> int:
+    """Print the inputs; 3 when there is none."""
+    silence_native_stderr()
+    from mpengine.capture.microphone import input_devices  # noqa: PLC0415  PortAudio speaks while it loads
+
+    found = input_devices()
+    if as_json:
+        print(json.dumps([device._asdict() for device in found], indent=2))
+    elif not found:
+        print("no audio input device: plug in a microphone (in a container, hand in /dev/snd)")
+    else:
+        width = max(len(device.name) for device in found)
+        print(f"  {'':3} {'NAME':{width}}  CHANNELS  RATE_HZ  HOST API")
+        for device in found:
+            mark = "*" if device.is_default else " "
+            print(
+                f"{mark} {device.number:3} {device.name:{width}}  {device.channels:8}  {device.sample_rate:7}  "
+                f"{device.host_api}"
+            )
+        print("* is used when audio.device is not set")
+    return int(ExitCode.OK if found else ExitCode.DEVICE)
