@@ -1,0 +1,90 @@
+"""Fixtures of all tests: the virtual microphone, engines as real processes, and that nothing stays behind."""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import pytest
+
+from tests.rig.engine import RUNNING, EngineProcess
+from tests.rig.microphone import VirtualMicrophone
+from tests.rig.waiting import rig_threads, wait_until
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever uses the microphone is a device test, whoever starts an engine a system test."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        for fixture, marker in (("microphone", "device"), ("engine", "system")):
+            if fixture in fixtures:
+                item.add_marker(marker)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """A failure shows the logs of the engines that were up."""
+    report = yield
+    if report.failed:
+        report.sections += [(f"log of {engine!r}", engine.log_tail()) for engine in RUNNING]
+    return report
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind() -> Iterator[None]:
+    """No thread of the rig and no engine outlives its test."""
+    yield
+    wait_until(lambda: not rig_threads(), 2, f"the end of the rig's threads: {rig_threads()}")
+    left, RUNNING[:] = list(RUNNING), []
+    for engine in left:
+        engine.close()
+    assert not left, f"not closed: {left}"
+
+
+@pytest.fixture(scope="session")
+def _microphone() -> Iterator[VirtualMicrophone]:
+    with VirtualMicrophone() as microphone:
+        yield microphone
+
+
+@pytest.fixture
+def microphone(_microphone: VirtualMicrophone) -> Iterator[VirtualMicrophone]:
+    """The session's virtual microphone: alive and plugged in before the test, alive and free after it."""
+    _microphone.check()
+    yield _microphone
+    _microphone.check()
+    _microphone.stop_playing()
+    _microphone.wait_for_recording(0)
+    if not _microphone.plugged:
+        _microphone.plug()
+
+
+class Peer(Protocol):
+    """What an engine must be told about: the microphone, a server with its own certificate authority."""
+
+    @property
+    def environment(self) -> dict[str, str]: ...
+
+
+class StartEngine(Protocol):
+    """`engine(config, microphone, server, name=..., arguments=...)` starts an engine and returns it."""
+
+    def __call__(self, config: dict[str, dict[str, Any]], *peers: Peer, **options: Any) -> EngineProcess: ...
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> Iterator[StartEngine]:
+    """Starts engines (see EngineProcess); every process of theirs is gone after the test."""
+    # An engine must end before the microphone is asked whether it is free.
+    if "microphone" in request.fixturenames:
+        request.getfixturevalue("microphone")
+    engines: list[EngineProcess] = []
+
+    def start(config: dict[str, dict[str, Any]], *peers: Peer, **options: Any) -> EngineProcess:
+        environment = {name: value for peer in peers for name, value in peer.environment.items()}
+        environment |= options.pop("environment", {})
+        engines.append(EngineProcess(config, environment=environment, **options))
+        return engines[-1].start()
+
+    yield start
+    for each in reversed(engines):
+        each.close()

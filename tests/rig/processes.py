@@ -1,0 +1,93 @@
+"""Processes as the kernel sees them, and how the rig starts its own so that none survives it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.rig.waiting import wait_until
+
+
+class ProcessInfo(NamedTuple):
+    """One line of /proc: enough to tell who it is and whether it still counts."""
+
+    pid: int
+    parent: int
+    state: str
+    command: str
+
+    @property
+    def running(self) -> bool:
+        """Whether it is more than an entry that nobody has collected yet."""
+        return self.state not in "ZX"
+
+
+def process_info(pid: int) -> ProcessInfo | None:
+    """What /proc says about `pid`, None if there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return None
+    name, _, rest = stat.partition("(")[2].rpartition(")")
+    state, parent = rest.split()[:2]
+    return ProcessInfo(pid, int(parent), state, command.strip() or name)
+
+
+def all_processes() -> list[ProcessInfo]:
+    """Every process of the machine."""
+    found = (process_info(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return [info for info in found if info is not None]
+
+
+def marked(mark: str) -> set[int]:
+    """Pids of the processes with `mark` in the environment they were started with: also orphans are found."""
+    wanted = mark.encode()
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            environment = (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        if wanted in environment.split(b"\0"):
+            found.add(int(entry.name))
+    return found
+
+
+def descendants(roots: Iterable[int], processes: Sequence[ProcessInfo]) -> set[int]:
+    """`roots` and everything that descends from them."""
+    tree = set(roots)
+    while more := {p.pid for p in processes if p.parent in tree and p.pid not in tree}:
+        tree |= more
+    return tree
+
+
+def kill_all(pids: Iterable[int], timeout: float = 5) -> None:
+    """SIGKILL and wait until the kernel has let go of them."""
+    pids = list(pids)
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    wait_until(lambda: not any(_running(pid) for pid in pids), timeout, f"the end of {pids} after SIGKILL")
+
+
+def _running(pid: int) -> bool:
+    info = process_info(pid)
+    return info is not None and info.running
+
+
+def spawn(command: Sequence[str | Path], **options: Any) -> subprocess.Popen[bytes]:
+    """Start `command` so that it does not outlive a test run that was itself killed.
+
+    The kernel's death signal follows the starting *thread*, hence only from the main one."""
+    if (setpriv := shutil.which("setpriv")) and threading.current_thread() is threading.main_thread():
+        command = [setpriv, "--pdeathsig", "KILL", *command]
+    return subprocess.Popen([str(part) for part in command], **options)
