@@ -63,7 +63,7 @@ class Capture:
         self._open_wanted = boot.open_device
         self._is_finishing = False
         self._has_ended = False
-        self._reason_lost = "capture_restart"
+        self._lost_reason = boot.lost_reason
         self._losses = Losses()
         self._next_beat = self._next_anchor = 0.0
 
@@ -81,6 +81,8 @@ class Capture:
             self._pusher.pump()
             self._watch_pusher()
             self._tick(time.monotonic())
+        self._close_device("stopped")
+        self._control.tell(self._beat())
 
     def close(self) -> None:
         """Let go of the device, the socket and the window."""
@@ -109,7 +111,7 @@ class Capture:
         info = self._source.open(self._clock.next_sample)
         self._is_open = True
         if self._keeps_time:
-            self._clock.interrupted(self._reason_lost)
+            self._clock.interrupted(self._lost_reason)
         fd = self._source.fileno()
         if fd is not None:
             self._loop.watch(fd, self._capture)
@@ -131,7 +133,7 @@ class Capture:
         self._source.close()
         self._capture_rest()
         self._is_open = False
-        self._reason_lost = reason
+        self._lost_reason = reason
         self._control.tell(control.DeviceClosed())
 
     def _may_read(self) -> bool:
@@ -195,12 +197,14 @@ class Capture:
             return
         self._next_beat = now + _BEAT_S
         self._tell_lost(self._losses.flush())
-        beat = control.CaptureBeat(
-            captured=self._clock.next_sample, pushed=self._pusher.pushed, dropped=self._losses.samples
-        )
-        self._control.mention(beat)
+        self._control.mention(self._beat())
         if self._is_open and now >= self._next_anchor:
             self._tell_anchor(now)
+
+    def _beat(self) -> control.CaptureBeat:
+        return control.CaptureBeat(
+            captured=self._clock.next_sample, pushed=self._pusher.pushed, dropped=self._losses.samples
+        )
 
     def _tell_anchor(self, now: float) -> None:
         sample = self._clock.next_sample

@@ -9,6 +9,7 @@ from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import Published
 from mpengine.subscriber import Subscriber
 
+_USUAL_COLUMNS = 80
 _CLEAR_LINE = "\r\x1b[K"
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
@@ -80,9 +81,10 @@ def _width(character: str) -> int:
 
 def _columns() -> int:
     try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns
+        columns = os.get_terminal_size(sys.stdout.fileno()).columns
     except OSError:
-        return 80
+        columns = 0
+    return columns or _USUAL_COLUMNS  # some terminals do not know
 
 
 def _write(text: str) -> None:

@@ -33,7 +33,7 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CaptureBoot(Boot, frozen=True, kw_only=True):
-    """For capture. `run`: id of the sample clock, 16 hex digits."""
+    """For capture. `run`: id of the sample clock, 16 hex digits. `lost_reason`: why there may be a gap before it."""
 
     run: str
     frames: str
@@ -41,6 +41,7 @@ class CaptureBoot(Boot, frozen=True, kw_only=True):
     window_path: str
     window_seconds: float
     open_device: bool
+    lost_reason: str = "capture_restart"
 
 
 class StreamingBoot(Boot, frozen=True, kw_only=True):

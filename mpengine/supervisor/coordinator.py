@@ -55,6 +55,7 @@ class Coordinator:
         self._deadline = _FOREVER  # of the phase
         self._connect_by = now + CONNECT_LIMIT_S
         self._faults: dict[Child, str] = {}
+        self.lost_reason = "capture_restart"  # why samples are missing before the next capture's first
 
     @property
     def may_open_device(self) -> bool:
@@ -124,6 +125,7 @@ class Coordinator:
             self.picture.disconnected("the streaming process ended")
         elif child is Child.CAPTURE:
             self.picture.device = None
+            self.lost_reason = "device" if status == ExitCode.DEVICE else "capture_restart"
         if self.phase is Phase.LEAVING:
             return self._all_gone()
         actions: list[Action] = []
@@ -202,6 +204,10 @@ class Coordinator:
         return self._of_capture(message, now) if child is Child.CAPTURE else self._of_streaming(message, now)
 
     def _hello(self, child: Child) -> list[Action]:
+        if self.phase is Phase.LEAVING:  # it was told before it could hear
+            return [Send(child, control.Leave())]
+        if child is Child.RECOGNISER:
+            self.lives[child].worked()
         if child is not Child.CAPTURE:
             return []
         actions: list[Action] = []

@@ -263,6 +263,7 @@ class Supervisor:
                     window_path=os.path.join(config.buffer.directory or path, f"{config.engine.name}.window"),
                     window_seconds=config.buffer.seconds,
                     open_device=coordinator.may_open_device,
+                    lost_reason=coordinator.lost_reason,
                 )
             case Child.STREAMING:
                 waits = config.remote.mode != "local" and (config.audio.paced or not config.audio.is_file)
