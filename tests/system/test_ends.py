@@ -1,0 +1,191 @@
+"""How it ends: signals, bad input, permanent errors. What the user sees, the exit code, and that nothing is left."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.rig.configs import byok, managed
+from tests.rig.deepgram import FakeDeepgram
+from tests.rig.proxy import FakeProxy
+from tests.rig.waiting import wait_until
+
+
+def assert_one_clear_line(log: str, *words: str) -> None:
+    """The log has a line with all `words`, and no traceback."""
+    assert "Traceback" not in log
+    assert any(all(word in line for word in words) for line in log.splitlines()), log
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_one_signal_stops_cleanly(microphone, engine, how):
+    with FakeDeepgram(echoing=True) as server:
+        running = engine(byok(server), microphone)
+        running.wait_for_state("running")
+        server.wait_for_audio(16000)
+        assert running.stop(how) == 0
+        assert [text.json["type"] for text in server.connections[0].texts] == ["Finalize", "CloseStream"]
+        states = [message["state"] for message in running.bus.of_type("status")]
+        assert states[-2:] == ["stopping", "stopped"]
+    running.assert_nothing_left()
+    assert_one_clear_line(running.log_text(), "stopping", how.name)
+    assert microphone.wait_for_recording(0) == []
+
+
+def test_a_second_signal_is_immediate(microphone, engine):
+    with FakeDeepgram() as server:  # answers CloseStream only after half a minute
+        server.flush_delay_s = 30
+        running = engine(byok(server), microphone)
+        running.wait_for_state("running")
+        server.wait_for_audio(16000)
+        running.send_signal(signal.SIGINT)
+        server.wait_for_text("CloseStream")
+        running.send_signal(signal.SIGINT)
+        assert running.wait(timeout=2) == 1
+    running.assert_nothing_left(timeout=1)
+    assert_one_clear_line(running.log_text(), "stopping_at_once", "SIGINT")
+
+
+def test_stop_during_an_outage_does_not_wait_for_the_server(microphone, engine):
+    with FakeDeepgram() as server:
+        running = engine(byok(server), microphone)
+        running.wait_for_state("running")
+        running.bus.wait_for(lambda m: m["type"] == "metrics" and m["captured_s"] > 0)
+    running.wait_for_state("degraded")
+    assert running.stop(timeout=5) == 0
+    assert running.bus.of_type("status")[-1]["unacknowledged_s"] > 0
+    running.assert_nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        ({"audio": {"blok_ms": 20}}, "audio.blok_ms: unknown key"),
+        ({"audio": {"block_ms": "long"}}, "audio.block_ms: expected `int`, got `str`"),
+        ({"remote": {"mode": "magic"}}, "remote.mode: unknown value 'magic' (expected 'managed', 'byok' or 'local')"),
+        ({}, "remote.server_url: managed mode requires a server URL"),
+        ({"remote": {"server_url": "x"}}, "remote.auth_token: managed mode requires an auth token"),
+        ({"remote": {"mode": "byok"}}, "remote.byok_api_key: byok mode requires an API key"),
+    ],
+)
+def test_a_bad_configuration_is_refused_with_its_key(engine, tables, words):
+    running = engine(tables)
+    assert running.wait() == 2
+    assert running.log_text().startswith(f"mpengine: {words}")
+    assert len(running.log_text().splitlines()) == 1
+    running.assert_nothing_left()
+
+
+def test_a_missing_configuration_file_is_named(tmp_path):
+    command = [sys.executable, "-m", "mpengine", "run", "--config", str(tmp_path / "none.toml")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr == f"mpengine: cannot read {tmp_path}/none.toml: No such file or directory\n"
+
+
+def test_a_missing_device_names_those_there_are(microphone, engine):
+    with FakeDeepgram() as server:
+        running = engine(byok(server) | {"audio": {"device": "Røde"}}, microphone)
+        assert running.wait() == 3
+    assert_one_clear_line(running.log_text(), "no audio input device 'Røde'", "virtualmic")
+    running.assert_nothing_left()
+
+
+def test_a_missing_device_is_published_as_a_fatal_error(microphone, engine):
+    # Opened only once connected, so that there is time to listen before.
+    with FakeDeepgram(upgrade_delay_s=1) as server:
+        running = engine(byok(server) | {"audio": {"device": "Røde", "start": "connected"}}, microphone)
+        error = running.bus.wait_for(lambda m: m["type"] == "error" and m["fatal"])
+        assert (error["source"], error["code"]) == ("capture", "device")
+        assert running.wait() == 3
+        assert running.bus.of_type("status")[-1]["state"] == "failed"
+
+
+def test_a_missing_or_unfit_file_is_named(engine, tmp_path):
+    with FakeDeepgram() as server:
+        running = engine(byok(server) | {"audio": {"source": str(tmp_path / "none.wav")}})
+        assert running.wait() == 2
+    assert_one_clear_line(running.log_text(), "audio.source", "none.wav", "No such file")
+    running.assert_nothing_left()
+
+
+def test_a_wrong_key_is_tried_once(microphone, engine):
+    with FakeDeepgram(api_key="the-right-one", upgrade_delay_s=1) as server:
+        running = engine(byok(server), microphone)
+        error = running.bus.wait_for(lambda m: m["type"] == "error" and m["fatal"])
+        assert running.wait() == 4
+        assert len(server.attempts) == 1
+        assert error["code"] == "unauthorized"
+        assert error["request_id"] == server.attempts[0].request_id
+        assert "INVALID_AUTH" in error["message"]
+    assert_one_clear_line(running.log_text(), "401", "Invalid credentials")
+    assert "a-key" not in running.log_text()
+    running.assert_nothing_left()
+
+
+def test_a_token_that_the_proxy_refuses_is_tried_once(microphone, engine):
+    with FakeProxy(auth_answer=FakeProxy.error("token expired"), upgrade_delay_s=1) as server:
+        running = engine(managed(server), microphone)
+        error = running.bus.wait_for(lambda m: m["type"] == "error" and m["fatal"])
+        assert running.wait() == 4
+        assert len(server.auths) == 1
+    assert error["message"] == "Proxy auth error: token expired"
+    assert "a-token" not in running.log_text()
+    running.assert_nothing_left()
+
+
+def test_a_second_engine_of_the_same_name_is_refused(microphone, engine):
+    with FakeDeepgram() as server:
+        running = engine(byok(server), microphone)
+        running.wait_for_state("running")
+        command = [*running.command, "--config", str(running.directory / "config.toml")]
+        second = subprocess.run(
+            command, env=running.environment, capture_output=True, text=True, timeout=20, check=False
+        )
+        assert second.returncode == 1
+        assert f"running already (pid {running.pid})" in second.stderr
+        assert "Traceback" not in second.stderr
+        running.wait_for_state("running")
+        assert running.stop() == 0
+
+
+def test_secrets_stand_nowhere_but_in_the_file(microphone, engine):
+    with FakeDeepgram() as server:
+        running = engine(byok(server, byok_api_key=None), microphone, environment={"DEEPGRAM_API_KEY": "s3cr3t-k3y"})
+        running.wait_for_state("running")
+        assert server.connections[0].authorization == "Token s3cr3t-k3y"
+        for process in running.process_tree():
+            with open(f"/proc/{process.pid}/cmdline", "rb") as file:
+                assert b"s3cr3t-k3y" not in file.read()
+            if process.pid != running.pid:
+                with open(f"/proc/{process.pid}/environ", "rb") as file:
+                    assert b"s3cr3t-k3y" not in file.read()
+        assert "s3cr3t" not in str(running.query({"type": "status"}))
+        running.stop()
+        assert "s3cr3t" not in running.log_text()
+
+
+def test_the_terminal_stays_clean_when_the_device_goes_away(microphone, engine):
+    with FakeDeepgram() as server:
+        running = engine(byok(server), microphone)
+        running.wait_for_state("running")
+        microphone.unplug()
+        microphone.wait_for_recording(0)
+        microphone.plug()
+        running.stop()
+    lines = running.log_text().splitlines()
+    # Every line is one of ours: UTC time, level, process, event.
+    assert [line for line in lines if not (line[4:5] == "-" and " supervisor " in line)] == []
+
+
+def test_the_runtime_directory_is_private(microphone, engine):
+    with FakeDeepgram() as server:
+        running = engine(byok(server), microphone)
+        running.wait_for_state("running")
+        assert os.stat(running.runtime).st_mode & 0o777 == 0o700
+        windows = [entry for entry in os.scandir(running.runtime) if entry.name.endswith(".window")]
+        assert [entry.stat().st_mode & 0o777 for entry in windows] == [0o600]
+        running.stop()
+        wait_until(lambda: not os.path.exists(running.runtime / "results"), 5, "the sockets' end")

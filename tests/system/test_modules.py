@@ -1,0 +1,41 @@
+"""Each process holds only what it needs: the modules that the real processes had loaded when they ended."""
+
+from tests.rig.configs import byok
+from tests.rig.deepgram import FakeDeepgram
+
+# Runs in every Python process of the engine (the site module imports it): a list of modules at its end.
+SITECUSTOMIZE = """
+import atexit, os, sys
+def write():
+    argv = " ".join(sys.orig_argv)
+    with open(os.path.join({directory!r}, f"modules.{{os.getpid()}}"), "w") as file:
+        file.write("\\n".join([argv, *sys.modules]))
+atexit.register(write)
+"""
+HEAVY = {"numpy", "asyncio", "pathlib", "subprocess"}
+NEVER = {
+    "mpengine.capture": HEAVY - {"subprocess", "pathlib"} | {"websocket", "ssl", "mpengine.streaming"},
+    "mpengine.streaming": HEAVY - {"pathlib"} | {"sounddevice", "mpengine.capture", "mpengine.supervisor"},
+    "mpengine run": HEAVY - {"pathlib"} | {"sounddevice", "websocket", "ssl", "mpengine.capture", "mpengine.streaming"},
+}
+
+
+def test_each_process_loads_only_what_it_needs(microphone, engine, tmp_path):
+    site, out = tmp_path / "site", tmp_path / "out"
+    site.mkdir()
+    out.mkdir()
+    (site / "sitecustomize.py").write_text(SITECUSTOMIZE.format(directory=str(out)))
+    with FakeDeepgram(echoing=True, tls=True) as server:
+        running = engine(byok(server), microphone, environment={"PYTHONPATH": str(site)})
+        running.wait_for_state("running")
+        server.wait_for_audio(16000)
+        assert running.stop() == 0
+    found = {}
+    for file in out.iterdir():
+        command, *modules = file.read_text().splitlines()
+        found |= {name: set(modules) for name in NEVER if f"-m {name}" in command}
+    assert set(found) == set(NEVER)
+    assert {name: sorted(modules & NEVER[name]) for name, modules in found.items()} == {name: [] for name in NEVER}
+    # And the list is not empty by mistake.
+    assert {"sounddevice", "zmq"} <= found["mpengine.capture"]
+    assert {"websocket", "ssl", "zmq"} <= found["mpengine.streaming"]
