@@ -1,0 +1,102 @@
+"""Why a connection failed, and whether another try can help. Pure: the one table of permanent and transient causes.
+
+Sources: https://developers.deepgram.com/docs/errors (HTTP status of the upgrade, close codes and their reason texts),
+RFC 6455 section 7.4.1. A transient cause is tried again for ever; a permanent one ends the engine with `exit_code`.
+"""
+
+import re
+from typing import NamedTuple
+
+import msgspec
+
+from mpengine.shared.errors import ExitCode
+
+_json = msgspec.json.Decoder()
+
+
+class Cause(NamedTuple):
+    """`code` for programs, `reason` for people; `exit_code` None: try again. `slow`: the service asks for patience."""
+
+    code: str
+    reason: str
+    exit_code: ExitCode | None = None
+    request_id: str | None = None
+    slow: bool = False
+
+
+_STATUS = {
+    400: ("bad_request", ExitCode.CONFIG),
+    401: ("unauthorized", ExitCode.ACCOUNT),
+    402: ("payment_required", ExitCode.ACCOUNT),
+    403: ("forbidden", ExitCode.ACCOUNT),
+    404: ("not_found", ExitCode.CONFIG),
+    405: ("not_allowed", ExitCode.CONFIG),
+}
+# 1002, 1003, 1007, 1008: the peer says that what we send is wrong. It would be as wrong the next time.
+_CLOSED_FOR_GOOD = {1002: "protocol_error", 1003: "unsupported_data", 1007: "invalid_data", 1008: "policy_violation"}
+_NAMED = re.compile(r"\b(?:DATA|NET|MESSAGE|BIG)-?\d{4}\b|dpgr\.am/(?:net|data)\d{4}", re.IGNORECASE)
+_PASSING = frozenset(
+    {
+        "busy",
+        "capacity",
+        "internal",
+        "internal_error",
+        "overloaded",
+        "rate_limit",
+        "rate_limited",
+        "server_error",
+        "timeout",
+        "too_many_requests",
+        "try_again",
+        "unavailable",
+        "upstream",
+        "upstream_error",
+    }
+)
+_CONFIGURATION = frozenset({"unsupported", "bad_request", "invalid_config", "invalid_request"})
+
+
+def refused(status: int, error: str, body: str, request_id: str | None) -> Cause:
+    """The upgrade was answered with an HTTP status other than 101."""
+    reason = f"HTTP {status}: {_explanation(body) or error or body.strip() or 'no explanation'}"
+    if status in _STATUS:
+        code, exit_code = _STATUS[status]
+        return Cause(code, reason, exit_code, request_id)
+    return Cause(f"http_{status}", reason, None, request_id, slow=status == 429)
+
+
+def _explanation(body: str) -> str:
+    """The service's own words in the body, which has one of several shapes; empty when it has none of them."""
+    try:
+        answer = _json.decode(body)
+    except msgspec.DecodeError:
+        return ""
+    if not isinstance(answer, dict):
+        return ""
+    code, words = answer.get("err_code") or answer.get("category"), answer.get("err_msg") or answer.get("message")
+    return ": ".join(str(part) for part in (code, words) if part)
+
+
+def closed(code: int, reason: str, request_id: str | None) -> Cause:
+    """The peer closed the connection, unasked."""
+    words = f"closed by the recogniser: {code} {reason}".rstrip()
+    named = _NAMED.search(reason)
+    name = named.group().lower().removeprefix("dpgr.am/") if named else f"closed_{code}"
+    if code in _CLOSED_FOR_GOOD:
+        exit_code = ExitCode.ACCOUNT if code == 1008 and not named else ExitCode.CONFIG
+        return Cause(name if named else _CLOSED_FOR_GOOD[code], words, exit_code, request_id)
+    return Cause(name, words, None, request_id)
+
+
+def lost(reason: str) -> Cause:
+    """The network or the peer went away."""
+    return Cause("connection_lost", reason)
+
+
+def handshake_refused(code: str, message: str) -> Cause:
+    """The managed proxy answered `error` to the auth message."""
+    reason = f"Proxy auth error: {message}"
+    if code.lower() in _PASSING:
+        return Cause(code, reason, slow=True)
+    exit_code = ExitCode.CONFIG if code.lower() in _CONFIGURATION else ExitCode.ACCOUNT
+    return Cause(code or "unauthorized", reason, exit_code)

@@ -1,0 +1,162 @@
+"""A socket for two threads, one reading and one writing, never both inside its TLS object.
+
+An OpenSSL connection is no object for two threads, and Python's `ssl` does not make it one: a `recv` and a
+`send` that overlap crash, end the stream or deadlock, depending on the version, and only under load. So the
+socket is non-blocking, each step inside it is taken under a lock, and readiness is awaited outside that lock.
+
+Who owns what:
+
+* `_turn` (lock): held around each single read, write or handshake step. None of them blocks.
+* `_life` (lock): guards `_inside`, `_ended`, `_closing` and the descriptor's fate: `shutdown`, `close`, and
+  the moment TLS takes it over. Held for a system call at most, and never while `_turn` is awaited.
+* the descriptor: `close` only asks. Whoever leaves last closes it, so that no thread ever polls a number that
+  has meanwhile become another file.
+
+A thread that waits is ended by `shutdown`, from any thread: the state stays on the descriptor, so it cannot
+be missed as a signal could. (`close` would wake nobody.)
+"""
+
+import contextlib
+import errno
+import os
+import select
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+class LockedSocket:
+    """A plain or TLS socket, connected or about to be, as websocket-client expects a non-blocking one."""
+
+    def __init__(self, sock: socket.socket, *, send_timeout_s: float) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._send_timeout_s = send_timeout_s
+        self._turn = threading.Lock()
+        self._life = threading.Lock()
+        self._inside = 0  # threads within connect, start_tls, recv or send
+        self._ended = False  # shutdown was called: whatever waits or comes, ends
+        self._closing = False  # close was called: the last one out closes
+
+    def connect(self, address: Any, *, deadline: float) -> None:
+        """Connect to `address` before `deadline` (monotonic seconds), or raise OSError."""
+        with self._entered():
+            with contextlib.suppress(BlockingIOError):  # in progress: poll tells when it is decided
+                self._socket.connect(address)
+            self._wait(select.POLLOUT, deadline)
+            if code := self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                raise OSError(code, os.strerror(code))
+
+    def start_tls(self, context: ssl.SSLContext, *, server_hostname: str, deadline: float) -> None:
+        """Take up TLS on the connected socket before `deadline`, or raise OSError (ssl.SSLError is one)."""
+        with self._entered():
+            with self._life:  # the descriptor changes hands, and a shutdown must not fall in between
+                secured = context.wrap_socket(
+                    self._socket, server_hostname=server_hostname, do_handshake_on_connect=False
+                )
+                self._socket = secured
+            self._until_done(secured.do_handshake, select.POLLIN, deadline)
+
+    def recv(self, size: int, *, deadline: float | None = None) -> bytes:
+        """Up to `size` bytes as soon as there are some; none at the end of the stream or after `shutdown`."""
+        try:
+            with self._entered():
+                return self._until_done(lambda: self._socket.recv(size), select.POLLIN, deadline)
+        except OSError:
+            if self._ended:
+                return b""
+            raise
+
+    def send(self, data: bytes) -> int:
+        """Send all of `data` within the send timeout, or raise OSError. Part of a frame is never continued
+        later: after any failure the connection is over, for the reading thread too.
+        """
+        deadline = time.monotonic() + self._send_timeout_s
+        rest = memoryview(data)
+        try:
+            with self._entered():
+                while rest:
+                    sent = self._until_done(partial(self._socket.send, rest), select.POLLOUT, deadline)
+                    rest = rest[sent:]
+        except OSError:
+            self.shutdown()
+            raise
+        return len(data)
+
+    def shutdown(self, _how: int = socket.SHUT_RDWR) -> None:
+        """End every call here, waiting or to come, at once and from any thread; never waits itself."""
+        with self._life:
+            self._ended = True
+            # SSLSocket.shutdown would throw its TLS object away, perhaps under another thread's feet, and
+            # later calls would go on in plain text. The base class's method knows only the descriptor.
+            with contextlib.suppress(OSError):  # never connected, reset by the peer, or closed
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Shut down, and close as soon as no thread is inside any more. Returns at once."""
+        self.shutdown()
+        with self._life:
+            self._closing = True
+            if not self._inside:
+                self._socket.close()
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        """Set an option of the socket."""
+        self._socket.setsockopt(level, option, value)
+
+    def fileno(self) -> int:
+        """Return the descriptor, -1 once it is closed."""
+        return self._socket.fileno()
+
+    def gettimeout(self) -> float:
+        """Return 0, always: websocket-client then leaves the waiting to this class."""
+        return 0.0
+
+    def settimeout(self, _seconds: float | None) -> None:
+        """Do nothing: the deadlines of this class are its own."""
+
+    @contextlib.contextmanager
+    def _entered(self) -> Iterator[None]:
+        with self._life:
+            self._refuse_if_ended()
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._life:
+                self._inside -= 1
+                if self._closing and not self._inside:
+                    self._socket.close()
+
+    def _until_done(self, step: Callable[[], Result], blocked: int, deadline: float | None) -> Result:
+        """Repeat `step` until it lacks neither input nor room; TLS may lack either one in both directions."""
+        while True:
+            try:
+                with self._turn:
+                    return step()
+            except ssl.SSLWantReadError:
+                lacking = select.POLLIN
+            except ssl.SSLWantWriteError:
+                lacking = select.POLLOUT
+            except BlockingIOError:  # a plain socket says no more than that
+                lacking = blocked
+            self._wait(lacking, deadline)
+
+    def _wait(self, lacking: int, deadline: float | None) -> None:
+        poller = select.poll()
+        poller.register(self._socket, lacking)
+        remaining_ms = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+        ready = poller.poll(remaining_ms)
+        self._refuse_if_ended()
+        if not ready:
+            raise TimeoutError(errno.ETIMEDOUT, "timed out")
+
+    def _refuse_if_ended(self) -> None:
+        if self._ended:
+            raise ConnectionAbortedError(errno.ECONNABORTED, "shut down")

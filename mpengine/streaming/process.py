@@ -1,0 +1,212 @@
+"""The streaming process's work loop: PULL -> session -> WebSocket, and back to the supervisor.
+
+The main thread owns all ZeroMQ sockets, the session, and every send on the WebSocket. Each connection has one thread of
+its own that connects, then reads, and hands over events through the connection's descriptor.
+"""
+
+import os
+import random
+import time
+
+import zmq
+
+from mpengine.shared import control, frames, sockets
+from mpengine.shared.boot import StreamingBoot
+from mpengine.shared.child import ChildLoop
+from mpengine.shared.errors import ConnectionLost, ExitCode
+from mpengine.streaming.actions import (
+    Action,
+    Connect,
+    Drop,
+    Leave,
+    Mention,
+    SendAudio,
+    SendClose,
+    SendPing,
+    SendPong,
+    SendText,
+    Tell,
+)
+from mpengine.streaming.connection import Connection
+from mpengine.streaming.connection_events import Failed
+from mpengine.streaming.deepgram import Deepgram
+from mpengine.streaming.dialect import Dialect
+from mpengine.streaming.hearing import Hearing
+from mpengine.streaming.managed import Managed
+from mpengine.streaming.session import CONNECT_LIMIT_S, Session
+
+# High-water mark of PULL, in frames: the window is the buffer.
+_QUEUED_FRAMES = 25
+_FRAMES_AT_ONCE = 50
+_SEND_LIMIT_S = 10.0
+_LONGEST_WAIT_S = 1.0
+
+
+class Streaming:
+    """One life of the streaming process."""
+
+    def __init__(self, boot: StreamingBoot, loop: ChildLoop) -> None:
+        self._loop = loop
+        self._control = loop.control
+        self._run = bytes.fromhex(boot.run)
+        self._ca_file = boot.remote.ca_file
+        self._dialect = dialect_for(boot)
+        sample_bytes = 2 * boot.channels
+        self._session = Session(
+            dialect=self._dialect,
+            hearing=Hearing(
+                sample_rate=boot.sample_rate,
+                sample_bytes=sample_bytes,
+                hold_s=boot.remote.hold_s,
+                sent_before=boot.sent_before,
+            ),
+            pace=boot.pace,
+            first_connection=boot.first_connection,
+            chance=random.random,
+            now=time.monotonic(),
+        )
+        self._connection: Connection | None = None
+        self._exit_code = ExitCode.OK
+        self._frames = sockets.make(loop.context, zmq.PULL, receive_hwm=_QUEUED_FRAMES)
+        self._frames.connect(boot.frames)
+
+    def run(self) -> ExitCode:
+        """Work until the stream has ended or we are told to leave."""
+        self._loop.watch(self._control.socket, self._on_commands)
+        while not self._loop.leaving:
+            now = time.monotonic()
+            self._perform(self._session.tick(now))
+            self._control.flush()
+            # PULL is drained only while the recogniser takes audio, and no faster than it may be sent.
+            if self._session.takes_audio(now):
+                self._loop.watch(self._frames, self._on_frames)
+            else:
+                self._loop.unwatch(self._frames)
+            if not self._loop.leaving:
+                deadline = self._session.next_deadline(now)
+                self._loop.wait(min(_LONGEST_WAIT_S, deadline - time.monotonic()))
+        return self._exit_code
+
+    def close(self) -> None:
+        """Drop the connection and the sockets."""
+        self._drop()
+        self._frames.close(linger=0)
+
+    def _on_frames(self) -> None:
+        for _ in range(_FRAMES_AT_ONCE):
+            now = time.monotonic()
+            if not self._session.takes_audio(now):
+                return
+            try:
+                frame = frames.unpack(self._frames.recv(zmq.NOBLOCK))
+            except zmq.Again:
+                return
+            if frame.run == self._run:
+                self._perform(self._session.audio(frame, now))
+
+    def _on_connection(self) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        for event in connection.events():
+            if connection is not self._connection:
+                return  # dropped while its events were handled: the rest is of no interest
+            self._perform(self._session.event(event, time.monotonic()))
+
+    def _on_commands(self) -> None:
+        for command in self._control.receive():
+            if isinstance(command, control.Leave):
+                self._loop.leaving = True
+
+    def _perform(self, actions: list[Action]) -> None:
+        for action in actions:
+            try:
+                self._do(action)
+            except ConnectionLost as error:
+                self._perform(self._session.event(Failed(str(error)), time.monotonic()))
+                return
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Tell(message=message):
+                self._control.tell(message)
+            case Mention(message=message):
+                self._control.mention(message)
+            case Connect(number=number):
+                self._connect(number)
+            case Drop():
+                self._drop()
+            case Leave(exit_code=exit_code):
+                self._exit_code = exit_code
+                self._loop.leaving = True
+            case _ if self._connection is not None:
+                _send(self._connection, action)
+
+    def _connect(self, number: int) -> None:
+        self._drop()
+        self._connection = Connection(
+            number=number,
+            url=self._dialect.url,
+            headers=self._dialect.headers,
+            ca_file=self._ca_file,
+            connect_timeout_s=CONNECT_LIMIT_S,
+            send_timeout_s=_SEND_LIMIT_S,
+            max_message_bytes=sockets.MAX_MESSAGE_BYTES,
+        )
+        self._loop.watch(self._connection.fileno(), self._on_connection)
+        self._connection.start()
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._loop.unwatch(connection.fileno())
+            connection.abandon()
+
+
+def _send(connection: Connection, action: Action) -> None:
+    match action:
+        case SendAudio(pcm=pcm):
+            connection.send_audio(pcm)
+        case SendText(text=text):
+            connection.send_text(text)
+        case SendPing(payload=payload):
+            connection.send_ping(payload)
+        case SendPong(payload=payload):
+            connection.send_pong(payload)
+        case SendClose(code=code):
+            connection.send_close(code)
+
+
+def dialect_for(boot: StreamingBoot) -> Dialect:
+    """The protocol that `remote.mode` asks for; the local recogniser speaks the managed one."""
+    remote = boot.remote
+    if remote.mode == "byok":
+        return Deepgram(
+            url=remote.byok_url,
+            api_key=remote.byok_api_key.reveal(),
+            model=remote.deepgram_model,
+            language=remote.language,
+            sample_rate=boot.sample_rate,
+            channels=boot.channels,
+            parameters=remote.parameters,
+        )
+    return Managed(
+        server_url=remote.server_url,
+        token=remote.auth_token.reveal(),
+        model=remote.deepgram_model,
+        language=remote.language,
+        sample_rate=boot.sample_rate,
+        channels=boot.channels,
+    )
+
+
+def run(boot: StreamingBoot) -> ExitCode:
+    """Be the streaming process; the exit code says what kind of end it was."""
+    loop = ChildLoop(boot)
+    streaming = Streaming(boot, loop)
+    try:
+        loop.control.tell(control.Hello(pid=os.getpid()))
+        return streaming.run()
+    finally:
+        streaming.close()
+        loop.close()

@@ -1,0 +1,66 @@
+"""The map between a connection's seconds and the run's samples. Pure, exact to the sample.
+
+A recogniser's clock starts at 0 with every connection and counts only what was sent. What was sent is pieces: each
+begins at some sample of the run, and where one ends and the next begins (a seam), samples are missing. A time that
+falls on a seam is the end of the piece before, or the start of the piece after, by what it is asked for.
+"""
+
+import bisect
+
+# Results carry float32 seconds: at one hour a step is 4 samples at 16 kHz, at ten hours 62.
+_FLOAT32_STEP = 2.0**-23
+_LEAST_TOLERANCE_S = 0.001
+
+
+class Timeline:
+    """What was sent on one connection."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self._rate = sample_rate
+        self._begins: list[int] = []  # each piece's first sample, counted in samples sent on the connection
+        self._firsts: list[int] = []  # the same sample's index on the run's clock
+        self.sent = 0
+
+    @property
+    def end_sample(self) -> int | None:
+        """The index after the last sample that was sent; None before the first."""
+        return self._firsts[-1] + self.sent - self._begins[-1] if self._begins else None
+
+    def sent_samples(self, first_sample: int, count: int) -> None:
+        """`count` samples from `first_sample` on were sent, behind all before."""
+        if first_sample != self.end_sample:
+            self._begins.append(self.sent)
+            self._firsts.append(first_sample)
+        self.sent += count
+
+    def start(self, seconds: float) -> int:
+        """The sample that starts at `seconds`."""
+        position = self._position(seconds)
+        return self._at(position, bisect.bisect_right(self._begins, position) - 1)
+
+    def end(self, seconds: float) -> int:
+        """The sample before which something ends at `seconds`."""
+        position = self._position(seconds)
+        return self._at(position, bisect.bisect_left(self._begins, position) - 1)
+
+    def forget_before(self, sample: int) -> None:
+        """Drop the pieces that end at or before `sample`: no time in them will be asked for."""
+        while len(self._begins) > 1 and self._firsts[0] + self._begins[1] - self._begins[0] <= sample:
+            del self._begins[0], self._firsts[0]
+
+    def _position(self, seconds: float) -> int:
+        """`seconds` in samples of this connection: never beyond what was sent, snapped to a seam that is near."""
+        exact = seconds * self._rate
+        tolerance = max(_LEAST_TOLERANCE_S, seconds * _FLOAT32_STEP) * self._rate
+        nearest = bisect.bisect_left(self._begins, exact)
+        seams = [*self._begins[max(0, nearest - 1) : nearest + 1], self.sent]
+        for seam in seams:
+            if abs(seam - exact) <= tolerance:
+                return seam
+        return max(0, min(round(exact), self.sent))
+
+    def _at(self, position: int, piece: int) -> int:
+        if not self._begins:
+            return 0
+        piece = max(0, piece)
+        return self._firsts[piece] + max(0, position - self._begins[piece])

@@ -1,0 +1,51 @@
+"""What a final without times covers: a guess from what had been sent and when. Pure.
+
+A final tells of audio that was sent a while before it. It acknowledges what had been sent `hold_s` before it came, and
+never more than had been sent when the final before it came: that much is behind it for certain, unless the proxy is
+slower than `hold_s`.
+"""
+
+import collections
+from typing import NamedTuple
+
+_STEP_S = 0.1
+
+
+class Estimate(NamedTuple):
+    """Samples [first, end) that the final probably tells of; all before `acknowledges` is covered."""
+
+    first: int
+    end: int
+    acknowledges: int
+
+
+class UntimedFinals:
+    """Remembers what was sent when, for one connection that began at `first_sample`."""
+
+    def __init__(self, hold_s: float, first_sample: int) -> None:
+        self._hold_s = hold_s
+        self._sent: collections.deque[tuple[float, int]] = collections.deque()
+        self._held = first_sample
+        self._at_last_final = first_sample
+        self._end = first_sample
+
+    def sent(self, end_sample: int, now: float) -> None:
+        """Everything before `end_sample` has been sent."""
+        self._end = end_sample
+        if not self._sent or now - self._sent[-1][0] >= _STEP_S:
+            self._sent.append((now, end_sample))
+            self._forget(now)
+
+    def interim(self) -> Estimate:
+        """Where an interim probably belongs."""
+        return Estimate(self._at_last_final, self._end, self._at_last_final)
+
+    def final(self, now: float) -> Estimate:
+        """A final came."""
+        self._forget(now)
+        first, self._at_last_final = self._at_last_final, self._end
+        return Estimate(first, self._end, min(self._held, first))
+
+    def _forget(self, now: float) -> None:
+        while self._sent and self._sent[0][0] <= now - self._hold_s:
+            self._held = self._sent.popleft()[1]
