@@ -1,0 +1,80 @@
+"""The recogniser process's work loop: keeps the supervisor informed while the server's threads decode.
+
+The main thread owns the control socket. The server runs in a thread of its own and is only read from here: one plain
+counter, and whether it still runs.
+"""
+
+import logging
+import os
+import socket
+import threading
+import time
+
+from mpengine.recogniser.server import RecogniserServer
+from mpengine.shared import boot, control
+from mpengine.shared.boot import RecogniserBoot
+from mpengine.shared.child import ChildLoop
+from mpengine.shared.errors import ExitCode
+
+log = logging.getLogger(__name__)
+
+_BEAT_S = 1.0
+_END_LIMIT_S = 2.0
+
+
+class Recogniser:
+    """One life of the recogniser process."""
+
+    def __init__(self, settings: RecogniserBoot, loop: ChildLoop) -> None:
+        self._loop = loop
+        self._control = loop.control
+        listener = socket.socket(fileno=boot.LISTENER_FD)
+        listener.set_inheritable(False)
+        self._server = RecogniserServer(listener, settings.token)
+        self._thread = threading.Thread(target=self._serve, name="server", daemon=True)
+        self._ended_reader, self._ended_writer = os.pipe()
+
+    def run(self) -> ExitCode:
+        """Serve until told to leave; 1 when the server ends by itself."""
+        self._loop.watch(self._control.socket, self._on_commands)
+        self._loop.watch(self._ended_reader, self._server_ended)
+        self._thread.start()
+        next_beat = 0.0
+        while not self._loop.leaving:
+            now = time.monotonic()
+            self._control.flush()
+            if now >= next_beat:
+                next_beat = now + _BEAT_S
+                self._control.mention(control.RecogniserBeat(heard=self._server.samples_heard))
+            self._loop.wait(next_beat - now)
+        has_failed = not self._thread.is_alive()
+        self._server.shutdown()
+        self._thread.join(_END_LIMIT_S)
+        return ExitCode.CRASH if has_failed else ExitCode.OK
+
+    def _serve(self) -> None:
+        try:
+            self._server.serve_forever()
+        except Exception:
+            log.exception("recogniser_failed")
+        finally:
+            os.write(self._ended_writer, b"\0")
+
+    def _server_ended(self) -> None:
+        self._thread.join()
+        self._loop.leaving = True
+
+    def _on_commands(self) -> None:
+        for command in self._control.receive():
+            if isinstance(command, control.Leave):
+                self._loop.leaving = True
+
+
+def run(settings: RecogniserBoot) -> ExitCode:
+    """Be the recogniser process."""
+    loop = ChildLoop(settings)
+    try:
+        loop.control.tell(control.Hello(pid=os.getpid()))
+        return Recogniser(settings, loop).run()
+    finally:
+        loop.close()

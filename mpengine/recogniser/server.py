@@ -1,0 +1,197 @@
+"""The recogniser's WebSocket server: connections, threads and limits around `SpeechRecogniser`.
+
+Threads: the caller of `serve_forever` waits for the end, one thread accepts, each connection has one that
+decodes and one that reads ahead (`inbox`), besides the one that websockets gives it. A connection's recogniser
+belongs to the first alone; the decoder at rest and the counters are shared, under `_lock`.
+
+Nothing here times out on silence: the listener is on loopback, where a dead peer's socket closes.
+"""
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.sync.server import Server, ServerConnection, serve
+
+from mpengine.recogniser import protocol
+from mpengine.recogniser.inbox import Inbox
+from mpengine.recogniser.protocol import RefusedError
+from mpengine.recogniser.speech import SpeechRecogniser
+from mpengine.recogniser.words import SAMPLE_RATE, WordDecoder
+
+PATH = "/ws/transcribe"
+MAX_MESSAGE = 2**20  # bytes; about 32 s of audio
+MAX_CONNECTIONS = 4  # authorised ones; each costs a model of 100 MB while it lasts
+SLICE = 3200  # bytes; a long message is worked off in steps of 0.1 s, so that progress shows
+
+log = logging.getLogger(__name__)
+# websockets logs a traceback for every client that breaks off; what matters is logged here.
+_quiet = logging.getLogger(f"{__name__}.websockets")
+_quiet.setLevel(logging.CRITICAL)
+
+
+class RecogniserServer:
+    """Serves the managed protocol on `listener`, a listening TCP socket, to clients who know `token`.
+
+    `on_progress` is called in a connection's thread with `samples_heard` after each step of at most 0.1 s.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        token: str,
+        *,
+        on_progress: Callable[[int], None] | None = None,
+        auth_timeout_s: float = 15.0,
+    ) -> None:
+        self.samples_heard = 0  # worked off, of all connections since the start
+        self.connections_served = 0  # authorised
+        self._listener = listener
+        self._token = token
+        self._on_progress = on_progress
+        self._auth_timeout_s = auth_timeout_s
+        self._lock = threading.Lock()
+        self._connections = 0
+        self._idle: WordDecoder | None = None
+        # A pipe: a signal handler may interrupt the very wait that an Event's lock belongs to.
+        self._stop_read, self._stop_write = os.pipe()
+        self._stopping = False
+
+    def serve_forever(self, on_ready: Callable[[], None] | None = None) -> None:
+        """Load the model, call `on_ready`, serve until `shutdown`, close all connections. To be called once.
+
+        Clients that connect earlier wait in the listener's backlog.
+        """
+        try:
+            self._idle = WordDecoder()
+            with self._server() as server:
+                accepting = threading.Thread(target=server.serve_forever, name="accept")
+                accepting.start()
+                if on_ready is not None:
+                    on_ready()
+                os.read(self._stop_read, 1)
+            accepting.join()
+        finally:
+            self._listener.close()
+            os.close(self._stop_read)
+
+    def shutdown(self) -> None:
+        """End `serve_forever`, from any thread or signal handler; does not wait for it."""
+        if not self._stopping:
+            self._stopping = True
+            with suppress(BrokenPipeError):  # it has ended already
+                os.write(self._stop_write, b"x")
+            os.close(self._stop_write)
+
+    def _server(self) -> Server:
+        return serve(
+            self._handle,
+            sock=self._listener,
+            process_request=_check_path,
+            compression=None,
+            max_size=MAX_MESSAGE,
+            open_timeout=5,
+            close_timeout=2,
+            ping_interval=None,
+            server_header=None,
+            logger=_quiet,
+        )
+
+    def _handle(self, connection: ServerConnection) -> None:
+        """Serve one connection from its first message on."""
+        inbox = Inbox(connection)
+        try:
+            config = self._authorise(connection)
+            with self._borrowed_decoder() as decoder:
+                inbox.start()
+                recogniser = SpeechRecogniser(decoder=decoder)
+                connection.send(protocol.encode(protocol.Ready()))
+                self._transcribe(connection, inbox, recogniser, config.interim_results)
+        except RefusedError as refused:
+            _refuse(connection, refused)
+        except ConnectionClosed:
+            pass  # the client has gone; nobody is left to tell
+        except Exception:
+            log.exception("connection_failed")
+            _refuse(connection, RefusedError("internal", "the recogniser failed", close_code=1011))
+        finally:
+            inbox.close()
+
+    def _authorise(self, connection: ServerConnection) -> protocol.AudioConfig:
+        try:
+            message = connection.recv(timeout=self._auth_timeout_s)
+        except TimeoutError as error:
+            problem = f"no auth message within {self._auth_timeout_s:g} s"
+            raise RefusedError("unauthorized", problem) from error
+        return protocol.authorise(message, self._token)
+
+    def _transcribe(
+        self, connection: ServerConnection, inbox: Inbox, recogniser: SpeechRecogniser, interims: bool
+    ) -> None:
+        """Answer audio with transcripts until the client finalizes or goes."""
+        seconds = 0.0
+        for message in inbox:
+            if isinstance(message, str):
+                if not protocol.is_finalize(message):
+                    continue
+                for heard in recogniser.finish():
+                    connection.send(protocol.transcript(heard))
+                connection.send(protocol.encode(protocol.SessionEnd(round(seconds, 3))))
+                return
+            if len(message) % 2:
+                raise RefusedError("bad_audio", "audio must be whole 16-bit samples", close_code=1007)
+            seconds += len(message) / 2 / SAMPLE_RATE
+            for first in range(0, len(message), SLICE):
+                if connection.protocol.state is not State.OPEN:
+                    return  # gone: what it had still sent concerns nobody
+                piece = message[first : first + SLICE]
+                for heard in recogniser.feed(piece):
+                    if heard.is_final or interims:
+                        connection.send(protocol.transcript(heard))
+                self._progress(len(piece) // 2)
+
+    def _progress(self, samples: int) -> None:
+        with self._lock:
+            self.samples_heard += samples
+        if self._on_progress is not None:
+            self._on_progress(self.samples_heard)
+
+    @contextmanager
+    def _borrowed_decoder(self) -> Iterator[WordDecoder]:
+        """Lend the decoder at rest, with what it has learned; a new one if that is lent. One is kept after."""
+        with self._lock:
+            if self._connections == MAX_CONNECTIONS:
+                raise RefusedError("busy", f"{MAX_CONNECTIONS} connections are open", close_code=1013)
+            self._connections += 1
+            self.connections_served += 1
+            decoder, self._idle = self._idle, None
+        try:
+            decoder = decoder or WordDecoder()
+            try:
+                yield decoder
+            finally:
+                decoder.new_stream()  # raises if it is broken; then it is not kept
+                with self._lock:
+                    self._idle = decoder
+        finally:
+            with self._lock:
+                self._connections -= 1
+
+
+def _check_path(connection: ServerConnection, request: Request) -> Response | None:
+    if request.path.partition("?")[0] == PATH:
+        return None
+    return connection.respond(HTTPStatus.NOT_FOUND, f"the recogniser is at {PATH}\n")
+
+
+def _refuse(connection: ServerConnection, refused: RefusedError) -> None:
+    with suppress(ConnectionClosed):
+        connection.send(protocol.encode(protocol.Error(refused.code, refused.message)))
+        connection.close(refused.close_code, refused.code)
