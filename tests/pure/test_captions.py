@@ -1,0 +1,195 @@
+"""Live captions: what is written for each message."""
+
+import pytest
+
+from mpengine.cli import listen
+from mpengine.cli.listen import Captions, line
+from mpengine.cli.text import fitting, harmless
+from mpengine.shared import messages
+
+CLEAR, DIM, PLAIN = "\r\x1b[K", "\x1b[2m", "\x1b[0m"
+
+
+@pytest.fixture(autouse=True)
+def _terminal(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr(listen, "_columns", lambda: 20)
+
+
+def interim(text):
+    return messages.Transcript(text=text, is_final=False)
+
+
+def final(text):
+    return messages.Transcript(text=text, is_final=True)
+
+
+def shown(*several, is_live=True, with_interims=True):
+    captions = Captions(is_live=is_live, with_interims=with_interims)
+    return [captions.show(message) for message in several]
+
+
+def test_on_a_terminal_an_interim_is_rewritten_in_place():
+    assert shown(interim("so"), interim("so it")) == [f"{CLEAR}{DIM}so{PLAIN}", f"{CLEAR}{DIM}so it{PLAIN}"]
+
+
+def test_on_a_terminal_a_final_takes_the_place_of_the_interim():
+    assert shown(interim("so"), final("So it is.")) == [f"{CLEAR}{DIM}so{PLAIN}", f"{CLEAR}So it is.\n"]
+
+
+def test_a_final_without_an_interim_clears_nothing():
+    assert shown(final("One."), final("Two.")) == ["One.\n", "Two.\n"]
+
+
+def test_piped_every_result_is_a_line():
+    assert shown(interim("so"), final("So it is."), is_live=False) == ["... so\n", "So it is.\n"]
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_without_interims_only_finals_are_shown(is_live):
+    assert shown(interim("so"), final("So."), is_live=is_live, with_interims=False) == ["", "So.\n"]
+
+
+def test_without_colour_there_is_none(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert shown(interim("so")) == [f"{CLEAR}so"]
+
+
+def test_a_gap_is_shown_with_its_length_and_reason():
+    gap = messages.Gap(start_s=1.0, end_s=3.5, samples=40_000, reason="overflow")
+    assert shown(gap) == ["[2.5 s lost: overflow]\n"]
+
+
+def test_a_gap_without_samples_is_not_shown():
+    assert shown(messages.Gap(start_s=1.0, end_s=1.0, samples=0, reason="paused")) == [""]
+
+
+def test_an_error_is_shown():
+    assert shown(messages.Error(source="streaming", code="x", message="HTTP 401")) == ["[HTTP 401]\n"]
+
+
+def test_what_interrupts_an_interim_takes_a_line_of_its_own():
+    error = messages.Error(source="streaming", code="x", message="lost")
+    assert shown(interim("so"), error, final("So."))[1:] == [f"{CLEAR}[lost]\n", "So.\n"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        messages.Status(state="running"),
+        messages.Level(rms_dbfs=-20.0, peak_dbfs=-10.0, digital_silence=False),
+        messages.UtteranceEnd(at_s=1.0),
+        messages.SpeechStarted(at_s=1.0),
+        messages.Metadata(data={}),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_what_is_no_concern_of_a_reader_is_not_shown(message):
+    assert shown(message) == [""]
+
+
+def test_an_interim_that_was_interrupted_is_taken_back():
+    interrupted = messages.Transcript(text="so", is_final=False, interrupted=True)
+    assert shown(interim("so"), interrupted, final("So."))[1:] == [CLEAR, "So.\n"]
+
+
+def test_piped_an_interim_that_was_interrupted_is_not_shown_again():
+    interrupted = messages.Transcript(text="so", is_final=False, interrupted=True)
+    assert shown(interim("so"), interrupted, is_live=False)[1:] == [""]
+
+
+def test_an_interim_stands_open_until_a_line_ends_it():
+    captions = Captions(is_live=True, with_interims=True)
+    captions.show(interim("so"))
+    assert captions.is_open
+    captions.show(final("So."))
+    assert not captions.is_open
+
+
+def test_a_long_interim_is_cut_to_the_terminal():
+    (line,) = shown(interim("a" * 30 + "b" * 10))
+    assert line == f"{CLEAR}{DIM}{'a' * 9}{'b' * 10}{PLAIN}"
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "kept"),
+    [
+        ("short", 20, "short"),
+        ("", 20, ""),
+        ("exactly19characters", 20, "exactly19characters"),
+        ("exactly20characters!", 20, "xactly20characters!"),
+        ("the newest words", 6, "words"),
+        ("日本語", 7, "日本語"),
+        ("日本語", 6, "本語"),
+        ("日本語", 5, "本語"),
+        ("a日b本", 5, "b本"),
+        ("e\u0301e\u0301e\u0301", 3, "e\u0301e\u0301"),
+        ("e\u0301", 1, ""),
+        ("日\u0301本", 4, "本"),
+        ("日\u0301本", 5, "日\u0301本"),
+        ("कि", 2, ""),
+        ("aकि", 3, "कि"),
+        ("a❤\ufe0f", 2, "❤\ufe0f"),
+        ("\u0301\u0301", 20, ""),
+        ("\uff21\uff22", 4, "\uff22"),
+        ("abc", 1, ""),
+        ("abc", 0, ""),
+    ],
+)
+def test_of_a_text_the_end_is_kept_that_fits(text, columns, kept):
+    assert fitting(text, columns) == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "shown_as"),
+    [
+        ("plain, größer 日本語 🙂", "plain, größer 日本語 🙂"),
+        ("e\u0301 👩\u200d💻 \u200f", "e\u0301 👩\u200d💻 \u200f"),
+        ("\x1b[2J\x1b]0;title\x07", "\ufffd[2J\ufffd]0;title\ufffd"),
+        ("\x9b2J\x7f\x00\x08", "\ufffd2J\ufffd\ufffd\ufffd"),
+        ("two\nlines\r\tand a tab", "two lines  and a tab"),
+        ("\u2028\u2029\u202e\u2066\ud800", "\ufffd" * 5),
+        ("", ""),
+    ],
+)
+def test_text_from_outside_does_nothing_to_a_terminal(text, shown_as):
+    assert harmless(text) == shown_as
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+@pytest.mark.parametrize(
+    "message",
+    [
+        interim("\x1b[2J"),
+        final("\x1b[2J"),
+        messages.Error(source="streaming", code="x", message="\x1b[2J"),
+        messages.Gap(start_s=0.0, end_s=1.0, samples=16000, reason="\x1b[2J"),
+    ],
+)
+def test_no_escape_sequence_comes_through(message, is_live):
+    (text,) = shown(message, is_live=is_live)
+    assert "\ufffd[2J" in text
+    assert "\x1b[2J" not in text
+
+
+def test_without_interims_an_interruption_shows_nothing():
+    interrupted = messages.Transcript(text="so", is_final=False, interrupted=True)
+    assert shown(interrupted, with_interims=False) == [""]
+
+
+@pytest.mark.parametrize(
+    ("body", "written"),
+    [
+        (b'{"type": "of tomorrow", "n": 1e2}', b'{"type": "of tomorrow", "n": 1e2}\n'),
+        (b'{\n"a":\r\n1\r}', b'{ "a": 1 }\n'),
+        ('{"a":"\u2028größer"}'.encode(), '{"a":"\u2028größer"}\n'.encode()),
+        (b'{"a":"\xff"}', b""),
+        (b'{"a":"\x1b[2J"}', b""),
+        (b'{"a":' * 100_000, b""),
+        (b"[1]", b""),
+        (b"no json", b""),
+        (b"", b""),
+    ],
+)
+def test_a_message_is_one_line_of_json_as_it_came_or_none(body, written):
+    assert line(body) == written

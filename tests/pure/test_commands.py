@@ -1,0 +1,59 @@
+"""What the supervisor answers to commands from the bus, however malformed; it must live on."""
+
+import json
+
+import pytest
+
+from mpengine.shared.config import Config
+from mpengine.supervisor.coordinator import Coordinator
+from mpengine.supervisor.desk import Desk
+
+
+@pytest.fixture
+def answer():
+    """Gives the answer to the bytes of a command."""
+    config = Config.parse({"remote": {"mode": "local"}})
+    coordinator = Coordinator(config, chance=lambda: 0.0, now=100.0)
+    desk = Desk(config, coordinator, bus=None, processes={})  # no status is asked for: no bus is needed
+    return lambda body: json.loads(desk.answer(body, 100.0)[0])
+
+
+def test_a_known_command_is_answered_with_ok(answer):
+    assert answer(b'{"type":"set_user_name","user_name":"Ann"}') == {"type": "ok"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"no json",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"type":"explode"}',
+        b'{"type":["stop"]}',
+        b'{"type":"set_user_name"}',
+        b'{"type":"set_user_name","user_name":5}',
+        b'{"type":"set_user_name","user_name":"\xff"}',
+        b'{"type":"\xff"}',
+        b'{"type":"stop","x":' + b"[" * 100_000,
+        b"[" * 1_000_000,
+    ],
+    ids=[
+        "empty",
+        "no json",
+        "array",
+        "null",
+        "no type",
+        "unknown type",
+        "type is a list",
+        "field missing",
+        "wrong type",
+        "no utf-8 in a field",
+        "no utf-8 in the type",
+        "deep in a field",
+        "deep",
+    ],
+)
+def test_a_malformed_command_is_answered_with_an_error(answer, body):
+    assert answer(body)["type"] == "error"

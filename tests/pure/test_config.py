@@ -1,0 +1,479 @@
+"""The configuration: defaults, refusals that name the key, files, overrides, and secrets that stay secret."""
+
+import traceback
+
+import msgspec
+import pytest
+
+from mpengine.shared.config import Config
+from mpengine.shared.config_checks import is_loopback
+from mpengine.shared.config_file import parse_override
+from mpengine.shared.config_tables import RemoteConfig, Secret, decode_secret, encode_secret
+from mpengine.shared.errors import ConfigError, ExitCode
+
+SECRET = "S3cr3t-k3y-0f-th3-0wn3r"
+LOCAL = {"remote": {"mode": "local"}}
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_around(monkeypatch):
+    for name in ("MPENGINE_AUTH_TOKEN", "DEEPGRAM_API_KEY", "MPENGINE_CURVE_SECRET_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Writes the text of a configuration file and returns its path."""
+
+    def write(text):
+        path = tmp_path / "mic.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def merged(tables):
+    """`tables` on top of what local mode needs, so that only they can be wrong."""
+    return {**LOCAL, **{name: {**LOCAL.get(name, {}), **table} for name, table in tables.items()}}
+
+
+def refusal(tables):
+    with pytest.raises(ConfigError) as caught:
+        Config.parse(tables)
+    return caught.value
+
+
+# Defaults
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("engine.name", "default"),
+        ("engine.user_name", "User"),
+        ("remote.deepgram_model", "nova-2"),
+        ("remote.language", "en-US"),
+        ("remote.byok_url", "wss://api.deepgram.com/v1/listen"),
+        ("remote.hold_s", 3.0),
+        ("audio.device", None),
+        ("audio.sample_rate", 16000),
+        ("audio.channels", 1),
+        ("audio.block_ms", 20),
+        ("audio.latency", 0.08),
+        ("audio.start", "immediate"),
+        ("audio.source", "portaudio"),
+        ("audio.paced", True),
+        ("buffer.catch_up", 1.25),
+        ("bus.publish", None),
+        ("supervisor.stop_limit_s", 30.0),
+    ],
+)
+def test_the_default(path, value):
+    section, name = path.split(".")
+    assert getattr(getattr(Config.parse(LOCAL), section), name) == value
+
+
+def test_the_default_mode_is_managed_as_in_the_origin_engine():
+    assert RemoteConfig().mode == "managed"
+
+
+def test_the_default_window_holds_a_minute_at_least():
+    assert Config.parse(LOCAL).buffer.seconds >= 60
+
+
+@pytest.mark.parametrize(
+    ("rate", "block_ms", "samples"), [(16000, 20, 320), (48000, 10, 480), (8000, 64, 512), (44100, 20, 882)]
+)
+def test_a_block_is_so_many_samples(rate, block_ms, samples):
+    tables = {
+        "remote": {"mode": "byok", "byok_api_key": "k"},
+        "audio": {"sample_rate": rate, "block_ms": block_ms},
+    }
+    assert Config.parse(tables).audio.block_samples == samples
+
+
+@pytest.mark.parametrize(("source", "is_file"), [("portaudio", False), ("speech.wav", True)])
+def test_a_source_that_is_not_portaudio_is_a_file(source, is_file):
+    assert Config.parse(merged({"audio": {"source": source}})).audio.is_file is is_file
+
+
+@pytest.mark.parametrize(
+    ("mode", "audio", "pace"),
+    [
+        ("byok", {}, 1.25),
+        ("byok", {"source": "talk.wav"}, 1.25),
+        ("byok", {"source": "talk.wav", "paced": False}, None),
+        ("byok", {"paced": False}, 1.25),
+        ("local", {}, None),
+    ],
+)
+def test_waiting_audio_is_sent_at_the_pace_where_the_service_has_a_limit(mode, audio, pace):
+    assert Config.parse({"remote": {"mode": mode, "byok_api_key": "k"}, "audio": audio}).pace == pace
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("tables", "path"),
+    [
+        ({}, "remote.server_url"),
+        ({"remote": {"server_url": "proxy"}}, "remote.auth_token"),
+        ({"remote": {"mode": "byok"}}, "remote.byok_api_key"),
+        ({"remote": {"mode": "byok", "byok_api_key": "k", "byok_url": "https://x"}}, "remote.byok_url"),
+        ({"remote": {"mode": "byok", "byok_api_key": "k\nX-Evil: 1"}}, "remote.byok_api_key"),
+        ({"remote": {"mode": "byok", "byok_api_key": " k"}}, "remote.byok_api_key"),
+        ({"remote": {"mode": "loud"}}, "remote.mode"),
+        (merged({"remote": {"hold_s": -1}}), "remote.hold_s"),
+        (merged({"remote": {"hold_s": float("nan")}}), "remote.hold_s"),
+        (merged({"remote": {"language": "de"}}), "remote.language"),
+        (merged({"engine": {"name": ""}}), "engine.name"),
+        (merged({"engine": {"name": "x" * 33}}), "engine.name"),
+        (merged({"engine": {"name": "../x"}}), "engine.name"),
+        (merged({"engine": {"name": "a.b"}}), "engine.name"),
+        (merged({"engine": {"name": "a\n"}}), "engine.name"),
+        (merged({"engine": {"name": "größe"}}), "engine.name"),
+        (merged({"audio": {"sample_rate": 44100}}), "audio.sample_rate"),
+        (merged({"audio": {"channels": 2}}), "audio.channels"),
+        ({"remote": {"mode": "byok", "byok_api_key": "k"}, "audio": {"sample_rate": 4000}}, "audio.sample_rate"),
+        ({"remote": {"mode": "byok", "byok_api_key": "k"}, "audio": {"sample_rate": 0}}, "audio.sample_rate"),
+        ({"remote": {"mode": "byok", "byok_api_key": "k"}, "audio": {"channels": 0}}, "audio.channels"),
+        (
+            {"remote": {"mode": "byok", "byok_api_key": "k"}, "audio": {"sample_rate": 22050, "block_ms": 5}},
+            "audio.block_ms",
+        ),
+        (merged({"audio": {"block_ms": 0}}), "audio.block_ms"),
+        (merged({"audio": {"block_ms": 1000}}), "audio.block_ms"),
+        (merged({"audio": {"latency": 0}}), "audio.latency"),
+        (merged({"audio": {"latency": float("inf")}}), "audio.latency"),
+        (merged({"audio": {"start": "later"}}), "audio.start"),
+        (merged({"audio": {"source": ""}}), "audio.source"),
+        (merged({"buffer": {"seconds": 59.9}}), "buffer.seconds"),
+        (merged({"buffer": {"seconds": 1e9}}), "buffer.seconds"),
+        (merged({"buffer": {"catch_up": 1.0}}), "buffer.catch_up"),
+        (merged({"buffer": {"catch_up": float("nan")}}), "buffer.catch_up"),
+        (merged({"bus": {"publish": "results"}}), "bus.publish"),
+        (merged({"bus": {"publish": "ipc://"}}), "bus.publish"),
+        (merged({"bus": {"query": "udp://127.0.0.1:1"}}), "bus.query"),
+        (merged({"supervisor": {"stop_limit_s": 0}}), "supervisor.stop_limit_s"),
+        (merged({"supervisor": {"backoff_s": -1}}), "supervisor.backoff_s"),
+    ],
+)
+def test_an_impossible_value_is_refused_by_its_path(tables, path):
+    error = refusal(tables)
+    assert error.path == path
+    assert str(error).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    ("tables", "path"),
+    [
+        ({"enginee": {}}, "enginee"),
+        (merged({"engine": {"nmae": "x"}}), "engine.nmae"),
+        (merged({"remote": {"api_key": "x"}}), "remote.api_key"),
+        (merged({"audio": {"rate": 16000}}), "audio.rate"),
+        (merged({"supervisor": {"restarts": 3}}), "supervisor.restarts"),
+    ],
+)
+def test_an_unknown_key_is_refused_by_its_path(tables, path):
+    assert str(refusal(tables)) == f"{path}: unknown key"
+
+
+@pytest.mark.parametrize(
+    ("tables", "path", "expected"),
+    [
+        (merged({"engine": {"name": 5}}), "engine.name", "str"),
+        (merged({"audio": {"sample_rate": "16000"}}), "audio.sample_rate", "int"),
+        (merged({"audio": {"block_ms": True}}), "audio.block_ms", "int"),
+        (merged({"audio": {"paced": 1}}), "audio.paced", "bool"),
+        (merged({"audio": {"device": 1.5}}), "audio.device", "int | str | null"),
+        (merged({"buffer": {"seconds": "long"}}), "buffer.seconds", "float"),
+        (merged({"remote": {"auth_token": 12345}}), "remote.auth_token", "str"),
+        ({"remote": {"mode": "local", "parameters": {"keyterm": {"a": 1}}}}, "remote.parameters", ""),
+        ({**LOCAL, "engine": 5}, "engine", "object"),
+        ({**LOCAL, "audio": []}, "audio", "object"),
+    ],
+)
+def test_a_wrong_type_is_refused_with_what_was_expected(tables, path, expected):
+    error = refusal(tables)
+    assert error.path.startswith(path)
+    assert expected in str(error)
+
+
+@pytest.mark.parametrize(
+    ("path", "choices"), [("remote.mode", ["managed", "byok", "local"]), ("audio.start", ["immediate", "connected"])]
+)
+def test_a_refused_choice_names_the_choices(path, choices):
+    section, name = path.split(".")
+    text = str(refusal(merged({section: {name: "loud"}})))
+    assert all(choice in text for choice in choices)
+
+
+def test_a_configuration_error_ends_the_command_with_2():
+    assert refusal({}).exit_code == ExitCode.CONFIG == 2
+
+
+def test_parameters_of_the_service_are_taken_as_they_are():
+    parameters = {"keyterm": ["a", "b"], "numerals": True, "endpointing": 300, "x": 0.5, "tag": "me"}
+    config = Config.parse(merged({"remote": {"parameters": parameters}}))
+    assert config.remote.parameters == parameters
+
+
+# Endpoints
+
+
+@pytest.mark.parametrize("key", ["publish", "query"])
+@pytest.mark.parametrize(
+    "endpoint", ["tcp://*:5555", "tcp://0.0.0.0:5555", "tcp://192.168.1.5:5555", "tcp://[::]:5555", "tcp://host:5555"]
+)
+def test_tcp_off_loopback_needs_a_curve_key(key, endpoint):
+    error = refusal(merged({"bus": {key: endpoint}}))
+    assert error.path == f"bus.{key}"
+    assert "curve_secret_key" in str(error)
+
+
+def test_tcp_off_loopback_is_taken_with_a_curve_key():
+    config = Config.parse(merged({"bus": {"publish": "tcp://*:5555", "curve_secret_key": "k" * 40}}))
+    assert config.bus.publish == "tcp://*:5555"
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["tcp://127.0.0.1:5555", "tcp://127.0.0.53:1", "tcp://localhost:5555", "tcp://[::1]:5555", "ipc:///run/x"],
+)
+def test_loopback_and_ipc_need_no_key(endpoint):
+    assert Config.parse(merged({"bus": {"publish": endpoint}})).bus.publish == endpoint
+
+
+@pytest.mark.parametrize(
+    ("host", "is_here"),
+    [
+        ("127.0.0.1", True),
+        ("[::1]", True),
+        ("::1", True),
+        ("localhost", True),
+        ("*", False),
+        ("", False),
+        ("127.0.0.1.evil", False),
+    ],
+)
+def test_what_is_loopback(host, is_here):
+    assert is_loopback(host) is is_here
+
+
+# Files
+
+
+def test_a_file_sets_what_it_names_and_leaves_the_rest(file):
+    config = Config.load(file('[remote]\nmode = "local"\n[audio]\nblock_ms = 40\n'))
+    assert (config.audio.block_ms, config.audio.channels) == (40, 1)
+
+
+def test_without_a_file_overrides_are_enough():
+    assert Config.load(overrides={"remote.mode": "local"}).remote.mode == "local"
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot read .*none\.toml: No such file"):
+        Config.load(tmp_path / "none.toml")
+
+
+def test_a_directory_is_no_file(tmp_path):
+    with pytest.raises(ConfigError, match="cannot read"):
+        Config.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"[remote\n", b"a = \n", b"[remote]\nmode = '\xff'\n", b"\xff\xfe"])
+def test_a_file_that_is_no_toml_is_named(tmp_path, content):
+    path = tmp_path / "mic.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"mic\.toml is not valid TOML"):
+        Config.load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "path"), [("remote = 5", "remote"), ("buffer = []", "buffer"), ("[remote]\nmode='local'\nx=1", "remote.x")]
+)
+def test_a_wrong_key_in_a_file_is_refused_by_its_path(file, text, path):
+    with pytest.raises(ConfigError) as caught:
+        Config.load(file(text))
+    assert caught.value.path == path
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [("audio", "source", "talk.wav"), ("buffer", "directory", "audio"), ("remote", "ca_file", "ca.pem")],
+)
+def test_a_relative_path_is_meant_from_the_folder_of_the_file(file, section, name, value):
+    path = file(f'remote.mode = "local"\n{section}.{name} = "{value}"\n')
+    (path.parent / value).mkdir()
+    assert getattr(getattr(Config.load(path), section), name) == str(path.parent / value)
+
+
+def test_an_absolute_path_stays(file):
+    path = file('remote.mode = "local"\naudio.source = "/x/talk.wav"\n')
+    assert Config.load(path).audio.source == "/x/talk.wav"
+
+
+def test_portaudio_is_no_path(file):
+    path = file('remote.mode = "local"\naudio.source = "portaudio"\n')
+    assert Config.load(path).audio.source == "portaudio"
+
+
+# Overrides
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [
+        ("audio.block_ms=40", "audio.block_ms", 40),
+        ("audio.paced=false", "audio.paced", False),
+        ("remote.hold_s = 1.5", "remote.hold_s", 1.5),
+        ("audio.device=USB Microphone", "audio.device", "USB Microphone"),
+        ('audio.device="2"', "audio.device", "2"),
+        ("audio.device=2", "audio.device", 2),
+        ('remote.parameters.keyterm=["a", "b"]', "remote.parameters.keyterm", ["a", "b"]),
+        ("remote.server_url=wss://x/?a=b", "remote.server_url", "wss://x/?a=b"),
+        ("engine.user_name=", "engine.user_name", ""),
+    ],
+)
+def test_an_override_is_toml_or_else_text(text, key, value):
+    assert parse_override(text) == (key, value)
+
+
+@pytest.mark.parametrize("text", ["audio.block_ms", "block_ms=40", "=40", ""])
+def test_what_is_no_override_is_refused(text):
+    with pytest.raises(ConfigError, match=r"expected --set table\.key=value"):
+        parse_override(text)
+
+
+def test_an_override_wins_over_the_file(file):
+    path = file("[remote]\nmode = 'local'\n[audio]\nblock_ms = 40\n")
+    assert Config.load(path, overrides={"audio.block_ms": 60}).audio.block_ms == 60
+
+
+def test_an_override_reaches_below_a_table():
+    config = Config.load(overrides={"remote.mode": "local", "remote.parameters.numerals": True})
+    assert config.remote.parameters == {"numerals": True}
+
+
+def test_an_override_below_what_is_no_table_is_refused(file):
+    with pytest.raises(ConfigError) as caught:
+        Config.load(file("[remote]\nmode = 'local'\n"), overrides={"remote.mode.x": 1})
+    assert caught.value.path == "remote.mode"
+
+
+@pytest.mark.parametrize("key", ["remote.auth_token", "remote.byok_api_key", "bus.curve_secret_key"])
+def test_a_secret_among_the_overrides_is_refused_without_showing_it(key):
+    with pytest.raises(ConfigError) as caught:
+        Config.load(overrides={"remote.mode": "local", key: SECRET})
+    assert caught.value.path == key
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_secrets_file_among_the_overrides_is_taken(tmp_path):
+    (tmp_path / "key").write_text(SECRET)
+    overrides = {"remote.mode": "byok", "remote.byok_api_key_file": str(tmp_path / "key")}
+    assert Config.load(overrides=overrides).remote.byok_api_key.reveal() == SECRET
+
+
+# Secrets
+
+
+@pytest.mark.parametrize(
+    ("tables", "variable", "name"),
+    [
+        ({"remote.server_url": "proxy"}, "MPENGINE_AUTH_TOKEN", "auth_token"),
+        ({"remote.mode": "byok"}, "DEEPGRAM_API_KEY", "byok_api_key"),
+    ],
+)
+def test_a_secret_comes_from_the_environment(tables, variable, name):
+    config = Config.load(overrides=tables, environment={variable: f"{SECRET}\n"})
+    assert getattr(config.remote, name).reveal() == SECRET
+
+
+def test_a_secret_comes_from_the_environment_of_the_process(monkeypatch):
+    monkeypatch.setenv("DEEPGRAM_API_KEY", SECRET)
+    assert Config.load(overrides={"remote.mode": "byok"}).remote.byok_api_key.reveal() == SECRET
+
+
+def test_an_environment_that_is_given_empty_holds_no_secret(monkeypatch):
+    monkeypatch.setenv("DEEPGRAM_API_KEY", SECRET)
+    with pytest.raises(ConfigError, match=r"remote\.byok_api_key"):
+        Config.load(overrides={"remote.mode": "byok"}, environment={})
+
+
+def test_a_secret_in_the_file_wins_over_the_environment(file):
+    path = file('[remote]\nmode = "byok"\nbyok_api_key = "of the file"\n')
+    config = Config.load(path, environment={"DEEPGRAM_API_KEY": "of the environment"})
+    assert config.remote.byok_api_key.reveal() == "of the file"
+
+
+def test_a_secret_comes_from_a_file_of_its_own_without_its_line_break(file, tmp_path):
+    (tmp_path / "token").write_text(f"{SECRET}\n")
+    path = file('[remote]\nserver_url = "proxy"\nauth_token_file = "token"\n')
+    assert Config.load(path).remote.auth_token.reveal() == SECRET
+
+
+def test_a_secret_and_its_file_are_not_both_taken(file, tmp_path):
+    (tmp_path / "token").write_text(SECRET)
+    with pytest.raises(ConfigError, match=r"remote\.auth_token: set either it or auth_token_file, not both") as caught:
+        Config.load(file(f'[remote]\nserver_url = "p"\nauth_token = "{SECRET}"\nauth_token_file = "token"\n'))
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "why"), [('"none"', "No such file"), ("5", "expected a path"), ('"binary"', "not UTF-8 text")]
+)
+def test_a_secrets_file_that_cannot_be_read_is_named(file, tmp_path, value, why):
+    (tmp_path / "binary").write_bytes(b"\xff\xff")
+    with pytest.raises(ConfigError, match=why) as caught:
+        Config.load(file(f'[remote]\nserver_url = "proxy"\nauth_token_file = {value}\n'))
+    assert caught.value.path == "remote.auth_token_file"
+
+
+@pytest.mark.parametrize("show", [repr, str, "{!r}".format, "{}".format, "%s".__mod__])
+def test_no_way_to_print_a_configuration_shows_a_secret(show):
+    config = Config.parse({"remote": {"mode": "byok", "byok_api_key": SECRET, "auth_token": SECRET}})
+    for value in (config, config.remote, config.remote.byok_api_key, msgspec.structs.asdict(config.remote)):
+        assert SECRET not in show([value])
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"remote": {"mode": "byok", "byok_api_key": [SECRET]}},
+        {"remote": {"mode": "byok", "byok_api_key": {"value": SECRET}}},
+        {"remote": {"mode": "byok", "byok_api_key": f"{SECRET}\n{SECRET}"}},
+        {"remote": {"mode": "byok", "byok_api_key": SECRET, "nonsense": 1}},
+        {"remote": {"mode": "byok", "byok_api_key": SECRET, "byok_url": "x"}},
+        {"remote": SECRET},
+    ],
+    ids=["list", "table", "two lines", "beside an unknown key", "beside a bad url", "as the table"],
+)
+def test_no_error_shows_a_secret(tables):
+    with pytest.raises(ConfigError) as caught:
+        Config.parse(tables)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_secret_is_told_from_another_and_from_text():
+    assert Secret("a") == Secret("a")
+    assert Secret("a") != Secret("b")
+    assert Secret("a") != "a"
+
+
+def test_only_a_secret_that_is_set_counts_as_true():
+    assert (bool(Secret("a")), bool(Secret())) == (True, False)
+
+
+def test_a_secret_goes_to_the_child_that_needs_it():
+    remote = RemoteConfig(auth_token=Secret(SECRET))
+    sent = msgspec.msgpack.encode(remote, enc_hook=encode_secret)
+    assert msgspec.msgpack.decode(sent, type=RemoteConfig, dec_hook=decode_secret) == remote
+
+
+def test_a_configuration_is_not_encoded_with_its_secret_by_mistake():
+    with pytest.raises(TypeError):
+        msgspec.json.encode(RemoteConfig(auth_token=Secret(SECRET)))

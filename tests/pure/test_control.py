@@ -1,0 +1,121 @@
+"""The control channel: every message there and back, and what is none."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpengine.shared import control
+
+UP = [
+    control.Hello(pid=4711),
+    control.CaptureBeat(captured=16000, pushed=15680, dropped=320),
+    control.StreamBeat(sent=15680, replayed=320),
+    control.RecogniserBeat(heard=16000),
+    control.DeviceOpened(name="Mikrofon (Größe L)", sample_rate=16000, channels=1, latency_s=0.08),
+    control.DeviceClosed(),
+    control.Anchor(sample=2**40, utc_ns=1_770_000_000_000_000_000),
+    control.LevelHeard(rms_dbfs=-30.5, peak_dbfs=-12.0, digital_silence=False),
+    control.SamplesMissing(first=100, end=420, reason="overflow", uncertainty=320),
+    control.SourceEnded(end=123),
+    control.Fault(code="unauthorized", message="HTTP 401", request_id="abc", exit_code=4),
+    control.Connecting(connection=3, endpoint="wss://api.deepgram.com/v1/listen"),
+    control.ConnectionReady(connection=3, endpoint="wss://api.deepgram.com/v1/listen", request_id="abc"),
+    control.ConnectionDown(connection=3, reason="reset", next_try_in_s=0.25),
+    control.Heard(
+        connection=3,
+        first=0,
+        end=32000,
+        text="Guten Tag",
+        is_final=True,
+        speech_final=True,
+        acknowledges=32000,
+        confidence=0.75,
+        words=(
+            control.SampleWord(word="guten", first=0, end=8000, confidence=0.5, punctuated_word="Guten", speaker=1),
+            control.SampleWord(word="tag", first=8000, end=16000),
+        ),
+        channel=1,
+        language="de",
+        estimated=True,
+        replayed=True,
+    ),
+    control.SpeechBegan(connection=3, sample=8000),
+    control.UtteranceEnded(connection=3, sample=16000),
+    control.ServiceNote(connection=3, kind="metadata", data={"models": ["a"], "n": {"x": None, "y": 1.5}}),
+    control.EndTaken(session=3),
+    control.StreamEnded(is_clean=True, reason=""),
+]
+DOWN = [
+    control.OpenDevice(),
+    control.CloseDevice(),
+    control.Resume(session=3, sample=2**40),
+    control.Acknowledge(sample=16000),
+    control.Finish(),
+]
+
+
+def _name(message):
+    return type(message).__name__
+
+
+@pytest.mark.parametrize("message", UP, ids=_name)
+def test_what_a_child_tells_arrives_as_it_was(message):
+    assert control.decode_up.decode(control.encode(message)) == message
+
+
+@pytest.mark.parametrize("message", DOWN, ids=_name)
+def test_what_a_child_is_told_arrives_as_it_was(message):
+    assert control.decode_down.decode(control.encode(message)) == message
+
+
+def test_every_message_is_in_these_tables():
+    assert {type(message) for message in UP} == set(control.Up.__args__)
+    assert {type(message) for message in DOWN} == set(control.Down.__args__)
+
+
+def test_messages_are_told_apart_by_their_class_name():
+    assert msgspec.msgpack.decode(control.encode(control.Resume(session=1, sample=2))) == {
+        "type": "Resume",
+        "session": 1,
+        "sample": 2,
+    }
+
+
+@pytest.mark.parametrize("message", DOWN, ids=_name)
+def test_a_command_is_no_report(message):
+    with pytest.raises(msgspec.DecodeError):
+        control.decode_up.decode(control.encode(message))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        msgspec.msgpack.encode({"type": "Explode"}),
+        msgspec.msgpack.encode({"pid": 1}),
+        msgspec.msgpack.encode({"type": "Hello"}),
+        msgspec.msgpack.encode({"type": "Hello", "pid": "one"}),
+        msgspec.msgpack.encode(["Hello", 1]),
+        b"",
+        control.encode(UP[0])[:-1],
+        b"\xc1",
+    ],
+    ids=["unknown tag", "no tag", "field missing", "wrong type", "array", "empty", "cut", "no msgpack"],
+)
+def test_what_is_no_message_is_a_decode_error(data):
+    with pytest.raises(msgspec.DecodeError):
+        control.decode_up.decode(data)
+
+
+def test_fields_of_a_later_version_are_ignored():
+    data = msgspec.msgpack.encode({"type": "Acknowledge", "sample": 5, "later": [1, 2]})
+    assert control.decode_down.decode(data) == control.Acknowledge(sample=5)
+
+
+@given(st.binary(max_size=64))
+def test_arbitrary_bytes_are_a_message_or_a_decode_error(data):
+    try:
+        message = control.decode_up.decode(data)
+    except msgspec.DecodeError:
+        return
+    assert isinstance(message, control.Up)

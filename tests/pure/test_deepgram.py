@@ -1,0 +1,383 @@
+"""Deepgram's dialect: the request, and what its messages mean (samples verbatim from recorded traffic)."""
+
+import json
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpengine.shared import control
+from mpengine.streaming.actions import Mention, Tell
+from mpengine.streaming.deepgram import Deepgram
+from mpengine.streaming.dialect import (
+    Hypothesis,
+    Ignored,
+    Malformed,
+    Note,
+    ServiceError,
+    SpeechStart,
+    SpokenWord,
+    UtteranceStop,
+)
+from mpengine.streaming.hearing import Hearing
+from tests.pure.support import within
+
+URL = "wss://api.deepgram.com/v1/listen"
+
+
+def dialect(url=URL, model="nova-2", language="en-US", sample_rate=16000, channels=1, parameters=None):
+    return Deepgram(
+        url=url,
+        api_key="KEY",
+        model=model,
+        language=language,
+        sample_rate=sample_rate,
+        channels=channels,
+        parameters=parameters or {},
+    )
+
+
+def query(**options):
+    return parse_qsl(urlsplit(dialect(**options).url).query, keep_blank_values=True)
+
+
+def decode(message):
+    return dialect().decode(message if isinstance(message, str) else json.dumps(message))
+
+
+# The request
+
+
+def test_the_request_is_the_origin_engines():
+    assert dialect().url == (
+        "wss://api.deepgram.com/v1/listen?model=nova-2&language=en-US&interim_results=true&punctuate=true"
+        "&smart_format=true&encoding=linear16&sample_rate=16000&channels=1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameter", "pairs"),
+    [
+        ({"numerals": True}, [("numerals", "true")]),
+        ({"numerals": False}, [("numerals", "false")]),
+        ({"endpointing": 300}, [("endpointing", "300")]),
+        ({"x": 0.5}, [("x", "0.5")]),
+        ({"keyterm": ["Ann", "Bob Ray"]}, [("keyterm", "Ann"), ("keyterm", "Bob Ray")]),
+        ({"keyterm": []}, []),
+        ({"tag": "a&b=c/d?e#f+ü"}, [("tag", "a&b=c/d?e#f+ü")]),
+        ({"tag": ""}, [("tag", "")]),
+    ],
+)
+def test_further_parameters_are_passed_through(parameter, pairs):
+    assert query(parameters=parameter)[8:] == pairs
+
+
+@pytest.mark.parametrize(("name", "value"), [("interim_results", False), ("model", "nova-3"), ("punctuate", False)])
+def test_a_parameter_replaces_what_would_be_sent(name, value):
+    assert [found for key, found in query(parameters={name: value}) if key == name] == [str(value).lower()]
+
+
+def test_a_space_goes_out_as_percent_20():
+    assert "keyterm=Bob%20Ray" in dialect(parameters={"keyterm": "Bob Ray"}).url
+
+
+def test_model_language_rate_and_channels_are_the_configured_ones():
+    found = dict(query(model="nova-3", language="de", sample_rate=48000, channels=2))
+    assert {key: found[key] for key in ("model", "language", "sample_rate", "channels")} == {
+        "model": "nova-3",
+        "language": "de",
+        "sample_rate": "48000",
+        "channels": "2",
+    }
+
+
+@pytest.mark.parametrize(
+    ("url", "begin"),
+    [
+        ("wss://api.eu.deepgram.com/v1/listen", "wss://api.eu.deepgram.com/v1/listen?model="),
+        ("ws://127.0.0.1:8080/v1/listen", "ws://127.0.0.1:8080/v1/listen?model="),
+        ("wss://host/v1/listen?tag=x", "wss://host/v1/listen?tag=x&model="),
+    ],
+)
+def test_another_server_is_asked_the_same(url, begin):
+    assert dialect(url=url).url.startswith(begin)
+
+
+def test_the_key_goes_into_a_header_as_token():
+    assert list(dialect().headers) == ["Authorization: Token KEY"]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (URL, URL),
+        ("wss://user:password@host:1/v1/listen?key=x", "wss://host:1/v1/listen"),
+        ("wss://host", "wss://host"),
+    ],
+)
+def test_what_is_shown_has_neither_query_nor_credentials(url, shown):
+    assert dialect(url=url).endpoint == shown
+
+
+def test_nothing_is_said_before_audio():
+    assert dialect().greeting is None
+
+
+def test_the_texts_are_the_services():
+    assert dialect().keep_alive == '{"type":"KeepAlive"}'
+    assert list(dialect().finish(can_finalize=False)) == ['{"type":"Finalize"}', '{"type":"CloseStream"}']
+
+
+# Results
+
+RESULTS = """{"type":"Results","channel_index":[0,1],"duration":1.0,"start":0.0,"is_final":false,"speech_final":false,
+ "channel":{"alternatives":[{"transcript":"Paris at a moment","confidence":0.97998047,
+   "words":[{"word":"paris","start":0.0,"end":0.39999998,"confidence":0.97265625,"speaker":0,
+     "punctuated_word":"Paris"}]}]},
+ "metadata":{"request_id":"01a07aad-cb1e-78c3-80ef-181d08b56576",
+   "model_info":{"name":"general-nova-3","version":"2025-04-17.21547","arch":"nova-3"},
+   "model_uuid":"40bd3654-e622-47c4-a111-63a61b23bfe8",
+   "diarize_info":{"model_uuid":"6ff6f59c-c349-443b-aba1-352de7d75943","arch":"v1"}},
+ "from_finalize":false}"""
+
+
+def results(**fields):
+    return {**json.loads(RESULTS), **fields}
+
+
+def test_recorded_results_are_heard():
+    assert decode(RESULTS) == Hypothesis(
+        text="Paris at a moment",
+        is_final=False,
+        start_s=0.0,
+        duration_s=1.0,
+        speech_final=False,
+        confidence=0.97998047,
+        words=(SpokenWord("paris", 0.0, 0.39999998, 0.97265625, "Paris", 0),),
+        channel=0,
+        channels=1,
+        language=None,
+    )
+
+
+@pytest.mark.parametrize(("is_final", "speech_final"), [(False, False), (True, False), (True, True)])
+def test_final_and_speech_final_are_told_apart(is_final, speech_final):
+    heard = decode(results(is_final=is_final, speech_final=speech_final))
+    assert (heard.is_final, heard.speech_final) == (is_final, speech_final)
+
+
+def test_final_and_speech_final_are_false_when_they_are_not_there():
+    message = json.loads(RESULTS)
+    del message["is_final"], message["speech_final"]
+    assert (decode(message).is_final, decode(message).speech_final) == (False, False)
+
+
+def test_the_channel_and_their_number_are_told():
+    heard = decode(results(channel_index=[1, 2]))
+    assert (heard.channel, heard.channels) == (1, 2)
+
+
+@pytest.mark.parametrize("channel_index", [[], [0]])
+def test_an_incomplete_channel_index_means_the_only_one(channel_index):
+    heard = decode(results(channel_index=channel_index))
+    assert (heard.channel, heard.channels) == (0, 1)
+
+
+def test_only_the_best_alternative_counts():
+    alternatives = [{"transcript": "best"}, {"transcript": "second"}]
+    assert decode(results(channel={"alternatives": alternatives})).text == "best"
+
+
+def test_the_first_of_several_languages_is_told():
+    alternative = {"transcript": "hola", "languages": ["es", "en"]}
+    assert decode(results(channel={"alternatives": [alternative]})).language == "es"
+
+
+def test_a_word_has_what_is_required_and_may_lack_the_rest():
+    alternative = {"transcript": "a", "words": [{"word": "a", "start": 1.0, "end": 2.0}]}
+    assert decode(results(channel={"alternatives": [alternative]})).words == (SpokenWord("a", 1.0, 2.0),)
+
+
+def test_an_empty_final_is_a_final_for_what_it_covers():
+    message = results(is_final=True, start=3.0, duration=2.0, channel={"alternatives": [{"transcript": ""}]})
+    heard = decode(message)
+    assert (heard.text, heard.is_final, heard.start_s, heard.duration_s) == ("", True, 3.0, 2.0)
+
+
+@pytest.mark.parametrize("channel", [{}, {"alternatives": []}])
+def test_a_final_without_alternatives_covers_its_time_without_text(channel):
+    heard = decode(results(is_final=True, channel=channel))
+    assert (heard.text, heard.is_final, heard.start_s, heard.duration_s) == ("", True, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("channel", [{}, {"alternatives": []}])
+def test_an_interim_without_alternatives_means_nothing(channel):
+    assert isinstance(decode(results(channel=channel)), Ignored)
+
+
+def test_fields_that_came_later_are_ignored():
+    assert decode(results(entities=[{"label": "NAME"}], invented_later=1)).text == "Paris at a moment"
+
+
+# Other messages
+
+METADATA = """{"type":"Metadata","transaction_key":"deprecated","request_id":"a","sha256":"incomplete",
+ "created":"2026-08-25T21:11:31.685Z","duration":44.259937,"channels":1,"models":["7e3b"],
+ "model_info":{"7e3b":{"name":"2-phonecall-nova","version":"2024-02-07.20824","arch":"nova-2"}}}"""
+
+
+def test_speech_started_has_a_list_as_its_channel():
+    assert decode('{"type":"SpeechStarted","channel":[0,1],"timestamp":9.54}') == SpeechStart(9.54)
+
+
+def test_an_utterance_end_is_told():
+    assert decode('{"type":"UtteranceEnd","channel":[0,1],"last_word_end":2.395}') == UtteranceStop(2.395)
+
+
+@pytest.mark.parametrize(
+    "message",
+    ['{"type":"UtteranceEnd","channel":[0,1],"last_word_end":-1}', '{"type":"UtteranceEnd","last_word_end":-1.0}'],
+)
+def test_an_utterance_end_that_asks_to_be_disregarded_is(message):
+    assert isinstance(decode(message), Ignored)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        METADATA,
+        '{"type":"Metadata","transaction_key":"deprecated","request_id":"a","duration":0.0,"channels":1}',
+        '{"type":"ConfigureSuccess","request_id":"550e8400","keyterms":["Deepgram","customer service"]}',
+        '{"type":"ConfigureFailure","request_id":"a","code":"CONFIGURE_KEYTERMS_NOT_SUPPORTED","description":"b"}',
+        '{"type":"Warning","code":"X"}',
+    ],
+    ids=["Metadata", "Metadata without audio", "ConfigureSuccess", "ConfigureFailure", "Warning"],
+)
+def test_what_the_service_notes_is_passed_on_as_received(message):
+    assert decode(message) == Note("metadata", json.loads(message))
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [
+        (
+            {"type": "Error", "variant": "SchemaError", "description": "unknown field", "message": '{"type": "X"}'},
+            ServiceError("SchemaError", "unknown field"),
+        ),
+        ({"type": "Error", "code": "NET-0001", "message": "slow"}, ServiceError("NET-0001", "slow")),
+        ({"type": "Error", "code": "A", "variant": "B", "description": "c"}, ServiceError("A", "c")),
+        ({"type": "Error"}, ServiceError("", "unknown error")),
+    ],
+)
+def test_an_error_is_told_in_each_of_its_shapes(message, error):
+    assert decode(message) == error
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        results(channel=[0, 1]),
+        results(channel={"alternatives": {}}),
+        results(start="0.0"),
+        results(duration=[1]),
+        results(is_final="true"),
+        results(channel={"alternatives": [{"transcript": 5}]}),
+        results(channel={"alternatives": [{"transcript": "a", "words": [{"word": "a"}]}]}),
+        {"type": "SpeechStarted", "timestamp": "soon"},
+        {"type": "UtteranceEnd", "last_word_end": "2.0"},
+        {"type": "Error", "description": {"text": "x"}},
+    ],
+)
+def test_a_known_type_of_a_wrong_shape_is_malformed(message):
+    assert decode(message).why.startswith(f"{message['type']}: ")
+    assert isinstance(decode(message), Malformed)
+
+
+def test_a_malformed_message_is_told_without_its_content():
+    message = results(channel={"alternatives": [{"transcript": ["private words"]}]})
+    assert "private" not in decode(message).why
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no json",
+        "{",
+        "[]",
+        "null",
+        "5",
+        '"text"',
+        "{}",
+        '{"type":"InventedLater","x":1}',
+        '{"type":null}',
+        "\ufffd",
+    ],
+)
+def test_what_is_unknown_or_no_json_is_ignored(text):
+    assert isinstance(decode(text), Ignored)
+
+
+# Hostile messages
+
+HOSTILE = {
+    "type is a list": '{"type":["Results"]}',
+    "type is an object": '{"type":{"a":1}}',
+    "lists in lists": "[" * 100_000,
+    "objects in objects": '{"a":' * 100_000,
+    "depth in a note": '{"type":"Metadata","a":' + "[" * 100_000,
+    "depth in an unknown field": '{"type":"Results","unknown":' + "[" * 100_000,
+    "a huge integer in a note": '{"type":"Metadata","duration":' + "9" * 400 + "}",
+    "a large integer in a note": '{"type":"Metadata","duration":' + "9" * 30 + "}",
+    "a huge timestamp": '{"type":"SpeechStarted","timestamp":1e308}',
+    "a huge negative timestamp": '{"type":"SpeechStarted","timestamp":-1e308}',
+    "a huge last word": '{"type":"UtteranceEnd","last_word_end":1e308}',
+    "times that add up to infinity": json.dumps(results(start=1e308, duration=1e308)),
+    "huge negative times": json.dumps(results(start=-1e308, duration=-1e308, is_final=True)),
+    "a negative duration": json.dumps(results(start=5.0, duration=-5.0, is_final=True)),
+    "countless channels": json.dumps(results(is_final=True, channel_index=[0, 2**62])),
+    "negative channels": json.dumps(results(is_final=True, channel_index=[-5, -3])),
+    "channels beyond 64 bits": json.dumps(results(is_final=True, channel_index=[2**70, 2**70])),
+}
+
+
+def told(text):
+    """What the supervisor is told of a message in the middle of a stream, as it is decoded on its side."""
+    hearing = Hearing(sample_rate=16000, sample_bytes=2, hold_s=3.0, sent_before=0)
+    hearing.connected(1)
+    actions = hearing.said(dialect().decode(text), 100.0)
+    assert all(isinstance(action, (Tell, Mention)) for action in actions)
+    return [control.decode_up.decode(control.encode(action.message)) for action in actions]
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_no_message_breaks_or_holds_up_the_process(text):
+    with within(1):
+        told(text)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["type", "start", "channel", "words"]), inner),
+        max_leaves=8,
+    ),
+    st.sampled_from(["Results", "Metadata", "Error", "SpeechStarted", "UtteranceEnd", "Other"]),
+    st.sampled_from(
+        ["start", "duration", "channel", "channel_index", "timestamp", "last_word_end", "description", "is_final", "x"]
+    ),
+)
+def test_any_value_of_any_field_is_answered_without_an_exception(value, kind, field):
+    text = msgspec.json.encode({**results(type=kind), field: value}).decode() if is_encodable(value) else "{}"
+    with within(2):
+        told(text)
+
+
+def is_encodable(value):
+    try:
+        msgspec.json.encode(value)
+    except (UnicodeEncodeError, OverflowError):
+        return False
+    return True

@@ -1,0 +1,311 @@
+"""Where what was heard belongs on the run's sample clock, and what the supervisor is told of it."""
+
+import pytest
+
+from mpengine.shared import control
+from mpengine.shared.control import SampleWord
+from mpengine.shared.frames import Frame
+from mpengine.streaming.actions import Mention, Tell
+from mpengine.streaming.dialect import (
+    Hypothesis,
+    Ignored,
+    Malformed,
+    Note,
+    Ready,
+    ServiceError,
+    SpeechStart,
+    SpokenWord,
+    UtteranceStop,
+)
+from mpengine.streaming.hearing import Hearing
+from tests.pure.support import RUN, pcm
+
+S = 16000
+
+
+def new_hearing(sent_before=0, connection=3, channels=1):
+    hearing = Hearing(sample_rate=S, sample_bytes=2 * channels, hold_s=3.0, sent_before=sent_before)
+    hearing.connected(connection)
+    return hearing
+
+
+@pytest.fixture
+def hearing():
+    return new_hearing()
+
+
+def frame(first, end, session=3):
+    return Frame(RUN, session, first, memoryview(pcm(first, end)))
+
+
+def send(hearing, *ranges):
+    for first, end in ranges:
+        hearing.sending(frame(first, end), 100.0)
+
+
+def final(start_s, end_s, text="words", **fields):
+    return Hypothesis(text, True, start_s, end_s - start_s, **fields)
+
+
+def told(hearing, said, now=100.0):
+    """The one message that the supervisor is told."""
+    (action,) = hearing.said(said, now)
+    return action.message
+
+
+# What is sent
+
+
+def test_a_frame_is_sent_as_it_is(hearing):
+    assert hearing.sending(frame(1000, 1320), 100.0) == pcm(1000, 1320)
+
+
+@pytest.mark.parametrize(
+    ("first", "end", "fresh"),
+    [(0, 320, (0, 0)), (0, 640, (0, 0)), (320, 960, (640, 960)), (640, 960, (640, 960)), (900, 960, (900, 960))],
+)
+def test_samples_that_went_out_on_this_connection_are_skipped(hearing, first, end, fresh):
+    send(hearing, (0, 640))
+    assert hearing.sending(frame(first, end), 100.0) == pcm(*fresh)
+
+
+def test_on_another_connection_they_are_sent_again(hearing):
+    send(hearing, (0, 640))
+    hearing.connected(4)
+    assert hearing.sending(frame(0, 640), 100.0) == pcm(0, 640)
+
+
+def test_samples_are_skipped_of_every_channel():
+    hearing = new_hearing(channels=2)
+    hearing.sending(Frame(RUN, 3, 0, pcm(0, 640)), 100.0)
+    assert hearing.sending(Frame(RUN, 3, 160, pcm(320, 960)), 100.0) == pcm(640, 960)
+
+
+def test_progress_is_the_highest_sample_that_was_ever_sent(hearing):
+    send(hearing, (0, 3200))
+    hearing.connected(4)
+    send(hearing, (0, 320))
+    assert hearing.beat().sent == 3200
+
+
+def test_samples_sent_a_second_time_are_counted(hearing):
+    send(hearing, (0, 3200))
+    hearing.connected(4)
+    send(hearing, (1600, 2400), (2400, 4000))
+    assert hearing.beat().replayed == 1600
+
+
+def test_what_an_earlier_process_had_sent_counts_too():
+    hearing = new_hearing(sent_before=3200)
+    send(hearing, (1600, 4800))
+    assert hearing.beat() == control.StreamBeat(sent=4800, replayed=1600)
+
+
+def test_the_length_of_audio_is_in_seconds(hearing):
+    assert hearing.duration_s(pcm(0, 320)) == 0.02
+
+
+# Times
+
+
+def test_seconds_of_the_connection_become_samples_of_the_run(hearing):
+    send(hearing, (5 * S, 8 * S))
+    heard = told(hearing, final(1.0, 2.0))
+    assert (heard.connection, heard.first, heard.end, heard.acknowledges) == (3, 6 * S, 7 * S, 7 * S)
+
+
+def test_a_gap_in_what_was_sent_is_skipped_in_what_was_heard(hearing):
+    send(hearing, (0, S), (3 * S, 4 * S))
+    heard = told(hearing, final(0.5, 1.5))
+    assert (heard.first, heard.end) == (S // 2, 3 * S + S // 2)
+
+
+def test_at_a_gap_an_end_is_before_and_a_start_behind(hearing):
+    send(hearing, (0, S), (3 * S, 4 * S))
+    assert told(hearing, final(0.0, 1.0)).end == S
+    assert told(hearing, final(1.0, 2.0)).first == 3 * S
+
+
+def test_words_have_places_of_their_own(hearing):
+    send(hearing, (0, S), (3 * S, 4 * S))
+    words = (SpokenWord("a", 0.0, 1.0, 0.5, "A", 1), SpokenWord("b", 1.0, 2.0))
+    assert told(hearing, final(0.0, 2.0, words=words)).words == (
+        SampleWord(word="a", first=0, end=S, confidence=0.5, punctuated_word="A", speaker=1),
+        SampleWord(word="b", first=3 * S, end=4 * S),
+    )
+
+
+def test_an_utterance_end_that_comes_behind_its_final_is_still_before_the_gap(hearing):
+    send(hearing, (0, S), (3 * S, 4 * S))
+    told(hearing, final(0.0, 1.0))
+    assert told(hearing, UtteranceStop(1.0)).sample == S
+
+
+def test_what_is_heard_beyond_what_was_sent_ends_with_it(hearing):
+    send(hearing, (0, S))
+    heard = told(hearing, final(0.5, 99.0))
+    assert (heard.first, heard.end, heard.acknowledges) == (S // 2, S, S)
+
+
+@pytest.mark.parametrize(("start_s", "end_s"), [(0.9, 0.1), (0.5, -3.0), (-2.0, -1.0)])
+def test_nothing_ends_before_it_starts(hearing, start_s, end_s):
+    send(hearing, (0, S))
+    heard = told(hearing, final(start_s, end_s))
+    assert heard.first <= heard.end
+
+
+def test_text_and_marks_are_passed_on(hearing):
+    send(hearing, (0, S))
+    said = Hypothesis("Hallo", True, 0.0, 1.0, speech_final=True, confidence=0.5, channel=0, language="de")
+    heard = told(hearing, said)
+    assert (heard.text, heard.is_final, heard.speech_final, heard.confidence, heard.language, heard.estimated) == (
+        "Hallo",
+        True,
+        True,
+        0.5,
+        "de",
+        False,
+    )
+
+
+# What is covered
+
+
+def test_an_interim_covers_nothing(hearing):
+    send(hearing, (0, S))
+    assert told(hearing, Hypothesis("words", False, 0.0, 1.0)).acknowledges is None
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n"])
+def test_a_blank_final_covers_what_it_spans(hearing, text):
+    send(hearing, (0, S))
+    assert told(hearing, final(0.0, 1.0, text)).acknowledges == S
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n"])
+def test_a_blank_interim_is_not_told(hearing, text):
+    send(hearing, (0, S))
+    assert hearing.said(Hypothesis(text, False, 0.0, 1.0), 100.0) == []
+
+
+def test_of_two_channels_the_slower_one_counts():
+    hearing = new_hearing(channels=2)
+    hearing.sending(Frame(RUN, 3, 0, bytes(4 * 4 * S)), 100.0)
+    acknowledged = [
+        told(hearing, final(0.0, end_s, channel=channel, channels=2)).acknowledges
+        for channel, end_s in ((0, 1.0), (1, 2.0), (0, 3.0), (1, 4.0))
+    ]
+    assert acknowledged == [0, S, 2 * S, 3 * S]
+
+
+def test_a_channel_that_was_heard_before_the_loss_must_be_heard_again():
+    hearing = new_hearing(channels=2)
+    hearing.sending(Frame(RUN, 3, 0, bytes(4 * S)), 100.0)
+    told(hearing, final(0.0, 1.0, channel=0, channels=2))
+    hearing.connected(4)
+    hearing.sending(Frame(RUN, 4, 0, bytes(4 * S)), 101.0)
+    assert told(hearing, final(0.0, 1.0, channel=1, channels=2)).acknowledges == 0
+
+
+def test_a_final_must_arrive_and_an_interim_may_be_dropped(hearing):
+    send(hearing, (0, S))
+    assert isinstance(hearing.said(final(0.0, 1.0), 100.0)[0], Tell)
+    assert isinstance(hearing.said(Hypothesis("words", False, 0.0, 1.0), 100.0)[0], Mention)
+
+
+@pytest.mark.parametrize(
+    ("said", "is_proof"),
+    [
+        (final(0.0, 1.0), True),
+        (final(0.0, 1.0, ""), True),
+        (Hypothesis("words", False, 0.0, 1.0), False),
+        (Ready(), False),
+        (Note("metadata", {}), False),
+    ],
+)
+def test_only_a_final_proves_that_the_recogniser_works(said, is_proof):
+    assert Hearing.is_final(said) is is_proof
+
+
+# Replays
+
+
+@pytest.mark.parametrize(("start_s", "end_s", "replayed"), [(0.0, 1.0, True), (1.5, 2.5, True), (2.0, 3.0, False)])
+def test_what_was_sent_before_is_marked_as_replayed(hearing, start_s, end_s, replayed):
+    send(hearing, (0, 2 * S))
+    hearing.connected(4)
+    send(hearing, (0, 4 * S))
+    assert told(hearing, final(start_s, end_s)).replayed is replayed
+
+
+def test_on_the_first_connection_nothing_is_replayed(hearing):
+    send(hearing, (0, 2 * S))
+    assert told(hearing, final(0.0, 1.0)).replayed is False
+
+
+# Without times
+
+
+def test_a_final_without_times_is_estimated_from_what_was_sent(hearing):
+    hearing.sending(frame(5 * S, 7 * S), 100.0)
+    heard = told(hearing, Hypothesis("words", is_final=True), now=101.0)
+    assert (heard.first, heard.end, heard.estimated) == (5 * S, 7 * S, True)
+
+
+def test_it_acknowledges_what_had_been_sent_when_the_one_before_it_came(hearing):
+    hearing.sending(frame(0, S), 100.0)
+    told(hearing, Hypothesis("one", is_final=True), now=100.0)
+    hearing.sending(frame(S, 2 * S), 150.0)
+    assert told(hearing, Hypothesis("two", is_final=True), now=160.0).acknowledges == S
+
+
+def test_a_start_without_a_duration_is_no_time(hearing):
+    send(hearing, (0, S))
+    assert told(hearing, Hypothesis("words", True, start_s=0.0), now=101.0).estimated is True
+
+
+def test_a_final_before_any_audio_acknowledges_nothing():
+    hearing = new_hearing(sent_before=777)
+    heard = told(hearing, Hypothesis("words", is_final=True))
+    assert (heard.first, heard.end, heard.acknowledges, heard.estimated) == (777, 777, None, True)
+
+
+def test_another_connection_estimates_anew(hearing):
+    hearing.sending(frame(0, S), 100.0)
+    told(hearing, Hypothesis("one", is_final=True), now=100.0)
+    hearing.connected(4)
+    hearing.sending(frame(0, S), 200.0)
+    assert told(hearing, Hypothesis("two", is_final=True), now=201.0).acknowledges == 0
+
+
+# Everything else
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (SpeechStart(1.0), control.SpeechBegan(connection=3, sample=3 * S)),
+        (UtteranceStop(1.0), control.UtteranceEnded(connection=3, sample=S)),
+        (ServiceError("busy", "later"), control.Fault(code="busy", message="later")),
+        (
+            Note("credits_low", {"seconds_remaining": 5.0}),
+            control.ServiceNote(connection=3, kind="credits_low", data={"seconds_remaining": 5.0}),
+        ),
+    ],
+)
+def test_the_supervisor_is_told_of(hearing, said, message):
+    send(hearing, (0, S), (3 * S, 4 * S))
+    assert hearing.said(said, 100.0) == [Tell(message)]
+
+
+@pytest.mark.parametrize("said", [Ready(), Ready(can_finalize=True), Ignored("not JSON")])
+def test_the_supervisor_is_not_told_of(hearing, said):
+    assert hearing.said(said, 100.0) == []
+
+
+def test_a_malformed_message_is_told_once_on_each_connection(hearing):
+    malformed = Malformed("Results: expected `float`")
+    assert told(hearing, malformed).code == "malformed_message"
+    assert hearing.said(malformed, 100.0) == []
+    hearing.connected(4)
+    assert "Results" in told(hearing, malformed).message

@@ -1,0 +1,231 @@
+"""One child's life: table of its ends, backoff, silence."""
+
+import pytest
+
+from mpengine.shared.config_tables import SupervisorConfig
+from mpengine.shared.errors import ExitCode
+from mpengine.supervisor.life import ChildState, Ended, Life
+
+POLICY = SupervisorConfig(
+    backoff_s=0.5, backoff_ceiling_s=8.0, stable_after_s=10.0, hang_limit_s=20.0, first_frame_limit_s=60.0
+)
+
+
+@pytest.fixture
+def life():
+    return Life(POLICY, 100.0)
+
+
+def running(now=100.0, *, has_worked=False):
+    life = Life(POLICY, now)
+    life.spawned(7, now)
+    life.heard(now)
+    if has_worked:
+        life.worked()
+    return life
+
+
+# From state to state
+
+
+def test_it_is_due_at_once(life):
+    assert (life.state, life.is_alive, life.is_due(100.0)) == (ChildState.STOPPED, False, True)
+
+
+def test_spawned_is_not_running(life):
+    life.spawned(7, 100.0)
+    assert (life.state, life.is_alive, life.pid, life.is_due(200.0)) == (ChildState.STARTING, True, 7, False)
+
+
+def test_its_own_word_makes_it_running(life):
+    life.spawned(7, 100.0)
+    life.heard(100.5)
+    assert life.state is ChildState.RUNNING
+
+
+def test_a_stop_is_no_crash():
+    life = running()
+    life.stopping()
+    assert life.state is ChildState.STOPPING
+    assert life.exited(0, 101.0, 1.0) == Ended("exit code 0", None)
+    assert (life.state, life.is_due(10_000.0), life.pid) == (ChildState.STOPPED, False, None)
+
+
+@pytest.mark.parametrize("status", [-9, 1, 2, 4])
+def test_after_a_stop_no_end_is_a_reason_to_fail(status):
+    life = running()
+    life.stopping()
+    assert life.exited(status, 101.0, 1.0).exit_code is None
+    assert life.state is ChildState.STOPPED
+
+
+def test_a_child_in_backoff_that_is_stopped_is_not_spawned_again():
+    life = running()
+    life.exited(1, 101.0, 1.0)
+    life.stopping()
+    assert (life.state, life.is_due(10_000.0)) == (ChildState.STOPPED, False)
+
+
+def test_hearing_of_a_stopping_child_does_not_make_it_running():
+    life = running()
+    life.stopping()
+    life.heard(101.0)
+    assert life.state is ChildState.STOPPING
+
+
+# What an end means
+
+
+@pytest.mark.parametrize(
+    ("status", "has_worked", "exit_code"),
+    [
+        (0, False, None),
+        (1, False, None),
+        (2, False, ExitCode.CONFIG),
+        (2, True, ExitCode.CONFIG),
+        (3, False, ExitCode.DEVICE),
+        (3, True, None),
+        (4, False, ExitCode.ACCOUNT),
+        (4, True, ExitCode.ACCOUNT),
+        (5, False, None),
+        (120, False, None),
+        (-9, False, None),
+        (-11, True, None),
+        (-40, True, None),
+    ],
+)
+def test_an_end_is_for_good_or_is_tried_again(status, has_worked, exit_code):
+    life = running(has_worked=has_worked)
+    assert life.exited(status, 101.0, 1.0).exit_code == exit_code
+    assert life.state is (ChildState.FATAL if exit_code else ChildState.BACKOFF)
+
+
+@pytest.mark.parametrize(
+    ("status", "how"), [(-9, "killed by SIGKILL"), (-11, "killed by SIGSEGV"), (0, "exit code 0"), (1, "exit code 1")]
+)
+def test_how_it_ended_is_said(status, how):
+    life = running()
+    assert life.exited(status, 101.0, 1.0).how == how
+    assert life.reason == how
+
+
+def test_its_last_words_are_the_reason():
+    life = running()
+    life.complained("the device is busy")
+    life.exited(1, 101.0, 1.0)
+    assert life.reason == "the device is busy"
+
+
+def test_last_words_are_those_of_one_life():
+    life = running()
+    life.complained("the device is busy")
+    life.exited(1, 101.0, 1.0)
+    life.spawned(8, 101.0)
+    life.exited(-9, 102.0, 1.0)
+    assert life.reason == "killed by SIGKILL"
+
+
+def test_the_reason_is_gone_when_it_works_again():
+    life = running()
+    life.exited(1, 101.0, 1.0)
+    life.spawned(8, 101.0)
+    life.worked()
+    assert life.reason == ""
+
+
+def test_what_is_fatal_is_never_spawned_again():
+    life = running()
+    life.exited(2, 101.0, 1.0)
+    assert (life.is_due(10_000.0), life.deadline) == (False, float("inf"))
+
+
+# Trying again
+
+
+def waits(ends, *, chance=1.0):
+    """How long it waits after each end, having lived so many seconds."""
+    life, now, found = Life(POLICY, 100.0), 100.0, []
+    for lived in ends:
+        life.spawned(7, now)
+        life.heard(now)
+        now += lived
+        life.exited(1, now, chance)
+        found.append(life.spawn_at - now)
+        now = life.spawn_at
+    return found
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ([1] * 8, [0, 0.5, 1, 2, 4, 8, 8, 8]),
+        ([100, 100, 100], [0, 0, 0]),
+        ([1, 1, 1, 10, 1, 1], [0, 0.5, 1, 0, 0.5, 1]),
+        ([9.9, 9.9], [0, 0.5]),
+    ],
+    ids=["crashes at once", "crashes after a while", "stable in between", "not quite stable"],
+)
+def test_the_first_try_is_at_once_and_then_the_wait_doubles(ends, expected):
+    assert waits(ends) == pytest.approx(expected)
+
+
+def test_chance_spreads_the_waits():
+    assert waits([1] * 4, chance=0.5) == pytest.approx([0, 0.25, 0.5, 1])
+
+
+def test_it_is_due_when_the_wait_is_over():
+    life = running()
+    life.exited(1, 101.0, 1.0)
+    life.spawned(8, 101.0)
+    life.exited(1, 102.0, 1.0)
+    assert not life.is_due(102.49)
+    assert life.is_due(102.5)
+    assert life.deadline == 102.5
+
+
+def test_a_spawn_that_failed_waits_longer_every_time(life):
+    found = []
+    now = 100.0
+    for _ in range(4):
+        life.failed(now, 1.0)
+        found.append(life.spawn_at - now)
+        now = life.spawn_at
+    assert found == pytest.approx([0, 0.5, 1, 2])
+
+
+def test_restarts_are_counted_and_the_first_start_is_none():
+    life = running()
+    assert life.restarts == 0
+    life.exited(1, 101.0, 1.0)
+    life.spawned(8, 101.0)
+    assert life.restarts == 1
+
+
+# Silence
+
+
+@pytest.mark.parametrize(("limit", "speaks"), [(60.0, False), (20.0, True)])
+def test_silence_is_counted_from_the_last_word(life, limit, speaks):
+    life.spawned(7, 100.0)
+    if speaks:
+        life.heard(100.0)
+    assert not life.is_hung(100.0 + limit - 0.1)
+    assert life.is_hung(100.0 + limit)
+    assert life.deadline == 100.0 + limit
+
+
+def test_a_word_starts_the_silence_anew():
+    life = running()
+    life.heard(115.0)
+    assert not life.is_hung(134.9)
+
+
+def test_silence_while_the_supervisor_slept_does_not_count():
+    life = running()
+    life.overslept(500.0)
+    assert not life.is_hung(519.9)
+    assert life.is_hung(520.0)
+
+
+def test_a_child_that_does_not_run_cannot_hang(life):
+    assert not life.is_hung(10_000.0)

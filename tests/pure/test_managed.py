@@ -1,0 +1,165 @@
+"""The managed proxy's dialect: every row of what the origin engine did, and the optional additions."""
+
+import json
+
+import pytest
+
+from mpengine.streaming.dialect import Hypothesis, Ignored, Malformed, Note, Ready, ServiceError, SpokenWord
+from mpengine.streaming.managed import Managed, transcribe_url
+from tests.pure.support import within
+
+
+def dialect(server_url="proxy.example"):
+    return Managed(
+        server_url=server_url, token="TOKEN", model="nova-2", language="en-US", sample_rate=16000, channels=1
+    )
+
+
+def decode(message):
+    return dialect().decode(message if isinstance(message, str) else json.dumps(message))
+
+
+# The request
+
+
+@pytest.mark.parametrize(
+    ("server_url", "url"),
+    [
+        ("proxy.example", "wss://proxy.example/ws/transcribe"),
+        ("proxy.example/", "wss://proxy.example/ws/transcribe"),
+        ("proxy.example:8443//", "wss://proxy.example:8443/ws/transcribe"),
+        ("wss://proxy.example", "wss://proxy.example/ws/transcribe"),
+        ("ws://127.0.0.1:8000", "ws://127.0.0.1:8000/ws/transcribe"),
+        ("wss://proxy.example/api/", "wss://proxy.example/api/ws/transcribe"),
+    ],
+)
+def test_the_url_is_the_servers_with_the_path_of_the_proxy(server_url, url):
+    assert transcribe_url(server_url) == url
+    assert dialect(server_url).url == url
+
+
+def test_what_is_shown_has_no_credentials():
+    assert dialect("wss://user:password@proxy.example").endpoint == "wss://proxy.example/ws/transcribe"
+
+
+def test_no_secret_goes_into_the_headers():
+    assert list(dialect().headers) == []
+
+
+def test_the_auth_message_is_the_origin_engines():
+    assert json.loads(dialect().greeting) == {
+        "type": "auth",
+        "token": "TOKEN",
+        "config": {
+            "model": "nova-2",
+            "language": "en-US",
+            "sample_rate": 16000,
+            "channels": 1,
+            "encoding": "linear16",
+            "interim_results": True,
+        },
+    }
+
+
+def test_the_auth_message_is_the_same_on_every_connection():
+    proxy = dialect()
+    assert proxy.greeting == proxy.greeting
+
+
+def test_the_proxy_knows_no_keep_alive():
+    assert dialect().keep_alive is None
+
+
+@pytest.mark.parametrize(("can_finalize", "texts"), [(True, ['{"type":"finalize"}']), (False, [])])
+def test_a_proxy_that_can_is_asked_to_finalize(can_finalize, texts):
+    assert list(dialect().finish(can_finalize=can_finalize)) == texts
+
+
+# What it says
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ({"type": "ready"}, Ready(can_finalize=False)),
+        ({"type": "ready", "session": "abc"}, Ready(can_finalize=False)),
+        ({"type": "ready", "features": []}, Ready(can_finalize=False)),
+        ({"type": "ready", "features": ["finalize", "later"]}, Ready(can_finalize=True)),
+        ({"type": "error", "code": "no_credits", "message": "none left"}, ServiceError("no_credits", "none left")),
+        ({"type": "error", "message": "none left"}, ServiceError("", "none left")),
+        ({"type": "error", "code": None, "message": "none left"}, ServiceError("", "none left")),
+        ({"type": "error", "code": 402, "message": "none left"}, ServiceError("402", "none left")),
+        ({"type": "error"}, ServiceError("", "Unknown error")),
+        ({"type": "transcript", "text": "Hello", "is_final": False}, Hypothesis("Hello", is_final=False)),
+        ({"type": "transcript", "text": "Hello.", "is_final": True}, Hypothesis("Hello.", is_final=True)),
+        ({"type": "transcript", "text": "Hello"}, Hypothesis("Hello", is_final=False)),
+        ({"type": "transcript", "text": " \n", "is_final": True}, Hypothesis(" \n", is_final=True)),
+        ({"type": "transcript"}, Hypothesis("", is_final=False)),
+        ({"type": "credits_low", "seconds_remaining": 60}, Note("credits_low", {"seconds_remaining": 60.0})),
+        ({"type": "credits_low"}, Note("credits_low", {"seconds_remaining": 0.0})),
+        ({"type": "credits_low", "seconds_remaining": "few"}, Note("credits_low", {"seconds_remaining": 0.0})),
+        ({"type": "session_end", "seconds_used": 12.5}, Note("session_end", {"seconds_used": 12.5})),
+        ({"type": "session_end", "reason": "quota"}, Note("session_end", {"seconds_used": 0.0})),
+    ],
+    ids=json.dumps,
+)
+def test_a_message_means(message, said):
+    assert decode(message) == said
+
+
+def test_times_confidence_and_words_are_taken_where_a_proxy_passes_them_on():
+    message = {
+        "type": "transcript",
+        "text": "Hello.",
+        "is_final": True,
+        "start": 1.0,
+        "duration": 0.5,
+        "confidence": 0.75,
+        "speech_final": True,
+        "words": [{"word": "hello", "start": 1.0, "end": 1.5, "confidence": 0.5, "punctuated_word": "Hello."}],
+    }
+    assert decode(message) == Hypothesis(
+        "Hello.", True, 1.0, 0.5, True, 0.75, (SpokenWord("hello", 1.0, 1.5, 0.5, "Hello."),)
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["", "no json", "{", "[]", "null", "5", "{}", '{"type":"pong"}', '{"type":null}', '{"type":5}', "\ufffd"]
+)
+def test_what_is_unknown_or_no_json_is_ignored(text):
+    assert isinstance(decode(text), Ignored)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "transcript", "text": 5},
+        {"type": "transcript", "text": "private", "is_final": "yes"},
+        {"type": "transcript", "text": "private", "start": "soon"},
+        {"type": "ready", "features": "finalize"},
+        {"type": "error", "message": ["private"]},
+    ],
+    ids=json.dumps,
+)
+def test_a_known_type_of_a_wrong_shape_is_malformed_and_not_shown(message):
+    said = decode(message)
+    assert isinstance(said, Malformed)
+    assert said.why.startswith(f"{message['type']}: ")
+    assert "private" not in said.why
+
+
+HOSTILE = {
+    "type is a list": '{"type":["transcript"]}',
+    "type is an object": '{"type":{"a":1}}',
+    "lists in lists": "[" * 100_000,
+    "depth in an unknown field": '{"type":"transcript","unknown":' + "[" * 100_000,
+    "huge seconds remaining": '{"type":"credits_low","seconds_remaining":' + "9" * 400 + "}",
+    "huge seconds used": '{"type":"session_end","seconds_used":' + "9" * 400 + "}",
+    "a huge code": '{"type":"error","code":' + "9" * 5000 + "}",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_no_message_breaks_the_process(text):
+    with within(2):
+        assert isinstance(decode(text), (Ignored, Malformed, Note, ServiceError))

@@ -1,0 +1,212 @@
+"""The runtime directory: ours alone, held by one engine."""
+
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from mpengine.shared import runtime
+from mpengine.shared.errors import AlreadyRunning, RuntimeDirError
+from mpengine.shared.runtime import RuntimeDir
+from tests.pure.support import ENVIRONMENT
+
+HOLDER = """
+import sys
+from mpengine.shared.runtime import RuntimeDir
+RuntimeDir("mic").lock()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def base(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def holder():
+    """Another process that holds the engine called mic."""
+    environment = {**ENVIRONMENT, "XDG_RUNTIME_DIR": os.environ["XDG_RUNTIME_DIR"]}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", HOLDER], env=environment, **pipes)
+    assert process.stdout.readline() == b"held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def mode_of(path):
+    return stat.S_IMODE(os.stat(path).st_mode)
+
+
+def test_it_lies_below_the_users_runtime_directory(base):
+    assert RuntimeDir("mic").path == f"{base}/mpengine/mic"
+
+
+def test_without_one_it_lies_below_the_temporary_directory(monkeypatch):
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.setattr("tempfile.gettempdir", lambda: "/some/tmp")
+    assert runtime.runtime_path("mic") == f"/some/tmp/mpengine-{os.getuid()}/mic"
+
+
+def test_an_endpoint_is_a_socket_in_it(base):
+    assert runtime.endpoint(runtime.runtime_path("mic"), "results") == f"ipc://{base}/mpengine/mic/results"
+
+
+def test_nobody_else_may_enter(base):
+    before = os.umask(0)
+    try:
+        RuntimeDir("mic")
+    finally:
+        os.umask(before)
+    assert (mode_of(base / "mpengine"), mode_of(base / "mpengine/mic")) == (0o700, 0o700)
+
+
+def test_a_directory_that_was_open_to_others_is_closed(base):
+    (base / "mpengine/mic").mkdir(parents=True, mode=0o777)
+    (base / "mpengine/mic").chmod(0o777)
+    RuntimeDir("mic")
+    assert mode_of(base / "mpengine/mic") == 0o700
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory away")
+@pytest.mark.parametrize("path", ["mpengine", "mpengine/mic"])
+def test_a_directory_of_somebody_else_is_refused(base, path):
+    (base / path).mkdir(parents=True)
+    os.chown(base / path, 12345, 12345)
+    with pytest.raises(RuntimeDirError, match="is not a directory of this user"):
+        RuntimeDir("mic")
+
+
+@pytest.mark.parametrize("path", ["mpengine", "mpengine/mic"])
+def test_a_symlink_in_its_place_is_refused(base, path):
+    (base / path).parent.mkdir(exist_ok=True)
+    (base / "elsewhere").mkdir()
+    (base / path).symlink_to(base / "elsewhere")
+    with pytest.raises(RuntimeDirError, match="is not a directory of this user"):
+        RuntimeDir("mic")
+
+
+def test_a_file_in_its_place_is_refused(base):
+    (base / "mpengine").touch()
+    with pytest.raises(RuntimeDirError, match="cannot make the runtime directory"):
+        RuntimeDir("mic")
+
+
+def test_a_path_too_long_for_a_socket_is_refused_with_what_to_do(monkeypatch, base):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", f"{base}/{'x' * 100}")
+    with pytest.raises(RuntimeDirError, match="too long for a socket; set XDG_RUNTIME_DIR to a shorter directory"):
+        RuntimeDir("mic")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of Linux")
+@pytest.mark.parametrize(("length", "fits"), [(107, True), (108, False)])
+def test_the_longest_socket_path_has_107_bytes(monkeypatch, base, length, fits):
+    rest = length - len(f"{base}//mpengine/mic/control")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", f"{base}/{'x' * rest}")
+    if fits:
+        path = f"{RuntimeDir('mic').path}/control"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+        assert len(path) == length
+    else:
+        with pytest.raises(RuntimeDirError):
+            RuntimeDir("mic")
+
+
+# The lock
+
+
+def test_the_lock_holds_the_pid():
+    directory = RuntimeDir("mic")
+    directory.lock()
+    with open(f"{directory.path}/lock", encoding="ascii") as file:
+        assert file.read() == f"{os.getpid()}\n"
+    directory.unlock()
+
+
+def test_a_second_engine_of_that_name_is_told_who_holds_it(holder):
+    with pytest.raises(AlreadyRunning, match=rf'"mic" is running already \(pid {holder.pid}\)'):
+        RuntimeDir("mic").lock()
+
+
+def test_the_refusal_says_how_to_stop_the_first(holder):
+    with pytest.raises(AlreadyRunning, match=re.escape("mpengine stop --name mic")):
+        RuntimeDir("mic").lock()
+
+
+def test_the_refused_engine_changes_nothing(holder, base):
+    with pytest.raises(AlreadyRunning):
+        RuntimeDir("mic").lock()
+    assert (base / "mpengine/mic/lock").read_text() == f"{holder.pid}\n"
+
+
+def test_an_engine_of_another_name_is_not_held_up(holder):
+    other = RuntimeDir("other")
+    other.lock()
+    other.unlock()
+
+
+def test_a_killed_holder_holds_nothing(holder):
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    directory = RuntimeDir("mic")
+    directory.lock()
+    with open(f"{directory.path}/lock", encoding="ascii") as file:
+        assert file.read() == f"{os.getpid()}\n"
+    directory.unlock()
+
+
+def test_a_shorter_pid_leaves_nothing_of_a_longer_one(base):
+    directory = RuntimeDir("mic")
+    (base / "mpengine/mic/lock").write_text("123456789012\n")
+    directory.lock()
+    assert (base / "mpengine/mic/lock").read_text() == f"{os.getpid()}\n"
+    directory.unlock()
+
+
+def test_a_lock_that_was_let_go_can_be_taken_again():
+    first, second = RuntimeDir("mic"), RuntimeDir("mic")
+    first.lock()
+    first.unlock()
+    second.lock()
+    second.unlock()
+
+
+def test_a_lock_is_not_inherited_by_children():
+    directory = RuntimeDir("mic")
+    directory.lock()
+    assert not os.get_inheritable(directory._lock_fd)
+    directory.unlock()
+
+
+def test_sockets_that_a_killed_engine_left_are_removed(base):
+    directory = RuntimeDir("mic")
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(f"{directory.path}/results")
+    directory.lock()
+    assert not (base / "mpengine/mic/results").exists()
+    directory.unlock()
+
+
+def test_files_in_it_stay(base):
+    directory = RuntimeDir("mic")
+    (base / "mpengine/mic/mic.window").write_bytes(b"audio")
+    directory.lock()
+    directory.unlock()
+    assert (base / "mpengine/mic/mic.window").read_bytes() == b"audio"
+
+
+def test_the_refused_engine_removes_no_socket_of_the_first(holder, base):
+    with socket.socket(socket.AF_UNIX) as live:
+        live.bind(str(base / "mpengine/mic/results"))
+        with pytest.raises(AlreadyRunning):
+            RuntimeDir("mic").lock()
+    assert (base / "mpengine/mic/results").exists()

@@ -1,0 +1,651 @@
+"""The session: histories of what happens, and what it wants done."""
+
+import json
+
+import pytest
+
+from mpengine.shared import control
+from mpengine.shared.errors import ExitCode
+from mpengine.shared.frames import Frame
+from mpengine.streaming.actions import (
+    Connect,
+    Drop,
+    Leave,
+    Mention,
+    SendAudio,
+    SendClose,
+    SendPing,
+    SendPong,
+    SendText,
+    Tell,
+)
+from mpengine.streaming.connection_events import (
+    NO_CLOSE_CODE,
+    CloseReceived,
+    Failed,
+    Opened,
+    PingReceived,
+    PongReceived,
+    Received,
+    Refused,
+)
+from mpengine.streaming.deepgram import Deepgram
+from mpengine.streaming.hearing import Hearing
+from mpengine.streaming.managed import Managed
+from mpengine.streaming.session import Session, State
+from tests.pure.support import RUN, of_kind, pcm
+
+S = 16000
+BYOK = Deepgram(
+    url="wss://service/v1/listen",
+    api_key="KEY",
+    model="nova-2",
+    language="en-US",
+    sample_rate=S,
+    channels=1,
+    parameters={},
+)
+MANAGED = Managed(server_url="proxy", token="TOKEN", model="nova-2", language="en-US", sample_rate=S, channels=1)
+READY = Received('{"type":"ready"}')
+READY_TO_FINALIZE = Received('{"type":"ready","features":["finalize"]}')
+
+
+def new_session(dialect=BYOK, *, now=100.0, pace=None, chance=1.0, first_connection=1, sent_before=0):
+    return Session(
+        dialect=dialect,
+        hearing=Hearing(sample_rate=S, sample_bytes=2, hold_s=3.0, sent_before=sent_before),
+        pace=pace,
+        first_connection=first_connection,
+        chance=lambda: chance,
+        now=now,
+    )
+
+
+def ready_session(dialect=BYOK, *, now=100.0, ready=READY, **options):
+    """A session whose recogniser takes audio."""
+    session = new_session(dialect, now=now, **options)
+    session.tick(now)
+    session.event(Opened("r-1"), now)
+    if dialect is MANAGED:
+        session.event(ready, now)
+    assert session.state is State.READY
+    return session
+
+
+def finishing_session(dialect=BYOK, *, now=100.0, **options):
+    """A session that has sent a second of audio and the end mark."""
+    session = ready_session(dialect, now=now, **options)
+    session.audio(frame(0, S), now)
+    session.audio(end_mark(S), now)
+    return session
+
+
+def frame(first, end, session=1):
+    return Frame(RUN, session, first, pcm(first, end))
+
+
+def end_mark(sample, session=1):
+    return Frame(RUN, session, sample, b"", is_last=True)
+
+
+def results(start, duration, *, is_final=True, text="words"):
+    alternatives = [{"transcript": text}]
+    message = {"type": "Results", "start": start, "duration": duration, "is_final": is_final}
+    return Received(json.dumps({**message, "channel": {"alternatives": alternatives}}))
+
+
+def told(actions, *kinds):
+    """The messages to the supervisor, of these kinds."""
+    messages = [action.message for action in of_kind(actions, Tell, Mention)]
+    return of_kind(messages, *kinds) if kinds else messages
+
+
+def acted(actions):
+    """What is done, without what is told."""
+    return [action for action in actions if not isinstance(action, (Tell, Mention))]
+
+
+# Connecting
+
+
+def test_the_first_thing_is_to_connect_and_to_say_so():
+    actions = new_session().tick(100.0)
+    assert told(actions, control.Connecting) == [control.Connecting(connection=1, endpoint="wss://service/v1/listen")]
+    assert acted(actions) == [Connect(1)]
+
+
+def test_connections_are_numbered_from_the_one_it_is_told():
+    assert acted(new_session(first_connection=7).tick(100.0)) == [Connect(7)]
+
+
+def test_while_it_connects_it_does_not_connect_again():
+    session = new_session()
+    session.tick(100.0)
+    assert acted(session.tick(114.9)) == []
+
+
+def test_a_connection_that_takes_15_s_is_given_up():
+    session = new_session()
+    session.tick(100.0)
+    actions = session.tick(115.0)
+    assert acted(actions) == [Drop()]
+    assert told(actions, control.ConnectionDown)[0].reason == "no connection within 15 s"
+
+
+def test_deepgram_is_ready_when_the_connection_is_open():
+    session = new_session()
+    session.tick(100.0)
+    assert session.event(Opened("r-1"), 100.5) == [
+        Tell(control.ConnectionReady(connection=1, endpoint="wss://service/v1/listen", request_id="r-1"))
+    ]
+
+
+def test_a_proxy_is_greeted_when_the_connection_is_open():
+    session = new_session(MANAGED)
+    session.tick(100.0)
+    assert session.event(Opened(None), 100.5) == [SendText(MANAGED.greeting)]
+    assert not session.takes_audio(100.5)
+
+
+def test_a_proxy_is_ready_when_it_says_so():
+    session = new_session(MANAGED)
+    session.tick(100.0)
+    session.event(Opened("r-1"), 100.5)
+    assert session.event(READY, 101.0) == [
+        Tell(control.ConnectionReady(connection=1, endpoint="wss://proxy/ws/transcribe", request_id="r-1"))
+    ]
+
+
+def test_a_proxy_is_greeted_on_every_connection():
+    session = ready_session(MANAGED)
+    session.event(Failed("reset"), 110.0)
+    session.tick(120.0)
+    assert session.event(Opened(None), 120.5) == [SendText(MANAGED.greeting)]
+
+
+def test_a_proxy_that_is_not_ready_within_15_s_is_given_up():
+    session = new_session(MANAGED)
+    session.tick(100.0)
+    session.event(Opened(None), 110.0)
+    assert acted(session.tick(124.9)) == []
+    actions = session.tick(125.0)
+    assert acted(actions) == [Drop()]
+    assert told(actions, control.ConnectionDown)[0].reason == "Timed out waiting for proxy ready message"
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code"),
+    [("unauthorized", ExitCode.ACCOUNT), ("", ExitCode.ACCOUNT), ("unsupported", ExitCode.CONFIG)],
+)
+def test_a_proxy_that_refuses_ends_the_process(code, exit_code):
+    session = new_session(MANAGED)
+    session.tick(100.0)
+    session.event(Opened(None), 100.5)
+    actions = session.event(Received(json.dumps({"type": "error", "code": code, "message": "no"})), 101.0)
+    assert acted(actions) == [Drop(), Leave(exit_code)]
+    (fault,) = told(actions)
+    assert (fault.message, fault.exit_code) == ("Proxy auth error: no", exit_code)
+
+
+def test_a_proxy_that_is_busy_is_tried_again():
+    session = new_session(MANAGED)
+    session.tick(100.0)
+    session.event(Opened(None), 100.5)
+    actions = session.event(Received('{"type":"error","code":"busy","message":"later"}'), 101.0)
+    assert acted(actions) == [Drop()]
+    assert told(actions, control.ConnectionDown)[0].next_try_in_s == 2.0
+
+
+@pytest.mark.parametrize("text", ["no json", '{"type":"transcript","text":"a"}', '{"type":"pong"}', "[]"])
+def test_a_proxy_that_says_something_else_first_is_tried_again(text):
+    session = new_session(MANAGED)
+    session.tick(100.0)
+    session.event(Opened(None), 100.5)
+    actions = session.event(Received(text), 101.0)
+    assert acted(actions) == [Drop()]
+    assert told(actions, control.ConnectionDown)[0].reason.startswith("unexpected handshake message")
+
+
+# Audio
+
+
+def test_no_audio_is_taken_before_the_recogniser_is_ready():
+    session = new_session()
+    assert not session.takes_audio(100.0)
+    session.tick(100.0)
+    assert not session.takes_audio(100.0)
+    session.event(Opened(None), 100.5)
+    assert session.takes_audio(100.5)
+
+
+def test_a_frame_goes_out_as_it_came():
+    assert ready_session().audio(frame(5 * S, 5 * S + 320), 100.0) == [SendAudio(pcm(5 * S, 5 * S + 320))]
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_a_frame_of_another_grant_is_dropped(number):
+    assert ready_session(first_connection=2).audio(frame(0, 320, session=number), 100.0) == []
+
+
+def test_an_end_mark_of_another_grant_is_dropped():
+    session = ready_session(first_connection=2)
+    assert session.audio(end_mark(320, session=1), 100.0) == []
+    assert session.takes_audio(100.0)
+
+
+def test_samples_that_went_out_are_skipped():
+    session = ready_session()
+    session.audio(frame(0, 640), 100.0)
+    assert session.audio(frame(0, 320), 100.0) == []
+    assert session.audio(frame(320, 960), 100.0) == [SendAudio(pcm(640, 960))]
+
+
+def test_a_gap_between_frames_is_a_gap_in_the_results():
+    session = ready_session()
+    session.audio(frame(0, S), 100.0)
+    session.audio(frame(3 * S, 4 * S), 101.0)
+    (heard,) = told(session.event(results(1.0, 1.0), 102.0))
+    assert (heard.first, heard.end, heard.acknowledges) == (3 * S, 4 * S, 4 * S)
+
+
+def test_audio_that_waited_is_taken_at_the_pace():
+    session = ready_session(pace=1.25)
+    session.audio(frame(0, 5 * S), 100.0)  # a second is free, four are owed
+    assert not session.takes_audio(103.1)
+    assert session.takes_audio(103.3)
+
+
+def test_it_wakes_when_the_pace_allows_the_next_frame():
+    session = ready_session(pace=1.25)
+    session.tick(100.0)
+    session.audio(frame(0, int(1.5 * S)), 100.0)
+    assert session.next_deadline(100.0) == pytest.approx(100.4, abs=0.001)
+
+
+def test_without_a_pace_everything_is_taken():
+    session = ready_session(pace=None)
+    session.audio(frame(0, 100 * S), 100.0)
+    assert session.takes_audio(100.0)
+
+
+# Signs of life
+
+
+def test_it_tells_of_its_progress_once_a_second_in_every_state():
+    session = new_session()
+    told_at = [now / 10 for now in range(1000, 1300) if told(session.tick(now / 10), control.StreamBeat)]
+    assert told_at == [float(second) for second in range(100, 130)]
+
+
+def test_its_progress_is_what_was_sent():
+    session = ready_session(sent_before=S)
+    session.audio(frame(0, 2 * S), 100.5)
+    assert told(session.tick(101.0), control.StreamBeat) == [control.StreamBeat(sent=2 * S, replayed=S)]
+
+
+def test_a_ping_goes_out_every_20_s():
+    session = ready_session()
+    assert of_kind(session.tick(119.9), SendPing) == []
+    assert len(of_kind(session.tick(120.0), SendPing)) == 1
+    session.event(PongReceived(b"mpengine"), 121.0)
+    assert of_kind(session.tick(139.9), SendPing) == []
+    assert len(of_kind(session.tick(140.0), SendPing)) == 1
+
+
+def test_a_ping_without_an_answer_for_10_s_ends_the_connection():
+    session = ready_session()
+    session.tick(120.0)
+    assert acted(session.tick(129.9)) == []
+    actions = session.tick(130.0)
+    assert acted(actions) == [Drop()]
+    assert told(actions, control.ConnectionDown)[0].reason == "no answer to a ping within 10 s"
+
+
+def test_a_pong_answers_a_ping():
+    session = ready_session()
+    session.tick(120.0)
+    session.event(PongReceived(b"mpengine"), 129.0)
+    assert of_kind(session.tick(130.0), Drop) == []
+
+
+@pytest.mark.parametrize("make", [ready_session, finishing_session])
+def test_the_peers_ping_is_answered_with_its_payload(make):
+    assert make().event(PingReceived(b"abc"), 101.0) == [SendPong(b"abc")]
+
+
+def test_the_peers_ping_is_answered_before_it_is_ready():
+    session = new_session(MANAGED)
+    session.tick(100.0)
+    session.event(Opened(None), 100.0)
+    assert session.event(PingReceived(b"abc"), 101.0) == [SendPong(b"abc")]
+
+
+def keep_alives(session, first, end):
+    """When a KeepAlive went out, of ticks at every tenth of a second."""
+    ticks = [now / 10 for now in range(round(first * 10), round(end * 10))]
+    answered = [(now, session.tick(now), session.event(PongReceived(b""), now)) for now in ticks]
+    return [now for now, actions, _ in answered if SendText('{"type":"KeepAlive"}') in actions]
+
+
+def test_a_keep_alive_goes_out_after_4_s_without_audio_and_every_4_s():
+    session = ready_session()
+    session.audio(frame(0, 320), 100.0)
+    assert keep_alives(session, 100.0, 113.0) == [104.0, 108.0, 112.0]
+
+
+def test_before_the_first_audio_no_keep_alive_goes_out():
+    assert keep_alives(ready_session(), 100.0, 160.0) == []
+
+
+def test_on_the_next_connection_no_keep_alive_goes_out_before_its_first_audio():
+    session = ready_session()
+    session.audio(frame(0, 320), 100.0)
+    session.event(Failed("reset"), 101.0)
+    session.tick(110.0)
+    session.event(Opened(None), 110.0)
+    assert keep_alives(session, 110.0, 130.0) == []
+
+
+def test_audio_puts_the_keep_alive_off():
+    session = ready_session()
+    session.audio(frame(0, 320), 100.0)
+    session.audio(frame(320, 640), 103.0)
+    assert keep_alives(session, 103.0, 108.0) == [107.0]
+
+
+def test_a_proxy_gets_no_keep_alive():
+    session = ready_session(MANAGED)
+    session.audio(frame(0, 320), 100.0)
+    assert keep_alives(session, 100.0, 130.0) == []
+
+
+@pytest.mark.parametrize(
+    ("at", "deadline"), [(100.0, 101.0), (103.5, 104.0), (119.95, 120.0)], ids=["beat", "keep alive", "ping"]
+)
+def test_it_wakes_for_what_is_due_next(at, deadline):
+    session = ready_session()
+    session.audio(frame(0, 320), 100.0)
+    now = 100.0
+    while now <= at:
+        session.tick(now)
+        now += 0.05
+    assert session.next_deadline(at) <= deadline + 1e-9
+
+
+# Results
+
+
+def test_a_final_and_an_interim_are_told():
+    session = ready_session()
+    session.audio(frame(0, S), 100.0)
+    (interim,) = told(session.event(results(0.0, 1.0, is_final=False), 101.0))
+    (final,) = told(session.event(results(0.0, 1.0), 101.5))
+    assert (interim.is_final, final.is_final) == (False, True)
+
+
+def test_an_error_of_the_service_is_told_and_the_connection_stays():
+    session = ready_session(MANAGED)
+    actions = session.event(Received('{"type":"error","code":"busy","message":"slow"}'), 101.0)
+    assert actions == [Tell(control.Fault(code="busy", message="slow"))]
+    assert session.takes_audio(101.0)
+
+
+@pytest.mark.parametrize("text", ['{"type":"ready"}', "no json", '{"type":"pong"}'])
+def test_in_the_middle_a_proxys_other_messages_mean_nothing(text):
+    session = ready_session(MANAGED)
+    assert session.event(Received(text), 101.0) == []
+    assert session.takes_audio(101.0)
+
+
+# The end of the stream
+
+
+def test_at_the_end_deepgram_is_asked_for_what_is_left():
+    session = ready_session()
+    session.audio(frame(0, S), 100.0)
+    assert session.audio(end_mark(S), 101.0) == [
+        Tell(control.EndTaken(session=1)),
+        SendText('{"type":"Finalize"}'),
+        SendText('{"type":"CloseStream"}'),
+    ]
+
+
+def test_at_the_end_a_proxy_that_can_is_asked_to_finalize():
+    session = ready_session(MANAGED, ready=READY_TO_FINALIZE)
+    assert acted(session.audio(end_mark(S), 101.0)) == [SendText('{"type":"finalize"}')]
+
+
+def test_at_the_end_another_proxy_is_sent_a_close_frame():
+    assert acted(ready_session(MANAGED).audio(end_mark(S), 101.0)) == [SendClose(1000)]
+
+
+def test_what_a_proxy_could_on_the_connection_before_does_not_count():
+    session = ready_session(MANAGED, ready=READY_TO_FINALIZE)
+    session.event(Failed("reset"), 101.0)
+    session.tick(110.0)
+    session.event(Opened(None), 110.0)
+    session.event(READY, 110.0)
+    assert acted(session.audio(end_mark(S, session=2), 111.0)) == [SendClose(1000)]
+
+
+def test_behind_the_end_no_audio_is_taken():
+    session = finishing_session()
+    assert not session.takes_audio(101.0)
+    assert session.audio(frame(S, 2 * S), 101.0) == []
+
+
+def test_behind_the_end_results_are_still_told():
+    (heard,) = told(finishing_session().event(results(0.0, 1.0), 101.0))
+    assert heard.acknowledges == S
+
+
+@pytest.mark.parametrize(
+    ("code", "answer"), [(1000, SendClose(1000)), (1001, SendClose(1001)), (NO_CLOSE_CODE, SendClose(1000))]
+)
+def test_the_peers_close_behind_the_end_is_answered_and_the_process_leaves(code, answer):
+    session = finishing_session()
+    assert session.event(CloseReceived(code, ""), 102.0) == [
+        answer,
+        Drop(),
+        Tell(control.StreamEnded(is_clean=True)),
+        Leave(ExitCode.OK),
+    ]
+
+
+def test_a_close_that_was_asked_for_is_not_answered_again():
+    actions = finishing_session(MANAGED).event(CloseReceived(1000, ""), 102.0)
+    assert acted(actions) == [Drop(), Leave(ExitCode.OK)]
+
+
+def test_last_results_are_awaited_for_10_s():
+    session = finishing_session(now=100.0)
+    assert acted(session.tick(109.9)) == []
+    actions = session.tick(110.0)
+    assert of_kind(actions, Drop) == [Drop()]
+    assert told(actions, control.StreamEnded) == []
+    assert "last results" in told(actions, control.ConnectionDown)[0].reason
+
+
+@pytest.mark.parametrize("event", [Failed("reset by peer"), CloseReceived(1011, "NET-0000")])
+def test_a_loss_behind_the_end_is_no_clean_end(event):
+    actions = finishing_session().event(event, 102.0)
+    assert told(actions, control.StreamEnded) == []
+    assert len(told(actions, control.ConnectionDown)) == 1
+    assert of_kind(actions, Leave) == []
+
+
+def test_after_a_loss_behind_the_end_the_rest_goes_to_the_next_connection():
+    session = finishing_session()
+    session.event(Failed("reset"), 102.0)
+    session.tick(103.0)
+    session.event(Opened(None), 103.0)
+    assert session.audio(frame(0, S, session=2), 103.0) == [SendAudio(pcm(0, S))]
+    assert SendText('{"type":"CloseStream"}') in session.audio(end_mark(S, session=2), 103.0)
+
+
+# Losses
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (Failed("reset by peer"), "reset by peer"),
+        (CloseReceived(1011, "NET-0001"), "closed by the recogniser: 1011 NET-0001"),
+        (CloseReceived(1000, ""), "closed by the recogniser: 1000"),
+        (CloseReceived(NO_CLOSE_CODE, ""), "closed by the recogniser: 1005"),
+    ],
+)
+def test_a_lost_connection_is_dropped_told_and_tried_again(event, reason):
+    session = ready_session()
+    actions = session.event(event, 101.0)
+    assert of_kind(actions, Drop) == [Drop()]
+    assert told(actions, control.ConnectionDown) == [
+        control.ConnectionDown(connection=1, reason=reason, next_try_in_s=0.5)
+    ]
+    assert acted(session.tick(101.4)) == []
+    assert acted(session.tick(101.5)) == [Connect(2)]
+
+
+@pytest.mark.parametrize(("code", "answer"), [(1011, 1011), (1000, 1000), (NO_CLOSE_CODE, 1000)])
+def test_the_peers_close_frame_is_answered_first(code, answer):
+    assert acted(ready_session().event(CloseReceived(code, ""), 101.0)) == [SendClose(answer), Drop()]
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_passing_refusal_is_tried_again(status):
+    session = new_session()
+    session.tick(100.0)
+    actions = session.event(Refused(status, "", "", None), 100.5)
+    assert acted(actions) == [Drop()]
+    assert len(told(actions, control.ConnectionDown)) == 1
+
+
+@pytest.mark.parametrize(
+    ("event", "code", "exit_code"),
+    [
+        (Refused(401, "", "", "r-9"), "unauthorized", ExitCode.ACCOUNT),
+        (Refused(402, "", "", "r-9"), "payment_required", ExitCode.ACCOUNT),
+        (Refused(400, "", "", "r-9"), "bad_request", ExitCode.CONFIG),
+    ],
+)
+def test_a_lasting_refusal_ends_the_process_with_a_typed_error(event, code, exit_code):
+    session = new_session()
+    session.tick(100.0)
+    actions = session.event(event, 100.5)
+    assert acted(actions) == [Drop(), Leave(exit_code)]
+    (fault,) = told(actions)
+    assert (fault.code, fault.exit_code, fault.request_id) == (code, exit_code, "r-9")
+
+
+def test_a_lasting_close_ends_the_process_with_a_typed_error():
+    actions = ready_session().event(CloseReceived(1008, "DATA-0000"), 101.0)
+    assert acted(actions) == [SendClose(1008), Drop(), Leave(ExitCode.CONFIG)]
+    assert told(actions)[0].request_id == "r-1"
+
+
+def test_after_a_lasting_cause_nothing_is_tried_any_more():
+    session = ready_session()
+    session.event(CloseReceived(1008, "DATA-0000"), 101.0)
+    assert acted(session.tick(10_000.0)) == []
+
+
+def waits(session, event, tries, now=100.0):
+    """How long it waits after each of so many failures."""
+    found = []
+    for _ in range(tries):
+        session.tick(now)
+        (down,) = told(session.event(event, now), control.ConnectionDown)
+        found.append(down.next_try_in_s)
+        now += down.next_try_in_s
+    return found
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (Failed("refused"), [0.5, 1, 2, 4, 8, 10, 10]),
+        (Refused(503, "", "", None), [0.5, 1, 2, 4, 8, 10, 10]),
+        (Refused(429, "", "", None), [2, 4, 8, 16, 30, 30, 30]),
+    ],
+)
+def test_the_wait_doubles_up_to_a_ceiling(event, expected):
+    assert waits(new_session(chance=1.0), event, 7) == expected
+
+
+@pytest.mark.parametrize(("chance", "first"), [(0.0, 0.0), (0.5, 0.25), (0.999, 0.4995)])
+def test_chance_spreads_the_waits(chance, first):
+    assert waits(new_session(chance=chance), Failed("refused"), 1) == [first]
+
+
+def fail_after(session, *events, now):
+    """Connect, let these happen, lose the connection; how long it waits then."""
+    session.tick(now)
+    session.event(Opened(None), now)
+    for event in events:
+        session.event(event, now)
+    return told(session.event(Failed("reset"), now), control.ConnectionDown)[0].next_try_in_s
+
+
+def test_a_final_starts_the_waits_anew():
+    session = new_session(chance=1.0)
+    waits(session, Failed("refused"), 4)
+    assert fail_after(session, results(0.0, 1.0), now=200.0) == 0.5
+
+
+@pytest.mark.parametrize("event", [results(0.0, 1.0, is_final=False), Received('{"type":"Metadata"}')])
+def test_nothing_less_than_a_final_starts_the_waits_anew(event):
+    session = new_session(chance=1.0)
+    waits(session, Failed("refused"), 4)
+    assert fail_after(session, event, now=200.0) == 8.0
+
+
+def test_an_outage_is_one_fault_however_many_tries_it_takes():
+    session = ready_session()
+    faults = told(session.event(Failed("reset"), 101.0), control.Fault)
+    for now in range(110, 200, 10):
+        session.tick(float(now))
+        faults += told(session.event(Failed(f"no route, {now}"), float(now)), control.Fault)
+    assert faults == [control.Fault(code="connection_lost", message="reset")]
+
+
+def test_the_next_outage_is_another_fault():
+    session = ready_session()
+    session.event(Failed("reset"), 101.0)
+    session.tick(110.0)
+    session.event(Opened(None), 110.0)
+    session.event(results(0.0, 1.0), 111.0)
+    assert told(session.event(Failed("reset"), 112.0), control.Fault) == [
+        control.Fault(code="connection_lost", message="reset")
+    ]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Opened("late"),
+        results(0.0, 1.0),
+        PongReceived(b""),
+        CloseReceived(1011, ""),
+        Failed("late"),
+        Refused(401, "", "", None),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+def test_what_comes_late_from_a_lost_connection_is_ignored(event):
+    session = ready_session()
+    session.audio(frame(0, S), 100.0)
+    session.event(Failed("reset"), 101.0)
+    assert session.event(event, 101.1) == []
+    assert session.state is State.WAITING
+
+
+@pytest.mark.parametrize(
+    "event",
+    [Opened("late"), results(0.0, 1.0), CloseReceived(1011, ""), Failed("late")],
+    ids=lambda event: type(event).__name__,
+)
+def test_what_comes_after_the_end_is_ignored(event):
+    session = finishing_session()
+    session.event(CloseReceived(1000, ""), 102.0)
+    assert session.event(event, 102.1) == []
+    assert session.state is State.ENDED
