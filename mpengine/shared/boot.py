@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from mpengine.shared.config import AudioConfig, RemoteConfig, decode_secret, encode_secret
+from mpengine.shared.config_tables import AudioConfig, RemoteConfig, decode_secret, encode_secret
 
 PIPE_FD = 3
 LISTENER_FD = 4

@@ -10,11 +10,11 @@ import socket
 from collections.abc import Callable
 from types import FrameType
 
-import msgspec
 import zmq
 
 from mpengine.shared import boot, control, sockets
 from mpengine.shared.boot import Boot
+from mpengine.shared.decoding import UNREADABLE
 
 _KEPT_MESSAGES = 10_000
 _LINGER_MS = 1000
@@ -54,7 +54,7 @@ class ControlChannel:
         for parts in sockets.receive_all(self.socket):
             try:
                 commands.append(control.decode_down.decode(parts[-1]))
-            except msgspec.DecodeError:  # from another version: not ours to die of
+            except UNREADABLE:  # from another version: not ours to die of
                 continue
         return commands
 
@@ -62,14 +62,15 @@ class ControlChannel:
 class ChildLoop:
     """Waits for sockets, descriptors and deadlines; says when to leave.
 
-    `leaving` turns true on SIGTERM, on the `Leave` command (set by the child itself) and when the parent is gone:
-    then there is nobody to report to.
+    `leaving` turns true on SIGTERM, which is how the supervisor ends a child; `on_terminate` is called then, in the
+    signal handler, to end what blocks. When the parent is gone, the process ends at once: nobody is left to report to.
     """
 
     def __init__(self, settings: Boot) -> None:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.control = ControlChannel(self.context, settings.control, settings.identity)
         self.leaving = False
+        self.on_terminate: Callable[[], None] | None = None
         self._poller = zmq.Poller()
         self._watched: dict[object, Callable[[], None]] = {}
         self._wake, wake_writer = socket.socketpair()
@@ -116,6 +117,8 @@ class ChildLoop:
 
     def _on_sigterm(self, _number: int, _frame: FrameType | None) -> None:
         self.leaving = True
+        if self.on_terminate is not None:
+            self.on_terminate()
 
     def _parent_gone(self) -> None:
         if not os.read(boot.PIPE_FD, 64):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mpengine.shared.config import SECRETS
+from mpengine.shared.config_tables import SECRETS
 from mpengine.shared.errors import ConfigError
 
 _PATHS = (("audio", "source"), ("buffer", "directory"), ("remote", "ca_file"))
@@ -23,6 +23,7 @@ def read(
     are) or, if neither is there, in the environment. It is refused among the overrides, which others can read
     with `ps`.
     """
+    environment = os.environ if environment is None else environment
     tables = _read_toml(Path(path)) if path is not None else {}
     for key, value in overrides.items():
         section, _, name = key.partition(".")
@@ -30,7 +31,7 @@ def read(
             raise ConfigError(key, f"set it in a file ({name}_file) or in {SECRETS[section, name]}: ps shows arguments")
         _set(tables, key, value)
     for (section, name), variable in SECRETS.items():
-        _take_secret(tables, section, name, (environment or os.environ).get(variable))
+        _take_secret(tables, section, name, environment.get(variable))
     return tables
 
 

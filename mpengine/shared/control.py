@@ -130,7 +130,11 @@ class SampleWord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Heard(_Tagged, tag=True, frozen=True, kw_only=True):
-    """A transcript, placed on the sample clock. `acknowledges`: all samples before it are covered by finals."""
+    """A transcript, placed on the sample clock.
+
+    `acknowledges`: all samples before it are covered by finals. `tolerance`: samples by which the recogniser's times
+    may be off.
+    """
 
     connection: int
     first: int
@@ -145,6 +149,7 @@ class Heard(_Tagged, tag=True, frozen=True, kw_only=True):
     language: str | None = None
     estimated: bool = False
     replayed: bool = False
+    tolerance: int = 0
 
 
 class SpeechBegan(_Tagged, tag=True, frozen=True, kw_only=True):
@@ -231,14 +236,14 @@ class Acknowledge(_Tagged, tag=True, frozen=True, kw_only=True):
 
 
 class Finish(_Tagged, tag=True, frozen=True, kw_only=True):
-    """Capture: close the device, send the rest of the window and the end mark, then wait for `Leave`."""
+    """Come to an end, and stay until SIGTERM.
+
+    Capture: close the device, send the rest of the window and the end mark. Streaming, where no capture process is
+    there to send one: as if the end mark had come.
+    """
 
 
-class Leave(_Tagged, tag=True, frozen=True, kw_only=True):
-    """Any child: end now, without waiting for anything."""
-
-
-Down = OpenDevice | CloseDevice | Resume | Acknowledge | Finish | Leave
+Down = OpenDevice | CloseDevice | Resume | Acknowledge | Finish
 
 encode = msgspec.msgpack.Encoder().encode
 decode_up: msgspec.msgpack.Decoder[Up] = msgspec.msgpack.Decoder(Up)

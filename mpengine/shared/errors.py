@@ -7,7 +7,6 @@ MpengineError
 ├── DeviceError          no such device, or it cannot be opened                  exit code 3
 ├── WindowError          the replay window cannot be made or trusted             exit code 1
 ├── ConnectionLost       the WebSocket is dead: make another one
-├── ProtocolError        a peer sent what its protocol does not allow
 └── EngineUnreachable    nobody answers on an engine's bus                       exit code 1
 """
 
@@ -60,10 +59,6 @@ class WindowError(MpengineError):
 
 class ConnectionLost(MpengineError):
     """The WebSocket can carry nothing more; what was not acknowledged is sent again on the next one."""
-
-
-class ProtocolError(MpengineError):
-    """A message from outside does not follow its protocol; it was dropped and did no harm."""
 
 
 class EngineUnreachable(MpengineError):

@@ -9,7 +9,6 @@ from typing import NamedTuple
 _HEADER = struct.Struct("<8sIBxxxQ")
 _END = 1
 
-RUN_BYTES = 8
 HEADER_BYTES = _HEADER.size
 
 

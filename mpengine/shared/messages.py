@@ -44,6 +44,7 @@ class Transcript(Message, tag="transcript", frozen=True, kw_only=True):
 
     `speech_final`: the recogniser heard a pause after it. `estimated`: the recogniser gives no times, these were
     guessed from what had been sent. `replayed`: the audio was sent once before, on a connection that was lost.
+    `interrupted`: an interim that no final will follow as it stands, its connection was lost; its audio is sent again.
     """
 
     text: str
@@ -60,6 +61,7 @@ class Transcript(Message, tag="transcript", frozen=True, kw_only=True):
     connection: int = 0
     estimated: bool = False
     replayed: bool = False
+    interrupted: bool = False
 
 
 class SpeechStarted(Message, tag="speech_started", frozen=True, kw_only=True):
@@ -155,7 +157,8 @@ class ChildMetrics(msgspec.Struct, frozen=True, kw_only=True):
 class Metrics(Message, tag="metrics", frozen=True, kw_only=True):
     """Cursors on the run's sample clock and counters, about once a second.
 
-    `backlog_s` is captured but not sent, `lag_s` is sent but not transcribed, `last` maps each topic to its last
+    `backlog_s` is captured but not sent, `catch_up_s` how long sending it will take at the configured pace (None
+    without one), `lag_s` is sent but not transcribed, `last` maps each topic to its last
     `seq` (whoever missed the last message of a topic sees it here).
     """
 
@@ -164,6 +167,7 @@ class Metrics(Message, tag="metrics", frozen=True, kw_only=True):
     acknowledged_s: float
     transcribed_s: float
     backlog_s: float
+    catch_up_s: float | None
     lag_s: float
     reconnects: int
     restarts: int

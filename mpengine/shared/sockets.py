@@ -9,7 +9,10 @@ import zmq
 
 from mpengine.shared.errors import MpengineError
 
+# From recognisers and commands. What becomes of such a message on our own sockets is larger (words gain fields), and
+# libzmq drops the peer of a message over the limit for good: there the limit is only against the absurd.
 MAX_MESSAGE_BYTES = 1 << 20
+_MAX_OWN_BYTES = 16 << 20
 # With libzmq's default of 100 ms the reconnect interval was most of a restart's time; it counts only if set
 # before connect.
 _RECONNECT_MS = 5
@@ -24,13 +27,14 @@ def make(
     receive_hwm: int = 1000,
     linger_ms: int = 0,
     identity: str | None = None,
+    max_bytes: int = _MAX_OWN_BYTES,
 ) -> "zmq.Socket[bytes]":
     """An unconnected socket of `kind`, its options set."""
     socket = context.socket(kind)
     socket.setsockopt(zmq.SNDHWM, send_hwm)
     socket.setsockopt(zmq.RCVHWM, receive_hwm)
     socket.setsockopt(zmq.LINGER, linger_ms)
-    socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+    socket.setsockopt(zmq.MAXMSGSIZE, max_bytes)
     socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT_MAX_MS)
     if identity is not None:
