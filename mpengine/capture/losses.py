@@ -15,6 +15,10 @@ class Losses:
         self._told: list[Range] = []
         self.samples = 0
 
+    def never_captured(self, lost: Range) -> None:
+        """`lost` was told by whoever noticed it: it is in no window, and need not be told again."""
+        self._remember(lost)
+
     def dropped(self, lost: Range) -> list[Range]:
         """A block was dropped unsent; the ranges to tell now (a neighbour waits for the next ones)."""
         if self._waiting is not None and self._waiting.end == lost.first:
@@ -48,6 +52,9 @@ class Losses:
 
     def _tell(self, lost: Range) -> None:
         self.samples += lost.end - lost.first
+        self._remember(lost)
+
+    def _remember(self, lost: Range) -> None:
         if self._told and self._told[-1].end == lost.first:
             lost = Range(self._told.pop().first, lost.end)
         self._told.append(lost)

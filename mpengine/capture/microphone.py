@@ -11,12 +11,17 @@ import os
 import time
 from typing import Any
 
-import sounddevice
-
 from mpengine.capture.devices import Device, choose
 from mpengine.capture.source import Block, SourceInfo
-from mpengine.shared.config import AudioConfig
+from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import DeviceError
+
+try:
+    import sounddevice
+except OSError as error:  # its own words for a missing library
+    raise DeviceError(
+        f"{error}: on Debian, apt-get install libportaudio2 (scripts/install does it); on macOS, brew install portaudio"
+    ) from None
 
 # What may wait for the main thread. It never waits long; the bound is there for a main thread that was stopped.
 _WAITING_S = 30
@@ -66,8 +71,8 @@ class Microphone:
         """Readable when blocks wait, or when the stream has ended."""
         return self._wake_reader
 
-    def read(self, now_ns: int) -> list[Block]:  # noqa: ARG002  blocks carry the time of their arrival
-        """The blocks that have arrived. Raises DeviceError when the stream ended by itself."""
+    def read(self, now_ns: int, room: int) -> list[Block]:  # noqa: ARG002  a microphone waits for nobody
+        """The blocks that have arrived, all of them. Raises DeviceError when the stream ended by itself."""
         try:
             while os.read(self._wake_reader, 4096):
                 pass

@@ -114,7 +114,7 @@ class Capture:
             self._clock.interrupted(self._lost_reason)
         fd = self._source.fileno()
         if fd is not None:
-            self._loop.watch(fd, self._capture)
+            self._loop.watch(fd, _woken)
         self._control.tell(
             control.DeviceOpened(
                 name=info.name,
@@ -144,7 +144,7 @@ class Capture:
         """Read what the source has, once."""
         if not self._is_open or self._has_ended or not self._may_read():
             return
-        for block in self._source.read(time.monotonic_ns()):
+        for block in self._source.read(time.monotonic_ns(), self._window.room):
             for placed in self._clock.add(block):
                 self._keep(placed)
         if self._source.has_ended():
@@ -153,7 +153,7 @@ class Capture:
     def _capture_rest(self) -> None:
         """After the device was closed: what its callback had delivered, and what the clock still held."""
         if self._keeps_time:
-            for block in self._source.read(time.monotonic_ns()):
+            for block in self._source.read(time.monotonic_ns(), self._window.room):
                 for placed in self._clock.add(block):
                     self._keep(placed)
         for placed in self._clock.settle():
@@ -161,6 +161,7 @@ class Capture:
 
     def _keep(self, placed: Placed) -> None:
         if placed.missing is not None:
+            self._losses.never_captured(Range(placed.missing.first, placed.missing.end))
             self._control.tell(
                 control.SamplesMissing(
                     first=placed.missing.first,
@@ -238,8 +239,10 @@ class Capture:
                 self._close_device("stopped")
                 if not self._has_ended:
                     self._end()
-            case control.Leave():
-                self._loop.leaving = True
+
+
+def _woken() -> None:
+    """For descriptors that only end the wait: what they stand for is done in every turn of the loop."""
 
 
 def run(boot: CaptureBoot) -> ExitCode:

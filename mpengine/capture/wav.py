@@ -3,11 +3,13 @@
 import wave
 
 from mpengine.capture.source import Block, SourceInfo
-from mpengine.shared.config import AudioConfig
+from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import ConfigError
 
 # How far an unpaced file is read in one turn of the work loop.
 _BLOCKS_AT_ONCE = 50
+# What a paced file makes up for when its reader was held up; beyond that it goes on at the pace of speech.
+_LATE_NS = 1_000_000_000
 
 
 class WavFile:
@@ -17,6 +19,7 @@ class WavFile:
 
     def __init__(self, audio: AudioConfig) -> None:
         self._audio = audio
+        self._sample_bytes = 2 * audio.channels
         self._file: wave.Wave_read | None = None
         self._next_due_ns = 0
         self._has_ended = False
@@ -46,22 +49,23 @@ class WavFile:
     def fileno(self) -> None:
         """A file has no descriptor worth waiting for."""
 
-    def read(self, now_ns: int) -> list[Block]:
-        """The blocks that are due by now; an unpaced file's are always due."""
+    def read(self, now_ns: int, room: int) -> list[Block]:
+        """The blocks that are due by now, at most `room`; an unpaced file's are always due."""
         blocks: list[Block] = []
         if self._file is None:
             return blocks
         block_ns = self._audio.block_ms * 1_000_000
         self._next_due_ns = self._next_due_ns or now_ns + block_ns
-        while len(blocks) < _BLOCKS_AT_ONCE and (now_ns >= self._next_due_ns or not self._audio.paced):
+        most = min(_BLOCKS_AT_ONCE, room)
+        while len(blocks) < most and (now_ns >= self._next_due_ns or not self._audio.paced):
             pcm = self._file.readframes(self._audio.block_samples)
+            pcm = pcm[: len(pcm) - len(pcm) % self._sample_bytes]  # a file that was cut off may end in half a sample
             if not pcm:
                 self._has_ended = True
                 break
             blocks.append(Block(pcm, now_ns))
             self._next_due_ns += block_ns
-        # A reader that was held up goes on at the pace of speech; it does not catch up.
-        self._next_due_ns = max(self._next_due_ns, now_ns)
+        self._next_due_ns = max(self._next_due_ns, now_ns - _LATE_NS)
         return blocks
 
     def due_s(self, now_ns: int) -> float | None:

@@ -24,6 +24,7 @@ _HEADER_BYTES = 4096
 _TAIL_AT = 1024
 _HEAD_AT = 2048
 _CURSOR = struct.Struct("<Q")
+_MAX_SEQUENCE = 1 << 62
 _SLOT = struct.Struct("<QQQII")  # sequence, first sample, arrival_ns, bytes of PCM, crc32 of all that and the PCM
 
 
@@ -56,13 +57,11 @@ class Window:
         self._sample_bytes = 2 * channels
         self._slot_bytes = _SLOT.size + block_samples * self._sample_bytes
         self._slots = max(2, int(seconds * sample_rate) // block_samples)
+        self._size = _HEADER_BYTES + self._slots * self._slot_bytes
         self._identity = _HEADER.pack(_MAGIC, _VERSION, self._slot_bytes, self._slots, sample_rate, channels, run)
         self._fd = self._open()
         try:
-            if os.pread(self._fd, _HEADER.size, 0) == self._identity:
-                self.tail = self._cursor(_TAIL_AT)
-                self.head = self._cursor(_HEAD_AT)
-            else:
+            if not self._reopen():
                 self._create()
         except BaseException:
             os.close(self._fd)
@@ -70,9 +69,14 @@ class Window:
         self.end_sample = self._end_of_last()
 
     @property
+    def room(self) -> int:
+        """How many blocks fit before something has to be forgotten."""
+        return self._slots - (self.head - self.tail)
+
+    @property
     def is_full(self) -> bool:
         """Whether the next append overwrites the oldest slot."""
-        return self.head - self.tail >= self._slots
+        return self.room <= 0
 
     def append(self, first_sample: int, pcm: bytes, arrival_ns: int) -> Range | None:
         """Keep `pcm` (at most a block); the range that had to be forgotten for it, if the window was full."""
@@ -137,8 +141,16 @@ class Window:
             raise WindowError(f"the replay window {self._path} is written by another process") from None
         return fd
 
+    def _reopen(self) -> bool:
+        """Go on in a window of this run; False when it is another's, or damaged."""
+        is_whole = os.fstat(self._fd).st_size == self._size
+        if not is_whole or os.pread(self._fd, _HEADER.size, 0) != self._identity:
+            return False
+        self.tail, self.head = self._cursor(_TAIL_AT), self._cursor(_HEAD_AT)
+        return 0 <= self.head - self.tail <= self._slots and self.head < _MAX_SEQUENCE
+
     def _create(self) -> None:
-        size = _HEADER_BYTES + self._slots * self._slot_bytes
+        size = self._size
         # No valid header while the rest is made: who is killed here leaves no window, not a wrong one.
         os.ftruncate(self._fd, 0)
         try:

@@ -9,12 +9,15 @@ import os
 import socket
 import threading
 import time
+from typing import TYPE_CHECKING
 
-from mpengine.recogniser.server import RecogniserServer
 from mpengine.shared import boot, control
 from mpengine.shared.boot import RecogniserBoot
 from mpengine.shared.child import ChildLoop
 from mpengine.shared.errors import ExitCode
+
+if TYPE_CHECKING:
+    from mpengine.recogniser.server import RecogniserServer
 
 log = logging.getLogger(__name__)
 
@@ -25,18 +28,17 @@ _END_LIMIT_S = 2.0
 class Recogniser:
     """One life of the recogniser process."""
 
-    def __init__(self, settings: RecogniserBoot, loop: ChildLoop) -> None:
+    def __init__(self, settings: RecogniserBoot, loop: ChildLoop, server_class: "type[RecogniserServer]") -> None:
         self._loop = loop
         self._control = loop.control
         listener = socket.socket(fileno=boot.LISTENER_FD)
         listener.set_inheritable(False)
-        self._server = RecogniserServer(listener, settings.token)
+        self._server = server_class(listener, settings.token)
         self._thread = threading.Thread(target=self._serve, name="server", daemon=True)
         self._ended_reader, self._ended_writer = os.pipe()
 
     def run(self) -> ExitCode:
         """Serve until told to leave; 1 when the server ends by itself."""
-        self._loop.watch(self._control.socket, self._on_commands)
         self._loop.watch(self._ended_reader, self._server_ended)
         self._thread.start()
         next_beat = 0.0
@@ -64,17 +66,18 @@ class Recogniser:
         self._thread.join()
         self._loop.leaving = True
 
-    def _on_commands(self) -> None:
-        for command in self._control.receive():
-            if isinstance(command, control.Leave):
-                self._loop.leaving = True
-
 
 def run(settings: RecogniserBoot) -> ExitCode:
     """Be the recogniser process."""
     loop = ChildLoop(settings)
     try:
         loop.control.tell(control.Hello(pid=os.getpid()))
-        return Recogniser(settings, loop).run()
+        try:
+            from mpengine.recogniser.server import RecogniserServer  # noqa: PLC0415  the extra may be missing
+        except ImportError as error:
+            text = f"remote.mode: local mode needs more packages ({error}): pip install 'mpengine[local]'"
+            loop.control.tell(control.Fault(code="config", message=text, exit_code=int(ExitCode.CONFIG)))
+            return ExitCode.CONFIG
+        return Recogniser(settings, loop, RecogniserServer).run()
     finally:
         loop.close()
