@@ -29,6 +29,12 @@ class Send(NamedTuple):
     message: control.Down
 
 
+class Terminate(NamedTuple):
+    """Ask a process to end now."""
+
+    child: Child
+
+
 class Kill(NamedTuple):
     """End a process at once."""
 
@@ -36,9 +42,16 @@ class Kill(NamedTuple):
 
 
 class Publish(NamedTuple):
-    """Publish a message."""
+    """Publish a message; a final is journalled first, with the position up to which it covers the audio."""
 
     message: Message
+    covers: int = 0
+
+
+class Acknowledge(NamedTuple):
+    """Everything before `sample` is covered by published finals: note it, and let the window forget it."""
+
+    sample: int
 
 
 class Log(NamedTuple):
@@ -55,4 +68,4 @@ class Exit(NamedTuple):
     exit_code: ExitCode
 
 
-Action = Spawn | Send | Kill | Publish | Log | Exit
+Action = Spawn | Send | Terminate | Kill | Publish | Acknowledge | Log | Exit

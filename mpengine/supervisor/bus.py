@@ -4,21 +4,25 @@ A slow subscriber costs nobody else anything: what does not fit its queue is dro
 `prev` and `seq`.
 """
 
+import time
+
 import msgspec
 import zmq
 
 from mpengine.shared import messages, sockets
-from mpengine.shared.config import Secret
-from mpengine.shared.errors import ConfigError
+from mpengine.shared.config_tables import Secret
+from mpengine.shared.errors import ConfigError, MpengineError
 from mpengine.shared.messages import Message
+from mpengine.supervisor.journal import Final, Journal
 
 _QUEUED_MESSAGES = 10_000
 _LINGER_MS = 1000
 _SUBSCRIBED = 1
+_QUESTIONS_AT_ONCE = 100
 
 
 class Bus:
-    """Numbers and publishes messages, and hands over commands."""
+    """Numbers and publishes messages, and hands over questions."""
 
     def __init__(
         self,
@@ -30,49 +34,93 @@ class Bus:
         curve_secret_key: Secret,
         run: str,
         boot: str,
+        journal: Journal,
+        seq: int,
     ) -> None:
-        """Raises MpengineError when an endpoint cannot be bound, ConfigError for a key that is none."""
-        self._name = name
-        self._run, self._boot = run, boot
-        self._seq = 0
+        """`seq`: the last one that a supervisor of this run may have used before.
+
+        Raises MpengineError when an endpoint cannot be bound, ConfigError for a key that is none.
+        """
+        self.run, self.boot = run, boot
+        self.publish_endpoint, self.query_endpoint = publish, query
+        self.is_journal_full = False
         self.last: dict[str, int] = {}
+        self.public_key: str | None = None
+        self._name = name
+        self._sync_prefix = f"{name}.sync.".encode()
+        self._seq = seq
+        self._journal = journal
         self._publisher = sockets.make(context, zmq.XPUB, send_hwm=_QUEUED_MESSAGES, linger_ms=_LINGER_MS)
-        self.queries = sockets.make(context, zmq.ROUTER, linger_ms=_LINGER_MS)
+        self.queries = sockets.make(context, zmq.ROUTER, linger_ms=_LINGER_MS, max_bytes=sockets.MAX_MESSAGE_BYTES)
         # Every subscription is wanted, not only the first to a topic: the sync topics answer each of them.
         self._publisher.setsockopt(zmq.XPUB_VERBOSE, 1)
-        for socket, endpoint in ((self._publisher, publish), (self.queries, query)):
-            if curve_secret_key:
-                _encrypt(socket, curve_secret_key)
-            sockets.bind(socket, endpoint)
-        self._sync_prefix = f"{name}.sync.".encode()
+        try:
+            for socket, endpoint in ((self._publisher, publish), (self.queries, query)):
+                if curve_secret_key:
+                    self.public_key = _encrypt(socket, curve_secret_key)
+                sockets.bind(socket, endpoint)
+        except MpengineError:
+            self.close()
+            raise
 
     @property
     def subscriptions(self) -> "zmq.Socket[bytes]":
         """Readable when somebody has subscribed."""
         return self._publisher
 
-    def publish(self, message: Message, time_ns: int) -> None:
-        """Number `message` and give it to all subscribers. `time_ns` is UTC."""
+    def publish(self, message: Message, *, covers: int = 0) -> None:
+        """Number `message` and give it to all subscribers.
+
+        A final goes into the journal first, with the sample that it `covers` the audio to.
+        """
         topic = messages.topic_of(self._name, message)
         self._seq += 1
+        self._journal.reserve(self._seq)
         stamped = msgspec.structs.replace(
             message,
-            run=self._run,
-            boot=self._boot,
+            run=self.run,
+            boot=self.boot,
             seq=self._seq,
             prev=self.last.get(topic, 0),
-            time_ns=time_ns,
+            time_ns=time.time_ns(),
         )
         self.last[topic] = self._seq
-        sockets.try_send(self._publisher, [topic.encode(), messages.encode(stamped)])
+        body = messages.encode(stamped)
+        is_final = isinstance(message, messages.Transcript) and message.is_final
+        if is_final:
+            self._keep(Final(self._seq, body, covers))
+        sockets.try_send(self._publisher, [topic.encode(), body])
+        if is_final:
+            self._journal.published(self._seq)
+
+    def publish_again(self, final: Final) -> None:
+        """Give a final of the supervisor before us to all subscribers, with its old `seq`: it may not have gone out."""
+        transcript = msgspec.json.decode(final.body, type=messages.Transcript)
+        topic = messages.topic_of(self._name, transcript)
+        body = messages.encode(msgspec.structs.replace(transcript, boot=self.boot))
+        self.last[topic] = final.seq
+        sockets.try_send(self._publisher, [topic.encode(), body])
+        self._journal.published(final.seq)
+
+    def _keep(self, final: Final) -> None:
+        """On a full disk results still go out; a supervisor after a kill would publish them once more."""
+        try:
+            self._journal.append(final)
+            self.is_journal_full = False
+        except OSError:
+            self.is_journal_full = True
 
     def answer_subscriptions(self) -> None:
         """Answer subscriptions to `NAME.sync.TOKEN`: proof that all earlier ones of that socket are live."""
         for parts in sockets.receive_all(self._publisher):
             data = parts[0]
             if data[:1] == bytes([_SUBSCRIBED]) and data[1:].startswith(self._sync_prefix):
-                body = msgspec.json.encode({"type": "sync", "run": self._run, "boot": self._boot, "seq": self._seq})
+                body = msgspec.json.encode({"type": "sync", "run": self.run, "boot": self.boot, "seq": self._seq})
                 sockets.try_send(self._publisher, [data[1:], body])
+
+    def questions(self) -> list[tuple[list[bytes], bytes]]:
+        """The questions that wait, each with the envelope its answer goes into."""
+        return [(parts[:-1], parts[-1]) for parts in sockets.receive_all(self.queries, limit=_QUESTIONS_AT_ONCE)]
 
     def reply(self, envelope: list[bytes], body: bytes) -> None:
         """Answer the question that came in `envelope`."""
@@ -84,11 +132,14 @@ class Bus:
         self.queries.close()
 
 
-def _encrypt(socket: "zmq.Socket[bytes]", secret: Secret) -> None:
+def _encrypt(socket: "zmq.Socket[bytes]", secret: Secret) -> str:
+    """Let in only who knows our public key, which is returned."""
     try:
         key = secret.reveal().encode("ascii")
+        public = zmq.curve_public(key)
         socket.setsockopt(zmq.CURVE_SECRETKEY, key)
-        socket.setsockopt(zmq.CURVE_PUBLICKEY, zmq.curve_public(key))
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, public)
     except (zmq.ZMQError, ValueError):
         raise ConfigError("bus.curve_secret_key", "expected a CURVE secret key of 40 characters (Z85)") from None
     socket.setsockopt(zmq.CURVE_SERVER, 1)
+    return public.decode("ascii")

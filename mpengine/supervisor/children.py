@@ -13,7 +13,7 @@ import sys
 import mpengine
 from mpengine.shared import boot
 from mpengine.shared.boot import Boot
-from mpengine.shared.config import SECRETS
+from mpengine.shared.config_tables import SECRETS
 
 _PIPE_BYTES = 65536  # what a pipe holds at least: the payload must go in without a reader
 
@@ -59,10 +59,22 @@ class Process:
         os.close(self._writer)
         return os.waitstatus_to_exitcode(status)
 
+    def wait(self) -> None:
+        """Reap it once it has ended; to be called after `kill`."""
+        os.waitpid(self.pid, 0)
+        os.close(self._writer)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self._signal(signal.SIGTERM)
+
     def kill(self) -> None:
         """End it at once, stopped or not."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+            os.kill(self.pid, number)
 
 
 def _environment() -> dict[str, str]:

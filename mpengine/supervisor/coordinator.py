@@ -15,13 +15,26 @@ from mpengine.shared import control, messages
 from mpengine.shared.config import Config
 from mpengine.shared.errors import ExitCode
 from mpengine.supervisor import results
-from mpengine.supervisor.actions import Action, Child, Exit, Kill, Log, Publish, Send, Spawn
+from mpengine.supervisor.actions import (
+    Acknowledge,
+    Action,
+    Child,
+    Exit,
+    Kill,
+    Log,
+    Publish,
+    Send,
+    Spawn,
+    Terminate,
+)
 from mpengine.supervisor.life import ChildState, Life
 from mpengine.supervisor.picture import Picture
 from mpengine.supervisor.results import Results
 
 CONNECT_LIMIT_S = 15.0
 _LEAVE_LIMIT_S = 3.0
+# How often the end of a file is sent again to a recogniser that never confirms it.
+_MOST_UNCONFIRMED_ENDS = 3
 _FOREVER = float("inf")
 
 
@@ -55,7 +68,20 @@ class Coordinator:
         self._deadline = _FOREVER  # of the phase
         self._connect_by = now + CONNECT_LIMIT_S
         self._faults: dict[Child, str] = {}
+        self._unconfirmed_ends = 0
+        self.is_journal_full = False
         self.lost_reason = "capture_restart"  # why samples are missing before the next capture's first
+
+    def continues(self, *, acknowledged: int, captured: int, sent: int, connection: int) -> None:
+        """The run goes on where another supervisor was killed, as its journal has it."""
+        self.results.ledger.acknowledged = self.results.ledger.transcribed = acknowledged
+        self.picture.captured, self.picture.sent = captured, sent
+        self.connection = connection
+
+    @property
+    def unacknowledged(self) -> int:
+        """Samples that were captured and have no result."""
+        return max(0, self.picture.captured - self.results.ledger.acknowledged)
 
     @property
     def may_open_device(self) -> bool:
@@ -77,8 +103,7 @@ class Coordinator:
             if life.is_due(now):
                 actions.append(Spawn(child))
             elif life.is_hung(now):
-                life.complained("hung: no sign of progress")
-                actions.append(Kill(child))
+                actions += self._hung(child, life, now)
         if now >= self._connect_by:
             self._connect_by = _FOREVER
             actions += self._connect_timed_out()
@@ -90,17 +115,38 @@ class Coordinator:
                 actions += [Kill(child) for child, life in self.lives.items() if life.is_alive]
         return actions
 
-    def overslept(self, now: float) -> None:
-        """The supervisor was not awake for a while: nobody's silence counts."""
+    def overslept(self, now: float, missed_s: float) -> None:
+        """The supervisor was not awake for `missed_s`: nobody's silence counts, and no limit ran."""
         for life in self.lives.values():
             life.overslept(now)
+        self._deadline += missed_s
+        self._connect_by += missed_s
+
+    def _hung(self, child: Child, life: Life, now: float) -> list[Action]:
+        if life.has_complained:  # it is being killed, and cannot die yet
+            life.killing(now)
+            return [Kill(child)]
+        text = f"{child} hangs: no sign of progress; restarting"
+        life.complained(text)
+        life.killing(now)
+        return [self._error(child, "hung", text), Kill(child)]
 
     def _connect_timed_out(self) -> list[Action]:
         picture = self.picture
         why = f": {picture.connection_reason}" if picture.connection_reason else ""
         picture.connect_timed_out = True
         text = f"Timed out connecting to {picture.endpoint or 'the recogniser'} after {CONNECT_LIMIT_S:.0f} s{why}"
-        return [Publish(messages.Error(source="streaming", code="connect_timeout", message=f"{text}; trying on"))]
+        error = messages.Error(source="streaming", code="connect_timeout", message=f"{text}; trying on")
+        return [Log("warning", error.code, {"message": error.message}), Publish(error)]
+
+    def journal_full(self, *, is_full: bool) -> list[Action]:
+        """The journal cannot be written, or can be again. Results go on; after a kill some would come twice."""
+        self.is_journal_full = is_full
+        if not is_full:
+            return []
+        text = "the journal cannot be written (disk full): after a kill of the supervisor, results may come twice"
+        error = messages.Error(source="supervisor", code="journal_full", message=text)
+        return [Log("error", error.code, {"message": text}), Publish(error)]
 
     # Processes
 
@@ -118,17 +164,17 @@ class Coordinator:
     def exited(self, child: Child, status: int, now: float) -> list[Action]:
         """A process has ended, and everything it had sent is read."""
         life = self.lives[child]
-        was_told = child in self._faults
+        was_told = life.has_complained
         ended = life.exited(status, now, self._chance())
+        actions: list[Action] = []
         if child is Child.STREAMING:
-            self.is_connected = False
-            self.picture.disconnected("the streaming process ended")
+            actions += self._disconnected("the streaming process ended")
         elif child is Child.CAPTURE:
             self.picture.device = None
             self.lost_reason = "device" if status == ExitCode.DEVICE else "capture_restart"
+            self.lost_reason = "paused" if self.is_paused else self.lost_reason
         if self.phase is Phase.LEAVING:
-            return self._all_gone()
-        actions: list[Action] = []
+            return actions + self._all_gone()
         if ended.exit_code is not None:
             if not was_told:
                 actions.append(self._error(child, "crash", f"{child} ended: {ended.how}", fatal=True))
@@ -142,8 +188,12 @@ class Coordinator:
         fields = {"child": child, "how": ended.how, "reason": life.reason, "next_try_in_s": life.spawn_at - now}
         actions.append(Log("warning", "child_ended", fields))
         if self.phase is Phase.DRAINING and not self._ends_by_itself:
-            actions += self._leave(now)
+            actions += self._drain_without_capture(now) if child is Child.CAPTURE else self._leave(now)
         return actions
+
+    def _drain_without_capture(self, now: float) -> list[Action]:
+        """No capture process will send an end mark: let streaming end behind what it has."""
+        return [Send(Child.STREAMING, control.Finish())] if self.is_connected else self._leave(now)
 
     def _error(self, child: Child, code: str, text: str, *, fatal: bool = False) -> Action:
         return Publish(messages.Error(source=child, code=code, message=text, fatal=fatal))
@@ -157,21 +207,32 @@ class Coordinator:
         actions: list[Action] = [Log("info", "stopping", {"reason": why})]
         self._ends_by_itself = False
         self.picture.stop_reason = why
-        self._deadline = now + self.config.supervisor.stop_limit_s
+        self._deadline = now + max(1.0, self.config.supervisor.stop_limit_s - _LEAVE_LIMIT_S)
         self._connect_by = _FOREVER
         if self.phase is Phase.DRAINING:  # the file is over already
             return actions + ([] if self._may_still_hear else self._leave(now))
         self.phase = Phase.DRAINING
-        if not self.lives[Child.CAPTURE].is_alive or not self._may_still_hear:
+        if not self._may_still_hear:
             return actions + self._leave(now)
+        if not self.lives[Child.CAPTURE].is_alive:
+            self.lives[Child.CAPTURE].stopping()
+            return actions + self._drain_without_capture(now)
         return [*actions, Send(Child.CAPTURE, control.Finish())]
+
+    def stop_at_once(self, why: str) -> list[Action]:
+        """The second request: nothing is waited for. What is in the window stays there."""
+        self.phase = Phase.DONE
+        self._exit_code = ExitCode.CRASH
+        self.picture.fatal_reason = why
+        alive = [child for child, life in self.lives.items() if life.is_alive]
+        return [*(Kill(child) for child in alive), Exit(self._exit_code)]
 
     @property
     def _may_still_hear(self) -> bool:
         """Whether a connection is there, or on its way for the first time: results may still come."""
         if self.is_connected:
             return True
-        return self.picture.is_connecting and self.picture.captured > self.results.ledger.acknowledged
+        return self.picture.is_connecting and self.unacknowledged > 0
 
     def pause(self) -> list[Action]:
         """Close the device; the connection is kept as the service's rules allow."""
@@ -192,25 +253,28 @@ class Coordinator:
 
     def heard(self, child: Child, message: control.Up, now: float) -> list[Action]:
         """A child said something, in its current incarnation."""
-        self.lives[child].heard(now)
+        life = self.lives[child]
         match message:
             case control.Hello():
+                life.began(now)
                 return self._hello(child)
             case control.Fault():
+                life.began(now)
                 return self._fault(child, message)
+        life.heard(now)
+        match message:
             case control.CaptureBeat() | control.StreamBeat() | control.RecogniserBeat():
                 self.picture.beat(message)
                 return []
         return self._of_capture(message, now) if child is Child.CAPTURE else self._of_streaming(message, now)
 
     def _hello(self, child: Child) -> list[Action]:
-        if self.phase is Phase.LEAVING:  # it was told before it could hear
-            return [Send(child, control.Leave())]
         if child is Child.RECOGNISER:
             self.lives[child].worked()
         if child is not Child.CAPTURE:
             return []
-        actions: list[Action] = []
+        # What was said before it could hear is lost: say again how things stand.
+        actions: list[Action] = [Send(child, control.OpenDevice() if self.may_open_device else control.CloseDevice())]
         if self.is_connected:
             actions.append(self._resume())
         if self.phase is Phase.DRAINING:
@@ -266,8 +330,8 @@ class Coordinator:
                     self.phase = Phase.DRAINING
                     self._ends_by_itself = True
                     self.picture.stop_reason = "the file is over"
-                elif self.phase is Phase.DRAINING and not end:
-                    return self._leave(now)  # nothing was ever captured: no results to wait for
+                elif self.phase is Phase.DRAINING and not self._ends_by_itself and not self.unacknowledged:
+                    return self._leave(now)  # everything has its result already
         return []
 
     def _of_streaming(self, message: control.Up, now: float) -> list[Action]:
@@ -275,10 +339,13 @@ class Coordinator:
             case control.Connecting(connection=connection, endpoint=endpoint):
                 self.connection = connection
                 self.picture.connecting(connection, endpoint)
-            case control.StreamEnded():
-                # The recogniser said that it is done with all that was sent.
-                self.results.ledger.acknowledged = max(self.results.ledger.acknowledged, self.picture.captured)
-                return self._leave(now)
+            case control.StreamEnded(is_clean=True):
+                # The recogniser confirmed that it is done with all that was sent.
+                ledger = self.results.ledger
+                ledger.acknowledged = max(ledger.acknowledged, self.picture.captured)
+                return [Acknowledge(ledger.acknowledged), *self._leave(now)]
+            case control.EndTaken():
+                self._unconfirmed_ends += 1
             case control.ConnectionReady(connection=connection) if connection == self.connection:
                 return self._ready(message)
             case control.ConnectionDown(connection=connection) if connection == self.connection:
@@ -307,22 +374,40 @@ class Coordinator:
         return [*actions, self._resume()]
 
     def _down(self, down: control.ConnectionDown, now: float) -> list[Action]:
-        self.is_connected = False
         is_news = down.reason != self.picture.connection_reason
-        self.picture.disconnected(down.reason, now + down.next_try_in_s)
-        fields = {"reason": down.reason, "next_try_in_s": down.next_try_in_s}
-        actions: list[Action] = [Log("warning", "connection_down", fields)] if is_news else []
-        if self.phase is Phase.DRAINING and not self._ends_by_itself:
-            actions += self._leave(now)
-        return actions
+        actions = self._disconnected(down.reason, now + down.next_try_in_s)
+        if is_news:
+            fields = {"reason": down.reason, "next_try_in_s": down.next_try_in_s}
+            actions.append(Log("warning", "connection_down", fields))
+        if self.phase is not Phase.DRAINING:
+            return actions
+        if self._ends_by_itself and self._unconfirmed_ends < _MOST_UNCONFIRMED_ENDS:
+            return actions
+        if self._ends_by_itself:
+            text = (
+                f"the recogniser did not confirm the end of the file in {_MOST_UNCONFIRMED_ENDS} tries: {down.reason}"
+            )
+            actions.append(self._error(Child.STREAMING, "unconfirmed_end", text, fatal=True))
+            self._exit_code = ExitCode.CRASH
+            self.picture.fatal_reason = text
+        return actions + self._leave(now)
+
+    def _disconnected(self, reason: str, next_try_at: float | None = None) -> list[Action]:
+        self.is_connected = False
+        self.picture.disconnected(reason, next_try_at)
+        interrupted = self.results.interrupted()
+        return [] if interrupted is None else [Publish(interrupted)]
 
     def _heard_speech(self, heard: control.Heard) -> list[Action]:
-        """Publish, then acknowledge: what is not published is sent again."""
+        """Journal, publish, then acknowledge: what is not published is sent again."""
         transcript = self.results.transcript(heard)
-        actions: list[Action] = [Publish(transcript)] if transcript is not None else []
         acknowledged = self.results.ledger.settle(heard)
+        actions: list[Action] = []
+        if transcript is not None:
+            actions.append(Publish(transcript, covers=acknowledged or 0))
         if acknowledged is not None:
-            actions.append(Send(Child.CAPTURE, control.Acknowledge(sample=acknowledged)))
+            self._unconfirmed_ends = 0
+            actions += [Acknowledge(acknowledged), Send(Child.CAPTURE, control.Acknowledge(sample=acknowledged))]
         return actions
 
     # The end
@@ -338,7 +423,7 @@ class Coordinator:
         alive = [child for child, life in self.lives.items() if life.is_alive]
         for life in self.lives.values():
             life.stopping()
-        return [Send(child, control.Leave()) for child in alive] + self._all_gone()
+        return [Terminate(child) for child in alive] + self._all_gone()
 
     def _all_gone(self) -> list[Action]:
         if any(life.is_alive for life in self.lives.values()):

@@ -4,6 +4,8 @@
 it is dropped, and of what overlaps it, the words that were not there yet are kept.
 """
 
+import msgspec
+
 from mpengine.shared.control import Heard, SampleWord
 
 
@@ -19,9 +21,9 @@ class Ledger:
         self.transcribed = max(self.transcribed, heard.end)
         if not heard.is_final or heard.estimated:
             return heard
-        if heard.end <= self.acknowledged:
+        if heard.end <= self.acknowledged + heard.tolerance:
             return None
-        if heard.first >= self.acknowledged:
+        if heard.first >= self.acknowledged - heard.tolerance:
             return heard
         return _cut(heard, self.acknowledged)
 
@@ -40,21 +42,7 @@ def _cut(heard: Heard, acknowledged: int) -> Heard | None:
     if words and not kept:
         return None
     text = heard.text if len(kept) == len(words) else " ".join(_shown(word) for word in kept)
-    return Heard(
-        connection=heard.connection,
-        first=acknowledged,
-        end=heard.end,
-        text=text,
-        is_final=True,
-        speech_final=heard.speech_final,
-        acknowledges=heard.acknowledges,
-        confidence=heard.confidence,
-        words=kept,
-        channel=heard.channel,
-        language=heard.language,
-        estimated=heard.estimated,
-        replayed=heard.replayed,
-    )
+    return msgspec.structs.replace(heard, first=acknowledged, text=text, words=kept)
 
 
 def _shown(word: SampleWord) -> str:

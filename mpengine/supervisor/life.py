@@ -13,10 +13,11 @@ import signal
 from typing import NamedTuple
 
 from mpengine.shared.backoff import full_jitter_s
-from mpengine.shared.config import SupervisorConfig
+from mpengine.shared.config_tables import SupervisorConfig
 from mpengine.shared.errors import ExitCode
 
 _FOREVER = float("inf")
+_KILL_AGAIN_S = 5.0
 _PERMANENT = frozenset({ExitCode.CONFIG, ExitCode.ACCOUNT})
 
 
@@ -87,8 +88,12 @@ class Life:
         self._spawned_at = self._heard_at = now
         self._last_words = None
 
+    def began(self, now: float) -> None:
+        """It said that it begins: it exists, but may take long to open a device."""
+        self._heard_at = now
+
     def heard(self, now: float) -> None:
-        """It said something: its work loop runs."""
+        """Its work loop said something: it runs."""
         self._heard_at = now
         if self.state is ChildState.STARTING:
             self.state = ChildState.RUNNING
@@ -101,6 +106,15 @@ class Life:
     def complained(self, words: str) -> None:
         """It said why it is about to end."""
         self._last_words = words
+
+    @property
+    def has_complained(self) -> bool:
+        """Whether this life said why it ends."""
+        return self._last_words is not None
+
+    def killing(self, now: float) -> None:
+        """It is being killed for its silence; one that cannot die yet (uninterruptible sleep) is tried again later."""
+        self._heard_at = now + _KILL_AGAIN_S - self._silence_limit_s
 
     def overslept(self, now: float) -> None:
         """The supervisor itself was not awake: the silence meanwhile says nothing."""
@@ -120,7 +134,7 @@ class Life:
 
     def exited(self, status: int, now: float, chance: float) -> Ended:
         """The process has ended; `status` as in `subprocess`: the exit code, or minus the signal."""
-        how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"
+        how = f"killed by {_signal_name(-status)}" if status < 0 else f"exit code {status}"
         was, self.pid = self.state, None
         if was is ChildState.STOPPING:
             self.state = ChildState.STOPPED
@@ -145,3 +159,10 @@ class Life:
                 ceiling_s=self._policy.backoff_ceiling_s,
                 chance=chance,
             )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # real-time signals have no names there
+        return f"signal {number}"

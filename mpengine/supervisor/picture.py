@@ -30,7 +30,7 @@ class Picture:
         self.fatal_reason = ""
         self.captured = 0
         self.sent = 0
-        self._replayed = self._dropped = self._connections = 0
+        self._replayed = self._replayed_before = self._dropped = self._connections = 0
         self._was_running = False
         self._next_try_at: float | None = None
 
@@ -62,11 +62,15 @@ class Picture:
             case control.CaptureBeat(captured=captured):
                 self.captured = max(self.captured, captured)
             case control.StreamBeat(sent=sent, replayed=replayed):
-                self.sent, self._replayed = max(self.sent, sent), replayed
+                self.sent = max(self.sent, sent)
+                if replayed < self._replayed:  # a new process, which counts from nothing
+                    self._replayed_before += self._replayed
+                self._replayed = replayed
 
     def missing(self, message: control.SamplesMissing) -> None:
-        """Samples are lost."""
-        self._dropped += message.end - message.first
+        """Samples are lost; those of a pause were not wanted."""
+        if message.reason != "paused":
+            self._dropped += message.end - message.first
 
     # What is told
 
@@ -120,17 +124,19 @@ class Picture:
     ) -> messages.Metrics:
         """The cursors as they are now; `usage` and `last` are the caller's."""
         seconds, ledger = self._results.seconds, self._results.ledger
+        backlog_s, pace = seconds(max(0, self.captured - self.sent)), self._config.pace
         return messages.Metrics(
             captured_s=seconds(self.captured),
             sent_s=seconds(self.sent),
             acknowledged_s=seconds(ledger.acknowledged),
             transcribed_s=seconds(ledger.transcribed),
-            backlog_s=seconds(max(0, self.captured - self.sent)),
+            backlog_s=backlog_s,
+            catch_up_s=None if pace is None else round(backlog_s / (pace - 1), 3),
             lag_s=seconds(max(0, self.sent - ledger.transcribed)),
             reconnects=max(0, self._connections - 1),
             restarts=sum(life.restarts for life in lives.values()),
             dropped_s=seconds(self._dropped),
-            replayed_s=seconds(self._replayed),
+            replayed_s=seconds(self._replayed_before + self._replayed),
             last=dict(last),
             children=dict(usage),
             uptime_s=round(now - self._started_at, 1),

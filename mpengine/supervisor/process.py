@@ -1,34 +1,43 @@
-"""The supervisor's loop: signals, children's messages, their ends, questions, time; each goes to the coordinator.
+"""The supervisor's loop: children's messages, signals, their ends, questions, time; each goes to the coordinator.
 
-One thread, the main one, owns all sockets. Signals (SIGCHLD among them, so that a child's end is seen at once) only
-write to a descriptor that the loop waits for.
+One thread, the main one, owns all sockets and spawns all processes.
 """
 
 import contextlib
 import logging
 import os
 import random
-import signal
 import socket
 import time
-from collections.abc import Iterator
-from typing import Any
 
-import msgspec
 import zmq
 
-from mpengine.shared import control, messages, runtime, sockets
-from mpengine.shared.boot import Boot, CaptureBoot, RecogniserBoot, StreamingBoot
-from mpengine.shared.config import Config, RemoteConfig, Secret
+from mpengine.shared import messages, runtime
+from mpengine.shared.config import Config
+from mpengine.shared.config_tables import Secret
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.logs import Event
-from mpengine.shared.messages import ChildMetrics
 from mpengine.shared.runtime import RuntimeDir
-from mpengine.supervisor.actions import Action, Child, Exit, Kill, Log, Publish, Send, Spawn
+from mpengine.supervisor.actions import (
+    Acknowledge,
+    Action,
+    Child,
+    Exit,
+    Kill,
+    Log,
+    Publish,
+    Send,
+    Spawn,
+    Terminate,
+)
 from mpengine.supervisor.bus import Bus
+from mpengine.supervisor.child_channel import ChildChannel
 from mpengine.supervisor.children import Process
 from mpengine.supervisor.coordinator import Coordinator
-from mpengine.supervisor.usage import usage_of
+from mpengine.supervisor.desk import Desk
+from mpengine.supervisor.run_files import RunFiles
+from mpengine.supervisor.settings import Settings
+from mpengine.supervisor.stop_signals import StopSignals
 
 log = logging.getLogger("mpengine.supervisor")
 
@@ -37,324 +46,216 @@ _LONGEST_WAIT_S = 1.0
 # A turn of the loop that took this much longer than asked for: the supervisor was stopped, or the machine slept.
 _OVERSLEPT_S = 1.0
 _DRAIN_LIMIT_S = 1.0
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Supervisor:
     """An engine. `run` blocks until it has ended and returns the exit code; call it from the main thread."""
 
     def __init__(self, config: Config, *, log_level: str = "info") -> None:
+        """Raises RuntimeDirError when the runtime directory cannot be used."""
         self._config = config
-        self._log_level = log_level
         self._directory = RuntimeDir(config.engine.name)
-        self._run = os.urandom(8).hex()
         self._boot = os.urandom(8).hex()
-        self._processes: dict[Child, Process] = {}
-        self._incarnations = 0
-        self._identities: dict[Child, str] = {}
-        self._signals: list[int] = []
-        self._exit_code: ExitCode | None = None
-        self._last_status: messages.Status | None = None
-        self._listener: socket.socket | None = None
+        self._log_level = log_level
         self._token = Secret(os.urandom(16).hex())
+        self._processes: dict[Child, Process] = {}
+        self._exit_code: ExitCode | None = None
+        self._has_stop_signal = False
 
     def run(self) -> int:
         """Start everything, work, stop cleanly. Raises AlreadyRunning, RuntimeDirError, MpengineError."""
         self._directory.lock()
-        try:
-            with self._signal_descriptor() as wake, zmq.Context() as context, self._sockets(context):
-                self._loop(wake)
-        finally:
-            for process in self._processes.values():
-                process.kill()
-            if self._listener is not None:
-                self._listener.close()
-            self._directory.unlock()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._directory.unlock)
+            self._files = RunFiles(self._config, self._directory.path)
+            stack.callback(lambda: self._files.close(is_done=self._is_done))
+            self._signals = stack.enter_context(StopSignals())
+            context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context())
+            self._open_sockets(context, stack)
+            self._listener = stack.enter_context(self._recogniser_listener())
+            self._settings = Settings(
+                self._config,
+                path=self._directory.path,
+                run=self._files.run,
+                window_path=self._files.window_path,
+                log_level=self._log_level,
+                listener=self._listener,
+                token=self._token,
+            )
+            stack.callback(self._kill_all)
+            self._begin()
+            self._loop()
         assert self._exit_code is not None
         return int(self._exit_code)
 
+    @property
+    def _is_done(self) -> bool:
+        """Whether nothing is left for another supervisor to go on with."""
+        coordinator = self._coordinator
+        return self._exit_code == ExitCode.OK and coordinator.unacknowledged == 0
+
     # Preparing
 
-    @contextlib.contextmanager
-    def _signal_descriptor(self) -> Iterator[socket.socket]:
-        """Signals wake the loop; what was set before comes back afterwards."""
-        reader, writer = socket.socketpair()
-        reader.setblocking(False)
-        writer.setblocking(False)
-        before = {number: signal.signal(number, self._on_signal) for number in (*_STOP_SIGNALS, signal.SIGCHLD)}
-        wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        try:
-            yield reader
-        finally:
-            signal.set_wakeup_fd(wakeup)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            reader.close()
-            writer.close()
+    def _open_sockets(self, context: "zmq.Context[zmq.Socket[bytes]]", stack: contextlib.ExitStack) -> None:
+        config, path, recovered = self._config, self._directory.path, self._files.recovered
+        self._channel = ChildChannel(context, runtime.endpoint(path, "control"), self._boot)
+        stack.callback(self._channel.close)
+        self._bus = Bus(
+            context,
+            name=config.engine.name,
+            publish=config.bus.publish or runtime.endpoint(path, "results"),
+            query=config.bus.query or runtime.endpoint(path, "query"),
+            curve_secret_key=config.bus.curve_secret_key,
+            run=self._files.run,
+            boot=self._boot,
+            journal=self._files.journal,
+            seq=recovered.seq if recovered else 0,
+        )
+        stack.callback(self._bus.close)
+        bus = self._bus
+        where = {"results": bus.publish_endpoint, "query": bus.query_endpoint, "public_key": bus.public_key}
+        log.info(Event("publishing", **where))
 
-    def _on_signal(self, number: int, _frame: object) -> None:
-        if number != signal.SIGCHLD:
-            self._signals.append(number)
+    def _recogniser_listener(self) -> contextlib.AbstractContextManager[socket.socket | None]:
+        """The socket on which the local recogniser accepts: ours, so that its port survives the recogniser."""
+        if self._config.remote.mode != "local":
+            return contextlib.nullcontext()
+        return socket.create_server(("127.0.0.1", 0))
 
-    @contextlib.contextmanager
-    def _sockets(self, context: "zmq.Context[zmq.Socket[bytes]]") -> Iterator[None]:
-        config, path = self._config, self._directory.path
-        publish = config.bus.publish or runtime.endpoint(path, "results")
-        query = config.bus.query or runtime.endpoint(path, "query")
-        self._endpoints = publish, query
-        self._control_endpoint = runtime.endpoint(path, "control")
-        self._control = sockets.make(context, zmq.ROUTER, receive_hwm=20_000)
-        self._control.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        sockets.bind(self._control, self._control_endpoint)
-        try:
-            self._bus = Bus(
-                context,
-                name=config.engine.name,
-                publish=publish,
-                query=query,
-                curve_secret_key=config.bus.curve_secret_key,
-                run=self._run,
-                boot=self._boot,
+    def _begin(self) -> None:
+        """Start anew, or where the supervisor before us was killed."""
+        now = time.monotonic()
+        self._coordinator = Coordinator(self._config, chance=random.random, now=now)
+        self._desk = Desk(self._config, self._coordinator, self._bus, self._processes)
+        if self._files.abandoned:
+            self._publish(
+                messages.Error(source="supervisor", code="run_abandoned", message=self._files.abandoned), "warning"
             )
-        except BaseException:
-            self._control.close()
-            raise
-        log.info(Event("publishing", results=publish, query=query))
-        try:
-            yield
-        finally:
-            self._control.close()
-            self._bus.close()
+        recovered = self._files.recovered
+        if recovered is not None:
+            self._coordinator.continues(
+                acknowledged=recovered.acknowledged,
+                captured=recovered.captured,
+                sent=recovered.sent,
+                connection=recovered.connection,
+            )
+            rest_s = (recovered.captured - recovered.acknowledged) / recovered.identity.sample_rate
+            log.info(Event("run_continued", run=self._files.run, unacknowledged_s=rest_s))
+            for final in recovered.unpublished:
+                self._bus.publish_again(final)
 
     # Working
 
-    def _loop(self, wake: socket.socket) -> None:
-        if self._config.remote.mode == "local":
-            self._listener = socket.create_server(("127.0.0.1", 0))
-        now = time.monotonic()
-        self._coordinator = Coordinator(self._config, chance=random.random, now=now)
+    def _loop(self) -> None:
         poller = zmq.Poller()
-        for source in (self._control, self._bus.queries, self._bus.subscriptions, wake.fileno()):
+        for source in (self._channel.socket, self._bus.queries, self._bus.subscriptions, self._signals.fileno()):
             poller.register(source, zmq.POLLIN)
-        next_metrics = now + _METRICS_S
+        judged = time.monotonic()
+        next_metrics = judged + _METRICS_S
         while self._exit_code is None:
-            now = time.monotonic()
-            wait_s = max(0.0, min(_LONGEST_WAIT_S, self._coordinator.deadline - now, next_metrics - now))
-            ready = dict(poller.poll(int(wait_s * 1000) + (wait_s > 0)))
-            woken = time.monotonic()
-            if woken > now + wait_s + _OVERSLEPT_S:
-                self._coordinator.overslept(woken)
-            if wake.fileno() in ready:
-                with contextlib.suppress(BlockingIOError):
-                    wake.recv(4096)
+            wait_s = max(0.0, min(_LONGEST_WAIT_S, min(self._coordinator.deadline, next_metrics) - time.monotonic()))
+            poller.poll(int(wait_s * 1000) + (wait_s > 0))
             self._hear()
             self._take_signals()
             self._reap()
             self._bus.answer_subscriptions()
             self._answer()
-            self._perform(self._coordinator.tick(time.monotonic()))
-            self._publish_status()
-            if woken >= next_metrics:
-                next_metrics = woken + _METRICS_S
-                self._publish_metrics()
-        self._publish_status()
+            now = time.monotonic()
+            if now > judged + wait_s + _OVERSLEPT_S:
+                self._coordinator.overslept(now, now - judged - wait_s)
+            self._perform(self._coordinator.tick(now))
+            judged = now
+            self._desk.publish_status()
+            if now >= next_metrics:
+                next_metrics = now + _METRICS_S
+                self._note_progress()
+                self._desk.publish_metrics()
+        self._desk.publish_metrics()  # its `last` shows who missed the end
+        self._desk.publish_status()
 
     def _hear(self) -> None:
         """Read all that the children have sent, before anyone is judged."""
-        for identity, *parts in sockets.receive_all(self._control, limit=20_000):
-            child = Child(identity.decode().partition(".")[0])
-            if self._identities.get(child) != identity.decode():
-                continue  # of an incarnation that is gone
-            try:
-                message = control.decode_up.decode(parts[-1])
-            except msgspec.DecodeError as error:
-                log.warning(Event("malformed_control_message", child=child, why=error))
-                continue
+        for child, message in self._channel.hear():
             self._perform(self._coordinator.heard(child, message, time.monotonic()))
 
     def _take_signals(self) -> None:
-        while self._signals:
-            number = self._signals.pop(0)
-            if self._coordinator.picture.stop_reason and number != signal.SIGHUP:
-                log.warning(Event("stopping_at_once", signal=signal.Signals(number).name))
-                self._stop_at_once()
+        for name in self._signals.take():
+            now = time.monotonic()
+            if self._has_stop_signal:
+                log.warning(Event("stopping_at_once", signal=name))
+                self._perform(self._coordinator.stop_at_once(f"stopped at once by {name}"))
                 return
-            self._perform(self._coordinator.stop(time.monotonic(), signal.Signals(number).name))
-
-    def _stop_at_once(self) -> None:
-        """The second signal: nothing is waited for. What is in the window stays there."""
-        for process in self._processes.values():
-            process.kill()
-        self._exit_code = ExitCode.CRASH
+            self._has_stop_signal = True
+            self._perform(self._coordinator.stop(now, name))
 
     def _reap(self) -> None:
         for child, process in list(self._processes.items()):
             status = process.reap()
             if status is None:
                 continue
-            self._read_to_the_end(child)
-            del self._processes[child], self._identities[child]
+            give_up = time.monotonic() + _DRAIN_LIMIT_S
+            self._hear()
+            while self._channel.may_have_more(child) and time.monotonic() < give_up:
+                self._hear()
+            self._channel.forget(child)
+            del self._processes[child]
             self._perform(self._coordinator.exited(child, status, time.monotonic()))
 
-    def _read_to_the_end(self, child: Child) -> None:
-        """Read what a dead child had sent. libzmq forgets its identity only when all of it was handed out."""
-        identity = self._identities[child].encode()
-        give_up = time.monotonic() + _DRAIN_LIMIT_S
-        while time.monotonic() < give_up:
-            self._hear()
-            if not sockets.try_send(self._control, [identity, b""]):
-                return
-            self._control.poll(1)
+    def _answer(self) -> None:
+        for envelope, body in self._bus.questions():
+            answer, actions = self._desk.answer(body, time.monotonic())
+            self._perform(actions)
+            self._bus.reply(envelope, answer)
 
     # Performing
 
     def _perform(self, actions: list[Action]) -> None:
         for action in actions:
             match action:
-                case Spawn(child=child):
-                    self._spawn(child)
-                case Send(child=child, message=message):
-                    if child in self._identities:
-                        parts = [self._identities[child].encode(), control.encode(message)]
-                        sockets.try_send(self._control, parts)
-                case Kill(child=child):
-                    log.warning(Event("killing", child=child))
-                    if child in self._processes:
-                        self._processes[child].kill()
-                case Publish(message=published):
-                    self._bus.publish(published, time.time_ns())
+                case Publish(message=message, covers=covers):
+                    self._bus.publish(message, covers=covers)
+                case Acknowledge(sample=sample):
+                    self._files.journal.acknowledge(sample)
+                case Send(child=child, message=command):
+                    self._channel.tell(child, command)
                 case Log(level=level, event=event, fields=fields):
                     log.log(logging.getLevelNamesMapping()[level.upper()], Event(event, **fields))
                 case Exit(exit_code=exit_code):
                     self._exit_code = exit_code
+                case Spawn(child=child):
+                    self._spawn(child)
+                case Terminate(child=child) if child in self._processes:
+                    self._processes[child].terminate()
+                case Kill(child=child) if child in self._processes:
+                    log.warning(Event("killing", child=child))
+                    self._processes[child].kill()
 
     def _spawn(self, child: Child) -> None:
-        now = time.monotonic()
-        self._incarnations += 1
-        identity = f"{child}.{self._incarnations}"
+        identity = self._channel.new_identity(child)
+        settings = self._settings.of(child, identity, self._coordinator)
         listener = self._listener.fileno() if child is Child.RECOGNISER and self._listener else None
+        now = time.monotonic()
         try:
-            process = Process(child.value, self._settings(child, identity), inherit_fd=listener)
+            process = Process(child.value, settings, inherit_fd=listener)
         except OSError as error:
             self._perform(self._coordinator.spawn_failed(child, str(error), now))
             return
         self._processes[child] = process
-        self._identities[child] = identity
         self._coordinator.spawned(child, process.pid, now)
 
-    def _settings(self, child: Child, identity: str) -> Boot:
-        config, coordinator, path = self._config, self._coordinator, self._directory.path
-        common: dict[str, Any] = {
-            "identity": identity,
-            "control": self._control_endpoint,
-            "log_level": self._log_level,
-            "parent_pid": os.getpid(),
-        }
-        frames = runtime.endpoint(path, "frames")
-        match child:
-            case Child.RECOGNISER:
-                return RecogniserBoot(**common, token=self._token.reveal())
-            case Child.CAPTURE:
-                return CaptureBoot(
-                    **common,
-                    run=self._run,
-                    frames=frames,
-                    audio=config.audio,
-                    window_path=os.path.join(config.buffer.directory or path, f"{config.engine.name}.window"),
-                    window_seconds=config.buffer.seconds,
-                    open_device=coordinator.may_open_device,
-                    lost_reason=coordinator.lost_reason,
-                )
-            case Child.STREAMING:
-                waits = config.remote.mode != "local" and (config.audio.paced or not config.audio.is_file)
-                return StreamingBoot(
-                    **common,
-                    run=self._run,
-                    frames=frames,
-                    remote=self._remote(),
-                    sample_rate=config.audio.sample_rate,
-                    channels=config.audio.channels,
-                    first_connection=coordinator.connection + 1,
-                    pace=config.buffer.catch_up if waits else None,
-                    sent_before=coordinator.picture.sent,
-                )
+    def _publish(self, error: messages.Error, level: str) -> None:
+        self._perform([Log(level, error.code, {"message": error.message}), Publish(error)])
 
-    def _remote(self) -> RemoteConfig:
-        """The recogniser to connect to; in local mode the one that we started."""
-        remote = self._config.remote
-        if self._listener is None:
-            return remote
-        port = self._listener.getsockname()[1]
-        return msgspec.structs.replace(
-            remote, mode="managed", server_url=f"ws://127.0.0.1:{port}", auth_token=self._token
-        )
+    def _note_progress(self) -> None:
+        """For whoever may have to go on after us."""
+        picture, journal = self._coordinator.picture, self._files.journal
+        journal.progress(captured=picture.captured, sent=picture.sent, connection=self._coordinator.connection)
+        if self._bus.is_journal_full is not self._coordinator.is_journal_full:
+            self._perform(self._coordinator.journal_full(is_full=self._bus.is_journal_full))
 
-    # Telling
-
-    def _status(self) -> messages.Status:
-        coordinator = self._coordinator
-        return coordinator.picture.status(coordinator.lives, coordinator.phase.name, time.monotonic())
-
-    def _publish_status(self) -> None:
-        """Publish the status when it has changed, but for figures that change all the time."""
-        status = self._status()
-        steady = msgspec.structs.replace(
-            status,
-            unacknowledged_s=0.0,
-            children={
-                name: msgspec.structs.replace(child, next_try_in_s=child.next_try_in_s and 1.0)
-                for name, child in status.children.items()
-            },
-        )
-        if steady != self._last_status:
-            self._last_status = steady
-            self._bus.publish(status, time.time_ns())
-
-    def _metrics(self) -> messages.Metrics:
-        usage: dict[str, ChildMetrics] = {child: usage_of(process.pid) for child, process in self._processes.items()}
-        usage["supervisor"] = usage_of(os.getpid())
-        coordinator = self._coordinator
-        return coordinator.picture.metrics(coordinator.lives, usage, self._bus.last, time.monotonic())
-
-    def _publish_metrics(self) -> None:
-        self._bus.publish(self._metrics(), time.time_ns())
-
-    # Answering
-
-    def _answer(self) -> None:
-        for parts in sockets.receive_all(self._bus.queries, limit=100):
-            *envelope, body = parts
-            self._bus.reply(envelope, messages.encode(self._take_command(body)))
-
-    def _take_command(self, body: bytes) -> object:
-        coordinator = self._coordinator
-        try:
-            command = msgspec.json.decode(body, type=messages.Command)
-        except msgspec.DecodeError as error:
-            return messages.Error(source="supervisor", code="bad_command", message=str(error))
-        match command:
-            case messages.StatusQuery():
-                return self._status_answer()
-            case messages.Stop():
-                self._perform(coordinator.stop(time.monotonic(), "stop command"))
-            case messages.Pause():
-                self._perform(coordinator.pause())
-            case messages.Continue():
-                self._perform(coordinator.unpause())
-            case messages.SetUserName(user_name=user_name):
-                coordinator.results.user_name = user_name
-        return messages.Done()
-
-    def _status_answer(self) -> messages.StatusAnswer:
-        status = msgspec.structs.asdict(self._status()) | {"run": self._run, "boot": self._boot}
-        publish, query = self._endpoints
-        return messages.StatusAnswer(
-            **status,
-            name=self._config.engine.name,
-            pid=os.getpid(),
-            mode=self._config.remote.mode,
-            publish=publish,
-            query=query,
-            paused=self._coordinator.is_paused,
-            metrics=self._metrics(),
-        )
+    def _kill_all(self) -> None:
+        """Nobody outlives us, whatever the way out."""
+        for process in self._processes.values():
+            process.kill()
+        for process in self._processes.values():
+            process.wait()

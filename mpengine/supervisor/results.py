@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from mpengine.shared import control, messages
 from mpengine.shared.messages import Message
 from mpengine.supervisor.ledger import Ledger
@@ -16,6 +18,7 @@ class Results:
         self.anchors = Anchors(sample_rate)
         self.user_name = user_name
         self._rate = sample_rate
+        self._open_interim: messages.Transcript | None = None
 
     def seconds(self, samples: int) -> float:
         """A position on the run's clock, in seconds."""
@@ -23,10 +26,12 @@ class Results:
 
     def transcript(self, heard: control.Heard) -> messages.Transcript | None:
         """What to publish of a transcript: nothing if it is blank, or was published already."""
+        if heard.is_final:
+            self._open_interim = None
         fresh = self.ledger.fresh(heard)
         if fresh is None or not fresh.text.strip():
             return None
-        return messages.Transcript(
+        transcript = messages.Transcript(
             text=fresh.text,
             is_final=fresh.is_final,
             speech_final=fresh.speech_final,
@@ -42,6 +47,14 @@ class Results:
             estimated=fresh.estimated,
             replayed=fresh.replayed,
         )
+        if not fresh.is_final:
+            self._open_interim = transcript
+        return transcript
+
+    def interrupted(self) -> messages.Transcript | None:
+        """The connection is gone: the interim in flight, marked, so that nobody waits for its final."""
+        interim, self._open_interim = self._open_interim, None
+        return None if interim is None else msgspec.structs.replace(interim, interrupted=True)
 
     def gap(self, missing: control.SamplesMissing) -> messages.Gap:
         """Samples that nobody will hear."""

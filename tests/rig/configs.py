@@ -29,4 +29,4 @@ def managed(server: FakeProxy, **remote: Any) -> Tables:
 
 
 def _authority(server: Server) -> dict[str, str]:
-    return {"ca_file": str(server.ca_file)} if server.ca_file else {}
+    return {"ca_file": str(server.ca_file)} if server.address.startswith("wss://") else {}

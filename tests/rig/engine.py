@@ -116,6 +116,17 @@ class EngineProcess:
         assert self.process is not None
         self.process.send_signal(how)
 
+    def repeat_signal(self, how: signal.Signals, timeout: float = 5) -> None:
+        """Send the supervisor a signal again and again until it has ended, as an impatient user does."""
+
+        def ended() -> bool:
+            assert self.process is not None
+            if self.process.poll() is None:
+                self.process.send_signal(how)
+            return self.process.poll() is not None
+
+        wait_until(ended, timeout, f"the end after {how.name}", every=0.1)
+
     def kill(self) -> None:
         """SIGKILL to the supervisor alone: its children must notice by themselves."""
         assert self.process is not None

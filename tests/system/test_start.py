@@ -67,7 +67,7 @@ def test_when_asked_to_the_device_is_opened_only_once_connected(microphone, engi
 
 @pytest.mark.slow
 def test_without_a_server_for_15_seconds_the_status_says_why(microphone, engine):
-    config = {"remote": {"mode": "managed", "server_url": f"ws://127.0.0.1:{reserve_port()}", "auth_token": "t"}}
+    config = {"remote": {"mode": "managed", "server_url": f"ws://127.0.0.1:{reserve_port()}", "auth_token": "a-token"}}
     running = engine(config, microphone)
     status = running.bus.wait_for(lambda m: m["type"] == "status" and "refused" in m["reason"])
     assert status["state"] == "connecting"

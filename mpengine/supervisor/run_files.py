@@ -1,0 +1,66 @@
+"""Which run this supervisor serves: a new one, or the one whose supervisor was killed.
+
+A run goes on when its journal is there and machine boot, rate, channels and source are the same. Otherwise what it had
+captured and nobody transcribed is named, and a new run begins.
+"""
+
+import contextlib
+import os
+
+from mpengine.shared.config import Config
+from mpengine.shared.errors import RuntimeDirError
+from mpengine.supervisor.journal import Identity, Journal, Recovered
+
+
+class RunFiles:
+    """The files of a run: its journal, and the window that capture writes."""
+
+    def __init__(self, config: Config, runtime_path: str) -> None:
+        """Open the journal of the run that goes on, or make one. Raises RuntimeDirError (disk full)."""
+        name, rate = config.engine.name, config.audio.sample_rate
+        self.window_path = os.path.join(config.buffer.directory or runtime_path, f"{name}.window")
+        self.recovered: Recovered | None = None
+        self.abandoned = ""
+        wanted = Identity(
+            run=os.urandom(8).hex(),
+            machine_boot=_machine_boot(),
+            sample_rate=rate,
+            channels=config.audio.channels,
+            source=os.path.abspath(config.audio.source) if config.audio.is_file else config.audio.source,
+        )
+        path = os.path.join(runtime_path, "journal")
+        found = Journal.recover(path)
+        if found is not None:
+            self.journal, recovered = found
+            if wanted.machine_boot and recovered.identity.continues(wanted):
+                self.recovered = recovered
+                self.run = recovered.identity.run
+                return
+            self.journal.close(remove=True)
+            lost_s = max(0, recovered.captured - recovered.acknowledged) / recovered.identity.sample_rate
+            if lost_s:
+                self.abandoned = (
+                    f"the run before this one ({recovered.identity.run}) had {lost_s:.1f} s of audio without a result; "
+                    f"it cannot go on after a restart of the machine, or with another rate, channels or source"
+                )
+        self.run = wanted.run
+        try:
+            self.journal = Journal.create(path, wanted)
+        except OSError as error:
+            raise RuntimeDirError(f"cannot write the journal {path}: {error.strerror}") from None
+
+    def close(self, *, is_done: bool) -> None:
+        """`is_done`: everything captured has its result, so that nothing need be kept."""
+        self.journal.close(remove=is_done)
+        if is_done:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.window_path)
+
+
+def _machine_boot() -> str:
+    """The id of the machine's boot; empty where the system has none."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""

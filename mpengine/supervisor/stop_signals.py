@@ -1,0 +1,63 @@
+"""Signals of the supervisor's process: they only wake the loop, which asks what came.
+
+SIGCHLD is among them, so that a child's end is seen at once. Signal handlers belong to the main thread.
+"""
+
+import contextlib
+import signal
+import socket
+import time
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Launchers signal a process and its group: what comes this close together is one request.
+_ONE_REQUEST_S = 0.3
+
+
+class StopSignals:
+    """Takes over the signals while it is entered; what was set before comes back afterwards."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+        self._waiting: list[tuple[float, int]] = []
+        self._last_request = float("-inf")
+        self._before: dict[int, Any] = {}
+        self._wakeup_before = -1
+
+    def __enter__(self) -> Self:
+        for number in (*_STOPPING, signal.SIGCHLD):
+            # Under nohup SIGHUP is ignored, and shall be.
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._on_signal)
+        self._wakeup_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        signal.set_wakeup_fd(self._wakeup_before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._reader.close()
+        self._writer.close()
+
+    def fileno(self) -> int:
+        """Readable when a signal has come."""
+        return self._reader.fileno()
+
+    def take(self) -> list[str]:
+        """The requests to stop since the last call, each by the name of its first signal."""
+        with contextlib.suppress(BlockingIOError):
+            self._reader.recv(4096)
+        requests = []
+        while self._waiting:
+            at, number = self._waiting.pop(0)
+            if at - self._last_request >= _ONE_REQUEST_S:
+                requests.append(signal.Signals(number).name)
+                self._last_request = at
+        return requests
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if number != signal.SIGCHLD:
+            self._waiting.append((time.monotonic(), number))
