@@ -181,10 +181,13 @@ class EndTaken(_Tagged, tag=True, frozen=True, kw_only=True):
 
 
 class StreamEnded(_Tagged, tag=True, frozen=True, kw_only=True):
-    """The connection was closed behind the last audio. `is_clean`: the recogniser said that it was done."""
+    """The connection was closed behind the last audio, which ended at `sent`.
+
+    `is_clean`: the recogniser said that it was done with all of it.
+    """
 
     is_clean: bool
-    reason: str = ""
+    sent: int
 
 
 Up = (

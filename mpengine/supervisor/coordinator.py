@@ -14,9 +14,7 @@ from collections.abc import Callable
 from mpengine.shared import control, messages
 from mpengine.shared.config import Config
 from mpengine.shared.errors import ExitCode
-from mpengine.supervisor import results
 from mpengine.supervisor.actions import (
-    Acknowledge,
     Action,
     Child,
     Exit,
@@ -27,14 +25,14 @@ from mpengine.supervisor.actions import (
     Spawn,
     Terminate,
 )
+from mpengine.supervisor.ends import MOST_TRIES, Ends
 from mpengine.supervisor.life import ChildState, Life
 from mpengine.supervisor.picture import Picture
+from mpengine.supervisor.reports import Reports, acknowledge
 from mpengine.supervisor.results import Results
 
 CONNECT_LIMIT_S = 15.0
 _LEAVE_LIMIT_S = 3.0
-# How often the end of a file is sent again to a recogniser that never confirms it.
-_MOST_UNCONFIRMED_ENDS = 3
 _FOREVER = float("inf")
 
 
@@ -67,8 +65,8 @@ class Coordinator:
         self._exit_code = ExitCode.OK
         self._deadline = _FOREVER  # of the phase
         self._connect_by = now + CONNECT_LIMIT_S
-        self._faults: dict[Child, str] = {}
-        self._unconfirmed_ends = 0
+        self._reports = Reports(self.results, self.picture)
+        self._ends = Ends()
         self.is_journal_full = False
         self.lost_reason = "capture_restart"  # why samples are missing before the next capture's first
 
@@ -260,7 +258,7 @@ class Coordinator:
                 return self._hello(child)
             case control.Fault():
                 life.began(now)
-                return self._fault(child, message)
+                return self._reports.fault(child, message, life)
         life.heard(now)
         match message:
             case control.CaptureBeat() | control.StreamBeat() | control.RecogniserBeat():
@@ -284,46 +282,10 @@ class Coordinator:
     def _resume(self) -> Action:
         return Send(Child.CAPTURE, control.Resume(session=self.connection, sample=self.results.ledger.acknowledged))
 
-    def _fault(self, child: Child, fault: control.Fault) -> list[Action]:
-        """Publish it, but a fault that repeats only once until the child works again."""
-        life = self.lives[child]
-        if fault.exit_code is not None:
-            life.complained(fault.message)
-        is_fatal = fault.exit_code is not None and life.is_permanent(fault.exit_code)
-        is_new = self._faults.get(child) != fault.message
-        self._faults[child] = fault.message
-        if not (is_new or is_fatal):
-            return []
-        error = messages.Error(
-            source=child, code=fault.code, message=fault.message, fatal=is_fatal, request_id=fault.request_id
-        )
-        fields = {"source": child, "code": fault.code, "message": fault.message, "request_id": fault.request_id}
-        return [Log("error" if is_fatal else "warning", "fault", fields), Publish(error)]
-
     def _of_capture(self, message: control.Up, now: float) -> list[Action]:
         match message:
-            case control.DeviceOpened(name=name, sample_rate=rate, channels=channels, latency_s=latency_s):
+            case control.DeviceOpened():
                 self.lives[Child.CAPTURE].worked()
-                self._faults.pop(Child.CAPTURE, None)
-                self.picture.device = name
-                fields = {"name": name, "rate_hz": rate, "channels": channels, "latency_s": latency_s}
-                return [Log("info", "device_opened", fields)]
-            case control.DeviceClosed():
-                self.picture.device = None
-            case control.Anchor(sample=sample, utc_ns=utc_ns):
-                self.results.anchors.add(sample, utc_ns)
-            case control.LevelHeard():
-                level = messages.Level(
-                    rms_dbfs=message.rms_dbfs,
-                    peak_dbfs=message.peak_dbfs,
-                    digital_silence=message.digital_silence,
-                )
-                return [Publish(level)]
-            case control.SamplesMissing():
-                self.picture.missing(message)
-                gap = self.results.gap(message)
-                fields = {"start_s": gap.start_s, "end_s": gap.end_s, "reason": gap.reason}
-                return [Log("warning", "gap", fields), Publish(gap)]
             case control.SourceEnded(end=end):
                 self.picture.captured = end
                 if self.phase is Phase.WORKING:
@@ -332,39 +294,38 @@ class Coordinator:
                     self.picture.stop_reason = "the file is over"
                 elif self.phase is Phase.DRAINING and not self._ends_by_itself and not self.unacknowledged:
                     return self._leave(now)  # everything has its result already
-        return []
+        return self._reports.of_capture(message)
 
     def _of_streaming(self, message: control.Up, now: float) -> list[Action]:
         match message:
             case control.Connecting(connection=connection, endpoint=endpoint):
                 self.connection = connection
                 self.picture.connecting(connection, endpoint)
-            case control.StreamEnded(is_clean=True):
+            case control.EndTaken():
+                self._ends.sent(self.results.ledger.acknowledged)
+            case control.StreamEnded(is_clean=True, sent=sent):
                 # The recogniser confirmed that it is done with all that was sent.
                 ledger = self.results.ledger
-                ledger.acknowledged = max(ledger.acknowledged, self.picture.captured)
-                return [Acknowledge(ledger.acknowledged), *self._leave(now)]
-            case control.EndTaken():
-                self._unconfirmed_ends += 1
+                ledger.acknowledged = max(ledger.acknowledged, sent)
+                return [*acknowledge(ledger.acknowledged), *self._leave(now)]
             case control.ConnectionReady(connection=connection) if connection == self.connection:
                 return self._ready(message)
             case control.ConnectionDown(connection=connection) if connection == self.connection:
                 return self._down(message, now)
-            case control.Heard(connection=connection) if connection == self.connection:
-                return self._heard_speech(message)
-            case control.SpeechBegan(connection=connection, sample=sample) if connection == self.connection:
-                return [Publish(messages.SpeechStarted(at_s=self.results.seconds(sample)))]
-            case control.UtteranceEnded(connection=connection, sample=sample) if connection == self.connection:
-                return [Publish(messages.UtteranceEnd(at_s=self.results.seconds(sample)))]
-            case control.ServiceNote(connection=connection) if connection == self.connection:
-                return [Publish(results.note(message.kind, message.data))]
+            case (
+                control.Heard(connection=connection)
+                | control.SpeechBegan(connection=connection)
+                | control.UtteranceEnded(connection=connection)
+                | control.ServiceNote(connection=connection)
+            ) if connection == self.connection:
+                return self._reports.of_recogniser(message)
         return []
 
     def _ready(self, ready: control.ConnectionReady) -> list[Action]:
         self.is_connected = True
         self._connect_by = _FOREVER
         self.lives[Child.STREAMING].worked()
-        self._faults.pop(Child.STREAMING, None)
+        self._reports.works(Child.STREAMING)
         opens = not self.picture.was_connected and self.config.audio.start == "connected"
         self.picture.connected()
         fields = {"endpoint": ready.endpoint, "connection": ready.connection, "request_id": ready.request_id}
@@ -379,14 +340,10 @@ class Coordinator:
         if is_news:
             fields = {"reason": down.reason, "next_try_in_s": down.next_try_in_s}
             actions.append(Log("warning", "connection_down", fields))
-        if self.phase is not Phase.DRAINING:
-            return actions
-        if self._ends_by_itself and self._unconfirmed_ends < _MOST_UNCONFIRMED_ENDS:
+        if self.phase is not Phase.DRAINING or (self._ends_by_itself and self._ends.may_try_again):
             return actions
         if self._ends_by_itself:
-            text = (
-                f"the recogniser did not confirm the end of the file in {_MOST_UNCONFIRMED_ENDS} tries: {down.reason}"
-            )
+            text = f"the recogniser did not confirm the end of the file in {MOST_TRIES} tries: {down.reason}"
             actions.append(self._error(Child.STREAMING, "unconfirmed_end", text, fatal=True))
             self._exit_code = ExitCode.CRASH
             self.picture.fatal_reason = text
@@ -395,20 +352,7 @@ class Coordinator:
     def _disconnected(self, reason: str, next_try_at: float | None = None) -> list[Action]:
         self.is_connected = False
         self.picture.disconnected(reason, next_try_at)
-        interrupted = self.results.interrupted()
-        return [] if interrupted is None else [Publish(interrupted)]
-
-    def _heard_speech(self, heard: control.Heard) -> list[Action]:
-        """Journal, publish, then acknowledge: what is not published is sent again."""
-        transcript = self.results.transcript(heard)
-        acknowledged = self.results.ledger.settle(heard)
-        actions: list[Action] = []
-        if transcript is not None:
-            actions.append(Publish(transcript, covers=acknowledged or 0))
-        if acknowledged is not None:
-            self._unconfirmed_ends = 0
-            actions += [Acknowledge(acknowledged), Send(Child.CAPTURE, control.Acknowledge(sample=acknowledged))]
-        return actions
+        return self._reports.interrupted()
 
     # The end
 

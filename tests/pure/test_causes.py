@@ -139,6 +139,13 @@ def test_a_lost_connection_is_tried_again():
         ("upstream", None),
         ("Unavailable", None),
         ("timeout", None),
+        ("429", None),
+        ("500", None),
+        ("503", None),
+        ("401", ACCOUNT),
+        ("418", ACCOUNT),
+        ("5000", ACCOUNT),
+        ("1503", ACCOUNT),
     ],
 )
 def test_a_refused_auth_message(code, exit_code):
@@ -151,5 +158,6 @@ def test_a_refused_auth_message_is_told_as_the_origin_engine_told_it():
     )
 
 
-def test_a_proxy_that_asks_for_patience_gets_it():
-    assert causes.handshake_refused("busy", "later").slow
+@pytest.mark.parametrize("code", ["busy", "429", "503"])
+def test_a_proxy_that_asks_for_patience_gets_it(code):
+    assert causes.handshake_refused(code, "later").slow

@@ -44,7 +44,7 @@ UP = [
     control.UtteranceEnded(connection=3, sample=16000),
     control.ServiceNote(connection=3, kind="metadata", data={"models": ["a"], "n": {"x": None, "y": 1.5}}),
     control.EndTaken(session=3),
-    control.StreamEnded(is_clean=True, reason=""),
+    control.StreamEnded(is_clean=True, sent=1),
 ]
 DOWN = [
     control.OpenDevice(),

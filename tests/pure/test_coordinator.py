@@ -614,7 +614,7 @@ def test_a_clean_stop_is_finish_last_results_leave_exit():
     assert engine.says(CAPTURE, control.DeviceClosed(), control.SourceEnded(end=3 * S)) == []
     assert engine.says(STREAMING, control.EndTaken(session=1)) == []
     assert len(published(engine.says(STREAMING, heard(0, 2 * S)))) == 1
-    assert leaves(engine.says(STREAMING, control.StreamEnded(is_clean=True))) == {CAPTURE, STREAMING}
+    assert leaves(engine.says(STREAMING, control.StreamEnded(is_clean=True, sent=2 * S))) == {CAPTURE, STREAMING}
     assert engine.ends(STREAMING, 0) == []
     assert engine.ends(CAPTURE, 0) == [Exit(ExitCode.OK)]
     assert engine.coordinator.phase is Phase.DONE
@@ -625,7 +625,7 @@ def test_after_a_clean_stop_nothing_is_unacknowledged():
     engine = Engine().run()
     engine.stop()
     engine.says(CAPTURE, control.SourceEnded(end=3 * S))
-    engine.says(STREAMING, heard(0, 2 * S), control.StreamEnded(is_clean=True))
+    engine.says(STREAMING, heard(0, 2 * S), control.StreamEnded(is_clean=True, sent=3 * S))
     assert engine.status().unacknowledged_s == 0.0
 
 
@@ -673,7 +673,7 @@ def test_a_stop_while_capture_is_in_backoff_awaits_the_results_of_what_was_sent(
     engine = Engine().run()
     engine.ends(CAPTURE, SIGKILL)
     assert sent(engine.stop()) == [Send(STREAMING, control.Finish())]
-    assert leaves(engine.says(STREAMING, control.StreamEnded(is_clean=True))) == {STREAMING}
+    assert leaves(engine.says(STREAMING, control.StreamEnded(is_clean=True, sent=2 * S))) == {STREAMING}
 
 
 def test_a_capture_that_dies_while_stopping_leaves_the_end_to_streaming():
@@ -789,7 +789,7 @@ def test_at_the_end_of_a_file_the_engine_waits_for_its_last_results():
     engine = ended_file()
     assert engine.status().state == "stopping"
     assert of_kind(engine.tick(100.0), Send, Exit) == []
-    assert leaves(engine.says(STREAMING, control.StreamEnded(is_clean=True))) == {CAPTURE, STREAMING}
+    assert leaves(engine.says(STREAMING, control.StreamEnded(is_clean=True, sent=2 * S))) == {CAPTURE, STREAMING}
     engine.ends(CAPTURE, 0)
     assert engine.ends(STREAMING, 0) == [Exit(ExitCode.OK)]
     assert engine.status().reason == "the file is over"

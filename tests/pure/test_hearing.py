@@ -88,6 +88,15 @@ def test_progress_is_the_highest_sample_that_was_ever_sent(hearing):
     assert hearing.beat().sent == 3200
 
 
+def test_what_a_connection_sent_ends_where_its_own_audio_ends(hearing):
+    send(hearing, (0, 3200))
+    assert hearing.sent_until == 3200
+    hearing.connected(4)
+    assert hearing.sent_until == 0
+    send(hearing, (320, 640))
+    assert hearing.sent_until == 640
+
+
 def test_samples_sent_a_second_time_are_counted(hearing):
     send(hearing, (0, 3200))
     hearing.connected(4)
@@ -174,6 +183,25 @@ def test_text_and_marks_are_passed_on(hearing):
 def test_an_interim_covers_nothing(hearing):
     send(hearing, (0, S))
     assert told(hearing, Hypothesis("words", False, 0.0, 1.0)).acknowledges is None
+
+
+def test_what_is_covered_is_rounded_down(hearing):
+    send(hearing, (0, S))
+    heard = told(hearing, final(0.0, 0.50006))  # sample 8000.96
+    assert (heard.end, heard.acknowledges) == (8001, 8000)
+
+
+def test_a_time_may_be_off_by_a_millisecond_and_by_more_after_hours():
+    hearing = new_hearing()
+    send(hearing, (0, S))
+    assert told(hearing, final(0.0, 1.0)).tolerance == S // 1000
+    hearing._timeline.sent_samples(S, 10 * 3600 * S)  # what matters is how far the connection's clock has come
+    assert told(hearing, final(35_999.0, 36_000.0)).tolerance == 63
+
+
+def test_an_estimate_has_no_tolerance(hearing):
+    send(hearing, (0, S))
+    assert told(hearing, Hypothesis("words", is_final=True), now=101.0).tolerance == 0
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n"])

@@ -1,5 +1,6 @@
 """The session: histories of what happens, and what it wants done."""
 
+import array
 import json
 
 import pytest
@@ -48,12 +49,14 @@ BYOK = Deepgram(
 MANAGED = Managed(server_url="proxy", token="TOKEN", model="nova-2", language="en-US", sample_rate=S, channels=1)
 READY = Received('{"type":"ready"}')
 READY_TO_FINALIZE = Received('{"type":"ready","features":["finalize"]}')
+TRANSCRIPT = Received('{"type":"transcript","text":"words","is_final":true}')
+SESSION_END = Received('{"type":"session_end","seconds_used":1}')
 
 
-def new_session(dialect=BYOK, *, now=100.0, pace=None, chance=1.0, first_connection=1, sent_before=0):
+def new_session(dialect=BYOK, *, now=100.0, pace=None, chance=1.0, first_connection=1, sent_before=0, hold_s=3.0):
     return Session(
         dialect=dialect,
-        hearing=Hearing(sample_rate=S, sample_bytes=2, hold_s=3.0, sent_before=sent_before),
+        hearing=Hearing(sample_rate=S, sample_bytes=2, hold_s=hold_s, sent_before=sent_before),
         pace=pace,
         first_connection=first_connection,
         chance=lambda: chance,
@@ -69,6 +72,13 @@ def ready_session(dialect=BYOK, *, now=100.0, ready=READY, **options):
     if dialect is MANAGED:
         session.event(ready, now)
     assert session.state is State.READY
+    return session
+
+
+def closing_session():
+    """A session that has waited for a proxy's last words and then sent its close frame, at second 103."""
+    session = finishing_session(MANAGED)
+    assert acted(session.tick(103.0)) == [SendClose(1000)]
     return session
 
 
@@ -372,6 +382,62 @@ def test_it_wakes_for_what_is_due_next(at, deadline):
     assert session.next_deadline(at) <= deadline + 1e-9
 
 
+def loud(first, end):
+    return Frame(RUN, 1, first, array.array("h", [328, -5] * ((end - first) // 2)).tobytes())
+
+
+def quiet(first, end):
+    return Frame(RUN, 1, first, array.array("h", [327, -327] * ((end - first) // 2)).tobytes())
+
+
+def given_up_after(session, make_frame, seconds, *, answers=lambda now: None):
+    """After how many seconds of real-time audio the connection is given up, and why; None if it is not."""
+    for step in range(seconds * 10):
+        now = 100.0 + step / 10
+        session.audio(make_frame(step * S // 10, (step + 1) * S // 10), now)
+        session.event(PongReceived(b""), now)
+        if (event := answers(now)) is not None:
+            session.event(event, now)
+        downs = told(session.tick(now), control.ConnectionDown)
+        if downs:
+            return now - 100.0, downs[0].reason
+    return None
+
+
+def test_a_recogniser_that_says_nothing_to_half_a_minute_of_audible_audio_is_given_up():
+    seconds, reason = given_up_after(ready_session(), loud, 60)
+    assert seconds == pytest.approx(32, abs=0.3)
+    assert reason == "the recogniser has said nothing for 30 s of audible audio"
+
+
+def test_pings_and_pongs_are_no_answers():
+    assert given_up_after(ready_session(), loud, 60, answers=lambda now: PingReceived(b"")) is not None
+
+
+@pytest.mark.parametrize("text", ['{"type":"Metadata"}', "no json", '{"type":"Results","start":"x"}'])
+def test_any_message_is_an_answer(text):
+    assert given_up_after(ready_session(), loud, 90, answers=every(29, Received(text))) is None
+
+
+def every(seconds, event):
+    return lambda now: event if round(now * 10) % (seconds * 10) == 0 else None
+
+
+def test_a_quiet_room_needs_no_answer():
+    assert given_up_after(ready_session(), quiet, 600) is None
+
+
+def test_a_burst_leaves_time_for_an_answer():
+    session = ready_session()
+    session.audio(quiet(0, S), 200.0)
+    session.audio(loud(S, 61 * S), 200.0)
+    session.event(PongReceived(b""), 200.0)
+    assert of_kind(session.tick(229.9), Drop) == []
+    session.event(PongReceived(b""), 229.9)
+    assert session.next_deadline(229.9) <= 230.0
+    assert of_kind(session.tick(230.0), Drop) == [Drop()]
+
+
 # Results
 
 
@@ -415,8 +481,60 @@ def test_at_the_end_a_proxy_that_can_is_asked_to_finalize():
     assert acted(session.audio(end_mark(S), 101.0)) == [SendText('{"type":"finalize"}')]
 
 
-def test_at_the_end_another_proxy_is_sent_a_close_frame():
-    assert acted(ready_session(MANAGED).audio(end_mark(S), 101.0)) == [SendClose(1000)]
+def test_at_the_end_another_proxy_is_sent_a_close_frame_when_nothing_has_come_for_3_s():
+    session = ready_session(MANAGED)
+    assert acted(session.audio(end_mark(S), 101.0)) == []
+    assert acted(session.tick(103.9)) == []
+    assert acted(session.tick(104.0)) == [SendClose(1000)]
+    assert acted(session.tick(104.1)) == []
+
+
+def test_each_of_its_last_words_puts_the_close_frame_off():
+    session = ready_session(MANAGED)
+    session.audio(end_mark(S), 101.0)
+    session.event(TRANSCRIPT, 103.5)
+    assert acted(session.tick(106.4)) == []
+    assert acted(session.tick(106.5)) == [SendClose(1000)]
+
+
+@pytest.mark.parametrize("text", ['{"type":"heartbeat"}', '{"type":"ready"}', "no json"])
+def test_what_means_nothing_does_not_put_it_off(text):
+    session = ready_session(MANAGED)
+    session.audio(end_mark(S), 101.0)
+    session.event(Received(text), 103.5)
+    assert acted(session.tick(104.0)) == [SendClose(1000)]
+
+
+def test_a_long_hold_puts_it_off_by_10_s_at_most():
+    session = ready_session(MANAGED, hold_s=60.0)
+    session.audio(end_mark(S), 101.0)
+    assert acted(session.tick(110.9)) == []
+    assert acted(session.tick(111.0)) == [SendClose(1000)]
+
+
+def test_behind_the_close_frame_its_words_are_still_told_and_awaited_for_10_s_each():
+    session = closing_session()
+    assert len(told(session.event(TRANSCRIPT, 112.0))) == 1
+    assert acted(session.tick(121.9)) == []
+    assert of_kind(session.tick(122.0), Drop) == [Drop()]
+
+
+def test_behind_the_close_frame_no_pong_is_sent():
+    assert closing_session().event(PingReceived(b"abc"), 104.5) == []
+
+
+def test_a_finish_is_what_the_end_mark_is():
+    session = ready_session()
+    assert session.finish(101.0) == ready_session().audio(end_mark(S), 101.0)
+    assert session.finish(101.0) == []
+    assert session.audio(end_mark(S), 101.0) == []
+
+
+def test_a_finish_without_a_connection_is_nothing():
+    session = new_session()
+    session.tick(100.0)
+    assert session.finish(100.5) == []
+    assert session.event(Opened(None), 101.0) != []
 
 
 def test_what_a_proxy_could_on_the_connection_before_does_not_count():
@@ -425,7 +543,8 @@ def test_what_a_proxy_could_on_the_connection_before_does_not_count():
     session.tick(110.0)
     session.event(Opened(None), 110.0)
     session.event(READY, 110.0)
-    assert acted(session.audio(end_mark(S, session=2), 111.0)) == [SendClose(1000)]
+    session.audio(end_mark(S, session=2), 111.0)
+    assert acted(session.tick(114.0)) == [SendClose(1000)]
 
 
 def test_behind_the_end_no_audio_is_taken():
@@ -439,22 +558,84 @@ def test_behind_the_end_results_are_still_told():
     assert heard.acknowledges == S
 
 
-@pytest.mark.parametrize(
-    ("code", "answer"), [(1000, SendClose(1000)), (1001, SendClose(1001)), (NO_CLOSE_CODE, SendClose(1000))]
-)
-def test_the_peers_close_behind_the_end_is_answered_and_the_process_leaves(code, answer):
+@pytest.mark.parametrize("code", [1000, NO_CLOSE_CODE])
+def test_the_peers_close_behind_the_end_is_answered_and_the_process_leaves(code):
     session = finishing_session()
     assert session.event(CloseReceived(code, ""), 102.0) == [
-        answer,
+        SendClose(1000),
         Drop(),
-        Tell(control.StreamEnded(is_clean=True)),
+        Tell(control.StreamEnded(is_clean=True, sent=S)),
         Leave(ExitCode.OK),
     ]
 
 
+def test_a_clean_end_covers_what_went_out_on_its_own_connection():
+    session = ready_session()
+    session.audio(frame(0, 3 * S), 101.0)
+    session.event(Failed("reset"), 102.0)
+    session.tick(110.0)
+    session.event(Opened(None), 110.0)
+    session.audio(frame(0, S, session=2), 110.5)
+    session.finish(111.0)
+    assert told(session.event(CloseReceived(1000, ""), 112.0)) == [control.StreamEnded(is_clean=True, sent=S)]
+
+
 def test_a_close_that_was_asked_for_is_not_answered_again():
-    actions = finishing_session(MANAGED).event(CloseReceived(1000, ""), 102.0)
+    actions = closing_session().event(CloseReceived(1000, ""), 104.5)
     assert acted(actions) == [Drop(), Leave(ExitCode.OK)]
+    assert told(actions) == [control.StreamEnded(is_clean=True, sent=S)]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [CloseReceived(1000, ""), CloseReceived(1001, ""), CloseReceived(NO_CLOSE_CODE, ""), Failed("reset")],
+    ids=["1000", "1001", "no code", "TCP"],
+)
+def test_an_end_that_a_proxy_was_not_asked_for_is_not_clean(event):
+    actions = finishing_session(MANAGED).event(event, 102.0)
+    assert told(actions, control.StreamEnded) == []
+    assert len(told(actions, control.ConnectionDown)) == 1
+
+
+@pytest.mark.parametrize("event", [CloseReceived(1001, ""), CloseReceived(1011, ""), Failed("reset")])
+def test_a_close_frame_is_not_confirmed_by_another_end(event):
+    actions = closing_session().event(event, 104.5)
+    assert told(actions, control.StreamEnded) == []
+    assert len(told(actions, control.ConnectionDown)) == 1
+
+
+@pytest.mark.parametrize(
+    "event",
+    [CloseReceived(1000, ""), CloseReceived(1001, ""), Failed("reset")],
+    ids=["1000", "1001", "TCP"],
+)
+def test_a_session_end_confirms_a_finalize_however_the_connection_ends(event):
+    session = finishing_session(MANAGED, ready=READY_TO_FINALIZE)
+    assert len(told(session.event(SESSION_END, 102.0), control.ServiceNote)) == 1
+    actions = session.event(event, 102.1)
+    assert of_kind(actions, Leave) == [Leave(ExitCode.OK)]
+    assert told(actions) == [control.StreamEnded(is_clean=True, sent=S)]
+
+
+def test_a_session_end_confirms_nothing_else():
+    session = finishing_session(MANAGED)
+    session.event(SESSION_END, 102.0)
+    assert told(session.event(Failed("reset"), 102.1), control.StreamEnded) == []
+
+
+@pytest.mark.parametrize("code", [1000, NO_CLOSE_CODE])
+def test_a_close_confirms_a_finalize(code):
+    session = finishing_session(MANAGED, ready=READY_TO_FINALIZE)
+    assert told(session.event(CloseReceived(code, ""), 102.0)) == [control.StreamEnded(is_clean=True, sent=S)]
+
+
+@pytest.mark.parametrize("make", [ready_session, new_session], ids=["ready", "connecting"])
+def test_a_normal_close_without_an_end_mark_is_a_loss(make):
+    session = make()
+    session.tick(100.0)
+    actions = session.event(CloseReceived(1000, ""), 101.0)
+    assert told(actions, control.StreamEnded) == []
+    assert len(told(actions, control.ConnectionDown)) == 1
 
 
 def test_last_results_are_awaited_for_10_s():
@@ -466,7 +647,15 @@ def test_last_results_are_awaited_for_10_s():
     assert "last results" in told(actions, control.ConnectionDown)[0].reason
 
 
-@pytest.mark.parametrize("event", [Failed("reset by peer"), CloseReceived(1011, "NET-0000")])
+def test_every_last_result_gives_the_others_another_10_s():
+    session = finishing_session(now=100.0)
+    for now in (109.0, 118.0, 127.0):
+        session.event(results(0.0, 1.0), now)
+        assert of_kind(session.tick(now + 9.9), Drop) == []
+    assert of_kind(session.tick(137.0), Drop) == [Drop()]
+
+
+@pytest.mark.parametrize("event", [Failed("reset by peer"), CloseReceived(1011, "NET-0000"), CloseReceived(1001, "")])
 def test_a_loss_behind_the_end_is_no_clean_end(event):
     actions = finishing_session().event(event, 102.0)
     assert told(actions, control.StreamEnded) == []
@@ -649,3 +838,61 @@ def test_what_comes_after_the_end_is_ignored(event):
     session.event(CloseReceived(1000, ""), 102.0)
     assert session.event(event, 102.1) == []
     assert session.state is State.ENDED
+
+
+# Our secret in a peer's words
+
+
+@pytest.mark.parametrize(
+    ("dialect", "event"),
+    [
+        (MANAGED, Received('{"type":"error","code":"invalid TOKEN","message":"invalid token TOKEN"}')),
+        (MANAGED, Received('{"type":"error","message":"escaped: \\u0054OKEN"}')),
+        (MANAGED, CloseReceived(1008, "token TOKEN expired")),
+        (MANAGED, CloseReceived(1011, "TOKEN")),
+        (MANAGED, Failed("lost TOKEN")),
+        (BYOK, Received('{"type":"Metadata","TOKEN":["KEY",{"KEY":"a KEY"}]}')),
+        (BYOK, Received('{"type":"Error","description":"KEY","variant":"KEY"}')),
+        (BYOK, Received('{"type":"Results","KEY":1,"start":"KEY"}')),
+    ],
+)
+def test_what_is_told_does_not_hold_it(dialect, event):
+    session = ready_session(dialect)
+    messages = told(session.event(event, 101.0))
+    assert messages
+    assert all(dialect.secret.encode() not in control.encode(message) for message in messages)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [Refused(401, "bad KEY", "", "KEY"), Refused(503, "", "KEY is busy", None)],
+)
+def test_what_is_told_of_a_refusal_does_not_hold_it(event):
+    session = new_session()
+    session.tick(100.0)
+    assert all(b"KEY" not in control.encode(message) for message in told(session.event(event, 100.5)))
+
+
+def test_what_a_proxy_says_of_a_bad_token_is_told_without_it():
+    session = new_session(MANAGED)
+    session.tick(100.0)
+    session.event(Opened(None), 100.0)
+    (fault,) = told(session.event(Received('{"type":"error","message":"invalid token TOKEN"}'), 101.0))
+    assert fault.message == "Proxy auth error: invalid token ***"
+
+
+def test_a_word_that_is_a_short_secret_may_be_said():
+    session = ready_session()
+    session.audio(frame(0, S), 100.0)
+    (heard,) = told(session.event(results(0.0, 1.0, text="the KEY is under the mat"), 101.0))
+    assert heard.text == "the KEY is under the mat"
+
+
+def test_nobody_says_a_long_secret():
+    secret = "0123456789abcdef"
+    session = ready_session(
+        Deepgram(url="wss://s", api_key=secret, model="m", language="en", sample_rate=S, channels=1, parameters={})
+    )
+    session.audio(frame(0, S), 100.0)
+    (heard,) = told(session.event(results(0.0, 1.0, text=f"it is {secret}"), 101.0))
+    assert heard.text == "it is ***"

@@ -138,6 +138,41 @@ def test_a_millisecond_is_near_a_seam_and_two_are_not(seconds, end):
     assert timeline.end(seconds) == end
 
 
+# What is covered
+
+
+@pytest.mark.parametrize(
+    ("seconds", "covered"),
+    [(0.5, 8000), (0.50003, 8000), (0.50006, 8000), (0.50007, 8001), (0.9985, 15_976), (0.9995, 16_000), (1.0, 16_000)],
+)
+def test_what_is_covered_is_rounded_down_to_a_sample_or_snaps_to_a_seam(seconds, covered):
+    timeline, _ = timeline_of([(0, 16_000), (8000, 16_000)])
+    assert timeline.covered(seconds) == covered
+
+
+@given(PIECES, st.floats(min_value=-1.0, max_value=20.0))
+def test_what_is_covered_is_an_end_or_the_sample_before_it(pieces, seconds):
+    timeline, _ = timeline_of(pieces)
+    assert timeline.end(seconds) - timeline.covered(seconds) in (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "tolerance"),
+    [(0.0, 16), (1.0, 16), (3600.0, 16), (4 * 3600.0, 16), (5 * 3600.0, 32), (36_000.0, 63), (1e300, 63), (-1e300, 16)],
+)
+def test_the_tolerance_is_a_millisecond_or_the_step_of_a_float32(seconds, tolerance):
+    timeline = Timeline(RATE)
+    timeline.sent_samples(0, 36_000 * RATE)
+    assert timeline.tolerance(seconds) == tolerance
+
+
+@given(st.floats(min_value=0.0, max_value=1e6))
+def test_no_time_that_is_rounded_to_float32_is_off_by_more(seconds):
+    timeline = Timeline(RATE)
+    timeline.sent_samples(0, 10**6 * RATE)
+    assert abs(float32(seconds) - seconds) * RATE <= timeline.tolerance(seconds)
+
+
 # Forgetting
 
 

@@ -73,10 +73,11 @@ class Oracle:
     def _transcript(self, connection: Connection, end: int, *, final: bool) -> Any:
         memory = connection.memory
         start = memory.final_until
-        spoken = [word for word in memory.words if start <= word[1] < end]
+        # A point on the border belongs to the final before it: a connection that begins there cannot see its step.
+        spoken = [word for word in memory.words if start < word[1] <= end]
         if final:
             memory.final_until = end
-            memory.words = [word for word in memory.words if word[1] >= end]
+            memory.words = [word for word in memory.words if word[1] > end]
         # A word of 10 ms around its point: its middle is the point.
         words = [(str(position), max(0, at - 80), at + 80) for position, at in spoken]
         return connection.transcript(" ".join(word for word, _, _ in words), start, end, final=final, words=words)

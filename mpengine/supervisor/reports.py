@@ -1,0 +1,91 @@
+"""What children report that changes no decision: it is published, logged, or noted in the picture. Pure."""
+
+from mpengine.shared import control, messages
+from mpengine.supervisor import results
+from mpengine.supervisor.actions import Acknowledge, Action, Child, Log, Publish, Send
+from mpengine.supervisor.life import Life
+from mpengine.supervisor.picture import Picture
+from mpengine.supervisor.results import Results
+
+
+class Reports:
+    """Turns reports into actions."""
+
+    def __init__(self, results_of_run: Results, picture: Picture) -> None:
+        self._results = results_of_run
+        self._picture = picture
+        self._faults: dict[Child, str] = {}
+
+    def works(self, child: Child) -> None:
+        """`child` does what it is for: should an old fault come back, it is news."""
+        self._faults.pop(child, None)
+
+    def fault(self, child: Child, fault: control.Fault, life: Life) -> list[Action]:
+        """Publish it, but a fault that repeats only once until the child works again."""
+        if fault.exit_code is not None:
+            life.complained(fault.message)
+        is_fatal = fault.exit_code is not None and life.is_permanent(fault.exit_code)
+        is_news = self._faults.get(child) != fault.message
+        self._faults[child] = fault.message
+        if not (is_news or is_fatal):
+            return []
+        error = messages.Error(
+            source=child, code=fault.code, message=fault.message, fatal=is_fatal, request_id=fault.request_id
+        )
+        fields = {"source": child, "code": fault.code, "message": fault.message, "request_id": fault.request_id}
+        return [Log("error" if is_fatal else "warning", "fault", fields), Publish(error)]
+
+    def of_capture(self, message: control.Up) -> list[Action]:
+        """Of the device, its level, and what it lost."""
+        match message:
+            case control.DeviceOpened(name=name, sample_rate=rate, channels=channels, latency_s=latency_s):
+                self.works(Child.CAPTURE)
+                self._picture.device = name
+                fields = {"name": name, "rate_hz": rate, "channels": channels, "latency_s": latency_s}
+                return [Log("info", "device_opened", fields)]
+            case control.DeviceClosed():
+                self._picture.device = None
+            case control.Anchor(sample=sample, utc_ns=utc_ns):
+                self._results.anchors.add(sample, utc_ns)
+            case control.LevelHeard(rms_dbfs=rms, peak_dbfs=peak, digital_silence=is_silent):
+                return [Publish(messages.Level(rms_dbfs=rms, peak_dbfs=peak, digital_silence=is_silent))]
+            case control.SamplesMissing():
+                self._picture.missing(message)
+                gap = self._results.gap(message)
+                fields = {"start_s": gap.start_s, "end_s": gap.end_s, "reason": gap.reason}
+                return [Log("warning", "gap", fields), Publish(gap)]
+        return []
+
+    def of_recogniser(self, message: control.Up) -> list[Action]:
+        """What the recogniser said, on the connection that counts."""
+        match message:
+            case control.Heard():
+                return self._heard(message)
+            case control.SpeechBegan(sample=sample):
+                return [Publish(messages.SpeechStarted(at_s=self._results.seconds(sample)))]
+            case control.UtteranceEnded(sample=sample):
+                return [Publish(messages.UtteranceEnd(at_s=self._results.seconds(sample)))]
+            case control.ServiceNote(kind=kind, data=data):
+                return [Publish(results.note(kind, data))]
+        return []
+
+    def interrupted(self) -> list[Action]:
+        """The connection is gone: nobody shall wait for the final of its last interim."""
+        interim = self._results.interrupted()
+        return [] if interim is None else [Publish(interim)]
+
+    def _heard(self, heard: control.Heard) -> list[Action]:
+        """Journal, publish, then acknowledge: what is not published is sent again."""
+        transcript = self._results.transcript(heard)
+        acknowledged = self._results.ledger.settle(heard)
+        actions: list[Action] = []
+        if transcript is not None:
+            actions.append(Publish(transcript, covers=acknowledged or 0))
+        if acknowledged is not None:
+            actions += acknowledge(acknowledged)
+        return actions
+
+
+def acknowledge(sample: int) -> list[Action]:
+    """Everything before `sample` has its results: note it, then let the window forget it."""
+    return [Acknowledge(sample), Send(Child.CAPTURE, control.Acknowledge(sample=sample))]

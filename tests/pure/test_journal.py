@@ -1,0 +1,160 @@
+"""The journal: what a supervisor that is started again finds of the one that was killed."""
+
+import os
+import resource
+import subprocess
+import sys
+from random import Random
+
+import pytest
+
+from mpengine.supervisor.journal import Final, Identity, Journal
+
+IDENTITY = Identity(run="00" * 8, machine_boot="b", sample_rate=16000, channels=1, source="portaudio")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / "journal")
+
+
+def final(seq, covers=0, text=b"{}"):
+    return Final(seq, text, covers)
+
+
+def recovered(path):
+    journal, found = Journal.recover(path)
+    journal.close(remove=False)
+    return found
+
+
+def test_without_a_journal_there_is_nothing_to_recover(path):
+    assert Journal.recover(path) is None
+
+
+def test_a_new_journal_holds_its_identity_and_nothing_else(path):
+    Journal.create(path, IDENTITY).close(remove=False)
+    assert recovered(path) == (IDENTITY, 0, 0, 0, 0, 0, [], [])
+
+
+def test_what_was_appended_and_not_marked_is_unpublished(path):
+    journal = Journal.create(path, IDENTITY)
+    for seq in (3, 5):
+        journal.append(final(seq))
+    journal.published(3)
+    journal.close(remove=False)
+    assert [each.seq for each in recovered(path).finals] == [3, 5]
+    assert [each.seq for each in recovered(path).unpublished] == [5]
+
+
+def test_the_acknowledged_position_is_the_furthest_of_finals_and_blank_ones(path):
+    journal = Journal.create(path, IDENTITY)
+    journal.append(final(1, covers=100))
+    assert recovered(path).acknowledged == 100
+    journal.acknowledge(300)
+    assert recovered(path).acknowledged == 300
+    journal.append(final(2, covers=500))
+    assert recovered(path).acknowledged == 500
+    journal.close(remove=False)
+
+
+def test_seq_never_goes_back(path):
+    journal = Journal.create(path, IDENTITY)
+    used = 0
+    for seq in range(1, 5000):
+        journal.reserve(seq)
+        used = seq
+        if seq % 777 == 0:
+            assert recovered(path).seq >= used
+    journal.close(remove=False)
+
+
+def test_progress_is_kept(path):
+    journal = Journal.create(path, IDENTITY)
+    journal.progress(captured=30, sent=20, connection=7)
+    journal.close(remove=False)
+    found = recovered(path)
+    assert (found.captured, found.sent, found.connection) == (30, 20, 7)
+
+
+@pytest.mark.parametrize("cut", [1, 3, 8, 9, 20])
+def test_a_torn_record_ends_the_journal_and_is_overwritten(path, cut):
+    journal = Journal.create(path, IDENTITY)
+    journal.append(final(1, covers=10))
+    journal.append(final(2, covers=20, text=b"x" * 30))
+    journal.close(remove=False)
+    os.truncate(path, os.path.getsize(path) - cut)
+    journal, found = Journal.recover(path)
+    assert (found.acknowledged, [each.seq for each in found.finals]) == (10, [1])
+    journal.append(final(3, covers=30))
+    journal.close(remove=False)
+    assert [each.seq for each in recovered(path).finals] == [1, 3]
+
+
+def test_arbitrary_bytes_are_no_journal_or_a_right_one(path):
+    """Damage costs records; it never makes one that was not written."""
+    journal = Journal.create(path, IDENTITY)
+    for seq in range(1, 20):
+        journal.append(final(seq, covers=seq * 10))
+    journal.close(remove=False)
+    with open(path, "rb") as file:
+        whole = file.read()
+    chance = Random(4)
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(chance.randrange(1, 20)):
+            data[chance.randrange(512, len(data))] = chance.randrange(256)
+        with open(path, "wb") as file:
+            file.write(data[: chance.randrange(len(data))])
+        found = Journal.recover(path)
+        if found is None:
+            continue
+        found[0].close(remove=False)
+        assert all(each.covers == each.seq * 10 for each in found[1].finals)
+
+
+def test_a_long_run_keeps_the_journal_small_and_its_youngest_finals(path):
+    journal = Journal.create(path, IDENTITY)
+    text = b"x" * 1000
+    for seq in range(1, 6000):
+        journal.append(final(seq, covers=seq, text=text))
+        journal.published(seq)
+    journal.close(remove=False)
+    assert os.path.getsize(path) < 5_500_000
+    found = recovered(path)
+    assert (found.acknowledged, found.finals[-1].seq, found.unpublished) == (5999, 5999, [])
+
+
+def test_on_a_full_disk_nothing_half_written_stays(path):
+    program = f"""
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+from mpengine.supervisor.journal import Final, Identity, Journal
+journal = Journal.create({path!r}, Identity("00", "b", 16000, 1, "portaudio"))
+journal.append(Final(1, b"kept", 10))
+resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))
+for _ in range(3):
+    try:
+        journal.append(Final(2, b"x" * 500, 20))
+        raise SystemExit("it fitted")
+    except OSError:
+        pass
+"""
+    assert resource.RLIMIT_FSIZE is not None
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
+    assert [each.seq for each in recovered(path).finals] == [1]
+
+
+@pytest.mark.parametrize(
+    ("change", "goes_on"),
+    [
+        ({"run": "other"}, True),
+        ({"machine_boot": "other"}, False),
+        ({"sample_rate": 8000}, False),
+        ({"channels": 2}, False),
+        ({"source": "/a.wav"}, False),
+    ],
+)
+def test_a_run_goes_on_only_on_the_same_boot_with_the_same_audio(change, goes_on):
+    fields = {"run": "r", "machine_boot": "b", "sample_rate": 16000, "channels": 1, "source": "portaudio"}
+    assert Identity(**fields).continues(Identity(**(fields | change))) is goes_on
