@@ -4,19 +4,28 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import mpengine
+from mpengine.cli.streams import ensure_standard_streams
+from mpengine.cli.text import harmless
 from mpengine.shared.errors import ExitCode, MpengineError
+
+if TYPE_CHECKING:
+    from mpengine.cli.target import Target
+
+_SERVER_KEY = "MPENGINE_CURVE_SERVER_KEY"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv`; returns the exit code. No traceback for a closed pipe or Ctrl-C."""
+    ensure_standard_streams()
     arguments = _parser().parse_args(argv)
     try:
         code = _run(arguments)
         sys.stdout.flush()
     except MpengineError as error:
-        print(f"mpengine: {error}", file=sys.stderr)
+        print(f"mpengine: {harmless(str(error))}", file=sys.stderr)
         return int(error.exit_code)
     except BrokenPipeError:
         # Whoever read our output has gone (head, less): nothing to say, and nowhere to say it.
@@ -38,8 +47,7 @@ def _run(arguments: argparse.Namespace) -> int:
             from mpengine.cli.listen import listen  # noqa: PLC0415
 
             return listen(
-                arguments.name,
-                arguments.publish,
+                _target(arguments),
                 output_format=arguments.format,
                 finals_only=arguments.finals,
                 exit_on_stop=arguments.exit_on_stop,
@@ -47,7 +55,7 @@ def _run(arguments: argparse.Namespace) -> int:
         case "status":
             from mpengine.cli.status import status  # noqa: PLC0415
 
-            return status(arguments.name, arguments.query, as_json=arguments.json)
+            return status(_target(arguments), as_json=arguments.json)
         case "devices":
             from mpengine.cli.devices import devices  # noqa: PLC0415
 
@@ -55,7 +63,13 @@ def _run(arguments: argparse.Namespace) -> int:
         case _:
             from mpengine.cli.stop import stop  # noqa: PLC0415
 
-            return stop(arguments.name, arguments.query, timeout_s=arguments.timeout)
+            return stop(_target(arguments), timeout_s=arguments.timeout)
+
+
+def _target(arguments: argparse.Namespace) -> "Target":
+    from mpengine.cli.target import Target  # noqa: PLC0415
+
+    return Target(arguments.name, arguments.publish, arguments.query, arguments.server_key)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,10 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
 
     listen = commands.add_parser("listen", help="show what an engine hears, live")
-    _add_target(listen, "publish")
+    _add_target(listen, "publish", "query")
     listen.add_argument("--format", choices=("text", "jsonl"), default="text", help="jsonl: every message, a line each")
     listen.add_argument("--finals", action="store_true", help="without interim results")
-    listen.add_argument("--exit-on-stop", action="store_true", help="end when the engine has stopped")
+    listen.add_argument("--exit-on-stop", action="store_true", help="end when the engine has stopped, or is gone")
 
     status = commands.add_parser("status", help="show how an engine is")
     _add_target(status, "query")
@@ -87,6 +101,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_target(parser: argparse.ArgumentParser, endpoint: str) -> None:
+def _add_target(parser: argparse.ArgumentParser, *endpoints: str) -> None:
+    parser.set_defaults(publish=None, query=None)
     parser.add_argument("--name", default="default", help="the engine's name (engine.name)")
-    parser.add_argument(f"--{endpoint}", metavar="ENDPOINT", help=f"its bus.{endpoint}, if that was configured")
+    for endpoint in endpoints:
+        parser.add_argument(f"--{endpoint}", metavar="ENDPOINT", help=f"its bus.{endpoint}, if that was configured")
+    parser.add_argument(
+        "--server-key",
+        metavar="KEY",
+        default=os.environ.get(_SERVER_KEY) or None,
+        help=f"the public part of its bus.curve_secret_key, if that was configured (else ${_SERVER_KEY})",
+    )

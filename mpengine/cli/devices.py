@@ -3,11 +3,12 @@
 import json
 
 from mpengine.capture.native_stderr import silence_native_stderr
+from mpengine.cli.text import harmless
 from mpengine.shared.errors import ExitCode
 
 
 def devices(*, as_json: bool) -> int:
-    """Print the inputs; 3 when there is none."""
+    """Print the inputs; 3 when there is none. Raises DeviceError when there is no PortAudio to list them."""
     silence_native_stderr()
     from mpengine.capture.microphone import input_devices  # noqa: PLC0415  PortAudio speaks while it loads
 
@@ -17,13 +18,14 @@ def devices(*, as_json: bool) -> int:
     elif not found:
         print("no audio input device: plug in a microphone (in a container, hand in /dev/snd)")
     else:
-        width = max(len(device.name) for device in found)
+        names = [harmless(device.name) for device in found]
+        width = max(len(name) for name in names)
         print(f"  {'':3} {'NAME':{width}}  CHANNELS  RATE_HZ  HOST API")
-        for device in found:
+        for device, name in zip(found, names, strict=True):
             mark = "*" if device.is_default else " "
             print(
-                f"{mark} {device.number:3} {device.name:{width}}  {device.channels:8}  {device.sample_rate:7}  "
-                f"{device.host_api}"
+                f"{mark} {device.number:3} {name:{width}}  {device.channels:8}  {device.sample_rate:7}  "
+                f"{harmless(device.host_api)}"
             )
         print("* is used when audio.device is not set")
     return int(ExitCode.OK if found else ExitCode.DEVICE)

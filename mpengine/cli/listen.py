@@ -2,35 +2,65 @@
 
 import os
 import sys
-import unicodedata
+from typing import Any
 
+import msgspec
+
+from mpengine.cli.streams import write_bytes
+from mpengine.cli.target import Target
+from mpengine.cli.text import fitting, harmless
 from mpengine.shared import messages
+from mpengine.shared.decoding import UNREADABLE
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import Published
-from mpengine.subscriber import Subscriber
+from mpengine.subscriber import decode
 
+# An engine that lives says something every second (its metrics).
+_SILENCE_S = 5.0
 _USUAL_COLUMNS = 80
 _CLEAR_LINE = "\r\x1b[K"
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
+_object = msgspec.json.Decoder(dict[str, Any])
 
-def listen(name: str, publish: str | None, *, output_format: str, finals_only: bool, exit_on_stop: bool) -> int:
-    """Print results until Ctrl-C, or, if asked to, until the engine has stopped."""
+
+def listen(target: Target, *, output_format: str, finals_only: bool, exit_on_stop: bool) -> int:
+    """Print results until Ctrl-C. With `exit_on_stop` until the engine's end: 0 if it stopped, 1 if it failed or died.
+
+    An engine that was not heard yet may still be started.
+    """
     captions = Captions(is_live=sys.stdout.isatty() and output_format == "text", with_interims=not finals_only)
-    with Subscriber(name, publish=publish) as subscriber:
+    was_heard = False
+    with target.subscriber() as subscriber:
         try:
-            for message in subscriber:
-                if output_format == "jsonl":
-                    if not (finals_only and isinstance(message, messages.Transcript) and not message.is_final):
-                        _write(messages.encode(message).decode() + "\n")
-                else:
-                    _write(captions.show(message))
+            while True:
+                received = subscriber.receive_raw(_SILENCE_S if exit_on_stop else None)
+                if received is None:
+                    if was_heard and not target.answers():
+                        return int(ExitCode.CRASH)
+                    continue
+                was_heard = True
+                topic, body = received
+                message = decode(body)
+                if output_format == "text":
+                    print(captions.show(message), end="", flush=True)
+                elif not (finals_only and topic == "transcript.interim"):
+                    write_bytes(line(body))
                 if exit_on_stop and isinstance(message, messages.Status) and message.state in {"stopped", "failed"}:
                     return int(ExitCode.OK if message.state == "stopped" else ExitCode.CRASH)
         finally:
             if captions.is_open:
-                _write("\n")
-    return int(ExitCode.OK)
+                print(flush=True)
+
+
+def line(body: bytes) -> bytes:
+    """A message as it came, of whatever type and with all its fields; nothing for what is no JSON object."""
+    try:
+        _object.decode(body)
+    except UNREADABLE:
+        return b""
+    # In JSON a line end can only be white space.
+    return b" ".join(body.splitlines()) + b"\n"
 
 
 class Captions:
@@ -41,17 +71,20 @@ class Captions:
         self._with_interims = with_interims
         self.is_open = False  # an interim line stands unfinished on the terminal
 
-    def show(self, message: Published) -> str:
+    def show(self, message: Published | None) -> str:
         """What to write for `message`; nothing for what is no concern of a reader."""
         match message:
             case messages.Transcript(is_final=True, text=text):
                 return self._line(text)
+            case messages.Transcript(interrupted=True):
+                clear, self.is_open = (_CLEAR_LINE if self.is_open else ""), False
+                return clear
             case messages.Transcript(text=text) if self._with_interims and self._is_live:
                 self.is_open = True
                 style, plain = ("", "") if os.environ.get("NO_COLOR") else (_DIM, _PLAIN)
-                return f"{_CLEAR_LINE}{style}{fitting(text, _columns())}{plain}"
+                return f"{_CLEAR_LINE}{style}{fitting(harmless(text), _columns())}{plain}"
             case messages.Transcript(text=text) if self._with_interims:
-                return f"... {text}\n"
+                return f"... {harmless(text)}\n"
             case messages.Gap(samples=samples, start_s=start_s, end_s=end_s, reason=reason) if samples:
                 return self._line(f"[{end_s - start_s:.1f} s lost: {reason}]")
             case messages.Error(message=text):
@@ -61,22 +94,7 @@ class Captions:
     def _line(self, text: str) -> str:
         clear = _CLEAR_LINE if self.is_open else ""
         self.is_open = False
-        return f"{clear}{text}\n"
-
-
-def fitting(text: str, columns: int) -> str:
-    """The end of `text` that fits on a line of `columns`: the newest words are the interesting ones."""
-    width, kept = 0, len(text)
-    while kept and width + _width(text[kept - 1]) < columns:
-        kept -= 1
-        width += _width(text[kept])
-    return text[kept:]
-
-
-def _width(character: str) -> int:
-    if unicodedata.combining(character):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        return f"{clear}{harmless(text)}\n"
 
 
 def _columns() -> int:
@@ -85,9 +103,3 @@ def _columns() -> int:
     except OSError:
         columns = 0
     return columns or _USUAL_COLUMNS  # some terminals do not know
-
-
-def _write(text: str) -> None:
-    if text:
-        sys.stdout.write(text)
-        sys.stdout.flush()

@@ -2,48 +2,44 @@
 
 import msgspec
 
+from mpengine.cli.streams import write_bytes
+from mpengine.cli.target import Target, read_status
+from mpengine.cli.text import harmless
 from mpengine.shared import messages
 from mpengine.shared.errors import ExitCode
-from mpengine.subscriber import ask
 
 _UNKNOWN = messages.ChildMetrics()
+# From here on hours and minutes are read more easily than seconds.
+_LONG_S = 600.0
 
 
-def status(name: str, query: str | None, *, as_json: bool) -> int:
-    """Print the engine's status; 0 when it is not failed."""
-    answer = ask(messages.StatusQuery(), name=name, query=query)
+def status(target: Target, *, as_json: bool) -> int:
+    """Print the engine's status; 1 when it has failed and is about to end. Raises EngineUnreachable."""
+    answer = target.ask(messages.StatusQuery())
+    known = read_status(answer)
     if as_json:
-        print(msgspec.json.format(answer, indent=2).decode())
-        return int(ExitCode.OK)
-    print(table(msgspec.json.decode(answer, type=messages.StatusAnswer)))
-    return int(ExitCode.OK)
+        write_bytes(msgspec.json.format(answer, indent=2) + b"\n")
+    else:
+        print(table(known))
+    return int(ExitCode.CRASH if known.state == "failed" else ExitCode.OK)
 
 
 def table(answer: messages.StatusAnswer) -> str:
     """`answer` for a person."""
-    state = f"{answer.state} ({answer.reason})" if answer.reason else answer.state
     rows = [
         ("engine", f"{answer.name} (pid {answer.pid}, {answer.mode} mode)"),
-        ("state", state),
+        ("state", _state(answer)),
         ("device", answer.device or "-"),
         ("recogniser", f"{answer.endpoint or '-'} (connection {answer.connection})"),
         ("results", answer.publish),
     ]
     metrics = answer.metrics
     if metrics is not None:
-        audio = (
-            f"captured {metrics.captured_s:.1f} s, sent {metrics.sent_s:.1f} s, "
-            f"transcribed {metrics.transcribed_s:.1f} s, acknowledged {metrics.acknowledged_s:.1f} s"
-        )
-        trouble = (
-            f"{metrics.reconnects} reconnects, {metrics.restarts} restarts, "
-            f"lost {metrics.dropped_s:.1f} s, replayed {metrics.replayed_s:.1f} s"
-        )
         rows += [
-            ("uptime", _duration(metrics.uptime_s)),
-            ("audio", audio),
-            ("waiting", f"backlog {metrics.backlog_s:.1f} s, lag {metrics.lag_s:.1f} s"),
-            ("trouble", trouble),
+            ("uptime", _clock(metrics.uptime_s)),
+            ("audio", _audio(metrics)),
+            ("waiting", _waiting(metrics, answer.unacknowledged_s)),
+            ("trouble", _trouble(metrics)),
         ]
     lines = [f"{label:11} {text}" for label, text in rows]
     lines += ["", f"{'PROCESS':11} {'STATE':9} {'PID':>7} {'RESTARTS':>8} {'CPU_S':>8} {'RSS_MB':>7}  REASON"]
@@ -53,7 +49,35 @@ def table(answer: messages.StatusAnswer) -> str:
             f"{name:11} {child.state:9} {child.pid or '-':>7} {child.restarts:8} {_figure(usage.cpu_s):>8} "
             f"{_figure(usage.rss_mb):>7}  {_reason(child)}".rstrip()
         )
-    return "\n".join(lines)
+    return "\n".join(harmless(line) for line in lines)
+
+
+def _state(answer: messages.StatusAnswer) -> str:
+    remarks = [answer.reason] if answer.reason else []
+    if answer.paused and answer.reason != "paused":
+        remarks.insert(0, "paused")
+    return f"{answer.state} ({'; '.join(remarks)})" if remarks else answer.state
+
+
+def _audio(metrics: messages.Metrics) -> str:
+    return (
+        f"captured {_span(metrics.captured_s)}, sent {_span(metrics.sent_s)}, "
+        f"transcribed {_span(metrics.transcribed_s)}, acknowledged {_span(metrics.acknowledged_s)}"
+    )
+
+
+def _waiting(metrics: messages.Metrics, unacknowledged_s: float) -> str:
+    backlog = f"backlog {_span(metrics.backlog_s)}"
+    if metrics.backlog_s and metrics.catch_up_s is not None:
+        backlog += f" (caught up in {_span(metrics.catch_up_s)})"
+    return f"{backlog}, lag {_span(metrics.lag_s)}, unacknowledged {_span(unacknowledged_s)}"
+
+
+def _trouble(metrics: messages.Metrics) -> str:
+    return (
+        f"{_count(metrics.reconnects, 'reconnect')}, {_count(metrics.restarts, 'restart')}, "
+        f"lost {_span(metrics.dropped_s)}, replayed {_span(metrics.replayed_s)}"
+    )
 
 
 def _reason(child: messages.ChildStatus) -> str:
@@ -66,7 +90,15 @@ def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
-def _duration(seconds: float) -> str:
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < _LONG_S else _clock(seconds)
+
+
+def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)

@@ -1,38 +1,100 @@
-"""`mpengine stop`: asks an engine to stop and waits until it has."""
+"""`mpengine stop`: asks an engine to stop and waits until it has, so that another one can start right behind it."""
 
+import contextlib
+import os
+import select
+import sys
 import time
+from typing import Self
 
-import msgspec
-
+from mpengine.cli.target import Target, read_status
+from mpengine.cli.text import harmless
 from mpengine.shared import messages
-from mpengine.shared.errors import EngineUnreachable, ExitCode
-from mpengine.subscriber import Subscriber, ask
+from mpengine.shared.errors import ExitCode, MpengineError
+from mpengine.shared.messages import Status
+from mpengine.subscriber import Subscriber
+
+_LOOK_S = 0.1
+# What was published last may still be on its way when its process has ended.
+_LAST_WORD_S = 0.5
+_EVERY_ADDRESS = {"*", "0.0.0.0", "[::]"}  # noqa: S104  nothing is bound here
 
 
-def stop(name: str, query: str | None, *, timeout_s: float) -> int:
-    """Stop the engine; 0 once it has ended cleanly, 1 when it has not by then."""
-    answer = msgspec.json.decode(ask(messages.StatusQuery(), name=name, query=query), type=messages.StatusAnswer)
-    with Subscriber(name, publish=answer.publish, topics=("status",)) as subscriber:
-        ask(messages.Stop(), name=name, query=query)
-        give_up = time.monotonic() + timeout_s
-        while time.monotonic() < give_up:
-            message = subscriber.receive(timeout_s=0.5)
-            if isinstance(message, messages.Status) and message.state in {"stopped", "failed"}:
-                print(
-                    f"stopped; {message.unacknowledged_s:.1f} s without a result"
-                    if message.unacknowledged_s
-                    else "stopped"
-                )
-                return int(ExitCode.OK)
-            if message is None and not _answers(name, query):
-                print("stopped")
-                return int(ExitCode.OK)
-    raise EngineUnreachable(f'the engine called "{name}" (pid {answer.pid}) has not stopped within {timeout_s:.0f} s')
+def stop(target: Target, *, timeout_s: float) -> int:
+    """Stop the engine and print how it ended; 0 when it stopped cleanly, 1 when it failed or did not say.
+
+    The process of an engine on this machine is gone then. Raises EngineUnreachable when there is no engine,
+    MpengineError when it has not ended within `timeout_s`.
+    """
+    give_up = time.monotonic() + timeout_s
+    before = read_status(target.ask(messages.StatusQuery()))
+    follower = target._replace(publish=reachable(before.publish, target.query))
+    with follower.subscriber("status") as subscriber, _Process(before.pid) as process:
+        target.ask(messages.Stop())
+        last_word, has_ended = None, False
+        while not has_ended:
+            if time.monotonic() > give_up:
+                raise MpengineError(f'"{target.name}" (pid {before.pid}) has not stopped within {timeout_s:g} s')
+            last_word = _last_word(subscriber, _LOOK_S) or last_word
+            has_ended = process.has_ended() if target.is_here else bool(last_word) or not target.answers()
+        return _report(last_word or _last_word(subscriber, _LAST_WORD_S))
 
 
-def _answers(name: str, query: str | None) -> bool:
-    try:
-        ask(messages.StatusQuery(), name=name, query=query, timeout_s=1.0)
-    except EngineUnreachable:
+def _last_word(subscriber: Subscriber, timeout_s: float) -> Status | None:
+    """The status with which an engine ends; None when there is silence for `timeout_s` first."""
+    while message := subscriber.receive(timeout_s):
+        if isinstance(message, Status) and message.state in {"stopped", "failed"}:
+            return message
+    return None
+
+
+def _report(last_word: Status | None) -> int:
+    match last_word:
+        case None:
+            print("ended, without a last word")
+        case Status(state="failed", reason=reason):
+            print(f"failed: {harmless(reason)}")
+        case Status(unacknowledged_s=rest_s):
+            print(f"stopped; {rest_s:.1f} s without a result" if rest_s >= 0.05 else "stopped")
+            return int(ExitCode.OK)
+    return int(ExitCode.CRASH)
+
+
+def reachable(publish: str, query: str | None) -> str:
+    """Where to connect for what the engine binds at `publish`: at "every address", the one that answers at `query`."""
+    scheme, _, address = publish.partition("://")
+    host, _, port = address.rpartition(":")
+    if scheme != "tcp" or host not in _EVERY_ADDRESS:
+        return publish
+    known = query if query is not None and query.startswith("tcp://") else "tcp://127.0.0.1:"
+    return f"{known.rpartition(':')[0]}:{port}"
+
+
+class _Process:
+    """A process of this machine, no matter whose child.
+
+    A pidfd never comes to mean another process, and it tells of the end before the parent has collected it.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._fd = -1
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):  # it is gone already, or the kernel is older than 5.3
+                self._fd = os.pidfd_open(pid)
+
+    def has_ended(self) -> bool:
+        if self._fd >= 0:
+            return bool(select.select([self._fd], [], [], 0)[0])
+        try:
+            os.kill(self._pid, 0)
+        except OSError as error:
+            return isinstance(error, ProcessLookupError)
         return False
-    return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)

@@ -4,23 +4,98 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import pytest
+import zmq
 
+from mpengine.cli.stop import reachable
 from tests.rig.configs import byok, managed
 from tests.rig.deepgram import FakeDeepgram
+from tests.rig.processes import process_info, spawn
 from tests.rig.proxy import FakeProxy
-from tests.rig.waiting import scaled
+from tests.rig.server import reserve_port
+from tests.rig.waiting import scaled, wait_until
+
+DATA = Path(__file__).parents[1] / "data"
+COMMAND = [sys.executable, "-m", "mpengine"]
 
 
-def mpengine(running, *arguments, timeout=30):
-    """Run a command beside the engine; returns it ended."""
-    command = [sys.executable, "-m", "mpengine", *arguments]
+def mpengine(running, *arguments, timeout=30, **environment):
+    """Run a command beside the engine (or anywhere); returns it ended."""
     return subprocess.run(
-        command, env=running.environment, capture_output=True, text=True, timeout=timeout, check=False
+        [*COMMAND, *arguments],
+        env=(running.environment if running else os.environ) | environment,
+        capture_output=True,
+        text=True,
+        timeout=scaled(timeout),
+        check=False,
     )
+
+
+def of_a_file(server):
+    """Fourteen seconds of speech instead of the microphone."""
+    return byok(server) | {"audio": {"source": str(DATA / "speech.wav")}}
+
+
+class FakeEngine:
+    """Answers status queries and a stop as told, and publishes `greeting` to whoever subscribes.
+
+    Its process is one that sleeps; on a stop it publishes `last_word` and is killed, if there is one.
+    """
+
+    def __init__(self, directory, *, greeting=(), last_word=None, ends=True):
+        self.results, self.query = f"ipc://{directory}/results", f"ipc://{directory}/query"
+        self._greeting, self._last_word, self._ends = greeting, last_word, ends
+        self.process = spawn(["sleep", "600"])
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="rig-engine")
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.vanish()
+
+    def vanish(self):
+        """Be gone, without a word."""
+        self._done.set()
+        self._thread.join()
+
+    def _serve(self):
+        with zmq.Context() as context, context.socket(zmq.XPUB) as publisher, context.socket(zmq.REP) as queries:
+            publisher.bind(self.results)
+            queries.bind(self.query)
+            while not self._done.is_set():
+                if publisher.poll(5) and publisher.recv()[:1] == b"\x01":
+                    self._publish(publisher, *self._greeting)
+                if queries.poll(5):
+                    self._answer(queries, publisher)
+            publisher.setsockopt(zmq.LINGER, 500)
+
+    def _answer(self, queries, publisher):
+        if json.loads(queries.recv())["type"] == "status":
+            here = {"publish": self.results, "pid": self.process.pid, "children": {}}
+            queries.send(json.dumps({"type": "status", "state": "running", **here}).encode())
+            return
+        queries.send(b'{"type":"ok"}')
+        if self._last_word is not None:
+            self._publish(publisher, {"type": "status", **self._last_word})
+        if self._ends:
+            self.process.kill()  # and not collected: whoever started an engine may take their time
+
+    @staticmethod
+    def _publish(publisher, *messages):
+        for message in messages:
+            topic = message["type"] if message["type"] != "transcript" else "transcript.interim"
+            publisher.send_multipart([f"default.{topic}".encode(), json.dumps(message).encode()])
 
 
 def test_status_is_a_table_for_people_and_json_for_machines(microphone, engine):
@@ -44,8 +119,107 @@ def test_stop_waits_until_the_engine_has_stopped(microphone, engine):
         running = engine(byok(server), microphone)
         running.wait_for_state("running")
         ended = mpengine(running, "stop", "--name", running.name)
-        assert (ended.returncode, ended.stdout) == (0, "stopped\n")
-        assert running.wait(timeout=3) == 0
+        assert ended.returncode == 0
+        assert re.fullmatch(r"stopped(; \d+\.\d s without a result)?\n", ended.stdout)
+        assert not process_info(running.pid).running
+        assert running.wait(timeout=0) == 0
+
+
+def test_an_engine_can_be_started_right_behind_a_stop(engine):
+    with FakeDeepgram(echoing=True) as server:
+        running = engine(of_a_file(server))
+        for _ in range(3):
+            running.wait_for_state("running")
+            assert mpengine(running, "stop", "--name", running.name).returncode == 0
+            assert running.wait(timeout=0) == 0
+            running.start()
+        running.wait_for_state("running")
+        assert running.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("last_word", "said", "code"),
+    [
+        ({"state": "stopped"}, "stopped\n", 0),
+        ({"state": "stopped", "unacknowledged_s": 3.25}, "stopped; 3.2 s without a result\n", 0),
+        ({"state": "failed", "reason": "HTTP 402\x1b[2J"}, "failed: HTTP 402\ufffd[2J\n", 1),
+        (None, "ended, without a last word\n", 1),
+    ],
+)
+def test_stop_tells_how_the_engine_ended(tmp_path, last_word, said, code):
+    with FakeEngine(tmp_path, last_word=last_word) as fake:
+        ended = mpengine(None, "stop", "--query", fake.query)
+        assert (ended.stdout, ended.stderr, ended.returncode) == (said, "", code)
+
+
+def test_stop_waits_for_the_process_but_not_for_ever(tmp_path):
+    with FakeEngine(tmp_path, last_word={"state": "stopped"}, ends=False) as fake:
+        ended = mpengine(None, "stop", "--query", fake.query, "--timeout", "1")
+        assert ended.returncode == 1
+        assert ended.stderr == f'mpengine: "default" (pid {fake.process.pid}) has not stopped within 1 s\n'
+
+
+@pytest.mark.parametrize(
+    ("publish", "query", "endpoint"),
+    [
+        ("ipc:///run/results", None, "ipc:///run/results"),
+        ("tcp://10.0.0.1:5555", "tcp://10.0.0.9:5556", "tcp://10.0.0.1:5555"),
+        ("tcp://*:5555", "tcp://pi.local:5556", "tcp://pi.local:5555"),
+        ("tcp://0.0.0.0:5555", "tcp://10.0.0.9:5556", "tcp://10.0.0.9:5555"),
+        ("tcp://[::]:5555", "tcp://[fe80::1]:5556", "tcp://[fe80::1]:5555"),
+        ("tcp://*:5555", "ipc:///run/query", "tcp://127.0.0.1:5555"),
+        ("tcp://*:5555", None, "tcp://127.0.0.1:5555"),
+    ],
+)
+def test_results_bound_at_every_address_are_followed_where_the_engine_answered(publish, query, endpoint):
+    assert reachable(publish, query) == endpoint
+
+
+def test_an_encrypted_engine_takes_commands_with_its_public_key(engine):
+    public, secret = (key.decode() for key in zmq.curve_keypair())
+    publish, query = (f"tcp://127.0.0.1:{reserve_port()}" for _ in range(2))
+    with FakeDeepgram(echoing=True) as server:
+        bus = {"publish": publish, "query": query, "curve_secret_key": secret}
+        running = engine(of_a_file(server) | {"bus": bus})
+        there = ("--name", running.name, "--query", query)
+        key = ("--server-key", public)
+        listen = subprocess.Popen(
+            [*COMMAND, "listen", *there, *key, "--publish", publish, "--exit-on-stop", "--finals"],
+            env=running.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        wait_until(lambda: mpengine(running, "status", *there, *key).returncode == 0, 10, "an answer")
+        unreachable = mpengine(running, "status", *there)
+        assert unreachable.returncode == 1
+        assert unreachable.stderr.startswith(f'mpengine: no engine called "{running.name}" answers at {query}')
+        by_environment = mpengine(running, "status", *there, "--json", MPENGINE_CURVE_SERVER_KEY=public)
+        assert json.loads(by_environment.stdout)["pid"] == running.pid
+        assert listen.stdout.readline().startswith("words ")
+        stopped = mpengine(running, "stop", *there, *key)
+        assert (stopped.returncode, stopped.stderr) == (0, "")
+        assert stopped.stdout.startswith("stopped")
+        assert running.wait(timeout=5) == 0
+        assert listen.wait(scaled(5)) == 0
+        listen.stdout.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("listen", "--publish", "garbage"), "bus.publish: Invalid argument"),
+        (("status", "--query", "foo"), "bus.query: Invalid argument"),
+        (("stop", "--query", "tcp://127.0.0.1"), "bus.query: Invalid argument"),
+        (("status", "--name", "a" * 200), "engine.name: expected 1 to 32 of A-Z a-z 0-9 _ -"),
+        (("listen", "--name", "a/../b"), "engine.name: expected 1 to 32 of A-Z a-z 0-9 _ -"),
+        (("stop", "--server-key", "short"), "server_key: expected the engine's public CURVE key"),
+    ],
+)
+def test_an_argument_that_cannot_be_is_a_configuration_error(arguments, words):
+    ended = mpengine(None, *arguments)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"mpengine: {words}")
+    assert ended.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", ["status", "stop"])
@@ -67,6 +241,36 @@ def test_devices_lists_the_inputs_and_nothing_else(microphone):
     assert ended.stderr == ""
     listed = subprocess.run([*command, "--json"], env=environment, capture_output=True, timeout=30, check=True)
     assert {"number", "name", "channels", "sample_rate"} <= set(json.loads(listed.stdout)[0])
+
+
+def test_devices_without_portaudio_say_what_is_missing(tmp_path):
+    (tmp_path / "sounddevice.py").write_text('raise OSError("PortAudio library not found")\n')
+    ended = mpengine(None, "devices", PYTHONPATH=str(tmp_path))
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert ended.stderr.startswith("mpengine: PortAudio library not found")
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(("command", "code"), [("devices", 3), ("status", 1), ("status --query foo", 2), ("fly", 2)])
+def test_closed_standard_descriptors_change_no_exit_code(tmp_path, closed, command, code):
+    (tmp_path / "sounddevice.py").write_text('raise OSError("PortAudio library not found")\n')
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+    words = ["bash", "-c", f"{sys.executable} -m mpengine {command} {closed}"]
+    ended = subprocess.run(words, env=environment, capture_output=True, timeout=scaled(30), check=False)
+    assert ended.returncode == code
+    assert b"Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
+def test_an_engine_runs_with_closed_standard_descriptors(engine, closed):
+    with FakeDeepgram(echoing=True) as server:
+        config = of_a_file(server)
+        config["audio"]["paced"] = False
+        shell = ("bash", "-c", f'exec {sys.executable} -m mpengine run "$@" {closed}', "mpengine")
+        running = engine(config, command=shell)
+        restarts = running.bus.wait_for(lambda m: m["type"] == "metrics" and m["captured_s"] > 13, 20)["restarts"]
+        assert (running.wait(), restarts) == (0, 0)
 
 
 def test_a_closed_pipe_is_no_error(microphone):
@@ -169,6 +373,79 @@ def test_listen_rewrites_the_interim_line_on_a_terminal(microphone, engine):
         assert re.search("\r\x1b\\[K\x1b\\[2mwords \\d+\x1b\\[0m", text)
         assert re.search("\r\x1b\\[Kwords \\d+\r\n", text)
         assert "Traceback" not in text
+
+
+def test_listen_writes_every_message_as_it_came(tmp_path):
+    greeting = [
+        {"type": "of tomorrow", "v": 2, "field": [1, None]},
+        {"type": "transcript", "text": "gr\u00f6\u00dfer \x1b", "is_final": False, "invented_later": 1},
+        {"type": "status", "state": "stopped"},
+    ]
+    with FakeEngine(tmp_path, greeting=greeting) as fake:
+        listen = ("listen", "--publish", fake.results, "--query", fake.query, "--format", "jsonl", "--exit-on-stop")
+        every = mpengine(None, *listen)
+        assert (every.returncode, [json.loads(line) for line in every.stdout.splitlines()]) == (0, greeting)
+        finals = mpengine(None, *listen, "--finals")
+        assert [json.loads(line)["type"] for line in finals.stdout.splitlines()] == ["of tomorrow", "status"]
+
+
+@pytest.mark.parametrize(("state", "code"), [("stopped", 0), ("failed", 1)])
+def test_listen_ends_when_the_engine_does(tmp_path, state, code):
+    with FakeEngine(tmp_path, greeting=[{"type": "status", "state": state}]) as fake:
+        ended = mpengine(None, "listen", "--publish", fake.results, "--query", fake.query, "--exit-on-stop")
+        assert (ended.returncode, ended.stdout, ended.stderr) == (code, "", "")
+
+
+@pytest.mark.slow
+def test_listen_ends_when_the_engine_is_killed(engine):
+    with FakeDeepgram(echoing=True) as server:
+        running = engine(of_a_file(server))
+        listen = subprocess.Popen(
+            [*COMMAND, "listen", "--name", running.name, "--exit-on-stop"],
+            env=running.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert listen.stdout.readline().startswith(b"... words ")
+        running.kill()
+        shown, _ = listen.communicate(timeout=scaled(15))
+        assert listen.returncode == 1
+        assert all(re.fullmatch(rb"(\.\.\. )?words \d+", line) for line in shown.splitlines())
+
+
+@pytest.mark.slow
+def test_listen_stays_with_an_engine_that_is_silent_but_answers(tmp_path):
+    greeting = [{"type": "speech_started", "at_s": 1.0}]
+    with FakeEngine(tmp_path, greeting=greeting) as fake:
+        listen = ("listen", "--publish", fake.results, "--query", fake.query, "--exit-on-stop")
+        with subprocess.Popen([*COMMAND, *listen]) as process:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(scaled(7))
+            fake.vanish()
+            assert process.wait(scaled(10)) == 1
+
+
+@pytest.mark.slow
+def test_listen_waits_for_an_engine_that_is_still_to_be_started(tmp_path):
+    listen = ("listen", "--publish", f"ipc://{tmp_path}/results", "--query", f"ipc://{tmp_path}/query")
+    with subprocess.Popen([*COMMAND, *listen, "--exit-on-stop"]) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(scaled(10))
+        with FakeEngine(tmp_path, greeting=[{"type": "status", "state": "stopped"}]):
+            assert process.wait(scaled(5)) == 0
+
+
+@pytest.mark.parametrize("arguments", [("status",), ("stop",), ("listen", "--exit-on-stop")])
+def test_ctrl_c_ends_every_command_quietly(tmp_path, arguments):
+    environment = os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)}
+    with subprocess.Popen(
+        [*COMMAND, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=scaled(5)) == (b"", b"")
+        assert process.returncode == 0
 
 
 def test_listen_ends_quietly_on_ctrl_c(tmp_path):

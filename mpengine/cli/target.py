@@ -1,0 +1,51 @@
+"""Which engine a command means, and the ways to it."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from mpengine.shared import messages
+from mpengine.shared.decoding import UNREADABLE
+from mpengine.shared.errors import EngineUnreachable
+from mpengine.shared.messages import StatusAnswer
+from mpengine.subscriber import Subscriber, ask
+
+_decoder: msgspec.json.Decoder[StatusAnswer] = msgspec.json.Decoder(StatusAnswer)
+
+
+class Target(NamedTuple):
+    """An engine, as a command's arguments name it. An endpoint that is None is the one in the runtime directory."""
+
+    name: str
+    publish: str | None = None
+    query: str | None = None
+    server_key: str | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the engine runs on this machine, so far as one can tell from its endpoint."""
+        return self.query is None or self.query.startswith("ipc:")
+
+    def subscriber(self, *topics: str) -> Subscriber:
+        """Follows the engine's results; all of them if no topic is given."""
+        return Subscriber(self.name, publish=self.publish, topics=topics or ("",), server_key=self.server_key)
+
+    def ask(self, question: messages.Command) -> bytes:
+        """The engine's answer, as JSON. Raises EngineUnreachable."""
+        return ask(question, name=self.name, query=self.query, server_key=self.server_key)
+
+    def answers(self) -> bool:
+        """Whether the engine is there."""
+        try:
+            self.ask(messages.StatusQuery())
+        except EngineUnreachable:
+            return False
+        return True
+
+
+def read_status(answer: bytes) -> StatusAnswer:
+    """The answer to a status query. Raises EngineUnreachable when it is not what an engine says."""
+    try:
+        return _decoder.decode(answer)
+    except UNREADABLE:
+        raise EngineUnreachable("what answers there is no engine, or one of another version") from None

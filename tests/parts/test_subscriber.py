@@ -1,0 +1,247 @@
+"""Following an engine and asking it, over real sockets: hostile messages, wrong endpoints, encryption."""
+
+import json
+import threading
+from contextlib import contextmanager
+
+import pytest
+import zmq
+
+from mpengine.shared import messages
+from mpengine.shared.errors import ConfigError, EngineUnreachable, ExitCode
+from mpengine.subscriber import Subscriber, ask
+from tests.rig.server import reserve_port
+from tests.rig.waiting import scaled
+
+SPOKEN = messages.SpeechStarted(at_s=1.5)
+HOSTILE = [
+    b"",
+    b"no json",
+    b"{}",
+    b"[]",
+    b"null",
+    b'{"type":"invented_later","v":2}',
+    b'{"type":"transcript","text":5,"is_final":true}',
+    b'{"type":"transcript","text":"\xff","is_final":true}',
+    b'{"type":"\xff"}',
+    b'{"\xff":1}',
+    b'{"type":"speech_started","at_s":1e999999}',
+    b'{"type":"speech_started","at_s":' + b"9" * 10_000 + b"}",
+    b'{"type":"metadata","data":' + b'{"a":' * 100_000,
+    b"[" * 1_000_000,
+]
+
+
+@contextmanager
+def publisher(endpoint, **options):
+    """A publishing socket, and a function that waits until somebody has subscribed."""
+    with zmq.Context() as context, context.socket(zmq.XPUB) as socket:
+        socket.setsockopt(zmq.LINGER, 0)
+        for option, value in options.items():
+            socket.setsockopt(getattr(zmq, option), value)
+        socket.bind(endpoint)
+
+        def subscribed(timeout_s=5):
+            return bool(socket.poll(int(scaled(timeout_s) * 1000))) and socket.recv()
+
+        yield socket, subscribed
+
+
+@contextmanager
+def answering(endpoint, answer, **options):
+    """An engine that has one answer to all questions."""
+    done = threading.Event()
+
+    def serve():
+        with zmq.Context() as context, context.socket(zmq.REP) as socket:
+            socket.setsockopt(zmq.LINGER, 0)
+            for option, value in options.items():
+                socket.setsockopt(getattr(zmq, option), value)
+            socket.bind(endpoint)
+            while not done.is_set():
+                if socket.poll(20):
+                    socket.recv()
+                    socket.send(answer)
+
+    thread = threading.Thread(target=serve, name="rig-answers")
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.fixture
+def endpoint(tmp_path):
+    return f"ipc://{tmp_path}/socket"
+
+
+@pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))
+def test_what_is_no_message_is_skipped(body, endpoint):
+    with publisher(endpoint) as (socket, subscribed), Subscriber("n", publish=endpoint) as subscriber:
+        assert subscribed()
+        socket.send_multipart([b"n.transcript.final", body])
+        socket.send_multipart([b"n.speech_started", messages.encode(SPOKEN)])
+        assert subscriber.receive(scaled(5)) == SPOKEN
+
+
+def test_iterating_gives_the_typed_messages(endpoint):
+    with publisher(endpoint) as (socket, subscribed), Subscriber("n", publish=endpoint) as subscriber:
+        assert subscribed()
+        socket.send_multipart([b"n.speech_started", messages.encode(SPOKEN)])
+        assert next(iter(subscriber)) == SPOKEN
+
+
+def test_the_lower_layer_gives_every_body_as_it_came(endpoint):
+    bodies = [b'{"type":"invented_later",  "field": [1e2]}', b"no json", b"\xff"]
+    with publisher(endpoint) as (socket, subscribed), Subscriber("n", publish=endpoint) as subscriber:
+        assert subscribed()
+        for body in bodies:
+            socket.send_multipart([b"n.transcript.final", body])
+        assert [subscriber.receive_raw(scaled(5)) for _ in bodies] == [("transcript.final", body) for body in bodies]
+
+
+def test_the_lower_layer_leaves_out_what_is_no_publication(endpoint):
+    with publisher(endpoint) as (socket, subscribed), Subscriber("n", publish=endpoint) as subscriber:
+        assert subscribed()
+        socket.send_multipart([b"n.sync.of-somebody-else", b'{"type":"sync"}'])
+        socket.send(b"n.one-part")
+        socket.send_multipart([b"n.three", b"{}", b"{}"])
+        socket.send_multipart([b"n.\xff", b"{}"])
+        assert subscriber.receive_raw(scaled(5)) == ("\ufffd", b"{}")
+
+
+def test_only_the_topics_asked_for_are_received(endpoint):
+    with publisher(endpoint) as (socket, subscribed), Subscriber("n", publish=endpoint, topics=("gap",)) as subscriber:
+        assert subscribed() == b"\x01n.gap"
+        socket.send_multipart([b"n.speech_started", messages.encode(SPOKEN)])
+        gap = messages.Gap(start_s=0.0, end_s=1.0, samples=16000, reason="overflow")
+        socket.send_multipart([b"n.gap", messages.encode(gap)])
+        assert subscriber.receive(scaled(5)) == gap
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, 0.01, -1.0])
+def test_silence_is_none(timeout_s, endpoint):
+    with Subscriber("n", publish=endpoint) as subscriber:
+        assert subscriber.receive_raw(timeout_s) is None
+        assert subscriber.receive(timeout_s) is None
+
+
+def test_a_result_as_large_as_recognisers_may_make_it_arrives(endpoint):
+    transcript = messages.Transcript(text="a" * (8 << 20), is_final=True)
+    with publisher(endpoint) as (socket, subscribed), Subscriber("n", publish=endpoint) as subscriber:
+        assert subscribed()
+        socket.send_multipart([b"n.transcript.final", messages.encode(transcript)])
+        assert subscriber.receive(scaled(10)) == transcript
+
+
+# What cannot be
+
+
+def _subscribe(**options):
+    with Subscriber(options.pop("name", "n"), publish=options.pop("endpoint", None), **options):
+        pass
+
+
+def _ask(**options):
+    ask(messages.StatusQuery(), query=options.pop("endpoint", None), timeout_s=0.01, **options)
+
+
+@pytest.mark.parametrize("use", [_subscribe, _ask])
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        ({"name": ""}, "engine.name"),
+        ({"name": "a" * 200}, "engine.name"),
+        ({"name": "../other"}, "engine.name"),
+        ({"name": "é", "endpoint": "ipc:///tmp/x"}, "engine.name"),
+        ({"endpoint": "garbage"}, "bus."),
+        ({"endpoint": "foo://bar"}, "bus."),
+        ({"endpoint": "tcp://127.0.0.1"}, "bus."),
+        ({"endpoint": "tcp://*:5555"}, "bus."),
+        ({"endpoint": "ipc:///" + "a" * 200}, "bus."),
+        ({"endpoint": "ipc:///\udcff"}, "bus."),
+        ({"server_key": ""}, "server_key"),
+        ({"server_key": "a" * 39}, "server_key"),
+        ({"server_key": "a" * 32}, "server_key"),
+        ({"server_key": "a" * 41}, "server_key"),
+        ({"server_key": "~" * 40}, "server_key"),
+        ({"server_key": "#" * 40}, "server_key"),
+        ({"server_key": "é" * 40}, "server_key"),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_what_cannot_be_is_refused_in_one_line(use, options, path):
+    with pytest.raises(ConfigError) as caught:
+        use(**options)
+    assert str(caught.value).startswith(path)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == ExitCode.CONFIG
+
+
+# Asking
+
+
+def test_an_answer_comes_as_it_is(endpoint):
+    with answering(endpoint, b'{"type":"ok"}'):
+        assert ask(messages.Stop(), query=endpoint, timeout_s=scaled(5)) == b'{"type":"ok"}'
+
+
+def test_where_nobody_answers_the_error_says_how_to_start_an_engine(endpoint):
+    with pytest.raises(EngineUnreachable, match="start one with: mpengine run"):
+        ask(messages.StatusQuery(), query=endpoint, timeout_s=0.01)
+
+
+# Encrypted
+
+
+@pytest.fixture(scope="module")
+def keys():
+    public, secret = zmq.curve_keypair()
+    return public.decode(), {"CURVE_SERVER": 1, "CURVE_SECRETKEY": secret, "CURVE_PUBLICKEY": public}
+
+
+def _tcp():
+    return f"tcp://127.0.0.1:{reserve_port()}"
+
+
+def test_with_its_public_key_an_encrypted_engine_is_followed(keys):
+    public, server = keys
+    endpoint = _tcp()
+    with (
+        publisher(endpoint, **server) as (socket, subscribed),
+        Subscriber("n", publish=endpoint, server_key=public) as subscriber,
+    ):
+        assert subscribed()
+        socket.send_multipart([b"n.speech_started", messages.encode(SPOKEN)])
+        assert subscriber.receive(scaled(5)) == SPOKEN
+
+
+def test_with_its_public_key_an_encrypted_engine_answers(keys):
+    public, server = keys
+    endpoint = _tcp()
+    with answering(endpoint, json.dumps({"type": "ok"}).encode(), **server):
+        assert json.loads(ask(messages.Stop(), query=endpoint, server_key=public, timeout_s=scaled(5)))
+
+
+def _no_key(_):
+    return None
+
+
+def _other_key(_):
+    return zmq.curve_keypair()[0].decode()
+
+
+@pytest.mark.parametrize("key", [_no_key, _other_key])
+def test_without_the_right_key_nothing_is_to_be_had(keys, key):
+    public, server = keys
+    results, query = _tcp(), _tcp()
+    with (
+        publisher(results, **server) as (_, subscribed),
+        Subscriber("n", publish=results, server_key=key(public)),
+        answering(query, b'{"type":"ok"}', **server),
+    ):
+        with pytest.raises(EngineUnreachable, match="is the server key right"):
+            ask(messages.StatusQuery(), query=query, server_key=key(public), timeout_s=0.5)
+        assert not subscribed(0.1)
