@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from mpengine.shared.decoding import UNREADABLE
 from mpengine.shared.errors import ExitCode
 
 _json = msgspec.json.Decoder()
@@ -34,7 +35,8 @@ _STATUS = {
 }
 # 1002, 1003, 1007, 1008: the peer says that what we send is wrong. It would be as wrong the next time.
 _CLOSED_FOR_GOOD = {1002: "protocol_error", 1003: "unsupported_data", 1007: "invalid_data", 1008: "policy_violation"}
-_NAMED = re.compile(r"\b(?:DATA|NET|MESSAGE|BIG)-?\d{4}\b|dpgr\.am/(?:net|data)\d{4}", re.IGNORECASE)
+# NET-0001, or the address of its page, https://dpgr.am/net0001
+_NAMED = re.compile(r"\b(DATA|NET|MESSAGE|BIG)-?(\d{4})\b", re.IGNORECASE)
 _PASSING = frozenset(
     {
         "busy",
@@ -53,6 +55,7 @@ _PASSING = frozenset(
         "upstream_error",
     }
 )
+_PASSING_STATUS = re.compile("429|5[0-9][0-9]")
 _CONFIGURATION = frozenset({"unsupported", "bad_request", "invalid_config", "invalid_request"})
 
 
@@ -69,19 +72,19 @@ def _explanation(body: str) -> str:
     """The service's own words in the body, which has one of several shapes; empty when it has none of them."""
     try:
         answer = _json.decode(body)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return ""
     if not isinstance(answer, dict):
         return ""
     code, words = answer.get("err_code") or answer.get("category"), answer.get("err_msg") or answer.get("message")
-    return ": ".join(str(part) for part in (code, words) if part)
+    return ": ".join(str(part) for part in (code, words) if part and isinstance(part, (str, int)))
 
 
 def closed(code: int, reason: str, request_id: str | None) -> Cause:
     """The peer closed the connection, unasked."""
     words = f"closed by the recogniser: {code} {reason}".rstrip()
     named = _NAMED.search(reason)
-    name = named.group().lower().removeprefix("dpgr.am/") if named else f"closed_{code}"
+    name = "-".join(named.groups()).lower() if named else f"closed_{code}"
     if code in _CLOSED_FOR_GOOD:
         exit_code = ExitCode.ACCOUNT if code == 1008 and not named else ExitCode.CONFIG
         return Cause(name if named else _CLOSED_FOR_GOOD[code], words, exit_code, request_id)
@@ -94,9 +97,13 @@ def lost(reason: str) -> Cause:
 
 
 def handshake_refused(code: str, message: str) -> Cause:
-    """The managed proxy answered `error` to the auth message."""
+    """The managed proxy answered `error` to the auth message.
+
+    Words for a passing trouble, and HTTP's numbers for it (429 and 5xx), are tried again. Every other code is
+    permanent, unknown ones too: proxies have many words for a bad token, and asking on with one gets it locked.
+    """
     reason = f"Proxy auth error: {message}"
-    if code.lower() in _PASSING:
+    if code.lower() in _PASSING or _PASSING_STATUS.fullmatch(code):
         return Cause(code, reason, slow=True)
     exit_code = ExitCode.CONFIG if code.lower() in _CONFIGURATION else ExitCode.ACCOUNT
     return Cause(code or "unauthorized", reason, exit_code)

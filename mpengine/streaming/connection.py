@@ -130,6 +130,14 @@ class Connection:
         if abandoned:
             abandoned.shutdown()
 
+    def interrupt(self) -> None:
+        """End what waits on the network, as if it had failed; for a signal handler, which may have stopped any line
+        of this class. (`abandon` may not be called there.)
+        """
+        interrupted = self._socket
+        if interrupted:
+            interrupted.shutdown()
+
     def join(self, timeout_s: float) -> bool:
         """Wait for the reader to end; False if it has not. Only a name lookup outlives `abandon`."""
         if self._thread.ident is not None:

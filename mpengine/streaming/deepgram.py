@@ -14,34 +14,23 @@ from mpengine.streaming.dialect import (
     Hypothesis,
     Ignored,
     Malformed,
-    Note,
     Said,
     ServiceError,
     SpeechStart,
-    SpokenWord,
     UtteranceStop,
     shown,
 )
+from mpengine.streaming.vendor_json import Channels, Other, Seconds, Words, passed_on, read, spoken
 
 KEEP_ALIVE = '{"type":"KeepAlive"}'
 FINALIZE = '{"type":"Finalize"}'
 CLOSE_STREAM = '{"type":"CloseStream"}'
 
 
-class _Word(msgspec.Struct):
-    word: str
-    start: float
-    end: float
-    confidence: float | None = None
-    punctuated_word: str | None = None
-    speaker: int | None = None
-    language: str | None = None
-
-
 class _Alternative(msgspec.Struct):
     transcript: str = ""
     confidence: float | None = None
-    words: list[_Word] = []
+    words: Words = []
     languages: list[str] = []
 
 
@@ -55,19 +44,19 @@ class _Message(msgspec.Struct, tag_field="type"):
 
 class _Results(_Message, tag="Results"):
     channel: _Channel = msgspec.field(default_factory=_Channel)
-    channel_index: list[int] = []
-    start: float | None = None
-    duration: float | None = None
+    channel_index: Channels = []  # which one, of how many
+    start: Seconds | None = None
+    duration: Seconds | None = None
     is_final: bool = False
     speech_final: bool = False
 
 
 class _SpeechStarted(_Message, tag="SpeechStarted"):
-    timestamp: float = 0.0
+    timestamp: Seconds = 0.0
 
 
 class _UtteranceEnd(_Message, tag="UtteranceEnd"):
-    last_word_end: float = -1.0
+    last_word_end: Seconds = -1.0
 
 
 class _Error(_Message, tag="Error"):
@@ -80,7 +69,6 @@ class _Error(_Message, tag="Error"):
 _decoder: msgspec.json.Decoder[_Results | _SpeechStarted | _UtteranceEnd | _Error] = msgspec.json.Decoder(
     _Results | _SpeechStarted | _UtteranceEnd | _Error
 )
-_any = msgspec.json.Decoder()
 _KNOWN = frozenset({"Results", "SpeechStarted", "UtteranceEnd", "Error"})
 _PASSED_ON = frozenset({"Metadata", "ConfigureSuccess", "ConfigureFailure", "Warning"})
 
@@ -102,7 +90,7 @@ class Deepgram:
         channels: int,
         parameters: Mapping[str, Any],
     ) -> None:
-        self._api_key = api_key
+        self.secret = api_key
         query: dict[str, Any] = {
             "model": model,
             "language": language,
@@ -121,7 +109,7 @@ class Deepgram:
     @property
     def headers(self) -> Sequence[str]:
         """`Token`, not `Bearer`: the latter is for temporary tokens."""
-        return (f"Authorization: Token {self._api_key}",)
+        return (f"Authorization: Token {self.secret}",)
 
     def finish(self, *, can_finalize: bool) -> Sequence[str]:  # noqa: ARG002  it always can
         """Flush what is buffered, then close: answered by the last Results, Metadata and close 1000."""
@@ -129,21 +117,21 @@ class Deepgram:
 
     def decode(self, text: str) -> Said:
         """What a message of the service means."""
-        try:
-            message = _decoder.decode(text)
-        except msgspec.DecodeError as error:
-            return _other(text, error)
-        match message:
-            case _Results():
-                return _hypothesis(message)
-            case _SpeechStarted():
-                return SpeechStart(message.timestamp)
+        match read(text, _decoder, _KNOWN):
+            case _Results() as results:
+                return _hypothesis(results)
+            case _SpeechStarted(timestamp=timestamp):
+                return SpeechStart(timestamp)
             case _UtteranceEnd(last_word_end=end):
                 # -1 is the service's own mark for "disregard"
                 return UtteranceStop(end) if end >= 0 else Ignored("UtteranceEnd without a word")
-            case _Error():
-                words = message.description or message.message
-                return ServiceError(message.code or message.variant, words or "unknown error")
+            case _Error() as error:
+                words = error.description or error.message
+                return ServiceError(error.code or error.variant, words or "unknown error")
+            case Other(kind=kind):
+                return passed_on(kind, text) if kind in _PASSED_ON else Ignored(f"type {kind!r}")
+            case Ignored() | Malformed() as unreadable:
+                return unreadable
 
 
 def _hypothesis(results: _Results) -> Said:
@@ -155,10 +143,6 @@ def _hypothesis(results: _Results) -> Said:
             "", True, results.start, results.duration, results.speech_final, channel=channel, channels=channels
         )
     best = results.channel.alternatives[0]
-    words = tuple(
-        SpokenWord(word.word, word.start, word.end, word.confidence, word.punctuated_word, word.speaker)
-        for word in best.words
-    )
     return Hypothesis(
         best.transcript,
         results.is_final,
@@ -166,23 +150,11 @@ def _hypothesis(results: _Results) -> Said:
         results.duration,
         results.speech_final,
         best.confidence,
-        words,
+        spoken(best.words),
         channel,
         channels,
         best.languages[0] if best.languages else None,
     )
-
-
-def _other(text: str, error: msgspec.DecodeError) -> Said:
-    """A message that none of the known shapes fits: another type, a malformed one, or no JSON at all."""
-    try:
-        data = _any.decode(text)
-    except msgspec.DecodeError:
-        return Ignored("not JSON")
-    kind = data.get("type") if isinstance(data, dict) else None
-    if kind in _PASSED_ON:
-        return Note("metadata", data)
-    return Malformed(f"{kind}: {error}") if kind in _KNOWN else Ignored(f"type {kind!r}")
 
 
 def _items(value: Any) -> Sequence[Any]:

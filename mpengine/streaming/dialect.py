@@ -103,6 +103,10 @@ class Dialect(Protocol):
         """HTTP headers of the upgrade, as `Name: value`; they may hold secrets."""
 
     @property
+    def secret(self) -> str:
+        """The key or token: no word that leaves the process may hold it."""
+
+    @property
     def keep_alive(self) -> str | None:
         """The text that keeps a connection without audio open, if the protocol has one."""
 
@@ -111,7 +115,7 @@ class Dialect(Protocol):
         """What to say first; None: the recogniser is ready when the connection is open."""
 
     def finish(self, *, can_finalize: bool) -> Sequence[str]:
-        """The texts behind the last audio that make it send what it still has; none: the close frame alone."""
+        """The texts behind the last audio that make it send what it still has; none: it sends that by itself."""
 
     def decode(self, text: str) -> Said:
         """What a message means. Never raises: what cannot be read is `Ignored`."""

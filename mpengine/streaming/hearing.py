@@ -23,6 +23,9 @@ from mpengine.streaming.dialect import (
 from mpengine.streaming.timeline import Timeline
 from mpengine.streaming.untimed import UntimedFinals
 
+# How far back of what is acknowledged times may still lie: an UtteranceEnd names a word of some finals ago.
+_LOOKED_BACK_S = 60
+
 
 class Hearing:
     """What was sent, and where what was heard of it belongs."""
@@ -30,7 +33,7 @@ class Hearing:
     def __init__(self, *, sample_rate: int, sample_bytes: int, hold_s: float, sent_before: int) -> None:
         self._rate = sample_rate
         self._sample_bytes = sample_bytes
-        self._hold_s = hold_s
+        self.hold_s = hold_s
         self._highest_sent = sent_before
         self._replayed_until = sent_before  # what is sent before it on this connection is sent again
         self._replayed = 0
@@ -60,7 +63,7 @@ class Hearing:
         if not count:
             return b""
         if self._untimed is None:
-            self._untimed = UntimedFinals(self._hold_s, first)
+            self._untimed = UntimedFinals(self.hold_s, first)
         self._timeline.sent_samples(first, count)
         self._untimed.sent(first + count, now)
         self._replayed += max(0, min(first + count, self._replayed_until) - first)
@@ -70,6 +73,11 @@ class Hearing:
     def duration_s(self, pcm: bytes | memoryview) -> float:
         """Seconds of audio in `pcm`."""
         return len(pcm) / (self._sample_bytes * self._rate)
+
+    @property
+    def sent_until(self) -> int:
+        """Where the audio of this connection ends; 0 before its first."""
+        return self._timeline.end_sample or 0
 
     def beat(self) -> control.StreamBeat:
         """How far sending has come."""
@@ -111,14 +119,16 @@ class Hearing:
         return [Tell(heard) if said.is_final else Mention(heard)]
 
     def _timed(self, said: Hypothesis, start_s: float, duration_s: float) -> Heard:
-        first, end = self._timeline.start(start_s), self._timeline.end(start_s + duration_s)
+        end_s = start_s + duration_s
+        first, end = self._timeline.start(start_s), self._timeline.end(end_s)
         acknowledges = None
         if said.is_final:
             # With several channels, audio is covered once each of them has its final.
-            self._channel_ends[said.channel] = end
+            self._channel_ends[said.channel] = self._timeline.covered(end_s)
             acknowledges = min(self._channel_ends.get(channel, 0) for channel in range(max(1, said.channels)))
-            self._timeline.forget_before(acknowledges)
-        return self._message(said, first, max(first, end), acknowledges, estimated=False)
+            self._timeline.forget_before(acknowledges - _LOOKED_BACK_S * self._rate)
+        tolerance = self._timeline.tolerance(end_s)
+        return self._message(said, first, max(first, end), acknowledges, estimated=False, tolerance=tolerance)
 
     def _estimated(self, said: Hypothesis, now: float) -> Heard:
         if self._untimed is None:  # it speaks before it has heard anything
@@ -128,7 +138,16 @@ class Hearing:
             said, guess.first, guess.end, guess.acknowledges if said.is_final else None, estimated=True
         )
 
-    def _message(self, said: Hypothesis, first: int, end: int, acknowledges: int | None, *, estimated: bool) -> Heard:
+    def _message(
+        self,
+        said: Hypothesis,
+        first: int,
+        end: int,
+        acknowledges: int | None,
+        *,
+        estimated: bool,
+        tolerance: int = 0,
+    ) -> Heard:
         return Heard(
             connection=self._connection,
             first=first,
@@ -143,6 +162,7 @@ class Hearing:
             language=said.language,
             estimated=estimated,
             replayed=first < self._replayed_until,
+            tolerance=tolerance,
         )
 
     def _word(self, word: SpokenWord) -> SampleWord:

@@ -8,12 +8,13 @@ Who owns what:
 
 * `_turn` (lock): held around each single read, write or handshake step. None of them blocks.
 * `_life` (lock): guards `_inside`, `_ended`, `_closing` and the descriptor's fate: `shutdown`, `close`, and
-  the moment TLS takes it over. Held for a system call at most, and never while `_turn` is awaited.
+  the moment TLS takes it over. Held for a system call at most, and never while `_turn` is awaited. Re-entrant:
+  a signal handler may call `shutdown` in a thread that holds it.
 * the descriptor: `close` only asks. Whoever leaves last closes it, so that no thread ever polls a number that
   has meanwhile become another file.
 
-A thread that waits is ended by `shutdown`, from any thread: the state stays on the descriptor, so it cannot
-be missed as a signal could. (`close` would wake nobody.)
+A thread that waits is ended by `shutdown`, from any thread or signal handler: the state stays on the descriptor,
+so it cannot be missed as a signal could. (`close` would wake nobody.)
 """
 
 import contextlib
@@ -39,7 +40,7 @@ class LockedSocket:
         self._socket = sock
         self._send_timeout_s = send_timeout_s
         self._turn = threading.Lock()
-        self._life = threading.Lock()
+        self._life = threading.RLock()
         self._inside = 0  # threads within connect, start_tls, recv or send
         self._ended = False  # shutdown was called: whatever waits or comes, ends
         self._closing = False  # close was called: the last one out closes
@@ -90,7 +91,7 @@ class LockedSocket:
         return len(data)
 
     def shutdown(self, _how: int = socket.SHUT_RDWR) -> None:
-        """End every call here, waiting or to come, at once and from any thread; never waits itself."""
+        """End every call here, waiting or to come, at once and from anywhere; never waits itself."""
         with self._life:
             self._ended = True
             # SSLSocket.shutdown would throw its TLS object away, perhaps under another thread's feet, and

@@ -6,7 +6,6 @@ Two additions, both optional: times on transcripts (`start`, `duration`, `words`
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
@@ -18,20 +17,11 @@ from mpengine.streaming.dialect import (
     Ready,
     Said,
     ServiceError,
-    SpokenWord,
     shown,
 )
+from mpengine.streaming.vendor_json import Number, Other, Seconds, Words, read, spoken
 
 FINALIZE = '{"type":"finalize"}'
-
-
-class _Word(msgspec.Struct):
-    word: str
-    start: float
-    end: float
-    confidence: float | None = None
-    punctuated_word: str | None = None
-    speaker: int | None = None
 
 
 class _Message(msgspec.Struct, tag_field="type"):
@@ -45,22 +35,30 @@ class _Ready(_Message, tag="ready"):
 class _Transcript(_Message, tag="transcript"):
     text: str = ""
     is_final: bool = False
-    start: float | None = None
-    duration: float | None = None
+    start: Seconds | None = None
+    duration: Seconds | None = None
     confidence: float | None = None
-    words: list[_Word] = []
+    words: Words = []
     speech_final: bool = False
 
 
 class _Error(_Message, tag="error"):
-    code: str | int = ""
-    message: str = "Unknown error"
+    code: str | Number | None = None
+    message: str | None = None
 
 
-_decoder: msgspec.json.Decoder[_Ready | _Transcript | _Error] = msgspec.json.Decoder(_Ready | _Transcript | _Error)
-_any = msgspec.json.Decoder()
-_KNOWN = frozenset({"ready", "transcript", "error"})
-_NOTES = {"credits_low": "seconds_remaining", "session_end": "seconds_used"}
+class _CreditsLow(_Message, tag="credits_low"):
+    seconds_remaining: Seconds | str | None = None
+
+
+class _SessionEnd(_Message, tag="session_end"):
+    seconds_used: Seconds | str | None = None
+
+
+_decoder: msgspec.json.Decoder[_Ready | _Transcript | _Error | _CreditsLow | _SessionEnd] = msgspec.json.Decoder(
+    _Ready | _Transcript | _Error | _CreditsLow | _SessionEnd
+)
+_KNOWN = frozenset({"ready", "transcript", "error", "credits_low", "session_end"})
 
 
 class Managed:
@@ -74,6 +72,7 @@ class Managed:
     ) -> None:
         self.url = transcribe_url(server_url)
         self.endpoint = shown(self.url)
+        self.secret = token
         self._auth = {
             "type": "auth",
             "token": token,
@@ -93,34 +92,34 @@ class Managed:
         return msgspec.json.encode(self._auth).decode()
 
     def finish(self, *, can_finalize: bool) -> Sequence[str]:
-        """Ask for the last finals where the proxy knows how; otherwise the close handshake does it."""
+        """Ask for the last finals where the proxy knows how; others send them by themselves."""
         return (FINALIZE,) if can_finalize else ()
 
     def decode(self, text: str) -> Said:
         """What a message of the proxy means."""
-        try:
-            message = _decoder.decode(text)
-        except msgspec.DecodeError as error:
-            return _other(text, error)
-        match message:
+        match read(text, _decoder, _KNOWN):
             case _Ready(features=features):
                 return Ready("finalize" in features)
-            case _Error(code=code):
-                return ServiceError(str(code), message.message)
-            case _Transcript():
-                words = tuple(
-                    SpokenWord(word.word, word.start, word.end, word.confidence, word.punctuated_word, word.speaker)
-                    for word in message.words
-                )
+            case _Error(code=code, message=message):
+                return ServiceError("" if code is None else str(code), message or "Unknown error")
+            case _Transcript() as heard:
                 return Hypothesis(
-                    message.text,
-                    message.is_final,
-                    message.start,
-                    message.duration,
-                    message.speech_final,
-                    message.confidence,
-                    words,
+                    heard.text,
+                    heard.is_final,
+                    heard.start,
+                    heard.duration,
+                    heard.speech_final,
+                    heard.confidence,
+                    spoken(heard.words),
                 )
+            case _CreditsLow(seconds_remaining=seconds):
+                return Note("credits_low", {"seconds_remaining": _or_0(seconds)})
+            case _SessionEnd(seconds_used=seconds):
+                return Note("session_end", {"seconds_used": _or_0(seconds)})
+            case Other(kind=kind):
+                return Ignored(f"type {kind!r}")
+            case Ignored() | Malformed() as unreadable:
+                return unreadable
 
 
 def transcribe_url(server_url: str) -> str:
@@ -131,13 +130,6 @@ def transcribe_url(server_url: str) -> str:
     return f"{url}/ws/transcribe"
 
 
-def _other(text: str, error: msgspec.DecodeError) -> Said:
-    try:
-        data: Any = _any.decode(text)
-    except msgspec.DecodeError:
-        return Ignored("not JSON")
-    kind = data.get("type") if isinstance(data, dict) else None
-    if kind in _NOTES:
-        seconds = data.get(_NOTES[kind], 0)
-        return Note(kind, {_NOTES[kind]: float(seconds) if isinstance(seconds, (int, float)) else 0.0})
-    return Malformed(f"{kind}: {error}") if kind in _KNOWN else Ignored(f"type {kind!r}")
+def _or_0(seconds: float | str | None) -> float:
+    """The warning counts, even without a number."""
+    return seconds if isinstance(seconds, float) else 0.0

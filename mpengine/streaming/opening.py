@@ -5,6 +5,7 @@ websocket-client does the upgrade. The way there is walked here, for two reasons
 lookup; and every address of a host is tried, whatever kept the one before from answering.
 """
 
+import ipaddress
 import socket
 import ssl
 import time
@@ -59,7 +60,7 @@ def open_link(target: Target, adopt: Callable[[LockedSocket], None]) -> Link:
     deadline = time.monotonic() + target.connect_timeout_s
     try:
         host, port, _, secure = parse_url(target.url)
-        proxy_host, proxy_port, proxy_user = get_proxy_info(host, secure)
+        proxy_host, proxy_port, proxy_user = _proxy_of(host, secure=secure)
     except (ValueError, TypeError):  # TypeError: an IPv6 address among the IPv4 networks of no_proxy
         raise NotOpenedError(Failed("not a WebSocket address")) from None
     context = _tls_context(target.ca_file) if secure else None
@@ -74,6 +75,25 @@ def open_link(target: Target, adopt: Callable[[LockedSocket], None]) -> Link:
         return _upgrade(link, target, deadline)
     except (OSError, ValueError, websocket.WebSocketException) as exc:
         raise NotOpenedError(Failed(_reason(exc, peer, target.connect_timeout_s))) from None
+
+
+def _proxy_of(host: str, *, secure: bool) -> tuple[str | None, int, tuple[str, str] | None]:
+    """The environment's proxy for `host`. None for this machine: a proxy would look for the peer on its own, with
+    our token in hand.
+    """
+    if _is_loopback(host):
+        return None, 0, None
+    proxy_host, proxy_port, proxy_user = get_proxy_info(host, secure)
+    return proxy_host, proxy_port, proxy_user
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return False
 
 
 def _tls_context(ca_file: str | None) -> ssl.SSLContext:

@@ -39,6 +39,7 @@ from mpengine.streaming.session import CONNECT_LIMIT_S, Session
 _QUEUED_FRAMES = 25
 _FRAMES_AT_ONCE = 50
 _SEND_LIMIT_S = 10.0
+_LAST_WORDS_S = 0.1
 _LONGEST_WAIT_S = 1.0
 
 
@@ -66,6 +67,7 @@ class Streaming:
             now=time.monotonic(),
         )
         self._connection: Connection | None = None
+        self._loss: str | None = None  # why a send on this connection failed; nothing more is sent on it
         self._exit_code = ExitCode.OK
         self._frames = sockets.make(loop.context, zmq.PULL, receive_hwm=_QUEUED_FRAMES)
         self._frames.connect(boot.frames)
@@ -73,9 +75,11 @@ class Streaming:
     def run(self) -> ExitCode:
         """Work until the stream has ended or we are told to leave."""
         self._loop.watch(self._control.socket, self._on_commands)
+        self._loop.on_terminate = self._interrupt
         while not self._loop.leaving:
             now = time.monotonic()
             self._perform(self._session.tick(now))
+            self._settle_loss()
             self._control.flush()
             # PULL is drained only while the recogniser takes audio, and no faster than it may be sent.
             if self._session.takes_audio(now):
@@ -95,7 +99,7 @@ class Streaming:
     def _on_frames(self) -> None:
         for _ in range(_FRAMES_AT_ONCE):
             now = time.monotonic()
-            if not self._session.takes_audio(now):
+            if self._loss is not None or not self._session.takes_audio(now):
                 return
             try:
                 frame = frames.unpack(self._frames.recv(zmq.NOBLOCK))
@@ -115,32 +119,36 @@ class Streaming:
 
     def _on_commands(self) -> None:
         for command in self._control.receive():
-            if isinstance(command, control.Leave):
-                self._loop.leaving = True
+            if isinstance(command, control.Finish):
+                self._on_frames()  # what capture had sent before it went
+                self._perform(self._session.finish(time.monotonic()))
 
     def _perform(self, actions: list[Action]) -> None:
         for action in actions:
-            try:
-                self._do(action)
-            except ConnectionLost as error:
-                self._perform(self._session.event(Failed(str(error)), time.monotonic()))
-                return
+            match action:
+                case Tell(message=message):
+                    self._control.tell(message)
+                case Mention(message=message):
+                    self._control.mention(message)
+                case Connect(number=number):
+                    self._connect(number)
+                case Drop():
+                    self._drop()
+                case Leave(exit_code=exit_code):
+                    self._exit_code = exit_code
+                    self._loop.leaving = True
+                case _ if self._connection is not None and self._loss is None:
+                    self._loss = _send(self._connection, action)
 
-    def _do(self, action: Action) -> None:
-        match action:
-            case Tell(message=message):
-                self._control.tell(message)
-            case Mention(message=message):
-                self._control.mention(message)
-            case Connect(number=number):
-                self._connect(number)
-            case Drop():
-                self._drop()
-            case Leave(exit_code=exit_code):
-                self._exit_code = exit_code
-                self._loop.leaving = True
-            case _ if self._connection is not None:
-                _send(self._connection, action)
+    def _settle_loss(self) -> None:
+        """After a failed send: first what the peer had still said, for its close frame may tell the cause."""
+        connection, reason = self._connection, self._loss
+        if connection is None or reason is None:
+            return
+        connection.join(_LAST_WORDS_S)
+        self._on_connection()
+        if connection is self._connection:
+            self._perform(self._session.event(Failed(reason), time.monotonic()))
 
     def _connect(self, number: int) -> None:
         self._drop()
@@ -157,24 +165,34 @@ class Streaming:
         self._connection.start()
 
     def _drop(self) -> None:
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._loss = self._connection, None, None
         if connection is not None:
             self._loop.unwatch(connection.fileno())
             connection.abandon()
 
+    def _interrupt(self) -> None:
+        """SIGTERM, in its handler: a send that waits for the peer must not wait any longer."""
+        if self._connection is not None:
+            self._connection.interrupt()
 
-def _send(connection: Connection, action: Action) -> None:
-    match action:
-        case SendAudio(pcm=pcm):
-            connection.send_audio(pcm)
-        case SendText(text=text):
-            connection.send_text(text)
-        case SendPing(payload=payload):
-            connection.send_ping(payload)
-        case SendPong(payload=payload):
-            connection.send_pong(payload)
-        case SendClose(code=code):
-            connection.send_close(code)
+
+def _send(connection: Connection, action: Action) -> str | None:
+    """Why it could not be sent; None if it was."""
+    try:
+        match action:
+            case SendAudio(pcm=pcm):
+                connection.send_audio(pcm)
+            case SendText(text=text):
+                connection.send_text(text)
+            case SendPing(payload=payload):
+                connection.send_ping(payload)
+            case SendPong(payload=payload):
+                connection.send_pong(payload)
+            case SendClose(code=code):
+                connection.send_close(code)
+    except ConnectionLost as error:
+        return str(error)
+    return None
 
 
 def dialect_for(boot: StreamingBoot) -> Dialect:

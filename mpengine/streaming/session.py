@@ -1,6 +1,6 @@
 """The session: what streaming does next. Pure; the work loop feeds it and performs what it answers.
 
-    WAITING ──due──> CONNECTING ──opened──> GREETING ──ready──> READY ──end mark──> FINISHING ──closed──> ENDED
+    WAITING ──due──> CONNECTING ──opened──> GREETING ──ready──> READY ──end mark──> FINISHING ──confirmed──> ENDED
        ^                 │         (byok: at once, HTTP 101)      │                     │
        └─────────────────┴──────── any transient cause ───────────┴─────────────────────┘
 
@@ -12,10 +12,9 @@ import enum
 from collections.abc import Callable
 
 from mpengine.shared import control
-from mpengine.shared.backoff import full_jitter_s
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.frames import Frame
-from mpengine.streaming import causes
+from mpengine.streaming import causes, secrecy
 from mpengine.streaming.actions import (
     Action,
     Connect,
@@ -24,7 +23,6 @@ from mpengine.streaming.actions import (
     Mention,
     SendAudio,
     SendClose,
-    SendPing,
     SendPong,
     SendText,
     Tell,
@@ -42,20 +40,16 @@ from mpengine.streaming.connection_events import (
     Refused,
 )
 from mpengine.streaming.dialect import Dialect, Ready, Said, ServiceError
+from mpengine.streaming.finishing import FINISH_LIMIT_S, Finishing
 from mpengine.streaming.hearing import Hearing
+from mpengine.streaming.outage import Outage
 from mpengine.streaming.pacer import Pacer
+from mpengine.streaming.upkeep import Upkeep
 
 # The origin engine's limits.
 CONNECT_LIMIT_S = 15.0
 READY_LIMIT_S = 15.0
-PING_INTERVAL_S = 20.0
-PONG_LIMIT_S = 10.0
-# The service closes after 10 s without audio or text; it advises a KeepAlive every 3 to 5.
-KEEP_ALIVE_AFTER_S = 4.0
-FINISH_LIMIT_S = 10.0
 _BEAT_S = 1.0
-_BACKOFF_S, _CEILING_S = 0.5, 10.0
-_SLOW_BACKOFF_S, _SLOW_CEILING_S = 2.0, 30.0
 _FOREVER = float("inf")
 
 
@@ -89,13 +83,13 @@ class Session:
         self._hearing = hearing
         self._pace = pace
         self._pacer = Pacer(pace, now)
-        self._chance = chance
-        self._attempt = 0
+        self._upkeep = Upkeep(keep_alive=None, now=now)
+        self._finishing: Finishing | None = None
+        self._outage = Outage(chance)
         self._request_id: str | None = None
         self._can_finalize = False
         self._deadline = now  # of the state: when to connect, or when to lose patience
         self._next_beat = now
-        self._next_ping = self._pong_by = self._keep_alive_at = _FOREVER
         self._close_sent = False
 
     # Questions
@@ -108,7 +102,7 @@ class Session:
         """When `tick` has something to do."""
         deadline = min(self._deadline, self._next_beat)
         if self.state is State.READY:
-            deadline = min(deadline, self._next_ping, self._pong_by, self._keep_alive_at)
+            deadline = min(deadline, self._upkeep.deadline)
             if not self._pacer.may_send(now):
                 deadline = min(deadline, self._pacer.due(now))
         return deadline
@@ -120,26 +114,41 @@ class Session:
         if self.state is not State.READY or frame.session != self.connection:
             return []
         if frame.is_last:
-            return self._finish(now)
+            return self.finish(now)
         fresh = self._hearing.sending(frame, now)
         if not fresh:
             return []
-        self._pacer.sent(self._hearing.duration_s(fresh), now)
-        if self._dialect.keep_alive is not None:
-            self._keep_alive_at = now + KEEP_ALIVE_AFTER_S
+        duration_s = self._hearing.duration_s(fresh)
+        self._pacer.sent(duration_s, now)
+        self._upkeep.sent(fresh, duration_s, now)
         return [SendAudio(fresh)]
 
+    def finish(self, now: float) -> list[Action]:
+        """The end mark has come, or nobody is there to send one: ask for what is still to be heard."""
+        if self.state is not State.READY:
+            return []
+        self.state = State.FINISHING
+        texts = self._dialect.finish(can_finalize=self._can_finalize)
+        self._finishing = Finishing(asked=bool(texts), hold_s=self._hearing.hold_s, now=now)
+        self._deadline = self._finishing.deadline
+        return [Tell(control.EndTaken(session=self.connection)), *(SendText(text) for text in texts)]
+
     def event(self, event: Event, now: float) -> list[Action]:
-        """Something came from the connection."""
+        """Something came from the connection; what is told of it does not hold our secret."""
+        return [secrecy.struck(action, self._dialect.secret) for action in self._answer(event, now)]
+
+    def _answer(self, event: Event, now: float) -> list[Action]:
+        if self.state in {State.WAITING, State.ENDED}:  # late: from a connection that is no more
+            return []
         match event:
             case Opened(request_id=request_id):
                 return self._opened(request_id, now)
             case Received(text=text):
                 return self._said(self._dialect.decode(text), now)
             case PingReceived(payload=payload):
-                return [SendPong(payload)]
+                return [] if self._close_sent else [SendPong(payload)]
             case PongReceived():
-                self._pong_by = _FOREVER
+                self._upkeep.ponged()
                 return []
             case CloseReceived(code=code, reason=reason):
                 return self._closed(code, reason, now)
@@ -155,20 +164,30 @@ class Session:
             self._next_beat = now + _BEAT_S
             actions.append(Mention(self._hearing.beat()))
         if now >= self._deadline:
-            match self.state:
-                case State.WAITING:
-                    actions += self._connect(now)
-                case State.CONNECTING:
-                    actions += self._failed(causes.lost(f"no connection within {CONNECT_LIMIT_S:.0f} s"), now)
-                case State.GREETING:
-                    actions += self._failed(causes.lost("Timed out waiting for proxy ready message"), now)
-                case State.FINISHING:
-                    actions += self._failed(causes.lost(f"last results did not come in {FINISH_LIMIT_S:.0f} s"), now)
+            actions += self._due(now)
         elif self.state is State.READY:
-            actions += self._keep_up(now)
+            trouble = self._upkeep.trouble(now)
+            actions += self._upkeep.due(now) if trouble is None else self._failed(causes.lost(trouble), now)
         return actions
 
     # How it goes on
+
+    def _due(self, now: float) -> list[Action]:
+        """The deadline of the state has passed."""
+        match self.state:
+            case State.WAITING:
+                return self._connect(now)
+            case State.FINISHING if self._finishing is not None and self._finishing.may_close(now):
+                self._deadline = self._finishing.deadline
+                self._close_sent = True
+                return [SendClose(1000)]
+            case State.FINISHING:
+                reason = f"last results did not come in {FINISH_LIMIT_S:.0f} s"
+            case State.GREETING:
+                reason = "Timed out waiting for proxy ready message"
+            case _:
+                reason = f"no connection within {CONNECT_LIMIT_S:.0f} s"
+        return self._failed(causes.lost(reason), now)
 
     def _connect(self, now: float) -> list[Action]:
         self.state = State.CONNECTING
@@ -176,6 +195,7 @@ class Session:
         self._deadline = now + CONNECT_LIMIT_S
         self._request_id = None
         self._close_sent = self._can_finalize = False
+        self._finishing = None
         self._hearing.connected(self.connection)
         return [
             Tell(control.Connecting(connection=self.connection, endpoint=self._dialect.endpoint)),
@@ -193,9 +213,9 @@ class Session:
 
     def _ready(self, now: float) -> list[Action]:
         self.state = State.READY
-        self._deadline = self._pong_by = self._keep_alive_at = _FOREVER
-        self._next_ping = now + PING_INTERVAL_S
+        self._deadline = _FOREVER
         self._pacer = Pacer(self._pace, now)
+        self._upkeep = Upkeep(keep_alive=self._dialect.keep_alive, now=now)
         ready = control.ConnectionReady(
             connection=self.connection, endpoint=self._dialect.endpoint, request_id=self._request_id
         )
@@ -204,8 +224,12 @@ class Session:
     def _said(self, said: Said, now: float) -> list[Action]:
         if self.state is State.GREETING:
             return self._greeted(said, now)
+        self._upkeep.heard(now)
+        if self._finishing is not None:
+            self._finishing.heard(said, now)
+            self._deadline = self._finishing.deadline
         if self._hearing.is_final(said):
-            self._attempt = 0
+            self._outage.over()
         return self._hearing.said(said, now)
 
     def _greeted(self, said: Said, now: float) -> list[Action]:
@@ -218,64 +242,31 @@ class Session:
             case _:
                 return self._failed(causes.lost(f"unexpected handshake message: {type(said).__name__}"), now)
 
-    def _keep_up(self, now: float) -> list[Action]:
-        if now >= self._pong_by:
-            return self._failed(causes.lost(f"no answer to a ping within {PONG_LIMIT_S:.0f} s"), now)
-        actions: list[Action] = []
-        if now >= self._next_ping:
-            self._next_ping = now + PING_INTERVAL_S
-            self._pong_by = now + PONG_LIMIT_S
-            actions.append(SendPing(b"mpengine"))
-        if now >= self._keep_alive_at and self._dialect.keep_alive is not None:
-            self._keep_alive_at = now + KEEP_ALIVE_AFTER_S
-            actions.append(SendText(self._dialect.keep_alive))
-        return actions
-
-    def _finish(self, now: float) -> list[Action]:
-        """The end mark has come: everything before it is sent. Ask for what is still to be heard."""
-        self.state = State.FINISHING
-        self._deadline = now + FINISH_LIMIT_S
-        texts = self._dialect.finish(can_finalize=self._can_finalize)
-        actions: list[Action] = [Tell(control.EndTaken(session=self.connection))]
-        actions += [SendText(text) for text in texts]
-        if not texts:
-            self._close_sent = True
-            actions.append(SendClose(1000))
-        return actions
-
     def _closed(self, code: int, reason: str, now: float) -> list[Action]:
-        """The peer's close frame: the end, if we asked for it, and it says so."""
+        """The peer's close frame."""
         answer: list[Action] = [] if self._close_sent else [SendClose(1000 if code == NO_CLOSE_CODE else code)]
         self._close_sent = True
-        if self.state is State.FINISHING and code in {1000, 1001, NO_CLOSE_CODE}:
-            self.state = State.ENDED
-            self._deadline = _FOREVER
-            return [*answer, Drop(), Tell(control.StreamEnded(is_clean=True)), Leave(ExitCode.OK)]
+        if self._finishing is not None:
+            self._finishing.closed(code)
         return [*answer, *self._failed(causes.closed(code, reason, self._request_id), now)]
 
     def _failed(self, cause: Cause, now: float) -> list[Action]:
-        """This attempt is over. Wait and try again, or give up where trying cannot help."""
-        if self.state in {State.WAITING, State.ENDED}:
-            return []
-        actions: list[Action] = [Drop()]
-        fault = control.Fault(code=cause.code, message=cause.reason, request_id=cause.request_id)
-        if cause.exit_code is not None:
-            self.state = State.ENDED
-            self._deadline = _FOREVER
-            fatal = control.Fault(
-                code=cause.code, message=cause.reason, request_id=cause.request_id, exit_code=cause.exit_code
-            )
-            return [*actions, Tell(fatal), Leave(cause.exit_code)]
-        self._attempt += 1
-        if self._attempt == 1:  # one error for an outage; the status tells of every further try
-            actions.append(Tell(fault))
-        wait_s = full_jitter_s(
-            self._attempt,
-            base_s=_SLOW_BACKOFF_S if cause.slow else _BACKOFF_S,
-            ceiling_s=_SLOW_CEILING_S if cause.slow else _CEILING_S,
-            chance=self._chance(),
+        """This attempt is over. Wait and try again, unless all is done, or trying cannot help."""
+        if self._finishing is not None and self._finishing.is_confirmed:
+            return self._ended(control.StreamEnded(is_clean=True, sent=self._hearing.sent_until), ExitCode.OK)
+        fault = control.Fault(
+            code=cause.code, message=cause.reason, request_id=cause.request_id, exit_code=cause.exit_code
         )
+        if cause.exit_code is not None:
+            return self._ended(fault, cause.exit_code)
+        wait_s = self._outage.failed(slow=cause.slow)
         self.state = State.WAITING
         self._deadline = now + wait_s
         down = control.ConnectionDown(connection=self.connection, reason=cause.reason, next_try_in_s=wait_s)
-        return [*actions, Tell(down)]
+        # One error for an outage; the status tells of every further try.
+        return [Drop(), Tell(fault), Tell(down)] if self._outage.failures == 1 else [Drop(), Tell(down)]
+
+    def _ended(self, last_words: control.Up, exit_code: ExitCode) -> list[Action]:
+        self.state = State.ENDED
+        self._deadline = _FOREVER
+        return [Drop(), Tell(last_words), Leave(exit_code)]

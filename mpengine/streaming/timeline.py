@@ -6,9 +6,9 @@ falls on a seam is the end of the piece before, or the start of the piece after,
 """
 
 import bisect
+import math
+from collections.abc import Callable
 
-# Results carry float32 seconds: at one hour a step is 4 samples at 16 kHz, at ten hours 62.
-_FLOAT32_STEP = 2.0**-23
 _LEAST_TOLERANCE_S = 0.001
 
 
@@ -40,24 +40,42 @@ class Timeline:
 
     def end(self, seconds: float) -> int:
         """The sample before which something ends at `seconds`."""
-        position = self._position(seconds)
-        return self._at(position, bisect.bisect_left(self._begins, position) - 1)
+        return self._end(self._position(seconds))
+
+    def covered(self, seconds: float) -> int:
+        """The sample before which everything lies before `seconds`: `end`, rounded down."""
+        return self._end(self._position(seconds, math.floor))
+
+    def tolerance(self, seconds: float) -> int:
+        """Samples by which a time near `seconds` may be off, rounded up.
+
+        Results carry float32 seconds: at one hour a step is 4 samples at 16 kHz, at ten hours 62.
+        """
+        _, exponent = math.frexp(self._within(seconds))
+        return math.ceil(max(_LEAST_TOLERANCE_S, math.ldexp(1.0, exponent - 24)) * self._rate)
 
     def forget_before(self, sample: int) -> None:
         """Drop the pieces that end at or before `sample`: no time in them will be asked for."""
         while len(self._begins) > 1 and self._firsts[0] + self._begins[1] - self._begins[0] <= sample:
             del self._begins[0], self._firsts[0]
 
-    def _position(self, seconds: float) -> int:
+    def _within(self, seconds: float) -> float:
+        """`seconds`, moved to what was sent."""
+        return max(0.0, min(seconds, self.sent / self._rate))
+
+    def _position(self, seconds: float, whole: Callable[[float], int] = round) -> int:
         """`seconds` in samples of this connection: never beyond what was sent, snapped to a seam that is near."""
-        exact = seconds * self._rate
-        tolerance = max(_LEAST_TOLERANCE_S, seconds * _FLOAT32_STEP) * self._rate
+        exact = self._within(seconds) * self._rate
+        tolerance = self.tolerance(seconds)
         nearest = bisect.bisect_left(self._begins, exact)
         seams = [*self._begins[max(0, nearest - 1) : nearest + 1], self.sent]
         for seam in seams:
             if abs(seam - exact) <= tolerance:
                 return seam
-        return max(0, min(round(exact), self.sent))
+        return whole(exact)
+
+    def _end(self, position: int) -> int:
+        return self._at(position, bisect.bisect_left(self._begins, position) - 1)
 
     def _at(self, position: int, piece: int) -> int:
         if not self._begins:

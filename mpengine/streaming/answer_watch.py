@@ -1,0 +1,42 @@
+"""Whether the recogniser still answers what it hears. Pure.
+
+A quiet room is no reason for it to speak, and a burst gives it no time to: it is dead when half a minute of audible
+audio went out, over half a minute at least, without any message from it.
+"""
+
+import array
+
+DEAD_AFTER_S = 30.0
+_LATELY_S = 2.0  # audio is looked at only when nothing came for so long: listening costs
+_AUDIBLE_PEAK = 328  # -40 dBFS
+_NEVER = float("inf")
+
+
+class AnswerWatch:
+    """For one connection, which takes audio from `now` on."""
+
+    def __init__(self, now: float) -> None:
+        self.heard(now)
+
+    def heard(self, now: float) -> None:
+        """A message came, of whatever kind."""
+        self._heard_at = now
+        self._audible_s = 0.0
+        self._unanswered_since = _NEVER
+
+    def sent(self, pcm: bytes | memoryview, duration_s: float, now: float) -> None:
+        """Audio goes out: int16, whole samples."""
+        if now - self._heard_at > _LATELY_S and _is_audible(pcm):
+            self._audible_s += duration_s
+            self._unanswered_since = min(self._unanswered_since, now)
+
+    @property
+    def dead_at(self) -> float:
+        """When it must be given up; infinity as long as it has not been sent enough."""
+        return self._unanswered_since + DEAD_AFTER_S if self._audible_s >= DEAD_AFTER_S else _NEVER
+
+
+def _is_audible(pcm: bytes | memoryview) -> bool:
+    samples = array.array("h")
+    samples.frombytes(pcm)
+    return max(samples) >= _AUDIBLE_PEAK or min(samples) <= -_AUDIBLE_PEAK

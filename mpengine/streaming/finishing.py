@@ -1,0 +1,46 @@
+"""From the end mark to an end that the recogniser has confirmed. Pure.
+
+A recogniser that can be asked for its last results (`asked`) answers with them and then closes. Any other one is given
+time first: an ordinary WebSocket library answers our close frame at once and can send nothing behind it, so the close
+frame goes out only when nothing has come for `hold_s`. A proxy that still has words then sends them before it answers.
+"""
+
+from mpengine.streaming.connection_events import NO_CLOSE_CODE
+from mpengine.streaming.dialect import Ignored, Note, Ready, Said
+
+FINISH_LIMIT_S = 10.0
+# A close frame without a code is what a library sends that was told none. 1001 is a server that is shut down.
+_CONFIRMING = frozenset({1000, NO_CLOSE_CODE})
+
+
+class Finishing:
+    """For one connection, behind whose last audio stands the end mark."""
+
+    def __init__(self, *, asked: bool, hold_s: float, now: float) -> None:
+        self._asked = asked
+        self._patience_s = FINISH_LIMIT_S if asked else min(hold_s, FINISH_LIMIT_S)
+        self._close_sent = False
+        self.is_confirmed = False
+        self.deadline = now + self._patience_s
+
+    def heard(self, said: Said, now: float) -> None:
+        """A message came: where that one was, more may follow. What has no meaning may be a proxy's heartbeat."""
+        if isinstance(said, (Ignored, Ready)):
+            return
+        self.deadline = now + self._patience_s
+        if self._asked and isinstance(said, Note) and said.kind == "session_end":
+            self.is_confirmed = True
+
+    def may_close(self, now: float) -> bool:
+        """Whether the deadline is one for the close frame, which goes out now; else there is no hope any more."""
+        if self._asked or self._close_sent:
+            return False
+        self._close_sent = True
+        self._patience_s = FINISH_LIMIT_S
+        self.deadline = now + self._patience_s
+        return True
+
+    def closed(self, code: int) -> None:
+        """The peer's close frame came: a confirmation if it answers ours, or what it was asked."""
+        if (self._asked or self._close_sent) and code in _CONFIRMING:
+            self.is_confirmed = True

@@ -1,0 +1,205 @@
+"""Recognisers that end, answer and speak as none should: what the engine makes of it, and that it goes on."""
+
+import json
+import signal
+import socket
+import wave
+
+import pytest
+from websockets.frames import Close, Frame, Opcode
+
+from tests.rig.configs import byok, managed
+from tests.rig.deepgram import FakeDeepgram
+from tests.rig.processes import process_info
+from tests.rig.proxy import FakeProxy
+from tests.rig.waiting import wait_until
+
+
+def slam(connection, code, reason):
+    """A close frame, and the end of TCP right behind it: whoever answers it finds nobody."""
+
+    def at_once():
+        connection.send_raw(Frame(Opcode.CLOSE, Close(code, reason).serialize()).serialize(mask=False))
+        connection.drop()
+
+    connection.server.run(at_once)
+
+
+# Ends
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
+def test_a_lasting_close_that_cannot_be_answered_ends_the_engine(microphone, engine, tls):
+    with FakeDeepgram(echoing=True, tls=tls) as server:
+        running = engine(byok(server), microphone)
+        running.wait_for_state("running")
+        server.wait_for_audio(16000)
+        slam(server.current, 1008, "no such project")
+        assert running.wait(timeout=10) == 4
+        assert len(server.attempts) == 1
+    (error,) = [message for message in running.bus.of_type("error") if message["fatal"]]
+    assert error["message"] == "closed by the recogniser: 1008 no such project"
+    assert running.bus.of_type("status")[-1]["state"] == "failed"
+    running.assert_nothing_left()
+
+
+@pytest.mark.parametrize("end", ["slam", "close", "drop"])
+def test_a_passing_end_is_followed_by_another_connection(microphone, engine, end):
+    with FakeDeepgram(echoing=True) as server:
+        running = engine(byok(server), microphone)
+        running.wait_for_state("running")
+        server.wait_for_audio(16000)
+        first = server.current
+        {"slam": lambda: slam(first, 1011, "NET-0000"), "close": lambda: first.close(1000), "drop": first.drop}[end]()
+        second = server.wait_for_connection(2)
+        running.wait_for_state("running")
+        server.wait_for_audio(16000, connection=second)
+        assert running.stop() == 0
+        assert running.bus.of_type("status")[-1]["unacknowledged_s"] == 0
+        assert running.bus.of_type("gap") == []
+    running.assert_nothing_left()
+
+
+class OrdinaryProxy(FakeProxy):
+    """One on an ordinary WebSocket library: a close frame is answered at once, and nothing can be sent behind it.
+
+    Its recogniser is slow: for every half second of audio a final comes 1.5 s later.
+    """
+
+    def audio_received(self, connection):
+        done = getattr(connection.memory, "done", 0)
+        while connection.samples >= done + 8000:
+            connection.later(1.5, lambda first=done: self._say(connection, first))
+            done += 8000
+        connection.memory.done = done
+
+    def close_received(self, connection):
+        connection.answer_close()
+
+    def _say(self, connection, first):
+        connection.memory.said = f"words {first // 8000}"
+        connection.send(connection.transcript(connection.memory.said, first, first + 8000))
+
+
+@pytest.mark.parametrize("times", [True, False], ids=["with times", "without times"])
+def test_the_last_words_of_a_proxy_that_answers_the_close_at_once(microphone, engine, times):
+    with OrdinaryProxy(times=times) as server:
+        running = engine(managed(server, hold_s=2.0), microphone)
+        running.wait_for_state("running")
+        server.wait_for_audio(64000)
+        connection = server.current
+        assert running.stop() == 0
+        assert connection.samples - connection.memory.done < 8000
+        assert connection.memory.said == f"words {connection.memory.done // 8000 - 1}"
+        assert running.bus.finals()[-1]["text"] == connection.memory.said
+        assert running.bus.of_type("status")[-1]["unacknowledged_s"] == 0
+        assert connection.close_received.code == 1000
+        assert len(server.connections) == 1
+    running.assert_nothing_left()
+
+
+# Words
+
+FAR = "9" * 400
+HOSTILE = [
+    '{"type":[]}',
+    '{"type":{}}',
+    "[" * 500_000,
+    '{"a":' * 100_000,
+    '{"type":"\\ud800"}',
+    b"\xed\xa0\x80",
+    b"\xff\xfe\x00",
+    "",
+    "null",
+    FAR * 20,
+]
+HOSTILE_SERVICE = [
+    '{"type":"Results","start":1e305,"duration":1e305,"is_final":true}',
+    '{"type":"Results","start":-1e308,"duration":1,"is_final":true}',
+    '{"type":"Results","start":1e999,"duration":1,"is_final":true}',
+    '{"type":"Results","start":0,"duration":0,"is_final":true,"channel_index":[0,1000000000]}',
+    '{"type":"Results","start":0,"duration":0,"is_final":true,"channel":'
+    '{"alternatives":[{"transcript":"a","words":[{"word":"a","start":0,"end":0,"speaker":' + FAR + "}]}]}}",
+    '{"type":"SpeechStarted","timestamp":1e305}',
+    '{"type":"SpeechStarted","timestamp":-5}',
+    '{"type":"UtteranceEnd","last_word_end":1e305}',
+    '{"type":"Metadata","duration":' + FAR + "}",
+    '{"type":"Metadata","duration":1000000000000000000000000000000}',
+    '{"type":"Metadata","a":' + "[" * 500 + "]" * 500 + "}",
+]
+HOSTILE_PROXY = [
+    '{"type":"transcript","start":1e305,"duration":1,"is_final":true,"text":"a"}',
+    '{"type":"transcript","start":-1e308,"duration":1,"is_final":true,"text":"a"}',
+    '{"type":"credits_low","seconds_remaining":' + FAR + "}",
+    '{"type":"session_end","seconds_used":1e305}',
+    '{"type":"error","code":' + FAR + "}",
+    '{"type":"ready","features":{}}',
+]
+
+
+@pytest.mark.parametrize("mode", ["byok", "managed"])
+def test_hostile_words_do_no_harm(microphone, engine, mode):
+    kind, config_of, hostile = (
+        (FakeDeepgram, byok, HOSTILE_SERVICE) if mode == "byok" else (FakeProxy, managed, HOSTILE_PROXY)
+    )
+    with kind(echoing=True) as server:
+        running = engine(config_of(server), microphone)
+        running.wait_for_state("running")
+        pid = running.child_pid("streaming")
+        for text in HOSTILE + hostile:
+            data = text.encode() if isinstance(text, str) else text
+            server.current.send_raw(Frame(Opcode.TEXT, data).serialize(mask=False))
+        error = running.bus.wait_for(lambda m: m["type"] == "error")
+        assert (error["code"], error["fatal"]) == ("malformed_message", False)
+        assert "$." in error["message"]
+        before = len(running.bus.finals())
+        running.bus.wait_until(lambda messages: len(running.bus.finals()) > before + 1)
+        assert running.child_pid("streaming") == pid
+        assert len(server.connections) == 1
+        assert running.stop() == 0
+    running.assert_nothing_left()
+
+
+def test_a_proxy_that_repeats_the_token_does_not_publish_it(microphone, engine):
+    with FakeProxy(auth_answer=FakeProxy.error("invalid token a-token"), upgrade_delay_s=1) as server:
+        running = engine(managed(server), microphone)
+        error = running.bus.wait_for(lambda m: m["type"] == "error" and m["fatal"])
+        assert running.wait() == 4
+    assert error["message"] == "Proxy auth error: invalid token ***"
+    assert "a-token" not in json.dumps(running.bus.messages)
+    assert "a-token" not in running.log_text()
+
+
+# Ways
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(microphone, engine):
+    with socket.create_server(("127.0.0.1", 0)) as proxy, FakeProxy(echoing=True) as server:
+        proxy.settimeout(0)
+        address = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        running = engine(managed(server), microphone, environment={"http_proxy": address, "no_proxy": "elsewhere"})
+        running.wait_for_state("running")
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
+        assert running.stop() == 0
+
+
+def test_sigterm_ends_streaming_at_once_while_a_peer_does_not_read(engine, tmp_path):
+    path = tmp_path / "long.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes(bytes(250 * 32000))
+    with FakeDeepgram(receive_buffer=4096) as server:
+        running = engine(byok(server) | {"audio": {"source": str(path), "paced": False}})
+        connection = server.wait_for_connection()
+        connection.stop_reading()
+        # Nothing but the peer limits this file: two seconds later the sender waits for room, for ten at most.
+        known = len(running.bus.of_type("metrics"))
+        running.bus.wait_until(lambda _: len(running.bus.of_type("metrics")) >= known + 2)
+        assert connection.audio_bytes < path.stat().st_size // 2
+        pid = running.signal_child("streaming", signal.SIGTERM)
+        wait_until(lambda: (info := process_info(pid)) is None or not info.running, 1, "the end of streaming")
+        # Its successor finds a peer that reads.
+        assert running.wait() == 0
+        assert len(server.connections[1].audio) == path.stat().st_size - 44
+    running.assert_nothing_left()
