@@ -14,10 +14,7 @@ from mpengine import Config, Supervisor
 def main() -> int:
     """Run the engine; returns its exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    if len(sys.argv) > 1:
-        config = Config.load(sys.argv[1])
-    else:
-        config = Config.parse({"remote": {"mode": "local"}})
+    config = Config.load(sys.argv[1]) if len(sys.argv) > 1 else Config.parse({"remote": {"mode": "local"}})
     return Supervisor(config).run()
 
 

@@ -902,7 +902,7 @@ def test_load_both_ways_over_tls(load_server, authority, size):
         while len(ended) < 2:
             assert select.select([made], [], [], SOON)[0]
             take(made.events())
-    print(f"\n{LOAD_SECONDS:g} s of {size} bytes: {sent} frames sent, {received} received")  # noqa: T201
+    print(f"\n{LOAD_SECONDS:g} s of {size} bytes: {sent} frames sent, {received} received")
     assert report == {"received": sent, "sent": received, "disorder": 0}
     assert ended == [CloseReceived(1000, ""), Failed("connection closed")]
     assert sent > 100 * LOAD_SECONDS

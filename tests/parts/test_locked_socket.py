@@ -290,7 +290,7 @@ def test_load_both_ways(authority, tmp_path, version, size):
         received, received_crc, reads = reading.result()
         locked.close()
         report = [int(number) for number in server.stdout.read().split()]
-    print(f"\n{version}, {size} bytes: {frames} sends, {reads} reads")  # noqa: T201
+    print(f"\n{version}, {size} bytes: {frames} sends, {reads} reads")
     assert report == [sent, sent_crc, received, received_crc]
     assert received > size
 

@@ -17,23 +17,29 @@ PURE = [
         f"mpengine.streaming.{name}"
         for name in (
             "actions",
+            "answer_watch",
             "causes",
             "connection_events",
             "deepgram",
             "dialect",
+            "finishing",
             "hearing",
             "managed",
+            "outage",
             "pacer",
+            "secrecy",
             "session",
             "timeline",
             "untimed",
+            "upkeep",
+            "vendor_json",
         )
     ),
     *(
         f"mpengine.supervisor.{name}"
-        for name in ("actions", "coordinator", "ledger", "life", "picture", "results", "utc")
+        for name in ("actions", "coordinator", "ends", "ledger", "life", "picture", "reports", "results", "utc")
     ),
-    *(f"mpengine.shared.{name}" for name in ("backoff", "control", "errors", "frames", "messages")),
+    *(f"mpengine.shared.{name}" for name in ("backoff", "control", "decoding", "errors", "frames", "messages")),
 ]
 WORLD = {
     "asyncio",

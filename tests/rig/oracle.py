@@ -85,6 +85,4 @@ class Oracle:
 
 def spoken_positions(finals: Iterable[dict[str, Any]]) -> list[tuple[int, float]]:
     """What finals say: (position, its time in seconds on the run's clock), in order."""
-    return [
-        (int(word["word"]), (word["start_s"] + word["end_s"]) / 2) for final in finals for word in final["words"]
-    ]
+    return [(int(word["word"]), (word["start_s"] + word["end_s"]) / 2) for final in finals for word in final["words"]]

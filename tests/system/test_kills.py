@@ -1,5 +1,6 @@
 """Any of the three processes killed: what comes back, what is lost, and that nothing is left."""
 
+import itertools
 import signal
 
 from tests.rig.configs import byok, noise
@@ -24,7 +25,7 @@ def test_streaming_killed_costs_no_sample(microphone, engine):
         heard = [connection.audio for connection in server.connections]
         assert heard[0]
         finals = running.bus.finals()
-        for before, after in zip(finals, finals[1:], strict=False):
+        for before, after in itertools.pairwise(finals):
             assert after["start_s"] >= before["end_s"] - 0.001
             assert after["start_s"] <= before["end_s"] + 0.001
         assert {final["connection"] for final in finals} == {1, 2} or finals[0]["connection"] == 2
