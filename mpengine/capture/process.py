@@ -52,16 +52,21 @@ class Capture:
             sample_rate=audio.sample_rate,
             sample_bytes=sample_bytes,
             block_samples=audio.block_samples,
-            next_sample=self._window.end_sample,
+            next_sample=max(self._window.end_sample, boot.captured),
         )
         self._pusher = Pusher(
-            loop.context, boot.frames, self._window, run=run, block_s=audio.block_ms / 1000, sample_bytes=sample_bytes
+            loop.context,
+            boot.frames,
+            self._window,
+            run=run,
+            block_s=audio.block_ms / 1000,
+            sample_bytes=sample_bytes,
+            hole=self._tell_lost,
         )
         self._meter = LevelMeter(audio.sample_rate * audio.channels // _LEVELS_PER_S)
         self._audio = audio
         self._is_open = False
         self._open_wanted = boot.open_device
-        self._is_finishing = False
         self._has_ended = False
         self._lost_reason = boot.lost_reason
         self._losses = Losses()
@@ -161,7 +166,6 @@ class Capture:
 
     def _keep(self, placed: Placed) -> None:
         if placed.missing is not None:
-            self._losses.never_captured(Range(placed.missing.first, placed.missing.end))
             self._control.tell(
                 control.SamplesMissing(
                     first=placed.missing.first,
@@ -174,7 +178,7 @@ class Capture:
         oldest = self._window.tail
         forgotten = self._window.append(placed.first_sample, block.pcm, block.arrival_ns)
         if forgotten is not None and not self._pusher.has_pushed(oldest):
-            self._tell_lost(self._losses.dropped(forgotten))
+            self._tell_dropped(self._losses.dropped(forgotten))
         self._pusher.pump(Slot(placed.first_sample, block.arrival_ns, block.pcm))
         loudness = self._meter.add(block.pcm)
         if loudness is not None:
@@ -188,16 +192,19 @@ class Capture:
 
     # What is told
 
-    def _tell_lost(self, ranges: list[Range]) -> None:
-        for lost in ranges:
-            self._control.tell(control.SamplesMissing(first=lost.first, end=lost.end, reason="window_full"))
+    def _tell_dropped(self, ranges: list[Range]) -> None:
+        for dropped in ranges:
+            self._tell_lost(dropped, "window_full")
+
+    def _tell_lost(self, lost: Range, reason: str) -> None:
+        self._control.tell(control.SamplesMissing(first=lost.first, end=lost.end, reason=reason))
 
     def _tick(self, now: float) -> None:
         self._control.flush()
         if now < self._next_beat:
             return
         self._next_beat = now + _BEAT_S
-        self._tell_lost(self._losses.flush())
+        self._tell_dropped(self._losses.flush())
         self._control.mention(self._beat())
         if self._is_open and now >= self._next_anchor:
             self._tell_anchor(now)
@@ -224,12 +231,9 @@ class Capture:
     def _obey(self, command: control.Down) -> None:
         match command:
             case control.Resume(session=session, sample=sample):
-                lost = self._pusher.resume(session, sample)
-                if lost is not None:
-                    self._tell_lost(self._losses.missed(lost))
+                self._pusher.resume(session, sample)
             case control.Acknowledge(sample=sample):
                 self._window.acknowledge(sample)
-                self._losses.acknowledged(sample)
             case control.OpenDevice():
                 if not self._is_open and not self._has_ended:
                     self._open()

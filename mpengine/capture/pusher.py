@@ -4,6 +4,8 @@ The main thread owns the socket. A successful send says nothing (what the consum
 nothing is forgotten for having been sent: only an acknowledgement moves the window's tail.
 """
 
+from collections.abc import Callable
+
 import zmq
 
 from mpengine.capture.window import Range, Slot, Window
@@ -27,10 +29,15 @@ class Pusher:
         run: bytes,
         block_s: float,
         sample_bytes: int,
+        hole: Callable[[Range, str], None],
     ) -> None:
+        """`hole` is called with samples that the window does not have (any more), and why."""
         self._window = window
         self._run = run
         self._sample_bytes = sample_bytes
+        self._hole = hole
+        self._expected = 0
+        self._has_skipped = False
         hwm = max(4, int(_QUEUED_S / block_s))
         self.socket = sockets.make(context, zmq.PUSH, send_hwm=hwm, linger_ms=1000)
         sockets.bind(self.socket, endpoint)
@@ -39,7 +46,11 @@ class Pusher:
         self._from_sample = 0
         self._end_mark: int | None = None
         self._end_sent_in: int | None = None
-        self.pushed = 0
+
+    @property
+    def pushed(self) -> int:
+        """The end of what was sent in this session."""
+        return self._expected
 
     @property
     def is_blocked(self) -> bool:
@@ -52,16 +63,12 @@ class Pusher:
     def _owes_end_mark(self) -> bool:
         return self._end_mark is not None and self._end_sent_in != self._session
 
-    def resume(self, session: int, sample: int) -> Range | None:
-        """Send from `sample` on, marked with `session`; the range before that the window no longer has."""
-        window = self._window
+    def resume(self, session: int, sample: int) -> None:
+        """Send from `sample` on, marked with `session`."""
         self._session = session
-        self._sequence = window.find(sample)
-        self._from_sample = sample
-        first = window.read(self._sequence)
-        if first is not None and first.first_sample > sample:
-            return Range(sample, first.first_sample)
-        return None
+        self._sequence = self._window.find(sample)
+        self._from_sample = self._expected = sample
+        self._has_skipped = False
 
     def end(self, sample: int) -> None:
         """Mark the end of the stream at `sample`, behind the last frame of every session from now on."""
@@ -79,7 +86,11 @@ class Pusher:
                 return
             is_latest = latest is not None and self._sequence == window.head - 1
             slot = latest if is_latest else window.read(self._sequence)
-            if slot is not None and not self._send(slot):
+            if slot is None:
+                self._has_skipped = True
+            elif self._send(slot):
+                self._expected = slot.first_sample + len(slot.pcm) // self._sample_bytes
+            else:
                 return
             self._sequence += 1
 
@@ -89,15 +100,17 @@ class Pusher:
 
     def _send(self, slot: Slot) -> bool:
         assert self._session is not None
+        if slot.first_sample > self._expected:
+            reason = "window_damaged" if self._has_skipped else "window_full"
+            self._hole(Range(self._expected, slot.first_sample), reason)
+            self._expected = slot.first_sample
+        self._has_skipped = False
         skipped = max(0, self._from_sample - slot.first_sample)
         pcm = memoryview(slot.pcm)[skipped * self._sample_bytes :] if skipped else slot.pcm
         if len(pcm) == 0:
             return True
         frame = Frame(self._run, self._session, slot.first_sample + skipped, pcm)
-        if not sockets.try_send(self.socket, [frames.pack(frame)]):
-            return False
-        self.pushed = slot.first_sample + len(slot.pcm) // self._sample_bytes
-        return True
+        return sockets.try_send(self.socket, [frames.pack(frame)])
 
     def _send_end_mark(self) -> None:
         """Once a session: `resume` begins another, which gets the mark again behind its own frames."""

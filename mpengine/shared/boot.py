@@ -33,7 +33,10 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CaptureBoot(Boot, frozen=True, kw_only=True):
-    """For capture. `run`: id of the sample clock, 16 hex digits. `lost_reason`: why there may be a gap before it."""
+    """For capture. `run`: id of the sample clock, 16 hex digits.
+
+    `lost_reason`: why there may be a gap before it. `captured`: where the clock stood, should the window not know.
+    """
 
     run: str
     frames: str
@@ -42,6 +45,7 @@ class CaptureBoot(Boot, frozen=True, kw_only=True):
     window_seconds: float
     open_device: bool
     lost_reason: str = "capture_restart"
+    captured: int = 0
 
 
 class StreamingBoot(Boot, frozen=True, kw_only=True):

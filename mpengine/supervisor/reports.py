@@ -1,11 +1,14 @@
 """What children report that changes no decision: it is published, logged, or noted in the picture. Pure."""
 
+import msgspec
+
 from mpengine.shared import control, messages
 from mpengine.supervisor import results
 from mpengine.supervisor.actions import Acknowledge, Action, Child, Log, Publish, Send
 from mpengine.supervisor.life import Life
 from mpengine.supervisor.picture import Picture
 from mpengine.supervisor.results import Results
+from mpengine.supervisor.told_gaps import ToldGaps
 
 
 class Reports:
@@ -15,6 +18,7 @@ class Reports:
         self._results = results_of_run
         self._picture = picture
         self._faults: dict[Child, str] = {}
+        self._gaps = ToldGaps()
 
     def works(self, child: Child) -> None:
         """`child` does what it is for: should an old fault come back, it is news."""
@@ -50,11 +54,20 @@ class Reports:
             case control.LevelHeard(rms_dbfs=rms, peak_dbfs=peak, digital_silence=is_silent):
                 return [Publish(messages.Level(rms_dbfs=rms, peak_dbfs=peak, digital_silence=is_silent))]
             case control.SamplesMissing():
-                self._picture.missing(message)
-                gap = self._results.gap(message)
-                fields = {"start_s": gap.start_s, "end_s": gap.end_s, "reason": gap.reason}
-                return [Log("warning", "gap", fields), Publish(gap)]
+                return self._missing(message)
         return []
+
+    def _missing(self, message: control.SamplesMissing) -> list[Action]:
+        """A gap; what was told of it already is left out."""
+        self._gaps.acknowledged(self._results.ledger.acknowledged)
+        actions: list[Action] = []
+        for part in self._gaps.news(message.first, message.end):
+            news = msgspec.structs.replace(message, first=part.first, end=part.end)
+            self._picture.missing(news)
+            gap = self._results.gap(news)
+            fields = {"start_s": gap.start_s, "end_s": gap.end_s, "reason": gap.reason}
+            actions += [Log("warning", "gap", fields), Publish(gap)]
+        return actions
 
     def of_recogniser(self, message: control.Up) -> list[Action]:
         """What the recogniser said, on the connection that counts."""

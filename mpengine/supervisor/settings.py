@@ -58,6 +58,7 @@ class Settings:
                     window_seconds=config.buffer.seconds,
                     open_device=coordinator.may_open_device,
                     lost_reason=coordinator.lost_reason,
+                    captured=coordinator.picture.captured,
                 )
             case Child.STREAMING:
                 return StreamingBoot(

@@ -37,7 +37,18 @@ PURE = [
     ),
     *(
         f"mpengine.supervisor.{name}"
-        for name in ("actions", "coordinator", "ends", "ledger", "life", "picture", "reports", "results", "utc")
+        for name in (
+            "actions",
+            "coordinator",
+            "ends",
+            "ledger",
+            "life",
+            "picture",
+            "reports",
+            "results",
+            "told_gaps",
+            "utc",
+        )
     ),
     *(f"mpengine.shared.{name}" for name in ("backoff", "control", "decoding", "errors", "frames", "messages")),
 ]

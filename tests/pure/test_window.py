@@ -460,7 +460,7 @@ def kill_a_writer_after(blocks, path):
 def test_a_writer_killed_at_any_moment_leaves_a_window_in_which_every_sample_is_right(open_window, path):
     chance = Random(5)
     written = 0
-    for _ in range(50):
+    for _ in range(200):
         blocks = chance.randrange(1, 200)
         kill_a_writer_after(blocks, path)
         window = open_window()
