@@ -90,7 +90,7 @@ class Reports:
     def _heard(self, heard: control.Heard) -> list[Action]:
         """Journal, publish, then acknowledge: what is not published is sent again."""
         transcript = self._results.transcript(heard)
-        acknowledged = self._results.ledger.settle(heard)
+        acknowledged = self._results.settle(heard)
         actions: list[Action] = []
         if transcript is not None:
             actions.append(Publish(transcript, covers=acknowledged or 0))

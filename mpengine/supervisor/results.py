@@ -7,6 +7,7 @@ import msgspec
 from mpengine.shared import control, messages
 from mpengine.shared.messages import Message
 from mpengine.supervisor.ledger import Ledger
+from mpengine.supervisor.overlap import Overlap
 from mpengine.supervisor.utc import Anchors
 
 
@@ -18,6 +19,7 @@ class Results:
         self.anchors = Anchors(sample_rate)
         self.user_name = user_name
         self._rate = sample_rate
+        self._overlap = Overlap()
         self._open_interim: messages.Transcript | None = None
 
     def seconds(self, samples: int) -> float:
@@ -29,6 +31,8 @@ class Results:
         if heard.is_final:
             self._open_interim = None
         fresh = self.ledger.fresh(heard)
+        if fresh is not None and fresh.is_final and fresh.estimated:
+            fresh = self._untimed(fresh)
         if fresh is None or not fresh.text.strip():
             return None
         transcript = messages.Transcript(
@@ -50,6 +54,19 @@ class Results:
         if not fresh.is_final:
             self._open_interim = transcript
         return transcript
+
+    def settle(self, heard: control.Heard) -> int | None:
+        """`heard` is dealt with: the new acknowledged position, if it moved."""
+        acknowledged = self.ledger.settle(heard)
+        if acknowledged is not None:
+            self._overlap.acknowledged(acknowledged)
+        return acknowledged
+
+    def _untimed(self, heard: control.Heard) -> control.Heard:
+        """A final that only its words place: what was published before the drop is cut."""
+        text = self._overlap.cut(heard.text) if heard.replayed else heard.text
+        self._overlap.published(heard.end, text)
+        return msgspec.structs.replace(heard, text=text)
 
     def interrupted(self) -> messages.Transcript | None:
         """The connection is gone: the interim in flight, marked, so that nobody waits for its final."""

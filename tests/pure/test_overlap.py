@@ -1,0 +1,44 @@
+"""What is heard again without times is published once."""
+
+import pytest
+
+from mpengine.supervisor.overlap import Overlap
+
+
+@pytest.fixture
+def overlap():
+    heard = Overlap()
+    heard.published(100, "The quick brown fox")
+    heard.published(200, "jumps over the lazy dog.")
+    return heard
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("jumps over the lazy dog and runs", "and runs"),
+        ("Jumps over the lazy dog, and runs", "and runs"),
+        ("brown fox jumps over the lazy dog", ""),
+        ("fix jumps over the lazy dog away", "fix away"),
+        ("something else entirely", "something else entirely"),
+        ("the end", "the end"),  # one word in common says nothing
+        ("dog", ""),  # unless it is all there is
+        ("", ""),
+    ],
+)
+def test_of_a_replayed_final_the_longest_common_run_is_cut(overlap, text, rest):
+    assert overlap.cut(text) == rest
+
+
+def test_what_is_acknowledged_is_not_looked_for(overlap):
+    overlap.acknowledged(100)
+    assert overlap.cut("quick brown fox again") == "quick brown fox again"
+    assert overlap.cut("over the lazy dog again") == "again"
+
+
+def test_memory_is_bounded():
+    overlap = Overlap()
+    for number in range(1000):
+        overlap.published(number, f"word {number}")
+    assert overlap.cut("word 5 is old") == "word 5 is old"
+    assert overlap.cut("word 999 is new") == "is new"
