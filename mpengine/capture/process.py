@@ -53,6 +53,7 @@ class Capture:
             sample_bytes=sample_bytes,
             block_samples=audio.block_samples,
             next_sample=max(self._window.end_sample, boot.captured),
+            keeps_time=source.keeps_time,
         )
         self._pusher = Pusher(
             loop.context,

@@ -4,8 +4,7 @@ A block arrives late by chance, never early: the lower envelope of (arrival - in
 constant. While nothing is lost, indexes simply count. When something was lost and nobody knows how much (the process
 or the device was restarted, the driver flagged an overflow), the blocks that follow are held until the driver's
 backlog has been read and their own envelope is known; how far it has moved against the old one is what was lost. A
-burst after a stall moves arrivals but not the envelope: it is no loss. A loss that nobody flagged shows the same way,
-as an envelope that stays where it moved to.
+burst after a stall moves arrivals but not the envelope: it is no loss.
 """
 
 import collections
@@ -15,12 +14,12 @@ from typing import NamedTuple
 from mpengine.capture.source import Block
 
 _SETTLE_BLOCKS = 8
-_MOST_HELD_BLOCKS = 500
+_MOST_HELD_S = 30
 _ENVELOPE_WINDOW_NS = 30_000_000_000
-_RECENT_BLOCKS = 250
-_HALVES = ((0, 125), (125, 250))
-# Less than this is drift of the crystal, or chance.
-_LEAST_MOVE_NS = 5_000_000
+# When nothing has come for so long, something may be missing though nobody flagged it ...
+_STALL_NS = 1_000_000_000
+# ... but only if the envelope has moved by more than sound servers move their latency.
+_LEAST_MOVE_NS = 50_000_000
 
 
 class Missing(NamedTuple):
@@ -43,16 +42,30 @@ class Placed(NamedTuple):
 class SampleClock:
     """Gives blocks their indexes, in order."""
 
-    def __init__(self, *, sample_rate: int, sample_bytes: int, block_samples: int, next_sample: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        sample_rate: int,
+        sample_bytes: int,
+        block_samples: int,
+        next_sample: int = 0,
+        keeps_time: bool = True,
+    ) -> None:
+        """`keeps_time`: whether samples come by themselves, as a microphone's do; a file's wait to be read."""
         self._rate = sample_rate
         self._sample_bytes = sample_bytes
         self._block_samples = block_samples
         self.next_sample = next_sample
         self._offset_ns: int | None = None
         self._minima: collections.deque[tuple[int, int]] = collections.deque()
-        self._recent: collections.deque[int] = collections.deque(maxlen=_RECENT_BLOCKS)
         self._held: list[Block] = []
+        self._begins_ns: list[int] = []  # for each held block, when the first of them began, had nothing been lost
+        self._held_samples = 0
+        self._lowest_ns, self._lowest_at = 0, 0  # of the begins since the last cut, and where it was last moved
         self._cuts: dict[int, str] = {}  # position in `_held` -> why samples may be missing before it
+        self._stalls: set[int] = set()  # those of the positions that nobody flagged
+        self._keeps_time = keeps_time
+        self._last_arrival_ns: int | None = None
 
     def continue_from(self, arrival_ns: int) -> None:
         """The sample before `next_sample` arrived at `arrival_ns`, in another process or before a pause."""
@@ -62,34 +75,38 @@ class SampleClock:
         """Samples may be missing before the next block, nobody knows how many."""
         if self._offset_ns is not None:
             self._cuts.setdefault(len(self._held), reason)
+            self._lowest_at = -1
 
     def add(self, block: Block) -> list[Placed]:
         """Take the next block; the blocks whose indexes are known now."""
         if block.overflowed or (block.lost_before and self._cuts):
             self.interrupted("overflow")
+        before = self._notice_stall(block)
         if not self._cuts:
-            placed = self._place(block)
-            self._notice_unflagged_loss(block)
-            return [placed]
-        self._held.append(block)
-        return self.settle() if self._is_settled() else []
+            return [*before, self._place(block)]
+        self._hold(block)
+        return [*before, *self.settle()] if self._is_settled() else before
 
     def settle(self) -> list[Placed]:
         """Place what is held now, with the envelope as far as it is known (the source is being closed)."""
         held, self._held = self._held, []
+        begins_ns, self._begins_ns = self._begins_ns, []
+        self._held_samples = 0
         cuts, self._cuts = self._cuts, {}
+        stalls, self._stalls = self._stalls, set()
         if not held or self._offset_ns is None:
             return [self._place(block) for block in held]
         expected_ns = self._offset_ns + self._duration_ns(self.next_sample)
         # What was lost before a cut delays all that follows, and losses only add up: the earliest beginning from there
         # on is the sum of all losses so far.
-        earliest = list(itertools.accumulate(reversed(self._beginnings(held)), min))[::-1]
+        earliest = list(itertools.accumulate(reversed(begins_ns), min))[::-1]
         placed, lost_so_far = [], 0
         for position, block in enumerate(held):
             missing = None
             if position in cuts:
                 lost = self._samples(earliest[position] - expected_ns) - lost_so_far
-                if lost <= block.lost_before or lost * 2 <= self._block_samples:
+                least = self._samples(_LEAST_MOVE_NS) if position in stalls else self._block_samples // 2
+                if lost <= max(least, block.lost_before):
                     lost = block.lost_before
                 lost_so_far += lost
                 if lost:
@@ -98,7 +115,6 @@ class SampleClock:
                     self.next_sample = end
             placed.append(self._count_in(block, missing))
         self._minima.clear()
-        self._recent.clear()
         for each in placed:
             self._observe(each.first_sample + self._count(each.block), each.block.arrival_ns)
         return placed
@@ -107,30 +123,33 @@ class SampleClock:
         """When `sample` arrived, on the monotonic clock, as the envelope has it."""
         return None if self._offset_ns is None else self._offset_ns + self._duration_ns(sample)
 
-    def _is_settled(self) -> bool:
-        """Whether the last blocks did not move the envelope any more: the driver's backlog has been read."""
-        fresh = len(self._held) - max(self._cuts)
-        if fresh <= _SETTLE_BLOCKS:
-            return False
-        begins = self._beginnings(self._held)[max(self._cuts) :]
-        has_stopped = min(begins[:-_SETTLE_BLOCKS]) - min(begins) <= self._duration_ns(self._block_samples) // 2
-        return has_stopped or len(self._held) >= _MOST_HELD_BLOCKS
-
-    def _beginnings(self, blocks: list[Block]) -> list[int]:
-        """For each block, when the first of them began, had nothing been lost between."""
-        totals = itertools.accumulate(self._count(block) for block in blocks)
-        return [block.arrival_ns - self._duration_ns(total) for block, total in zip(blocks, totals, strict=True)]
-
-    def _notice_unflagged_loss(self, block: Block) -> None:
-        self._recent.append(block.arrival_ns - self._duration_ns(self.next_sample))
-        if self._offset_ns is None or len(self._recent) < _RECENT_BLOCKS:
-            return
+    def _hold(self, block: Block) -> None:
+        self._held.append(block)
+        self._held_samples += self._count(block)
+        begin_ns = block.arrival_ns - self._duration_ns(self._held_samples)
+        self._begins_ns.append(begin_ns)
         half_ns = self._duration_ns(self._block_samples) // 2
-        before, after = (min(itertools.islice(self._recent, *part)) for part in _HALVES)
-        # While a backlog is read the envelope falls; only where it stays is something missing.
-        if abs(before - after) <= half_ns and after - self._offset_ns > max(_LEAST_MOVE_NS, half_ns):
-            self._recent.clear()
-            self.interrupted("overflow")
+        if self._lowest_at < 0 or begin_ns < self._lowest_ns - half_ns:
+            self._lowest_ns, self._lowest_at = begin_ns, len(self._held)
+
+    def _is_settled(self) -> bool:
+        """Whether the driver's backlog has been read: the envelope is where it was, or has stopped to move."""
+        assert self._offset_ns is not None
+        moved_ns = self._lowest_ns - self._offset_ns - self._duration_ns(self.next_sample)
+        has_returned = moved_ns <= self._duration_ns(self._block_samples) // 2
+        has_stopped = len(self._held) - self._lowest_at >= _SETTLE_BLOCKS
+        return has_returned or has_stopped or self._held_samples > _MOST_HELD_S * self._rate
+
+    def _notice_stall(self, block: Block) -> list[Placed]:
+        """Hold what comes behind a stall; what was held for the stall before it, if any, is placed."""
+        last_ns, self._last_arrival_ns = self._last_arrival_ns, block.arrival_ns
+        has_stalled = last_ns is not None and block.arrival_ns - last_ns > _STALL_NS
+        if not self._keeps_time or not has_stalled or len(self._held) in self._cuts:
+            return []
+        placed = self.settle() if self._stalls == set(self._cuts) else []
+        self._stalls.add(len(self._held))
+        self.interrupted("overflow")
+        return placed
 
     def _place(self, block: Block) -> Placed:
         missing = None

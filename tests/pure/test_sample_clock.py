@@ -118,6 +118,30 @@ def test_a_burst_after_a_stall_is_no_gap(recording):
     assert (recording.missing, recording.worst) == ([], 0)
 
 
+def test_a_device_that_delivers_in_bursts_is_not_held_up(recording):
+    """An idle PulseAudio null sink hands over two seconds at once, every two seconds."""
+    for burst in range(1, 30):
+        for _ in range(100):
+            recording.block(at_ns=ORIGIN_NS + burst * 2 * 10**9)
+        assert len(recording.waiting) <= 1
+    assert (recording.missing, recording.worst) == ([], 0)
+
+
+def test_a_latency_that_grows_by_a_few_ms_is_no_gap(recording):
+    recording.blocks(100)
+    for _ in range(1000):
+        recording.block(late_ns=30_000_000)
+    assert (recording.missing, recording.worst) == ([], 0)
+
+
+def test_a_loss_behind_a_stall_is_a_gap_though_nobody_flagged_it(recording):
+    recording.blocks(100)
+    recording.lose(3 * RATE)
+    recording.blocks(100)
+    assert abs(recording.missing_samples - 3 * RATE) <= BLOCK
+    assert recording.worst <= BLOCK
+
+
 def test_a_crystal_that_is_off_makes_no_gap_of_its_drift():
     recording = Recording(ppm=100)
     recording.blocks(15_000)
