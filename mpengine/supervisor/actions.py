@@ -48,6 +48,13 @@ class Publish(NamedTuple):
     covers: int = 0
 
 
+class KeepGap(NamedTuple):
+    """Note in the journal that samples [first, end) are told to be missing."""
+
+    first: int
+    end: int
+
+
 class Acknowledge(NamedTuple):
     """Everything before `sample` is covered by published finals: note it, and let the window forget it."""
 
@@ -68,4 +75,4 @@ class Exit(NamedTuple):
     exit_code: ExitCode
 
 
-Action = Spawn | Send | Terminate | Kill | Publish | Acknowledge | Log | Exit
+Action = Spawn | Send | Terminate | Kill | Publish | KeepGap | Acknowledge | Log | Exit

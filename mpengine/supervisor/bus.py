@@ -13,7 +13,7 @@ from mpengine.shared import messages, sockets
 from mpengine.shared.config_tables import Secret
 from mpengine.shared.errors import ConfigError, MpengineError
 from mpengine.shared.messages import Message
-from mpengine.supervisor.journal import Final, Journal
+from mpengine.supervisor.journal import Final, Journal, ToldGap
 
 _QUEUED_MESSAGES = 10_000
 _LINGER_MS = 1000
@@ -88,7 +88,7 @@ class Bus:
         body = messages.encode(stamped)
         is_final = isinstance(message, messages.Transcript) and message.is_final
         if is_final:
-            self._keep(Final(self._seq, body, covers))
+            self.keep(Final(self._seq, body, covers))
         sockets.try_send(self._publisher, [topic.encode(), body])
         if is_final:
             self._journal.published(self._seq)
@@ -102,10 +102,10 @@ class Bus:
         sockets.try_send(self._publisher, [topic.encode(), body])
         self._journal.published(final.seq)
 
-    def _keep(self, final: Final) -> None:
-        """On a full disk results still go out; a supervisor after a kill would publish them once more."""
+    def keep(self, entry: Final | ToldGap) -> None:
+        """Put `entry` into the journal. On a full disk results still go out: after a kill some would come twice."""
         try:
-            self._journal.append(final)
+            self._journal.append(entry)
             self.is_journal_full = False
         except OSError:
             self.is_journal_full = True

@@ -9,7 +9,7 @@ acknowledged stays in the window. Draining after the end of a file waits as long
 """
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from mpengine.shared import control, messages
 from mpengine.shared.config import Config
@@ -70,8 +70,12 @@ class Coordinator:
         self.is_journal_full = False
         self.lost_reason = "capture_restart"  # why samples are missing before the next capture's first
 
-    def continues(self, *, acknowledged: int, captured: int, sent: int, connection: int) -> None:
+    def continues(
+        self, *, acknowledged: int, captured: int, sent: int, connection: int, gaps: Iterable[tuple[int, int]] = ()
+    ) -> None:
         """The run goes on where another supervisor was killed, as its journal has it."""
+        for first, end in gaps:
+            self._reports.told(first, end)
         self.results.ledger.acknowledged = self.results.ledger.transcribed = acknowledged
         self.picture.captured, self.picture.sent = captured, sent
         self.connection = connection

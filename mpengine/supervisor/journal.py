@@ -22,7 +22,7 @@ _RECORD = struct.Struct("<II")
 _RESERVE = 1000
 # A journal that has grown to this is written anew with its youngest finals.
 _COMPACT_BYTES = 4_000_000
-_KEPT_FINALS = 1000
+_KEPT_RECORDS = 1000
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -42,12 +42,22 @@ class Identity(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(other, run=self.run) == self
 
 
-class Final(msgspec.Struct, frozen=True, array_like=True):
+class Final(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """One final as it was, or was to be, published. `covers`: all samples before it have their finals."""
 
     seq: int
     body: bytes
     covers: int
+
+
+class ToldGap(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Samples [first, end) were told to be missing; a replay over them shall not tell it again."""
+
+    first: int
+    end: int
+
+
+_record: msgspec.msgpack.Decoder[Final | ToldGap] = msgspec.msgpack.Decoder(Final | ToldGap)
 
 
 class Recovered(NamedTuple):
@@ -60,6 +70,7 @@ class Recovered(NamedTuple):
     seq: int
     connection: int
     finals: list[Final]
+    gaps: list[ToldGap]
     unpublished: list[Final]
 
 
@@ -71,7 +82,7 @@ class Journal:
         self._fd = fd
         self._end = os.lseek(fd, 0, os.SEEK_END)
         self._reserved = self._counter(_RESERVED_AT)
-        self._finals: list[Final] = []
+        self._kept: list[Final | ToldGap] = []
 
     @classmethod
     def create(cls, path: str, identity: Identity) -> Self:
@@ -96,13 +107,14 @@ class Journal:
         if identity is None:
             os.close(fd)
             return None
-        finals, end = [], _HEADER_BYTES
+        records, end = [], _HEADER_BYTES
         while (payload := _unframed(data, end)) is not None:
-            finals.append(msgspec.msgpack.decode(payload, type=Final))
+            records.append(_record.decode(payload))
             end += _RECORD.size + len(payload)
+        finals = [record for record in records if isinstance(record, Final)]
         os.ftruncate(fd, end)
         journal = cls(path, fd)
-        journal._finals = finals[-_KEPT_FINALS:]
+        journal._kept = records[-_KEPT_RECORDS:]
         published = journal._counter(_PUBLISHED_AT)
         covered = max([journal._counter(_ACKNOWLEDGED_AT), *(final.covers for final in finals)])
         recovered = Recovered(
@@ -113,6 +125,7 @@ class Journal:
             seq=journal._reserved,
             connection=journal._counter(_CONNECTION_AT),
             finals=finals,
+            gaps=[record for record in records if isinstance(record, ToldGap)],
             unpublished=[final for final in finals if final.seq > published],
         )
         return journal, recovered
@@ -123,16 +136,16 @@ class Journal:
             self._reserved = seq + _RESERVE
             self._set(_RESERVED_AT, self._reserved)
 
-    def append(self, final: Final) -> None:
-        """Keep a final, before it is published. Raises OSError (disk full): then nothing of it is kept."""
-        record = _framed(msgspec.msgpack.encode(final))
+    def append(self, entry: Final | ToldGap) -> None:
+        """Keep it, before it is published. Raises OSError (disk full): then nothing of it is kept."""
+        record = _framed(msgspec.msgpack.encode(entry))
         written = os.pwrite(self._fd, record, self._end)
         if written != len(record):
             os.ftruncate(self._fd, self._end)
             raise OSError(28, os.strerror(28), self._path)
         self._end += written
-        self._finals.append(final)
-        del self._finals[:-_KEPT_FINALS]
+        self._kept.append(entry)
+        del self._kept[:-_KEPT_RECORDS]
 
     def published(self, seq: int) -> None:
         """The final with `seq`, and all before it, went out."""
@@ -161,7 +174,7 @@ class Journal:
         header = os.pread(self._fd, _HEADER_BYTES, 0)
         new = f"{self._path}.new"
         fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        data = header + b"".join(_framed(msgspec.msgpack.encode(final)) for final in self._finals)
+        data = header + b"".join(_framed(msgspec.msgpack.encode(entry)) for entry in self._kept)
         if os.pwrite(fd, data, 0) != len(data):  # no room: go on with the old one
             os.close(fd)
             os.unlink(new)

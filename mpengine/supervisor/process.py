@@ -23,6 +23,7 @@ from mpengine.supervisor.actions import (
     Action,
     Child,
     Exit,
+    KeepGap,
     Kill,
     Log,
     Publish,
@@ -35,6 +36,7 @@ from mpengine.supervisor.child_channel import ChildChannel
 from mpengine.supervisor.children import Process
 from mpengine.supervisor.coordinator import Coordinator
 from mpengine.supervisor.desk import Desk
+from mpengine.supervisor.journal import ToldGap
 from mpengine.supervisor.run_files import RunFiles
 from mpengine.supervisor.settings import Settings
 from mpengine.supervisor.stop_signals import StopSignals
@@ -138,6 +140,7 @@ class Supervisor:
                 captured=recovered.captured,
                 sent=recovered.sent,
                 connection=recovered.connection,
+                gaps=[(gap.first, gap.end) for gap in recovered.gaps],
             )
             rest_s = (recovered.captured - recovered.acknowledged) / recovered.identity.sample_rate
             log.info(Event("run_continued", run=self._files.run, unacknowledged_s=rest_s))
@@ -209,11 +212,13 @@ class Supervisor:
 
     # Performing
 
-    def _perform(self, actions: list[Action]) -> None:
+    def _perform(self, actions: list[Action]) -> None:  # noqa: C901  a table, one case an action
         for action in actions:
             match action:
                 case Publish(message=message, covers=covers):
                     self._bus.publish(message, covers=covers)
+                case KeepGap(first=first, end=end):
+                    self._bus.keep(ToldGap(first, end))
                 case Acknowledge(sample=sample):
                     self._files.journal.acknowledge(sample)
                 case Send(child=child, message=command):

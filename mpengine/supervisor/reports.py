@@ -4,7 +4,7 @@ import msgspec
 
 from mpengine.shared import control, messages
 from mpengine.supervisor import results
-from mpengine.supervisor.actions import Acknowledge, Action, Child, Log, Publish, Send
+from mpengine.supervisor.actions import Acknowledge, Action, Child, KeepGap, Log, Publish, Send
 from mpengine.supervisor.life import Life
 from mpengine.supervisor.picture import Picture
 from mpengine.supervisor.results import Results
@@ -19,6 +19,10 @@ class Reports:
         self._picture = picture
         self._faults: dict[Child, str] = {}
         self._gaps = ToldGaps()
+
+    def told(self, first: int, end: int) -> None:
+        """A supervisor before this one told that [first, end) is missing."""
+        self._gaps.news(first, end)
 
     def works(self, child: Child) -> None:
         """`child` does what it is for: should an old fault come back, it is news."""
@@ -66,7 +70,7 @@ class Reports:
             self._picture.missing(news)
             gap = self._results.gap(news)
             fields = {"start_s": gap.start_s, "end_s": gap.end_s, "reason": gap.reason}
-            actions += [Log("warning", "gap", fields), Publish(gap)]
+            actions += [Log("warning", "gap", fields), KeepGap(part.first, part.end), Publish(gap)]
         return actions
 
     def of_recogniser(self, message: control.Up) -> list[Action]:

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from mpengine.supervisor.journal import Final, Identity, Journal
+from mpengine.supervisor.journal import Final, Identity, Journal, ToldGap
 
 IDENTITY = Identity(run="00" * 8, machine_boot="b", sample_rate=16000, channels=1, source="portaudio")
 
@@ -34,7 +34,7 @@ def test_without_a_journal_there_is_nothing_to_recover(path):
 
 def test_a_new_journal_holds_its_identity_and_nothing_else(path):
     Journal.create(path, IDENTITY).close(remove=False)
-    assert recovered(path) == (IDENTITY, 0, 0, 0, 0, 0, [], [])
+    assert recovered(path) == (IDENTITY, 0, 0, 0, 0, 0, [], [], [])
 
 
 def test_what_was_appended_and_not_marked_is_unpublished(path):
@@ -67,6 +67,15 @@ def test_seq_never_goes_back(path):
         if seq % 777 == 0:
             assert recovered(path).seq >= used
     journal.close(remove=False)
+
+
+def test_told_gaps_are_kept(path):
+    journal = Journal.create(path, IDENTITY)
+    journal.append(final(1))
+    journal.append(ToldGap(100, 200))
+    journal.close(remove=False)
+    assert recovered(path).gaps == [ToldGap(100, 200)]
+    assert [each.seq for each in recovered(path).finals] == [1]
 
 
 def test_progress_is_kept(path):

@@ -119,7 +119,7 @@ def test_on_the_microphone_with_faults(microphone, engine, mode):
         running.wait_for_state("running")
         playing = microphone.play(speech(POSITIONS))
         inject_until_spoken(running, server, playing, chance)
-        playing.wait(60)
+        playing.wait(SECONDS + 60)
         last = POSITIONS - 1
         running.bus.wait_until(
             lambda _: any(position >= last - 1 for position, _ in spoken_positions(running.bus.finals())),
@@ -170,7 +170,7 @@ def test_a_supervisor_that_is_killed_and_started_again_goes_on(microphone, engin
             running.kill()
             running.start()
             running.wait_for_state("running")
-        playing.wait(60)
+        playing.wait(SECONDS + 60)
         running.bus.wait_until(
             lambda _: any(position >= POSITIONS - 2 for position, _ in spoken_positions(running.bus.finals())),
             CATCH_UP_LIMIT_S,
