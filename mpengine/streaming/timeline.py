@@ -7,7 +7,6 @@ falls on a seam is the end of the piece before, or the start of the piece after,
 
 import bisect
 import math
-from collections.abc import Callable
 
 _LEAST_TOLERANCE_S = 0.001
 
@@ -43,8 +42,15 @@ class Timeline:
         return self._end(self._position(seconds))
 
     def covered(self, seconds: float) -> int:
-        """The sample before which everything lies before `seconds`: `end`, rounded down."""
-        return self._end(self._position(seconds, math.floor))
+        """The sample before which everything lies before `seconds`, rounded down: never more than the time says.
+
+        A time a little behind a seam is the seam's. One a little before it stays there: what lies between would be
+        acknowledged though nobody said so.
+        """
+        exact = self._within(seconds) * self._rate
+        piece = bisect.bisect_right(self._begins, exact) - 1
+        is_seam = piece >= 0 and exact - self._begins[piece] <= self.tolerance(seconds)
+        return self._end(self._begins[piece] if is_seam else math.floor(exact))
 
     def tolerance(self, seconds: float) -> int:
         """Samples by which a time near `seconds` may be off, rounded up.
@@ -63,7 +69,7 @@ class Timeline:
         """`seconds`, moved to what was sent."""
         return max(0.0, min(seconds, self.sent / self._rate))
 
-    def _position(self, seconds: float, whole: Callable[[float], int] = round) -> int:
+    def _position(self, seconds: float) -> int:
         """`seconds` in samples of this connection: never beyond what was sent, snapped to a seam that is near."""
         exact = self._within(seconds) * self._rate
         tolerance = self.tolerance(seconds)
@@ -72,7 +78,7 @@ class Timeline:
         for seam in seams:
             if abs(seam - exact) <= tolerance:
                 return seam
-        return whole(exact)
+        return round(exact)
 
     def _end(self, position: int) -> int:
         return self._at(position, bisect.bisect_left(self._begins, position) - 1)

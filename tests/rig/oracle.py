@@ -16,6 +16,7 @@ from tests.rig.connection import Connection
 RATE = 16000
 SAMPLES = RATE // 10
 _OFFSET = 1000
+_HALF_WORD = 80
 
 
 def speech(positions: int, first: int = 0) -> bytes:
@@ -48,7 +49,7 @@ class Oracle:
             memory.next_final = self._length()
         self._hear(connection, samples)
         while samples >= memory.next_final:
-            yield self._transcript(connection, memory.next_final, final=True)
+            yield self._transcript(connection, self._between_points(memory), final=True)
             memory.next_final = memory.final_until + self._length()
         if connection.finishing:
             yield self._transcript(connection, samples, final=True)
@@ -58,6 +59,15 @@ class Oracle:
 
     def _length(self) -> int:
         return self._random.randrange(RATE, 3 * RATE)
+
+    @staticmethod
+    def _between_points(memory: Any) -> int:
+        """Where to end the final: no recogniser ends one in the middle of a word."""
+        end: int = memory.next_final
+        for _, at in memory.words:
+            if abs(at - end) < 2 * _HALF_WORD:
+                end = at - 2 * _HALF_WORD
+        return end
 
     def _hear(self, connection: Connection, samples: int) -> None:
         memory = connection.memory
@@ -79,7 +89,7 @@ class Oracle:
             memory.final_until = end
             memory.words = [word for word in memory.words if word[1] > end]
         # A word of 10 ms around its point: its middle is the point.
-        words = [(str(position), max(0, at - 80), at + 80) for position, at in spoken]
+        words = [(str(position), max(0, at - _HALF_WORD), at + _HALF_WORD) for position, at in spoken]
         return connection.transcript(" ".join(word for word, _, _ in words), start, end, final=final, words=words)
 
 
