@@ -15,7 +15,7 @@ import struct
 import zlib
 from typing import NamedTuple
 
-from mpengine.shared.errors import WindowError
+from mpengine.shared.errors import ConfigError, WindowError
 
 _MAGIC = b"mpwindow"
 _VERSION = 1
@@ -51,7 +51,7 @@ class Window:
     ) -> None:
         """Open the window at `path`, or make it anew when it is missing or not this run's.
 
-        Raises WindowError when there is no room for it, or when another process writes it.
+        Raises ConfigError when there is no room for it, WindowError when another process writes it.
         """
         self._path = path
         self._sample_bytes = 2 * channels
@@ -157,9 +157,10 @@ class Window:
             _allocate(self._fd, size)
         except OSError as error:
             os.ftruncate(self._fd, 0)
-            raise WindowError(
+            raise ConfigError(
+                "buffer.seconds",
                 f"no room for the replay window of {size / 1e6:.0f} MB at {self._path} ({error.strerror}): "
-                "make buffer.seconds smaller or set buffer.directory to a larger disk"
+                "make it smaller or set buffer.directory to a larger disk",
             ) from None
         self.tail = self.head = 0
         os.pwrite(self._fd, self._identity, 0)

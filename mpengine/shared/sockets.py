@@ -3,6 +3,7 @@
 A socket belongs to the thread that made it.
 """
 
+import os
 from collections.abc import Sequence
 
 import zmq
@@ -47,7 +48,7 @@ def bind(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
-        raise MpengineError(f"cannot listen on {endpoint}: {error.strerror}") from None
+        raise MpengineError(f"cannot listen on {endpoint}: {os.strerror(error.errno or 0)}") from None
 
 
 def receive_all(socket: "zmq.Socket[bytes]", limit: int = 1000) -> list[list[bytes]]:

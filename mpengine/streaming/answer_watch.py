@@ -15,7 +15,8 @@ _NEVER = float("inf")
 class AnswerWatch:
     """For one connection, which takes audio from `now` on."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, dead_after_s: float = DEAD_AFTER_S) -> None:
+        self._dead_after_s = dead_after_s
         self.heard(now)
 
     def heard(self, now: float) -> None:
@@ -33,7 +34,8 @@ class AnswerWatch:
     @property
     def dead_at(self) -> float:
         """When it must be given up; infinity as long as it has not been sent enough."""
-        return self._unanswered_since + DEAD_AFTER_S if self._audible_s >= DEAD_AFTER_S else _NEVER
+        limit_s = self._dead_after_s
+        return self._unanswered_since + limit_s if self._audible_s >= limit_s else _NEVER
 
 
 def _is_audible(pcm: bytes | memoryview) -> bool:

@@ -27,6 +27,7 @@ from mpengine.streaming.actions import (
     SendText,
     Tell,
 )
+from mpengine.streaming.answer_watch import DEAD_AFTER_S
 from mpengine.streaming.causes import Cause
 from mpengine.streaming.connection_events import (
     NO_CLOSE_CODE,
@@ -84,6 +85,7 @@ class Session:
         self._pace = pace
         self._pacer = Pacer(pace, now)
         self._upkeep = Upkeep(keep_alive=None, now=now)
+        self._patience_s = DEAD_AFTER_S
         self._finishing: Finishing | None = None
         self._outage = Outage(chance)
         self._request_id: str | None = None
@@ -167,6 +169,9 @@ class Session:
             actions += self._due(now)
         elif self.state is State.READY:
             trouble = self._upkeep.trouble(now)
+            if self._upkeep.is_unanswered(now):
+                # One that has nothing to say of noise must not be fed the same noise for ever.
+                self._patience_s *= 2
             actions += self._upkeep.due(now) if trouble is None else self._failed(causes.lost(trouble), now)
         return actions
 
@@ -215,7 +220,7 @@ class Session:
         self.state = State.READY
         self._deadline = _FOREVER
         self._pacer = Pacer(self._pace, now)
-        self._upkeep = Upkeep(keep_alive=self._dialect.keep_alive, now=now)
+        self._upkeep = Upkeep(keep_alive=self._dialect.keep_alive, now=now, dead_after_s=self._patience_s)
         ready = control.ConnectionReady(
             connection=self.connection, endpoint=self._dialect.endpoint, request_id=self._request_id
         )
@@ -225,6 +230,7 @@ class Session:
         if self.state is State.GREETING:
             return self._greeted(said, now)
         self._upkeep.heard(now)
+        self._patience_s = DEAD_AFTER_S
         if self._finishing is not None:
             self._finishing.heard(said, now)
             self._deadline = self._finishing.deadline

@@ -11,14 +11,18 @@ _NEVER = float("inf")
 
 
 class Upkeep:
-    """For one connection, which takes audio from `now` on. `keep_alive`: the protocol's text for that, if any."""
+    """For one connection, which takes audio from `now` on.
 
-    def __init__(self, *, keep_alive: str | None, now: float) -> None:
+    `keep_alive`: the protocol's text for that, if any. `dead_after_s`: how much audible audio may go unanswered.
+    """
+
+    def __init__(self, *, keep_alive: str | None, now: float, dead_after_s: float = DEAD_AFTER_S) -> None:
+        self._dead_after_s = dead_after_s
         self._keep_alive = keep_alive
         self._keep_alive_at = _NEVER  # not before the first audio: the service would take it amiss
         self._next_ping = now + PING_INTERVAL_S
         self._pong_by = _NEVER
-        self._answers = AnswerWatch(now)
+        self._answers = AnswerWatch(now, dead_after_s)
 
     def sent(self, pcm: bytes | memoryview, duration_s: float, now: float) -> None:
         """Audio goes out."""
@@ -38,12 +42,16 @@ class Upkeep:
         """When `due` or `trouble` has something to say."""
         return min(self._next_ping, self._pong_by, self._keep_alive_at, self._answers.dead_at)
 
+    def is_unanswered(self, now: float) -> bool:
+        """Whether the recogniser is taken for dead."""
+        return now >= self._answers.dead_at
+
     def trouble(self, now: float) -> str | None:
         """Why the connection is dead, if it is."""
         if now >= self._pong_by:
             return f"no answer to a ping within {PONG_LIMIT_S:.0f} s"
-        if now >= self._answers.dead_at:
-            return f"the recogniser has said nothing for {DEAD_AFTER_S:.0f} s of audible audio"
+        if self.is_unanswered(now):
+            return f"the recogniser has said nothing for {self._dead_after_s:.0f} s of audible audio"
         return None
 
     def due(self, now: float) -> list[Action]:

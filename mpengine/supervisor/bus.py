@@ -5,6 +5,7 @@ A slow subscriber costs nobody else anything: what does not fit its queue is dro
 """
 
 import time
+from collections.abc import Sequence
 
 import msgspec
 import zmq
@@ -36,8 +37,9 @@ class Bus:
         boot: str,
         journal: Journal,
         seq: int,
+        again: Sequence[Final] = (),
     ) -> None:
-        """`seq`: the last one that a supervisor of this run may have used before.
+        """`seq`: the last one that a supervisor of this run may have used before; `again`: finals of it to repeat.
 
         Raises MpengineError when an endpoint cannot be bound, ConfigError for a key that is none.
         """
@@ -49,6 +51,8 @@ class Bus:
         self._name = name
         self._sync_prefix = f"{name}.sync.".encode()
         self._seq = seq
+        self._marked = 0
+        self._again = list(again)
         self._journal = journal
         self._publisher = sockets.make(context, zmq.XPUB, send_hwm=_QUEUED_MESSAGES, linger_ms=_LINGER_MS)
         self.queries = sockets.make(context, zmq.ROUTER, linger_ms=_LINGER_MS, max_bytes=sockets.MAX_MESSAGE_BYTES)
@@ -88,22 +92,29 @@ class Bus:
         body = messages.encode(stamped)
         is_final = isinstance(message, messages.Transcript) and message.is_final
         if is_final:
+            self.publish_again()
             self.keep(Final(self._seq, body, covers))
         sockets.try_send(self._publisher, [topic.encode(), body])
-        if is_final:
-            self._journal.published(self._seq)
 
-    def publish_again(self, final: Final) -> None:
-        """Give a final of the supervisor before us to all subscribers, with its old `seq`: it may not have gone out."""
-        transcript = msgspec.json.decode(final.body, type=messages.Transcript)
-        topic = messages.topic_of(self._name, transcript)
-        body = messages.encode(msgspec.structs.replace(transcript, boot=self.boot))
-        self.last[topic] = final.seq
-        sockets.try_send(self._publisher, [topic.encode(), body])
-        self._journal.published(final.seq)
+    def publish_again(self) -> None:
+        """Give the finals of the supervisor before us to all subscribers, with their old `seq`.
+
+        They may not have gone out. To be called when subscribers had time to connect again, and not behind newer ones.
+        """
+        again, self._again = self._again, []
+        for final in again:
+            transcript = msgspec.json.decode(final.body, type=messages.Transcript)
+            topic = messages.topic_of(self._name, transcript).encode()
+            body = messages.encode(msgspec.structs.replace(transcript, boot=self.boot))
+            sockets.try_send(self._publisher, [topic, body])
+
+    def mark_published(self) -> None:
+        """What was published before the last call has left the socket's queue by now."""
+        self._journal.published(self._marked)
+        self._marked = self._seq
 
     def keep(self, entry: Final | ToldGap) -> None:
-        """Put `entry` into the journal. On a full disk results still go out: after a kill some would come twice."""
+        """Put `entry` into the journal. On a full disk results still go out, but a kill may cost one."""
         try:
             self._journal.append(entry)
             self.is_journal_full = False

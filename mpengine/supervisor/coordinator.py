@@ -67,6 +67,7 @@ class Coordinator:
         self._connect_by = now + CONNECT_LIMIT_S
         self._reports = Reports(self.results, self.picture)
         self._ends = Ends()
+        self._has_last_word = False
         self.is_journal_full = False
         self.lost_reason = "capture_restart"  # why samples are missing before the next capture's first
 
@@ -79,6 +80,11 @@ class Coordinator:
         self.results.ledger.acknowledged = self.results.ledger.transcribed = acknowledged
         self.picture.captured, self.picture.sent = captured, sent
         self.connection = connection
+
+    @property
+    def is_done(self) -> bool:
+        """Whether everything that was captured has its result, by capture's own last word of what that is."""
+        return self._has_last_word and self.unacknowledged == 0
 
     @property
     def unacknowledged(self) -> int:
@@ -155,6 +161,8 @@ class Coordinator:
     def spawned(self, child: Child, pid: int, now: float) -> None:
         """A process was started."""
         self.lives[child].spawned(pid, now)
+        if child is Child.CAPTURE:
+            self._has_last_word = False
 
     def spawn_failed(self, child: Child, why: str, now: float) -> list[Action]:
         """A process could not be started; the next try obeys the same backoff."""
@@ -173,6 +181,7 @@ class Coordinator:
             actions += self._disconnected("the streaming process ended")
         elif child is Child.CAPTURE:
             self.picture.device = None
+            self._has_last_word = self._has_last_word or status == ExitCode.OK
             self.lost_reason = "device" if status == ExitCode.DEVICE else "capture_restart"
             self.lost_reason = "paused" if self.is_paused else self.lost_reason
         if self.phase is Phase.LEAVING:
@@ -277,6 +286,9 @@ class Coordinator:
             return []
         # What was said before it could hear is lost: say again how things stand.
         actions: list[Action] = [Send(child, control.OpenDevice() if self.may_open_device else control.CloseDevice())]
+        acknowledged = self.results.ledger.acknowledged
+        if acknowledged:
+            actions.append(Send(child, control.Acknowledge(sample=acknowledged)))
         if self.is_connected:
             actions.append(self._resume())
         if self.phase is Phase.DRAINING:
@@ -292,6 +304,7 @@ class Coordinator:
                 self.lives[Child.CAPTURE].worked()
             case control.SourceEnded(end=end):
                 self.picture.captured = end
+                self._has_last_word = True
                 if self.phase is Phase.WORKING:
                     self.phase = Phase.DRAINING
                     self._ends_by_itself = True

@@ -1,16 +1,20 @@
 """The run's journal: what a supervisor that is started again must know to go on where the last one was killed.
 
-A header of counters at fixed places, each written with one `pwrite`, then one record a final, each with its length and
-crc32. The page cache suffices (it outlives the process, which is what gets killed); a record torn by a power cut ends
-the journal there. Order of a final: append, publish, mark as published, acknowledge.
+A header of counters at fixed places, each written with one `pwrite`, then one record a final or a told gap, each with
+its length and crc32. The page cache suffices: it outlives the process, which is what gets killed; a record that the
+kill cut short ends the journal there. Order of a final: append, publish, acknowledge; it is marked as published a while
+later, since what was published last may die in the socket's queue.
 """
 
+import errno
 import os
 import struct
 import zlib
 from typing import NamedTuple, Self
 
 import msgspec
+
+from mpengine.shared.decoding import UNREADABLE
 
 _MAGIC = b"mpjourn1"
 _HEADER_BYTES = 512
@@ -20,15 +24,15 @@ _PUBLISHED_AT, _RESERVED_AT, _ACKNOWLEDGED_AT, _CAPTURED_AT, _SENT_AT, _CONNECTI
 _RECORD = struct.Struct("<II")
 # `seq` is promised in steps, so that not every message costs a write; after a kill it goes on behind the step.
 _RESERVE = 1000
-# A journal that has grown to this is written anew with its youngest finals.
-_COMPACT_BYTES = 4_000_000
-_KEPT_RECORDS = 1000
+# When it has grown by this, it is written anew with what is still needed.
+_COMPACT_BYTES = 1_000_000
 
 
 class Identity(msgspec.Struct, frozen=True):
     """Of which run the journal is, and what must be equal for another supervisor to go on with it.
 
-    `machine_boot`: the monotonic clock, by which gaps are measured, starts anew with the machine.
+    `machine_boot`: the monotonic clock, by which gaps are measured, starts anew with the machine. `window`: where the
+    replay window is, and its shape.
     """
 
     run: str
@@ -36,6 +40,7 @@ class Identity(msgspec.Struct, frozen=True):
     sample_rate: int
     channels: int
     source: str
+    window: str = ""
 
     def continues(self, other: "Identity") -> bool:
         """Whether a run of `other` can go on as this one."""
@@ -69,7 +74,6 @@ class Recovered(NamedTuple):
     sent: int
     seq: int
     connection: int
-    finals: list[Final]
     gaps: list[ToldGap]
     unpublished: list[Final]
 
@@ -82,7 +86,10 @@ class Journal:
         self._fd = fd
         self._end = os.lseek(fd, 0, os.SEEK_END)
         self._reserved = self._counter(_RESERVED_AT)
-        self._kept: list[Final | ToldGap] = []
+        self._compact_at = self._end + _COMPACT_BYTES
+        self._acknowledged = self._counter(_ACKNOWLEDGED_AT)
+        self._finals: list[Final] = []  # appended, and not yet marked as published
+        self._gaps: list[ToldGap] = []  # told, and not yet behind the acknowledged position
 
     @classmethod
     def create(cls, path: str, identity: Identity) -> Self:
@@ -103,30 +110,34 @@ class Journal:
         except OSError:
             return None
         data = os.pread(fd, os.fstat(fd).st_size, 0)
-        identity = _unframed(data, _IDENTITY_AT) if data.startswith(_MAGIC) else None
-        if identity is None:
+        records, end = [], _HEADER_BYTES
+        try:
+            if not data.startswith(_MAGIC):
+                raise ValueError("no journal")
+            identity = msgspec.msgpack.decode(_unframed(data, _IDENTITY_AT) or b"", type=Identity)
+            while (payload := _unframed(data, end)) is not None:
+                records.append(_record.decode(payload))
+                end += _RECORD.size + len(payload)
+        except UNREADABLE:  # damaged, or of another version
             os.close(fd)
             return None
-        records, end = [], _HEADER_BYTES
-        while (payload := _unframed(data, end)) is not None:
-            records.append(_record.decode(payload))
-            end += _RECORD.size + len(payload)
         finals = [record for record in records if isinstance(record, Final)]
         os.ftruncate(fd, end)
         journal = cls(path, fd)
-        journal._kept = records[-_KEPT_RECORDS:]
         published = journal._counter(_PUBLISHED_AT)
-        covered = max([journal._counter(_ACKNOWLEDGED_AT), *(final.covers for final in finals)])
+        covered = max([journal._acknowledged, *(final.covers for final in finals)])
+        journal._finals = [final for final in finals if final.seq > published]
+        journal._gaps = [record for record in records if isinstance(record, ToldGap)]
+        journal.acknowledge(covered)
         recovered = Recovered(
-            identity=msgspec.msgpack.decode(identity, type=Identity),
+            identity=identity,
             acknowledged=covered,
             captured=max(covered, journal._counter(_CAPTURED_AT)),
             sent=journal._counter(_SENT_AT),
             seq=journal._reserved,
             connection=journal._counter(_CONNECTION_AT),
-            finals=finals,
-            gaps=[record for record in records if isinstance(record, ToldGap)],
-            unpublished=[final for final in finals if final.seq > published],
+            gaps=list(journal._gaps),
+            unpublished=list(journal._finals),
         )
         return journal, recovered
 
@@ -142,20 +153,26 @@ class Journal:
         written = os.pwrite(self._fd, record, self._end)
         if written != len(record):
             os.ftruncate(self._fd, self._end)
-            raise OSError(28, os.strerror(28), self._path)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path)
         self._end += written
-        self._kept.append(entry)
-        del self._kept[:-_KEPT_RECORDS]
-
-    def published(self, seq: int) -> None:
-        """The final with `seq`, and all before it, went out."""
-        self._set(_PUBLISHED_AT, seq)
-        if self._end > _COMPACT_BYTES:
+        if isinstance(entry, Final):
+            self._finals.append(entry)
+        else:
+            self._gaps = _joined(self._gaps, entry)
+        if self._end > self._compact_at:
             self._compact()
 
+    def published(self, seq: int) -> None:
+        """The final with `seq`, and all before it, went out for certain."""
+        if self._finals and self._finals[0].seq <= seq:
+            self._finals = [final for final in self._finals if final.seq > seq]
+            self._set(_PUBLISHED_AT, seq)
+
     def acknowledge(self, sample: int) -> None:
-        """All before `sample` is covered (by a blank final, which is not published)."""
-        self._set(_ACKNOWLEDGED_AT, sample)
+        """All before `sample` is covered."""
+        self._acknowledged = max(self._acknowledged, sample)
+        self._gaps = [gap for gap in self._gaps if gap.end > sample]
+        self._set(_ACKNOWLEDGED_AT, self._acknowledged)
 
     def progress(self, *, captured: int, sent: int, connection: int) -> None:
         """How far capture and streaming have come, and the connection in use: a later one's number is higher."""
@@ -170,18 +187,27 @@ class Journal:
             os.unlink(self._path)
 
     def _compact(self) -> None:
-        """Write it anew with the youngest finals; whoever is killed meanwhile leaves the old one."""
-        header = os.pread(self._fd, _HEADER_BYTES, 0)
+        """Write it anew with what is still needed; whoever is killed meanwhile leaves the old one."""
+        self._compact_at = self._end + _COMPACT_BYTES  # should there be no room: not before it has grown again
         new = f"{self._path}.new"
-        fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        data = header + b"".join(_framed(msgspec.msgpack.encode(entry)) for entry in self._kept)
-        if os.pwrite(fd, data, 0) != len(data):  # no room: go on with the old one
+        entries: list[Final | ToldGap] = [*self._finals, *self._gaps]
+        data = os.pread(self._fd, _HEADER_BYTES, 0) + b"".join(_framed(msgspec.msgpack.encode(e)) for e in entries)
+        try:
+            fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return
+        try:
+            is_whole = os.pwrite(fd, data, 0) == len(data)
+        except OSError:
+            is_whole = False
+        if not is_whole:  # no room: go on with the old one
             os.close(fd)
             os.unlink(new)
             return
         os.replace(new, self._path)
         os.close(self._fd)
         self._fd, self._end = fd, len(data)
+        self._compact_at = self._end + _COMPACT_BYTES
 
     def _counter(self, offset: int) -> int:
         data = os.pread(self._fd, _COUNTER.size, offset)
@@ -189,6 +215,13 @@ class Journal:
 
     def _set(self, offset: int, value: int) -> None:
         os.pwrite(self._fd, _COUNTER.pack(value), offset)
+
+
+def _joined(gaps: list[ToldGap], last: ToldGap) -> list[ToldGap]:
+    """`gaps` with `last`, which takes in its neighbour: a loss that goes on for days is one gap."""
+    if gaps and gaps[-1].end == last.first:
+        return [*gaps[:-1], ToldGap(gaps[-1].first, last.end)]
+    return [*gaps, last]
 
 
 def _framed(payload: bytes) -> bytes:

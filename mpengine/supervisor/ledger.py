@@ -15,20 +15,24 @@ class Ledger:
     def __init__(self, acknowledged: int = 0) -> None:
         self.acknowledged = acknowledged
         self.transcribed = acknowledged
+        self._published: dict[int, int] = {}  # channel -> end of its last final: with several, they come one by one
 
     def fresh(self, heard: Heard) -> Heard | None:
         """What of a transcript is news; None when nothing is. It counts as published from `settle` on."""
         self.transcribed = max(self.transcribed, heard.end)
         if not heard.is_final or heard.estimated:
             return heard
-        if heard.end <= self.acknowledged + heard.tolerance:
+        covered = max(self.acknowledged, self._published.get(heard.channel, 0))
+        if heard.end <= covered + heard.tolerance:
             return None
-        if heard.first >= self.acknowledged - heard.tolerance:
+        if heard.first >= covered - heard.tolerance:
             return heard
-        return _cut(heard, self.acknowledged)
+        return _cut(heard, covered)
 
     def settle(self, heard: Heard) -> int | None:
         """`heard` is published: the new acknowledged position, if it moved."""
+        if heard.is_final and not heard.estimated:
+            self._published[heard.channel] = max(heard.end, self._published.get(heard.channel, 0))
         if heard.acknowledges is None or heard.acknowledges <= self.acknowledged:
             return None
         self.acknowledged = heard.acknowledges

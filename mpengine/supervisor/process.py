@@ -12,7 +12,7 @@ import time
 
 import zmq
 
-from mpengine.shared import messages, runtime
+from mpengine.shared import control, messages, runtime
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import Secret
 from mpengine.shared.errors import ExitCode
@@ -48,6 +48,8 @@ _LONGEST_WAIT_S = 1.0
 # A turn of the loop that took this much longer than asked for: the supervisor was stopped, or the machine slept.
 _OVERSLEPT_S = 1.0
 _DRAIN_LIMIT_S = 1.0
+# What subscribers need to connect again to a supervisor that was killed and started again.
+_RECONNECT_S = 0.5
 
 
 class Supervisor:
@@ -93,8 +95,7 @@ class Supervisor:
     @property
     def _is_done(self) -> bool:
         """Whether nothing is left for another supervisor to go on with."""
-        coordinator = self._coordinator
-        return self._exit_code == ExitCode.OK and coordinator.unacknowledged == 0
+        return self._exit_code == ExitCode.OK and self._coordinator.is_done
 
     # Preparing
 
@@ -112,6 +113,7 @@ class Supervisor:
             boot=self._boot,
             journal=self._files.journal,
             seq=recovered.seq if recovered else 0,
+            again=recovered.unpublished if recovered else (),
         )
         stack.callback(self._bus.close)
         bus = self._bus
@@ -129,10 +131,6 @@ class Supervisor:
         now = time.monotonic()
         self._coordinator = Coordinator(self._config, chance=random.random, now=now)
         self._desk = Desk(self._config, self._coordinator, self._bus, self._processes)
-        if self._files.abandoned:
-            self._publish(
-                messages.Error(source="supervisor", code="run_abandoned", message=self._files.abandoned), "warning"
-            )
         recovered = self._files.recovered
         if recovered is not None:
             self._coordinator.continues(
@@ -144,8 +142,6 @@ class Supervisor:
             )
             rest_s = (recovered.captured - recovered.acknowledged) / recovered.identity.sample_rate
             log.info(Event("run_continued", run=self._files.run, unacknowledged_s=rest_s))
-            for final in recovered.unpublished:
-                self._bus.publish_again(final)
 
     # Working
 
@@ -155,8 +151,11 @@ class Supervisor:
             poller.register(source, zmq.POLLIN)
         judged = time.monotonic()
         next_metrics = judged + _METRICS_S
+        tell_at = judged + _RECONNECT_S
         while self._exit_code is None:
-            wait_s = max(0.0, min(_LONGEST_WAIT_S, min(self._coordinator.deadline, next_metrics) - time.monotonic()))
+            wait_s = max(
+                0.0, min(_LONGEST_WAIT_S, min(self._coordinator.deadline, next_metrics, tell_at) - time.monotonic())
+            )
             poller.poll(int(wait_s * 1000) + (wait_s > 0))
             self._hear()
             self._take_signals()
@@ -169,6 +168,9 @@ class Supervisor:
             self._perform(self._coordinator.tick(now))
             judged = now
             self._desk.publish_status()
+            if now >= tell_at:
+                tell_at = float("inf")
+                self._tell_of_before()
             if now >= next_metrics:
                 next_metrics = now + _METRICS_S
                 self._note_progress()
@@ -180,6 +182,8 @@ class Supervisor:
         """Read all that the children have sent, before anyone is judged."""
         for child, message in self._channel.hear():
             self._perform(self._coordinator.heard(child, message, time.monotonic()))
+            if isinstance(message, control.Connecting):
+                self._note_progress()  # its number is not to be used again
 
     def _take_signals(self) -> None:
         for name in self._signals.take():
@@ -248,11 +252,17 @@ class Supervisor:
         self._processes[child] = process
         self._coordinator.spawned(child, process.pid, now)
 
-    def _publish(self, error: messages.Error, level: str) -> None:
-        self._perform([Log(level, error.code, {"message": error.message}), Publish(error)])
+    def _tell_of_before(self) -> None:
+        """What the supervisor before us left to tell, now that there is somebody to hear it."""
+        self._bus.publish_again()
+        text = self._files.abandoned
+        if text:
+            error = messages.Error(source="supervisor", code="run_abandoned", message=text)
+            self._perform([Log("warning", error.code, {"message": text}), Publish(error)])
 
     def _note_progress(self) -> None:
         """For whoever may have to go on after us."""
+        self._bus.mark_published()
         picture, journal = self._coordinator.picture, self._files.journal
         journal.progress(captured=picture.captured, sent=picture.sent, connection=self._coordinator.connection)
         if self._bus.is_journal_full is not self._coordinator.is_journal_full:

@@ -63,14 +63,16 @@ class Reports:
 
     def _missing(self, message: control.SamplesMissing) -> list[Action]:
         """A gap; what was told of it already is left out."""
-        self._gaps.acknowledged(self._results.ledger.acknowledged)
+        acknowledged = self._results.ledger.acknowledged
+        self._gaps.acknowledged(acknowledged)
         actions: list[Action] = []
-        for part in self._gaps.news(message.first, message.end):
+        first = max(message.first, acknowledged)  # what has its result is not missing, though the window dropped it
+        for part in self._gaps.news(first, message.end) if first < message.end else ():
             news = msgspec.structs.replace(message, first=part.first, end=part.end)
             self._picture.missing(news)
             gap = self._results.gap(news)
             fields = {"start_s": gap.start_s, "end_s": gap.end_s, "reason": gap.reason}
-            actions += [Log("warning", "gap", fields), KeepGap(part.first, part.end), Publish(gap)]
+            actions += [Log("warning", "gap", fields), Publish(gap), KeepGap(part.first, part.end)]
         return actions
 
     def of_recogniser(self, message: control.Up) -> list[Action]:

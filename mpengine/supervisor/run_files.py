@@ -1,7 +1,7 @@
 """Which run this supervisor serves: a new one, or the one whose supervisor was killed.
 
-A run goes on when its journal is there and machine boot, rate, channels and source are the same. Otherwise what it had
-captured and nobody transcribed is named, and a new run begins.
+A run goes on when its journal is there and machine boot, source, rate, channels and window are the same. Otherwise what
+it had captured and nobody transcribed is named, and a new run begins.
 """
 
 import contextlib
@@ -27,6 +27,7 @@ class RunFiles:
             sample_rate=rate,
             channels=config.audio.channels,
             source=os.path.abspath(config.audio.source) if config.audio.is_file else config.audio.source,
+            window=f"{os.path.abspath(self.window_path)} {config.buffer.seconds} s of {config.audio.block_ms} ms",
         )
         path = os.path.join(runtime_path, "journal")
         found = Journal.recover(path)
@@ -41,7 +42,7 @@ class RunFiles:
             if lost_s:
                 self.abandoned = (
                     f"the run before this one ({recovered.identity.run}) had {lost_s:.1f} s of audio without a result; "
-                    f"it cannot go on after a restart of the machine, or with another rate, channels or source"
+                    f"it cannot go on after a restart of the machine, or with another audio source, block or buffer"
                 )
         self.run = wanted.run
         try:

@@ -822,6 +822,7 @@ def test_a_capture_started_again_after_the_end_of_a_file_sends_the_rest_and_the_
     engine.tick()
     assert engine.says(CAPTURE, hello()) == [
         Send(CAPTURE, control.CloseDevice()),
+        Send(CAPTURE, control.Acknowledge(sample=S)),
         Send(CAPTURE, control.Resume(session=1, sample=S)),
         Send(CAPTURE, control.Finish()),
     ]

@@ -2,10 +2,13 @@
 
 import os
 import resource
+import struct
 import subprocess
 import sys
+import zlib
 from random import Random
 
+import msgspec
 import pytest
 
 from mpengine.supervisor.journal import Final, Identity, Journal, ToldGap
@@ -34,7 +37,7 @@ def test_without_a_journal_there_is_nothing_to_recover(path):
 
 def test_a_new_journal_holds_its_identity_and_nothing_else(path):
     Journal.create(path, IDENTITY).close(remove=False)
-    assert recovered(path) == (IDENTITY, 0, 0, 0, 0, 0, [], [], [])
+    assert recovered(path) == (IDENTITY, 0, 0, 0, 0, 0, [], [])
 
 
 def test_what_was_appended_and_not_marked_is_unpublished(path):
@@ -43,7 +46,6 @@ def test_what_was_appended_and_not_marked_is_unpublished(path):
         journal.append(final(seq))
     journal.published(3)
     journal.close(remove=False)
-    assert [each.seq for each in recovered(path).finals] == [3, 5]
     assert [each.seq for each in recovered(path).unpublished] == [5]
 
 
@@ -75,7 +77,7 @@ def test_told_gaps_are_kept(path):
     journal.append(ToldGap(100, 200))
     journal.close(remove=False)
     assert recovered(path).gaps == [ToldGap(100, 200)]
-    assert [each.seq for each in recovered(path).finals] == [1]
+    assert [each.seq for each in recovered(path).unpublished] == [1]
 
 
 def test_progress_is_kept(path):
@@ -94,10 +96,10 @@ def test_a_torn_record_ends_the_journal_and_is_overwritten(path, cut):
     journal.close(remove=False)
     os.truncate(path, os.path.getsize(path) - cut)
     journal, found = Journal.recover(path)
-    assert (found.acknowledged, [each.seq for each in found.finals]) == (10, [1])
+    assert (found.acknowledged, [each.seq for each in found.unpublished]) == (10, [1])
     journal.append(final(3, covers=30))
     journal.close(remove=False)
-    assert [each.seq for each in recovered(path).finals] == [1, 3]
+    assert [each.seq for each in recovered(path).unpublished] == [1, 3]
 
 
 def test_arbitrary_bytes_are_no_journal_or_a_right_one(path):
@@ -119,19 +121,51 @@ def test_arbitrary_bytes_are_no_journal_or_a_right_one(path):
         if found is None:
             continue
         found[0].close(remove=False)
-        assert all(each.covers == each.seq * 10 for each in found[1].finals)
+        assert all(each.covers == each.seq * 10 for each in found[1].unpublished)
 
 
-def test_a_long_run_keeps_the_journal_small_and_its_youngest_finals(path):
+def test_a_long_run_keeps_the_journal_small(path):
     journal = Journal.create(path, IDENTITY)
-    text = b"x" * 1000
-    for seq in range(1, 6000):
+    text = b"x" * 5000
+    largest = 0
+    for seq in range(1, 2000):
         journal.append(final(seq, covers=seq, text=text))
+        journal.acknowledge(seq)
+        journal.published(seq - 3)
+        largest = max(largest, os.path.getsize(path))
+    journal.close(remove=False)
+    assert largest < 1_100_000
+    found = recovered(path)
+    assert (found.acknowledged, [each.seq for each in found.unpublished]) == (1999, [1997, 1998, 1999])
+
+
+def test_a_long_outage_keeps_the_journal_small(path):
+    """A full window tells a gap a second, each the neighbour of the one before."""
+    journal = Journal.create(path, IDENTITY)
+    for second in range(200_000):
+        journal.append(ToldGap(second, second + 1))
+    journal.close(remove=False)
+    assert os.path.getsize(path) < 1_100_000
+    assert sum(gap.end - gap.first for gap in recovered(path).gaps) == 200_000
+
+
+def test_what_another_version_wrote_is_no_journal(path):
+    journal = Journal.create(path, IDENTITY)
+    body = msgspec.msgpack.encode(["SomethingNew", 1])
+    os.pwrite(journal._fd, struct.pack("<II", len(body), zlib.crc32(body)) + body, journal._end)
+    journal.close(remove=False)
+    assert Journal.recover(path) is None
+
+
+def test_without_room_to_write_it_anew_the_old_one_goes_on(path):
+    journal = Journal.create(path, IDENTITY)
+    os.mkdir(f"{path}.new")  # so that it cannot be made
+    for seq in range(1, 1000):
+        journal.append(final(seq, covers=seq, text=b"x" * 5000))
         journal.published(seq)
     journal.close(remove=False)
-    assert os.path.getsize(path) < 5_500_000
-    found = recovered(path)
-    assert (found.acknowledged, found.finals[-1].seq, found.unpublished) == (5999, 5999, [])
+    os.rmdir(f"{path}.new")
+    assert recovered(path).acknowledged == 999
 
 
 def test_on_a_full_disk_nothing_half_written_stays(path):
@@ -151,7 +185,7 @@ for _ in range(3):
 """
     assert resource.RLIMIT_FSIZE is not None
     subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
-    assert [each.seq for each in recovered(path).finals] == [1]
+    assert [each.seq for each in recovered(path).unpublished] == [1]
 
 
 @pytest.mark.parametrize(

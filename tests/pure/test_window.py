@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mpengine.capture import window as window_module
 from mpengine.capture.window import Range, Slot, Window
-from mpengine.shared.errors import WindowError
+from mpengine.shared.errors import ConfigError, WindowError
 from tests.pure.support import ENVIRONMENT, RUN, in_fresh_interpreter, within
 
 BLOCK = 320
@@ -279,11 +279,11 @@ def test_a_missing_directory_is_a_window_error(path):
 LIMITED = """
 import resource, sys
 from mpengine.capture.window import Window
-from mpengine.shared.errors import WindowError
+from mpengine.shared.errors import ConfigError
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
     Window(sys.argv[1], run=bytes(8), sample_rate=16000, channels=1, block_samples=320, seconds=60)
-except WindowError as error:
+except ConfigError as error:
     print(error)
 """
 
@@ -301,14 +301,14 @@ def full(*_):
 
 def test_a_full_disk_is_an_error_that_says_what_to_do(open_window, monkeypatch):
     monkeypatch.setattr(window_module, "_allocate", full)
-    with pytest.raises(WindowError, match=r"No space left on device.*buffer\.seconds.*buffer\.directory"):
+    with pytest.raises(ConfigError, match=r"buffer\.seconds: .*No space left on device.*buffer\.directory"):
         open_window()
 
 
 def test_after_a_full_disk_the_window_can_be_made(open_window, monkeypatch):
     allocate = window_module._allocate
     monkeypatch.setattr(window_module, "_allocate", full)
-    with pytest.raises(WindowError):
+    with pytest.raises(ConfigError):
         open_window()
     monkeypatch.setattr(window_module, "_allocate", allocate)
     window = open_window()

@@ -191,3 +191,19 @@ def test_the_runtime_directory_is_private(microphone, engine):
         assert [entry.stat().st_mode & 0o777 for entry in windows] == [0o600]
         running.stop()
         wait_until(lambda: not os.path.exists(running.runtime / "results"), 5, "the sockets' end")
+
+
+def test_an_endpoint_that_is_taken_is_named(engine, microphone):
+    with FakeDeepgram() as server:
+        taken = server.address.partition("://")[2]
+        running = engine(byok(server) | {"bus": {"publish": f"tcp://{taken}"}})
+        assert running.wait() == 1
+    assert running.log_text().splitlines() == [f"mpengine: cannot listen on tcp://{taken}: Address already in use"]
+    running.assert_nothing_left()
+
+
+def test_a_bus_key_that_is_none_is_refused(engine):
+    tables = {"remote": {"mode": "local"}, "bus": {"curve_secret_key": "short"}}
+    running = engine(tables)
+    assert running.wait() == 2
+    assert running.log_text().startswith("mpengine: bus.curve_secret_key: expected")
