@@ -869,3 +869,32 @@ def test_when_all_is_done_there_is_nothing_to_wake_for():
     engine.ends(CAPTURE, 0)
     engine.ends(STREAMING, 0)
     assert engine.coordinator.deadline == float("inf")
+
+
+# What may be removed at the end
+
+
+def test_after_captures_last_word_all_is_done():
+    engine = Engine().run()
+    engine.stop()
+    engine.says(CAPTURE, control.SourceEnded(end=3 * S))
+    engine.says(STREAMING, control.StreamEnded(is_clean=True, sent=3 * S))
+    assert engine.coordinator.is_done
+
+
+def test_without_it_the_window_may_hold_more_than_is_known():
+    """A beat is up to a second old: what capture took in after it, nobody has told of."""
+    engine = Engine().run()
+    engine.ends(CAPTURE, SIGKILL)
+    engine.stop()
+    engine.says(STREAMING, control.StreamEnded(is_clean=True, sent=2 * S))
+    assert engine.coordinator.unacknowledged == 0
+    assert not engine.coordinator.is_done
+
+
+def test_what_has_its_result_is_no_gap():
+    engine = Engine().run()
+    engine.says(STREAMING, heard(0, S))
+    missing = control.SamplesMissing(first=0, end=S + 100, reason="window_full")
+    (gap,) = published(engine.says(CAPTURE, missing), messages.Gap)
+    assert gap.samples == 100

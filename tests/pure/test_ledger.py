@@ -2,6 +2,7 @@
 
 from random import Random
 
+import msgspec
 import pytest
 
 from mpengine.shared.control import Heard, SampleWord
@@ -141,3 +142,16 @@ def test_over_any_replays_every_word_is_published_exactly_once(seed):
         if chance.random() < 0.3:  # the connection is lost; what comes again overlaps
             position = max(0, position - chance.randrange(4))
     assert published == [str(n) for n in range(len(places))]
+
+
+def test_each_channel_has_its_own_finals():
+    """Audio is acknowledged when all channels have theirs; what one of them said is published once all the same."""
+    ledger = Ledger()
+    first = heard(0, 100, acknowledges=0)
+    assert ledger.fresh(first) is first
+    ledger.settle(first)
+    assert ledger.acknowledged == 0
+    assert ledger.fresh(heard(0, 100, acknowledges=0)) is None  # sent again: the connection was lost in between
+    other = msgspec.structs.replace(first, channel=1, acknowledges=100)
+    assert ledger.fresh(other) is other
+    assert ledger.settle(other) == 100
