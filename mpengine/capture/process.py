@@ -38,7 +38,7 @@ class Capture:
         self._control = loop.control
         self._source = source
         self._keeps_time = source.keeps_time
-        sample_bytes = 2 * audio.channels
+        self._sample_bytes = sample_bytes = 2 * audio.channels
         run = bytes.fromhex(boot.run)
         self._window = Window(
             boot.window_path,
@@ -177,10 +177,13 @@ class Capture:
             )
         block = placed.block
         oldest = self._window.tail
-        forgotten = self._window.append(placed.first_sample, block.pcm, block.arrival_ns)
+        # By the envelope, not as it came: a successor measures its gap from here, and chance would add up.
+        end = placed.first_sample + len(block.pcm) // self._sample_bytes
+        arrival_ns = self._clock.arrival_ns(end) or block.arrival_ns
+        forgotten = self._window.append(placed.first_sample, block.pcm, arrival_ns)
         if forgotten is not None and not self._pusher.has_pushed(oldest):
             self._tell_dropped(self._losses.dropped(forgotten))
-        self._pusher.pump(Slot(placed.first_sample, block.arrival_ns, block.pcm))
+        self._pusher.pump(Slot(placed.first_sample, arrival_ns, block.pcm))
         loudness = self._meter.add(block.pcm)
         if loudness is not None:
             self._control.mention(control.LevelHeard(**loudness._asdict()))

@@ -29,7 +29,7 @@ _SLOT = struct.Struct("<QQQII")  # sequence, first sample, arrival_ns, bytes of 
 
 
 class Slot(NamedTuple):
-    """What one slot holds. `arrival_ns`: monotonic clock at the arrival of its last sample."""
+    """What one slot holds. `arrival_ns`: when its last sample arrived, on the monotonic clock, as the clock has it."""
 
     first_sample: int
     arrival_ns: int
