@@ -12,8 +12,10 @@ from tests.rig.waiting import rig_threads, wait_until
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever uses the microphone is a device test, whoever starts an engine a system test."""
+    """Whoever uses the microphone is a device test; whoever starts an engine, or a command, is a system test."""
     for item in items:
+        if item.path.parent.name == "system":
+            item.add_marker("system")
         fixtures = getattr(item, "fixturenames", ())
         for fixture, marker in (("microphone", "device"), ("engine", "system")):
             if fixture in fixtures:
