@@ -32,7 +32,7 @@ class Capture:
     """One life of the capture process."""
 
     def __init__(self, boot: CaptureBoot, loop: ChildLoop, source: Source) -> None:
-        """Open the window where the predecessor left it, and bind PUSH. Raises WindowError."""
+        """Open the window where the predecessor left it, and bind PUSH. Raises WindowError, ConfigError."""
         audio = boot.audio
         self._loop = loop
         self._control = loop.control

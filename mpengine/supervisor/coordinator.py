@@ -148,11 +148,11 @@ class Coordinator:
         return [Log("warning", error.code, {"message": error.message}), Publish(error)]
 
     def journal_full(self, *, is_full: bool) -> list[Action]:
-        """The journal cannot be written, or can be again. Results go on; after a kill some would come twice."""
+        """The journal cannot be written, or can be again. Results go on, but a kill may cost one."""
         self.is_journal_full = is_full
         if not is_full:
             return []
-        text = "the journal cannot be written (disk full): after a kill of the supervisor, results may come twice"
+        text = "the journal cannot be written (disk full): results go on, but a kill of the supervisor may cost one"
         error = messages.Error(source="supervisor", code="journal_full", message=text)
         return [Log("error", error.code, {"message": text}), Publish(error)]
 

@@ -44,6 +44,8 @@ class RunFiles:
                     f"the run before this one ({recovered.identity.run}) had {lost_s:.1f} s of audio without a result; "
                     f"it cannot go on after a restart of the machine, or with another audio source, block or buffer"
                 )
+        elif os.path.exists(path):
+            self.abandoned = "the journal of the run before this one cannot be read: what it had left is lost"
         self.run = wanted.run
         try:
             self.journal = Journal.create(path, wanted)

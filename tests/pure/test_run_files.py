@@ -1,0 +1,57 @@
+"""Which run a supervisor serves: a new one, the one before, or a new one that says what was left."""
+
+import pytest
+
+from mpengine.shared.config import Config
+from mpengine.supervisor.run_files import RunFiles
+
+LOCAL = {"remote": {"mode": "local"}}
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """Opens the files of an engine; they are closed, and stay."""
+
+    def open_them(tables=LOCAL, progress=(0, 0)):
+        files = RunFiles(Config.parse(tables), str(tmp_path))
+        captured, acknowledged = progress
+        if captured:
+            files.journal.progress(captured=captured, sent=captured, connection=1)
+            files.journal.acknowledge(acknowledged)
+        files.close(is_done=False)
+        return files
+
+    return open_them
+
+
+def test_without_a_journal_a_run_is_new(opened):
+    files = opened()
+    assert (files.recovered, files.abandoned) == (None, "")
+
+
+def test_a_run_whose_files_are_there_goes_on(opened):
+    first = opened(progress=(48_000, 16_000))
+    second = opened()
+    assert second.run == first.run
+    assert (second.recovered.captured, second.recovered.acknowledged) == (48_000, 16_000)
+
+
+@pytest.mark.parametrize("change", [{"audio": {"block_ms": 40}}, {"buffer": {"seconds": 120}}])
+def test_another_window_is_a_new_run_that_says_what_was_left(opened, change):
+    first = opened(progress=(48_000, 16_000))
+    second = opened(LOCAL | change)
+    assert second.run != first.run
+    assert "2.0 s of audio without a result" in second.abandoned
+
+
+def test_a_journal_that_cannot_be_read_is_told_and_replaced(opened, tmp_path):
+    (tmp_path / "journal").write_bytes(b"what is this")
+    assert "cannot be read" in opened().abandoned
+    assert opened().recovered is not None
+
+
+def test_when_all_is_done_nothing_stays(tmp_path):
+    files = RunFiles(Config.parse(LOCAL), str(tmp_path))
+    (tmp_path / "default.window").write_bytes(b"x")
+    files.close(is_done=True)
+    assert list(tmp_path.iterdir()) == []
