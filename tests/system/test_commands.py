@@ -291,6 +291,9 @@ def test_pause_frees_the_device_and_tells_the_gap(microphone, engine):
         assert microphone.wait_for_recording(0) == []
         paused = running.bus.wait_for(lambda m: m["type"] == "status" and m["reason"] == "paused")
         assert paused["state"] == "running"
+        # A pause shorter than a block is none: let at least a second pass.
+        seen = len(running.bus.of_type("metrics"))
+        running.bus.wait_until(lambda _: len(running.bus.of_type("metrics")) >= seen + 2, 10, "two seconds of pause")
         assert running.query({"type": "resume"}) == {"type": "ok"}
         gap = running.bus.wait_for(lambda m: m["type"] == "gap")
         assert gap["reason"] == "paused"
