@@ -8,7 +8,7 @@ from mpengine.shared import boot, logs
 if __name__ == "__main__":
     settings = boot.receive(boot.CaptureBoot)
     silence_native_stderr()
-    logs.setup("capture", settings.log_level)
+    logs.setup("capture", settings.log_level, settings.log_format)
 
     from mpengine.capture.process import run  # its libraries write to standard error while they load
 

@@ -71,17 +71,17 @@ class Microphone:
         """Readable when blocks wait, or when the stream has ended."""
         return self._wake_reader
 
-    def read(self, now_ns: int, room: int) -> list[Block]:  # noqa: ARG002  a microphone waits for nobody
-        """The blocks that have arrived, all of them. Raises DeviceError when the stream ended by itself."""
+    def read(self, now_ns: int, room: int) -> list[Block]:  # noqa: ARG002  they have their times
+        """The blocks that have arrived, `room` of them. Raises DeviceError when the stream ended by itself."""
         try:
             while os.read(self._wake_reader, 4096):
                 pass
         except BlockingIOError:
             pass
-        blocks = []
-        while self._blocks:
+        blocks: list[Block] = []
+        while self._blocks and len(blocks) < room:
             blocks.append(self._blocks.popleft())
-        if self._has_finished and self._stream is not None and not blocks:
+        if self._has_finished and self._stream is not None and not blocks and not self._blocks:
             raise DeviceError("the audio device has gone: PortAudio ended the stream")
         return blocks
 

@@ -25,6 +25,8 @@ _BEAT_S = 1.0
 _ANCHOR_S = 10.0
 _LEVELS_PER_S = 4
 _LONGEST_WAIT_S = 1.0
+_BEHIND_WAIT_S = 0.02
+_UNLIMITED = 1 << 30
 _CODES = {ExitCode.DEVICE: "device", ExitCode.CONFIG: "config"}
 
 
@@ -99,6 +101,8 @@ class Capture:
 
     def _timeout_s(self) -> float:
         timeout = min(_LONGEST_WAIT_S, self._next_beat - time.monotonic())
+        if self._window.is_behind:
+            timeout = min(timeout, _BEHIND_WAIT_S)
         if self._is_open and not self._has_ended and self._may_read():
             due = self._source.due_s(time.monotonic_ns())
             if due is not None:
@@ -144,13 +148,20 @@ class Capture:
 
     def _may_read(self) -> bool:
         """A file waits for room; a microphone waits for nobody."""
-        return self._keeps_time or not self._window.is_full
+        return self._keeps_time or self._room > 0
+
+    @property
+    def _room(self) -> int:
+        """How many blocks may be read from the source now. A microphone keeps waiting ones while the disk is slow."""
+        if self._window.is_behind:
+            return 0
+        return _UNLIMITED if self._keeps_time else self._window.room
 
     def _capture(self) -> None:
         """Read what the source has, once."""
         if not self._is_open or self._has_ended or not self._may_read():
             return
-        for block in self._source.read(time.monotonic_ns(), self._window.room):
+        for block in self._source.read(time.monotonic_ns(), self._room):
             for placed in self._clock.add(block):
                 self._keep(placed)
         if self._source.has_ended():
@@ -159,7 +170,7 @@ class Capture:
     def _capture_rest(self) -> None:
         """After the device was closed: what its callback had delivered, and what the clock still held."""
         if self._keeps_time:
-            for block in self._source.read(time.monotonic_ns(), self._window.room):
+            for block in self._source.read(time.monotonic_ns(), _UNLIMITED):
                 for placed in self._clock.add(block):
                     self._keep(placed)
         for placed in self._clock.settle():

@@ -37,7 +37,7 @@ class Source(Protocol):
         """A descriptor that is readable when blocks wait, if the source has one."""
 
     def read(self, now_ns: int, room: int) -> list[Block]:
-        """The blocks that are due; a file gives at most `room`. Raises DeviceError when the device is gone."""
+        """The blocks that are due, at most `room`. Raises DeviceError when the device is gone."""
 
     def due_s(self, now_ns: int) -> float | None:
         """In how many seconds `read` has something, where no descriptor tells; None when it has not."""

@@ -9,13 +9,12 @@ The file is written with `pwrite` (mapping five minutes costs 10 MB of memory, p
 holds its flock, and allocated at once: a full disk is an error at the start, never a signal in the middle.
 """
 
-import fcntl
-import os
 import struct
 import zlib
 from typing import NamedTuple
 
-from mpengine.shared.errors import ConfigError, WindowError
+from mpengine.capture.window_file import open_file
+from mpengine.shared.errors import ConfigError
 
 _MAGIC = b"mpwindow"
 _VERSION = 1
@@ -25,6 +24,8 @@ _TAIL_AT = 1024
 _HEAD_AT = 2048
 _CURSOR = struct.Struct("<Q")
 _MAX_SEQUENCE = 1 << 62
+# A disk that cannot follow for longer makes the source wait.
+_BEHIND_S = 30
 _SLOT = struct.Struct("<QQQII")  # sequence, first sample, arrival_ns, bytes of PCM, crc32 of all that and the PCM
 
 
@@ -51,7 +52,7 @@ class Window:
     ) -> None:
         """Open the window at `path`, or make it anew when it is missing or not this run's.
 
-        Raises ConfigError when there is no room for it, WindowError when another process writes it.
+        Raises ConfigError when there is no room for it, WindowError when another process writes it or the disk fails.
         """
         self._path = path
         self._sample_bytes = 2 * channels
@@ -59,12 +60,12 @@ class Window:
         self._slots = max(2, int(seconds * sample_rate) // block_samples)
         self._size = _HEADER_BYTES + self._slots * self._slot_bytes
         self._identity = _HEADER.pack(_MAGIC, _VERSION, self._slot_bytes, self._slots, sample_rate, channels, run)
-        self._fd = self._open()
+        self._file = open_file(path, most_bytes=_BEHIND_S * sample_rate * self._sample_bytes)
         try:
             if not self._reopen():
                 self._create()
         except BaseException:
-            os.close(self._fd)
+            self._file.close()
             raise
         self.end_sample = self._end_of_last()
 
@@ -78,6 +79,11 @@ class Window:
         """Whether the next append overwrites the oldest slot."""
         return self.room <= 0
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the disk cannot follow: the source should wait, as well as it can."""
+        return self._file.is_behind
+
     def append(self, first_sample: int, pcm: bytes, arrival_ns: int) -> Range | None:
         """Keep `pcm` (at most a block); the range that had to be forgotten for it, if the window was full."""
         forgotten = None
@@ -88,9 +94,9 @@ class Window:
             self._move_tail(self.tail + 1)
         fields = (self.head, first_sample, arrival_ns, len(pcm))
         slot = _SLOT.pack(*fields, _crc(fields, pcm)) + pcm
-        os.pwrite(self._fd, slot, self._position(self.head))
+        self._file.write(slot, self._position(self.head))
         self.head += 1
-        os.pwrite(self._fd, _CURSOR.pack(self.head), _HEAD_AT)
+        self._file.write(_CURSOR.pack(self.head), _HEAD_AT)
         self.end_sample = first_sample + len(pcm) // self._sample_bytes
         return forgotten
 
@@ -127,46 +133,30 @@ class Window:
 
     def close(self) -> None:
         """Let go of the file; it stays for a successor."""
-        os.close(self._fd)
-
-    def _open(self) -> int:
-        try:
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise WindowError(f"cannot open the replay window {self._path}: {error.strerror}") from None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            raise WindowError(f"the replay window {self._path} is written by another process") from None
-        return fd
+        self._file.close()
 
     def _reopen(self) -> bool:
         """Go on in a window of this run; False when it is another's, or damaged."""
-        is_whole = os.fstat(self._fd).st_size == self._size
-        if not is_whole or os.pread(self._fd, _HEADER.size, 0) != self._identity:
+        if self._file.size != self._size or self._file.read(_HEADER.size, 0) != self._identity:
             return False
         self.tail, self.head = self._cursor(_TAIL_AT), self._cursor(_HEAD_AT)
         return 0 <= self.head - self.tail <= self._slots and self.head < _MAX_SEQUENCE
 
     def _create(self) -> None:
-        size = self._size
         # No valid header while the rest is made: who is killed here leaves no window, not a wrong one.
-        os.ftruncate(self._fd, 0)
         try:
-            _allocate(self._fd, size)
+            self._file.make(self._size)
         except OSError as error:
-            os.ftruncate(self._fd, 0)
             raise ConfigError(
                 "buffer.seconds",
-                f"no room for the replay window of {size / 1e6:.0f} MB at {self._path} ({error.strerror}): "
+                f"no room for the replay window of {self._size / 1e6:.0f} MB at {self._path} ({error.strerror}): "
                 "make it smaller or set buffer.directory to a larger disk",
             ) from None
         self.tail = self.head = 0
-        os.pwrite(self._fd, self._identity, 0)
+        self._file.write(self._identity, 0)
 
     def _slot(self, sequence: int) -> Slot | None:
-        data = os.pread(self._fd, self._slot_bytes, self._position(sequence))
+        data = self._file.read(self._slot_bytes, self._position(sequence))
         if len(data) < _SLOT.size:
             return None
         found, first_sample, arrival_ns, length, crc = _SLOT.unpack_from(data)
@@ -179,12 +169,12 @@ class Window:
         return _HEADER_BYTES + sequence % self._slots * self._slot_bytes
 
     def _cursor(self, offset: int) -> int:
-        (value,) = _CURSOR.unpack(os.pread(self._fd, _CURSOR.size, offset))
+        (value,) = _CURSOR.unpack(self._file.read(_CURSOR.size, offset))
         return int(value)
 
     def _move_tail(self, tail: int) -> None:
         self.tail = tail
-        os.pwrite(self._fd, _CURSOR.pack(tail), _TAIL_AT)
+        self._file.write(_CURSOR.pack(tail), _TAIL_AT)
 
     def _end(self, slot: Slot) -> int:
         return slot.first_sample + len(slot.pcm) // self._sample_bytes
@@ -196,11 +186,3 @@ class Window:
 
 def _crc(fields: tuple[int, int, int, int], pcm: bytes) -> int:
     return zlib.crc32(pcm, zlib.crc32(struct.pack("<QQQI", *fields)))
-
-
-def _allocate(fd: int, size: int) -> None:
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(fd, 0, size)
-    else:  # macOS has none: write the bytes
-        for offset in range(0, size, 1 << 20):
-            os.pwrite(fd, bytes(min(1 << 20, size - offset)), offset)
