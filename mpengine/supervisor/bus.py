@@ -103,7 +103,9 @@ class Bus:
         """
         again, self._again = self._again, []
         for final in again:
-            transcript = msgspec.json.decode(final.body, type=messages.Transcript)
+            transcript = final.transcript()
+            if transcript is None:
+                continue
             topic = messages.topic_of(self._name, transcript).encode()
             body = messages.encode(msgspec.structs.replace(transcript, boot=self.boot))
             sockets.try_send(self._publisher, [topic, body])

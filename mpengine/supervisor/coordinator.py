@@ -72,12 +72,19 @@ class Coordinator:
         self.lost_reason = "capture_restart"  # why samples are missing before the next capture's first
 
     def continues(
-        self, *, acknowledged: int, captured: int, sent: int, connection: int, gaps: Iterable[tuple[int, int]] = ()
+        self,
+        *,
+        acknowledged: int,
+        captured: int,
+        sent: int,
+        connection: int,
+        gaps: Iterable[tuple[int, int]] = (),
+        finals: Iterable[messages.Transcript] = (),
     ) -> None:
         """The run goes on where another supervisor was killed, as its journal has it."""
         for first, end in gaps:
             self._reports.told(first, end)
-        self.results.ledger.acknowledged = self.results.ledger.transcribed = acknowledged
+        self.results.continues(acknowledged, finals)
         self.picture.captured, self.picture.sent = captured, sent
         self.connection = connection
 

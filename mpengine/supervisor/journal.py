@@ -6,6 +6,7 @@ kill cut short ends the journal there. Order of a final: append, publish, acknow
 later, since what was published last may die in the socket's queue.
 """
 
+import collections
 import errno
 import os
 import struct
@@ -15,6 +16,7 @@ from typing import NamedTuple, Self
 import msgspec
 
 from mpengine.shared.decoding import UNREADABLE
+from mpengine.shared.messages import Transcript
 
 _MAGIC = b"mpjourn1"
 _HEADER_BYTES = 512
@@ -24,6 +26,8 @@ _PUBLISHED_AT, _RESERVED_AT, _ACKNOWLEDGED_AT, _CAPTURED_AT, _SENT_AT, _CONNECTI
 _RECORD = struct.Struct("<II")
 # `seq` is promised in steps, so that not every message costs a write; after a kill it goes on behind the step.
 _RESERVE = 1000
+# How many of the last finals are kept, published or not: what is heard again is compared with them.
+_RECENT_FINALS = 100
 # When it has grown by this, it is written anew with what is still needed.
 _COMPACT_BYTES = 1_000_000
 
@@ -54,6 +58,13 @@ class Final(msgspec.Struct, frozen=True, array_like=True, tag=True):
     body: bytes
     covers: int
 
+    def transcript(self) -> Transcript | None:
+        """What is in `body`; None when another version wrote it."""
+        try:
+            return msgspec.json.decode(self.body, type=Transcript)
+        except UNREADABLE:
+            return None
+
 
 class ToldGap(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Samples [first, end) were told to be missing; a replay over them shall not tell it again."""
@@ -66,7 +77,7 @@ _record: msgspec.msgpack.Decoder[Final | ToldGap] = msgspec.msgpack.Decoder(Fina
 
 
 class Recovered(NamedTuple):
-    """What a journal held. `unpublished`: finals that were appended, and perhaps not published."""
+    """What a journal held. `recent`: the last finals; `unpublished`: those of all that perhaps did not go out."""
 
     identity: Identity
     acknowledged: int
@@ -75,6 +86,7 @@ class Recovered(NamedTuple):
     seq: int
     connection: int
     gaps: list[ToldGap]
+    recent: list[Final]
     unpublished: list[Final]
 
 
@@ -88,7 +100,8 @@ class Journal:
         self._reserved = self._counter(_RESERVED_AT)
         self._compact_at = self._end + _COMPACT_BYTES
         self._acknowledged = self._counter(_ACKNOWLEDGED_AT)
-        self._finals: list[Final] = []  # appended, and not yet marked as published
+        self._unpublished: list[Final] = []  # appended, and not yet marked as published
+        self._recent: collections.deque[Final] = collections.deque(maxlen=_RECENT_FINALS)
         self._gaps: list[ToldGap] = []  # told, and not yet behind the acknowledged position
 
     @classmethod
@@ -126,7 +139,8 @@ class Journal:
         journal = cls(path, fd)
         published = journal._counter(_PUBLISHED_AT)
         covered = max([journal._acknowledged, *(final.covers for final in finals)])
-        journal._finals = [final for final in finals if final.seq > published]
+        journal._recent.extend(finals)
+        journal._unpublished = [final for final in finals if final.seq > published]
         journal._gaps = [record for record in records if isinstance(record, ToldGap)]
         journal.acknowledge(covered)
         recovered = Recovered(
@@ -137,7 +151,8 @@ class Journal:
             seq=journal._reserved,
             connection=journal._counter(_CONNECTION_AT),
             gaps=list(journal._gaps),
-            unpublished=list(journal._finals),
+            recent=list(journal._recent),
+            unpublished=list(journal._unpublished),
         )
         return journal, recovered
 
@@ -156,7 +171,8 @@ class Journal:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path)
         self._end += written
         if isinstance(entry, Final):
-            self._finals.append(entry)
+            self._unpublished.append(entry)
+            self._recent.append(entry)
         else:
             self._gaps = _joined(self._gaps, entry)
         if self._end > self._compact_at:
@@ -164,8 +180,8 @@ class Journal:
 
     def published(self, seq: int) -> None:
         """The final with `seq`, and all before it, went out for certain."""
-        if self._finals and self._finals[0].seq <= seq:
-            self._finals = [final for final in self._finals if final.seq > seq]
+        if self._unpublished and self._unpublished[0].seq <= seq:
+            self._unpublished = [final for final in self._unpublished if final.seq > seq]
             self._set(_PUBLISHED_AT, seq)
 
     def acknowledge(self, sample: int) -> None:
@@ -190,7 +206,8 @@ class Journal:
         """Write it anew with what is still needed; whoever is killed meanwhile leaves the old one."""
         self._compact_at = self._end + _COMPACT_BYTES  # should there be no room: not before it has grown again
         new = f"{self._path}.new"
-        entries: list[Final | ToldGap] = [*self._finals, *self._gaps]
+        finals = {final.seq: final for final in (*self._unpublished, *self._recent)}
+        entries: list[Final | ToldGap] = [*sorted(finals.values(), key=lambda final: final.seq), *self._gaps]
         data = os.pread(self._fd, _HEADER_BYTES, 0) + b"".join(_framed(msgspec.msgpack.encode(e)) for e in entries)
         try:
             fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

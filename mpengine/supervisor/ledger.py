@@ -13,9 +13,12 @@ class Ledger:
     """The acknowledged position of a run, in samples."""
 
     def __init__(self, acknowledged: int = 0) -> None:
-        self.acknowledged = acknowledged
-        self.transcribed = acknowledged
+        self.acknowledged = self.transcribed = acknowledged
         self._published: dict[int, int] = {}  # channel -> end of its last final: with several, they come one by one
+
+    def published(self, channel: int, end: int) -> None:
+        """A final of `channel` that ends at `end` went out."""
+        self._published[channel] = max(end, self._published.get(channel, 0))
 
     def fresh(self, heard: Heard) -> Heard | None:
         """What of a transcript is news; None when nothing is. It counts as published from `settle` on."""
@@ -32,7 +35,7 @@ class Ledger:
     def settle(self, heard: Heard) -> int | None:
         """`heard` is published: the new acknowledged position, if it moved."""
         if heard.is_final and not heard.estimated:
-            self._published[heard.channel] = max(heard.end, self._published.get(heard.channel, 0))
+            self.published(heard.channel, heard.end)
         if heard.acknowledges is None or heard.acknowledges <= self.acknowledged:
             return None
         self.acknowledged = heard.acknowledges

@@ -55,12 +55,13 @@ _RECONNECT_S = 0.5
 class Supervisor:
     """An engine. `run` blocks until it has ended and returns the exit code; call it from the main thread."""
 
-    def __init__(self, config: Config, *, log_level: str = "info") -> None:
+    def __init__(self, config: Config, *, log_level: str = "info", log_format: str = "text") -> None:
         """Raises RuntimeDirError when the runtime directory cannot be used."""
         self._config = config
         self._directory = RuntimeDir(config.engine.name)
         self._boot = os.urandom(8).hex()
         self._log_level = log_level
+        self._log_format = log_format
         self._token = Secret(os.urandom(16).hex())
         self._processes: dict[Child, Process] = {}
         self._exit_code: ExitCode | None = None
@@ -83,6 +84,7 @@ class Supervisor:
                 run=self._files.run,
                 window_path=self._files.window_path,
                 log_level=self._log_level,
+                log_format=self._log_format,
                 listener=self._listener,
                 token=self._token,
             )
@@ -139,6 +141,7 @@ class Supervisor:
                 sent=recovered.sent,
                 connection=recovered.connection,
                 gaps=[(gap.first, gap.end) for gap in recovered.gaps],
+                finals=list(filter(None, (final.transcript() for final in recovered.recent))),
             )
             rest_s = (recovered.captured - recovered.acknowledged) / recovered.identity.sample_rate
             log.info(Event("run_continued", run=self._files.run, unacknowledged_s=rest_s))

@@ -1,5 +1,6 @@
 """What children tell of the audio, as what is published: samples become seconds and UTC. Pure."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -21,6 +22,17 @@ class Results:
         self._rate = sample_rate
         self._overlap = Overlap()
         self._open_interim: messages.Transcript | None = None
+
+    def continues(self, acknowledged: int, finals: Iterable[messages.Transcript]) -> None:
+        """The run goes on where another supervisor was killed, which had published `finals` last."""
+        self.ledger.acknowledged = self.ledger.transcribed = acknowledged
+        for final in finals:
+            end = round(final.end_s * self._rate)
+            if final.estimated:
+                self._overlap.published(end, final.text)
+            else:
+                self.ledger.published(final.channel, end)
+        self._overlap.acknowledged(acknowledged)
 
     def seconds(self, samples: int) -> float:
         """A position on the run's clock, in seconds."""

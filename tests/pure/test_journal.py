@@ -11,6 +11,7 @@ from random import Random
 import msgspec
 import pytest
 
+from mpengine.shared import messages
 from mpengine.supervisor.journal import Final, Identity, Journal, ToldGap
 
 IDENTITY = Identity(run="00" * 8, machine_boot="b", sample_rate=16000, channels=1, source="portaudio")
@@ -37,7 +38,7 @@ def test_without_a_journal_there_is_nothing_to_recover(path):
 
 def test_a_new_journal_holds_its_identity_and_nothing_else(path):
     Journal.create(path, IDENTITY).close(remove=False)
-    assert recovered(path) == (IDENTITY, 0, 0, 0, 0, 0, [], [])
+    assert recovered(path) == (IDENTITY, 0, 0, 0, 0, 0, [], [], [])
 
 
 def test_what_was_appended_and_not_marked_is_unpublished(path):
@@ -58,6 +59,17 @@ def test_the_acknowledged_position_is_the_furthest_of_finals_and_blank_ones(path
     journal.append(final(2, covers=500))
     assert recovered(path).acknowledged == 500
     journal.close(remove=False)
+
+
+def test_the_last_finals_are_kept_though_they_are_published(path):
+    journal = Journal.create(path, IDENTITY)
+    for seq in range(1, 301):
+        journal.append(final(seq))
+    journal.published(300)
+    journal.close(remove=False)
+    found = recovered(path)
+    assert [each.seq for each in found.recent] == list(range(201, 301))
+    assert found.unpublished == []
 
 
 def test_seq_never_goes_back(path):
@@ -134,9 +146,10 @@ def test_a_long_run_keeps_the_journal_small(path):
         journal.published(seq - 3)
         largest = max(largest, os.path.getsize(path))
     journal.close(remove=False)
-    assert largest < 1_100_000
+    assert largest < 1_000_000 + 101 * 5100  # the growth, and the last hundred finals
     found = recovered(path)
     assert (found.acknowledged, [each.seq for each in found.unpublished]) == (1999, [1997, 1998, 1999])
+    assert [each.seq for each in found.recent] == list(range(1900, 2000))
 
 
 def test_a_long_outage_keeps_the_journal_small(path):
@@ -172,6 +185,7 @@ def test_on_a_full_disk_nothing_half_written_stays(path):
     program = f"""
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+from mpengine.shared import messages
 from mpengine.supervisor.journal import Final, Identity, Journal
 journal = Journal.create({path!r}, Identity("00", "b", 16000, 1, "portaudio"))
 journal.append(Final(1, b"kept", 10))
@@ -201,3 +215,9 @@ for _ in range(3):
 def test_a_run_goes_on_only_on_the_same_boot_with_the_same_audio(change, goes_on):
     fields = {"run": "r", "machine_boot": "b", "sample_rate": 16000, "channels": 1, "source": "portaudio"}
     assert Identity(**fields).continues(Identity(**(fields | change))) is goes_on
+
+
+def test_a_final_of_another_version_has_no_transcript(path):
+    assert final(1, text=b'{"something": "new"}').transcript() is None
+    body = messages.encode(messages.Transcript(text="hi", is_final=True, start_s=0.0, end_s=1.0))
+    assert final(1, text=body).transcript().text == "hi"

@@ -83,3 +83,31 @@ def test_a_gap_is_told_in_seconds_with_its_exact_samples(results):
 )
 def test_a_note_of_the_service_is_a_message_of_its_own(kind, data, message):
     assert note(kind, data) == message
+
+
+# After a kill of the supervisor
+
+
+def test_what_a_supervisor_before_published_without_times_is_cut_from_what_is_heard_again(results):
+    before = messages.Transcript(
+        text="one two three", is_final=True, start_s=1.0, end_s=3.0, estimated=True, start_time_ns=None
+    )
+    results.continues(32000, [before])
+    again = heard(text="Two three four", end=80000, estimated=True, replayed=True)
+    assert results.transcript(again).text == "four"
+
+
+def test_what_it_published_without_times_and_is_acknowledged_is_not_heard_again(results):
+    before = messages.Transcript(
+        text="one two three", is_final=True, start_s=1.0, end_s=2.0, estimated=True, start_time_ns=None
+    )
+    results.continues(32000, [before])
+    again = heard(text="Two three four", end=80000, estimated=True, replayed=True)
+    assert results.transcript(again).text == "Two three four"
+
+
+def test_what_it_published_of_one_channel_ahead_of_the_others_is_not_published_twice(results):
+    before = messages.Transcript(text="hello", is_final=True, start_s=1.0, end_s=2.0, channel=1, start_time_ns=None)
+    results.continues(8000, [before])
+    assert results.transcript(heard(channel=1, replayed=True)) is None
+    assert results.transcript(heard(channel=0, replayed=True)).text == "Hello."
