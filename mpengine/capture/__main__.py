@@ -5,11 +5,17 @@ import sys
 from mpengine.capture.native_stderr import silence_native_stderr
 from mpengine.shared import boot, logs
 
-if __name__ == "__main__":
-    settings = boot.receive(boot.CaptureBoot)
+
+def main() -> None:
+    """Be the capture process."""
+    settings = boot.receive(boot.CaptureBoot, "capture")
     silence_native_stderr()
     logs.setup("capture", settings.log_level, settings.log_format)
 
-    from mpengine.capture.process import run  # its libraries write to standard error while they load
+    from mpengine.capture.process import run  # noqa: PLC0415  its libraries write to standard error while they load
 
     sys.exit(run(settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -8,11 +8,9 @@ class Losses:
 
     def __init__(self) -> None:
         self._waiting: Range | None = None
-        self.samples = 0
 
     def dropped(self, lost: Range) -> list[Range]:
         """A block was dropped unsent; the ranges to tell now (a neighbour waits for the next ones)."""
-        self.samples += lost.end - lost.first
         if self._waiting is not None and self._waiting.end == lost.first:
             self._waiting = Range(self._waiting.first, lost.end)
             return []

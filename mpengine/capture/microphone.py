@@ -25,6 +25,8 @@ except OSError as error:  # its own words for a missing library
 
 # What may wait for the main thread. It never waits long; the bound is there for a main thread that was stopped.
 _WAITING_S = 30
+# The longest a block may plausibly have waited for us in the sound server.
+_OLDEST_S = 300.0
 
 
 class Microphone:
@@ -104,12 +106,18 @@ class Microphone:
         if stream is not None:
             stream.close(ignore_errors=True)
 
-    def _on_audio(self, data: Any, n_samples: int, _times: Any, status: Any) -> None:
+    def _on_audio(self, data: Any, n_samples: int, times: Any, status: Any) -> None:
         if len(self._blocks) >= self._most_blocks:
             self._lost += n_samples
             return
         lost, self._lost = self._lost, 0
-        self._blocks.append(Block(bytes(data), time.monotonic_ns(), lost, status.input_overflow))
+        now_ns = time.monotonic_ns()
+        # PortAudio's clock may be the wall clock, which jumps: only the difference of its two times counts.
+        first_at_s = times.inputBufferAdcTime
+        age_s = times.currentTime - first_at_s - n_samples / self._audio.sample_rate
+        is_timed = first_at_s > 0 and abs(age_s) < _OLDEST_S
+        arrival_ns = now_ns - int(max(0.0, age_s) * 1e9) if is_timed else now_ns
+        self._blocks.append(Block(bytes(data), arrival_ns, lost, status.input_overflow, is_timed))
         self._wake()
 
     def _on_finished(self) -> None:

@@ -19,7 +19,7 @@ from mpengine.capture.window import Range, Slot, Window
 from mpengine.shared import control
 from mpengine.shared.boot import CaptureBoot
 from mpengine.shared.child import ChildLoop
-from mpengine.shared.errors import ExitCode, MpengineError
+from mpengine.shared.errors import DeviceError, ExitCode, MpengineError
 
 _BEAT_S = 1.0
 _ANCHOR_S = 10.0
@@ -79,7 +79,7 @@ class Capture:
         """Work until told to leave. Raises DeviceError when the device is missing or goes away."""
         last = self._window.last()
         if self._keeps_time and last is not None:
-            self._clock.continue_from(last.arrival_ns)
+            self._clock.continue_from(self._window.end_sample, last.arrival_ns)
         self._loop.watch(self._control.socket, self._on_commands)
         if self._open_wanted:
             self._open()
@@ -161,7 +161,12 @@ class Capture:
         """Read what the source has, once."""
         if not self._is_open or self._has_ended or not self._may_read():
             return
-        for block in self._source.read(time.monotonic_ns(), self._room):
+        try:
+            blocks = self._source.read(time.monotonic_ns(), self._room)
+        except DeviceError:
+            self._keep_held()
+            raise
+        for block in blocks:
             for placed in self._clock.add(block):
                 self._keep(placed)
         if self._source.has_ended():
@@ -173,6 +178,10 @@ class Capture:
             for block in self._source.read(time.monotonic_ns(), _UNLIMITED):
                 for placed in self._clock.add(block):
                     self._keep(placed)
+        self._keep_held()
+
+    def _keep_held(self) -> None:
+        """Nothing follows by which the clock could know better: place what it held."""
         for placed in self._clock.settle():
             self._keep(placed)
 
@@ -225,9 +234,7 @@ class Capture:
             self._tell_anchor(now)
 
     def _beat(self) -> control.CaptureBeat:
-        return control.CaptureBeat(
-            captured=self._clock.next_sample, pushed=self._pusher.pushed, dropped=self._losses.samples
-        )
+        return control.CaptureBeat(captured=self._clock.next_sample)
 
     def _tell_anchor(self, now: float) -> None:
         sample = self._clock.next_sample

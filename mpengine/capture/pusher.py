@@ -48,11 +48,6 @@ class Pusher:
         self._end_sent_in: int | None = None
 
     @property
-    def pushed(self) -> int:
-        """The end of what was sent in this session."""
-        return self._expected
-
-    @property
     def is_blocked(self) -> bool:
         """Whether frames wait for room in the socket: call `pump` when it is writable."""
         if self._session is None:

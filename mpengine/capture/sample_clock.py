@@ -1,10 +1,12 @@
 """The run's sample clock: which index each captured sample has, also after samples were lost. Pure.
 
 A block arrives late by chance, never early: the lower envelope of (arrival - index / rate) is the true clock plus a
-constant. While nothing is lost, indexes simply count. When something was lost and nobody knows how much (the process
-or the device was restarted, the driver flagged an overflow), the blocks that follow are held until the driver's
-backlog has been read and their own envelope is known; how far it has moved against the old one is what was lost. A
-burst after a stall moves arrivals but not the envelope: it is no loss.
+constant. Where the device tells when (most do, to a few milliseconds), the envelope is known after two blocks.
+
+While nothing is lost, indexes simply count. When something was lost and nobody knows how much (the process or the
+device was restarted, the driver flagged an overflow), the blocks that follow are held until the driver's backlog has
+been read and their own envelope is known; how far it has moved against the old one is what was lost. A burst after a
+stall moves arrivals but not the envelope: it is no loss.
 """
 
 import collections
@@ -13,8 +15,12 @@ from typing import NamedTuple
 
 from mpengine.capture.source import Block
 
+# For how many blocks the envelope must not have moved: where only our own clock tells, and where the device does.
 _SETTLE_BLOCKS = 8
-_MOST_HELD_S = 30
+_SETTLE_TIMED_BLOCKS = 1
+# For how long at most: a stall's backlog may be long; where losses are flagged again and again, results must go on.
+_MOST_HELD_STALLED_S = 30
+_MOST_HELD_S = 1
 _ENVELOPE_WINDOW_NS = 30_000_000_000
 # When nothing has come for so long, something may be missing though nobody flagged it ...
 _STALL_NS = 1_000_000_000
@@ -67,9 +73,9 @@ class SampleClock:
         self._keeps_time = keeps_time
         self._last_arrival_ns: int | None = None
 
-    def continue_from(self, arrival_ns: int) -> None:
-        """The sample before `next_sample` arrived at `arrival_ns`, in another process or before a pause."""
-        self._observe(self.next_sample, arrival_ns)
+    def continue_from(self, sample: int, arrival_ns: int) -> None:
+        """The last sample before `sample` arrived at `arrival_ns`, in another process."""
+        self._observe(sample, arrival_ns)
 
     def interrupted(self, reason: str) -> None:
         """Samples may be missing before the next block, nobody knows how many."""
@@ -137,8 +143,11 @@ class SampleClock:
         assert self._offset_ns is not None
         moved_ns = self._lowest_ns - self._offset_ns - self._duration_ns(self.next_sample)
         has_returned = moved_ns <= self._duration_ns(self._block_samples) // 2
-        has_stopped = len(self._held) - self._lowest_at >= _SETTLE_BLOCKS
-        return has_returned or has_stopped or self._held_samples > _MOST_HELD_S * self._rate
+        is_known = self._held[-1].is_timed and not self._stalls
+        needed = _SETTLE_TIMED_BLOCKS if is_known else _SETTLE_BLOCKS
+        has_stopped = len(self._held) - self._lowest_at >= needed
+        most_s = _MOST_HELD_STALLED_S if self._stalls else _MOST_HELD_S
+        return has_returned or has_stopped or self._held_samples > most_s * self._rate
 
     def _notice_stall(self, block: Block) -> list[Placed]:
         """Hold what comes behind a stall; what was held for the stall before it, if any, is placed."""

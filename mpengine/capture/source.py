@@ -6,7 +6,8 @@ from typing import NamedTuple, Protocol
 class Block(NamedTuple):
     """Some samples as the source gave them.
 
-    `arrival_ns`: monotonic clock when the last of them arrived. `lost_before`: samples the source knows to have lost
+    `arrival_ns`: monotonic clock when the last of them arrived. `is_timed`: that is what the device says, to a few
+    milliseconds; else it is when we got it, which may be late. `lost_before`: samples the source knows to have lost
     just before it. `overflowed`: it lost some there, and does not know how many.
     """
 
@@ -14,6 +15,7 @@ class Block(NamedTuple):
     arrival_ns: int
     lost_before: int = 0
     overflowed: bool = False
+    is_timed: bool = False
 
 
 class SourceInfo(NamedTuple):

@@ -15,18 +15,11 @@ from typing import NamedTuple
 
 from mpengine.capture.window_file import open_file
 from mpengine.shared.errors import ConfigError
+from mpengine.shared.window_layout import CURSOR, HEAD_AT, HEADER, HEADER_BYTES, MAGIC, SLOT, TAIL_AT, VERSION
 
-_MAGIC = b"mpwindow"
-_VERSION = 1
-_HEADER = struct.Struct("<8sIIIII8s")
-_HEADER_BYTES = 4096
-_TAIL_AT = 1024
-_HEAD_AT = 2048
-_CURSOR = struct.Struct("<Q")
 _MAX_SEQUENCE = 1 << 62
 # A disk that cannot follow for longer makes the source wait.
 _BEHIND_S = 30
-_SLOT = struct.Struct("<QQQII")  # sequence, first sample, arrival_ns, bytes of PCM, crc32 of all that and the PCM
 
 
 class Slot(NamedTuple):
@@ -56,10 +49,10 @@ class Window:
         """
         self._path = path
         self._sample_bytes = 2 * channels
-        self._slot_bytes = _SLOT.size + block_samples * self._sample_bytes
+        self._slot_bytes = SLOT.size + block_samples * self._sample_bytes
         self._slots = max(2, int(seconds * sample_rate) // block_samples)
-        self._size = _HEADER_BYTES + self._slots * self._slot_bytes
-        self._identity = _HEADER.pack(_MAGIC, _VERSION, self._slot_bytes, self._slots, sample_rate, channels, run)
+        self._size = HEADER_BYTES + self._slots * self._slot_bytes
+        self._identity = HEADER.pack(MAGIC, VERSION, self._slot_bytes, self._slots, sample_rate, channels, run)
         self._file = open_file(path, most_bytes=_BEHIND_S * sample_rate * self._sample_bytes)
         try:
             if not self._reopen():
@@ -93,10 +86,10 @@ class Window:
                 forgotten = Range(oldest.first_sample, self._end(oldest))
             self._move_tail(self.tail + 1)
         fields = (self.head, first_sample, arrival_ns, len(pcm))
-        slot = _SLOT.pack(*fields, _crc(fields, pcm)) + pcm
+        slot = SLOT.pack(*fields, _crc(fields, pcm)) + pcm
         self._file.write(slot, self._position(self.head))
         self.head += 1
-        self._file.write(_CURSOR.pack(self.head), _HEAD_AT)
+        self._file.write(CURSOR.pack(self.head), HEAD_AT)
         self.end_sample = first_sample + len(pcm) // self._sample_bytes
         return forgotten
 
@@ -137,9 +130,9 @@ class Window:
 
     def _reopen(self) -> bool:
         """Go on in a window of this run; False when it is another's, or damaged."""
-        if self._file.size != self._size or self._file.read(_HEADER.size, 0) != self._identity:
+        if self._file.size != self._size or self._file.read(HEADER.size, 0) != self._identity:
             return False
-        self.tail, self.head = self._cursor(_TAIL_AT), self._cursor(_HEAD_AT)
+        self.tail, self.head = self._cursor(TAIL_AT), self._cursor(HEAD_AT)
         return 0 <= self.head - self.tail <= self._slots and self.head < _MAX_SEQUENCE
 
     def _create(self) -> None:
@@ -157,24 +150,24 @@ class Window:
 
     def _slot(self, sequence: int) -> Slot | None:
         data = self._file.read(self._slot_bytes, self._position(sequence))
-        if len(data) < _SLOT.size:
+        if len(data) < SLOT.size:
             return None
-        found, first_sample, arrival_ns, length, crc = _SLOT.unpack_from(data)
-        pcm = data[_SLOT.size : _SLOT.size + length]
+        found, first_sample, arrival_ns, length, crc = SLOT.unpack_from(data)
+        pcm = data[SLOT.size : SLOT.size + length]
         if found != sequence or len(pcm) != length or crc != _crc((found, first_sample, arrival_ns, length), pcm):
             return None
         return Slot(first_sample, arrival_ns, pcm)
 
     def _position(self, sequence: int) -> int:
-        return _HEADER_BYTES + sequence % self._slots * self._slot_bytes
+        return HEADER_BYTES + sequence % self._slots * self._slot_bytes
 
     def _cursor(self, offset: int) -> int:
-        (value,) = _CURSOR.unpack(self._file.read(_CURSOR.size, offset))
+        (value,) = CURSOR.unpack(self._file.read(CURSOR.size, offset))
         return int(value)
 
     def _move_tail(self, tail: int) -> None:
         self.tail = tail
-        self._file.write(_CURSOR.pack(tail), _TAIL_AT)
+        self._file.write(CURSOR.pack(tail), TAIL_AT)
 
     def _end(self, slot: Slot) -> int:
         return slot.first_sample + len(slot.pcm) // self._sample_bytes

@@ -8,6 +8,7 @@ import zmq
 from mpengine.capture.pusher import Pusher
 from mpengine.capture.window import Range, Slot, Window
 from mpengine.shared import frames
+from tests.rig.waiting import wait_until
 
 RUN = bytes(8)
 BLOCK = 320
@@ -39,6 +40,10 @@ class Ends:
         for number in range(count):
             at = first + number * BLOCK
             self.window.append(at, (at // BLOCK % 30000).to_bytes(2, "little") * BLOCK, at)
+
+    def is_written(self):
+        """Wait until what a thread writes (on a disk) is in the file."""
+        wait_until(lambda: not getattr(self.window._file, "_waiting", None), 10, "the window in its file")
 
     def received(self, count):
         """`count` frames, sent as the socket takes them."""
@@ -112,8 +117,9 @@ def test_the_latest_block_need_not_be_read_again(ends):
 
 def test_a_torn_slot_is_a_hole_and_is_told(ends):
     ends.fill(10)
+    ends.is_written()
     for sequence in (4, 5):
-        os.pwrite(ends.window._fd, b"torn", 4096 + sequence * ends.window._slot_bytes + 100)
+        os.pwrite(ends.window._file._fd, b"torn", 4096 + sequence * ends.window._slot_bytes + 100)
     ends.pusher.resume(1, 0)
     got = ends.received(8)
     assert [frame.first_sample // BLOCK for frame in got] == [0, 1, 2, 3, 6, 7, 8, 9]

@@ -51,7 +51,7 @@ class Recording:
         self.settle()
         arrival_ns = self.clock.arrival_ns(self.clock.next_sample)
         self.clock = new_clock(next_sample=self.clock.next_sample)
-        self.clock.continue_from(arrival_ns)
+        self.clock.continue_from(self.clock.next_sample, arrival_ns)
         self.clock.interrupted("capture_restart")
 
     def _take(self, placed):
@@ -340,3 +340,42 @@ def test_whatever_happens_every_index_is_within_a_block_of_the_truth(seed):
     assert recording.waiting == []
     assert recording.worst <= BLOCK
     assert all(each.first < each.end for each in recording.missing)
+
+
+# A device that tells when
+
+
+def timed(arrival_ns, **loss):
+    return Block(PCM, arrival_ns, is_timed=True, **loss)
+
+
+def test_where_the_device_tells_when_two_blocks_are_enough_after_a_restart():
+    clock = new_clock(next_sample=16000)
+    clock.continue_from(16000, 10 * 1_000_000_000)
+    clock.interrupted("capture_restart")
+    begin_ns = 10 * 1_000_000_000 + 1_000_000_000 // 4
+    assert clock.add(timed(begin_ns + BLOCK_NS)) == []
+    placed = clock.add(timed(begin_ns + 2 * BLOCK_NS))
+    assert [each.first_sample for each in placed] == [20000, 20000 + BLOCK]
+    assert (placed[0].missing.first, placed[0].missing.end) == (16000, 20000)
+
+
+def test_flagged_losses_that_never_end_hold_nothing_back_for_long():
+    clock = new_clock()
+    arrival_ns, held = 1_000_000_000, 0
+    for number in range(2000):
+        lost = number and not number % 3
+        arrival_ns += BLOCK_NS * (4 if lost else 1)
+        placed = clock.add(Block(PCM, arrival_ns, 0, bool(lost)))
+        held = held + 1 - len(placed)
+        assert held * BLOCK <= 1.1 * RATE
+
+
+def test_a_successor_goes_on_behind_what_the_window_lost():
+    """The window ends before what had been captured: its last arrival belongs to its own end."""
+    clock = new_clock(next_sample=32000)
+    clock.continue_from(16000, 10 * 1_000_000_000)
+    clock.interrupted("capture_restart")
+    placed = [each for n in (1, 2) for each in clock.add(timed(12 * 1_000_000_000 + n * BLOCK_NS))]
+    assert placed[0].first_sample == 16000 + 2 * RATE
+    assert (placed[0].missing.first, placed[0].missing.end) == (32000, 48000)
