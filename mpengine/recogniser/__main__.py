@@ -4,10 +4,16 @@ import sys
 
 from mpengine.shared import boot, logs
 
-if __name__ == "__main__":
-    settings = boot.receive(boot.RecogniserBoot)
-    logs.setup("recogniser", settings.log_level)
 
-    from mpengine.recogniser.process import run
+def main() -> None:
+    """Be the recogniser process."""
+    settings = boot.receive(boot.RecogniserBoot, "recogniser")
+    logs.setup("recogniser", settings.log_level, settings.log_format)
+
+    from mpengine.recogniser.process import run  # noqa: PLC0415  it takes long to load, and may complain
 
     sys.exit(run(settings))
+
+
+if __name__ == "__main__":
+    main()

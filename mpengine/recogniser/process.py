@@ -1,7 +1,7 @@
 """The recogniser process's work loop: keeps the supervisor informed while the server's threads decode.
 
-The main thread owns the control socket. The server runs in a thread of its own and is only read from here: one plain
-counter, and whether it still runs.
+The main thread owns the control socket. The server runs in threads of its own; of them only whether they still run is
+known here.
 """
 
 import logging
@@ -47,7 +47,7 @@ class Recogniser:
             self._control.flush()
             if now >= next_beat:
                 next_beat = now + _BEAT_S
-                self._control.mention(control.RecogniserBeat(heard=self._server.samples_heard))
+                self._control.mention(control.RecogniserBeat())
             self._loop.wait(next_beat - now)
         has_failed = not self._thread.is_alive()
         self._server.shutdown()

@@ -2,7 +2,7 @@
 
 Threads: the caller of `serve_forever` waits for the end, one thread accepts, each connection has one that
 decodes and one that reads ahead (`inbox`), besides the one that websockets gives it. A connection's recogniser
-belongs to the first alone; the decoder at rest and the counters are shared, under `_lock`.
+belongs to the first alone; the decoder at rest and the number of connections are shared, under `_lock`.
 
 Nothing here times out on silence: the listener is on loopback, where a dead peer's socket closes.
 """
@@ -29,7 +29,7 @@ from mpengine.recogniser.words import SAMPLE_RATE, WordDecoder
 PATH = "/ws/transcribe"
 MAX_MESSAGE = 2**20  # bytes; about 32 s of audio
 MAX_CONNECTIONS = 4  # authorised ones; each costs a model of 100 MB while it lasts
-SLICE = 3200  # bytes; a long message is worked off in steps of 0.1 s, so that progress shows
+SLICE = 3200  # bytes; a long message is worked off in steps of 0.1 s: its client may have gone
 
 log = logging.getLogger(__name__)
 # websockets logs a traceback for every client that breaks off; what matters is logged here.
@@ -38,24 +38,11 @@ _quiet.setLevel(logging.CRITICAL)
 
 
 class RecogniserServer:
-    """Serves the managed protocol on `listener`, a listening TCP socket, to clients who know `token`.
+    """Serves the managed protocol on `listener`, a listening TCP socket, to clients who know `token`."""
 
-    `on_progress` is called in a connection's thread with `samples_heard` after each step of at most 0.1 s.
-    """
-
-    def __init__(
-        self,
-        listener: socket.socket,
-        token: str,
-        *,
-        on_progress: Callable[[int], None] | None = None,
-        auth_timeout_s: float = 15.0,
-    ) -> None:
-        self.samples_heard = 0  # worked off, of all connections since the start
-        self.connections_served = 0  # authorised
+    def __init__(self, listener: socket.socket, token: str, *, auth_timeout_s: float = 15.0) -> None:
         self._listener = listener
         self._token = token
-        self._on_progress = on_progress
         self._auth_timeout_s = auth_timeout_s
         self._lock = threading.Lock()
         self._connections = 0
@@ -155,13 +142,6 @@ class RecogniserServer:
                 for heard in recogniser.feed(piece):
                     if heard.is_final or interims:
                         connection.send(protocol.transcript(heard))
-                self._progress(len(piece) // 2)
-
-    def _progress(self, samples: int) -> None:
-        with self._lock:
-            self.samples_heard += samples
-        if self._on_progress is not None:
-            self._on_progress(self.samples_heard)
 
     @contextmanager
     def _borrowed_decoder(self) -> Iterator[WordDecoder]:
@@ -170,7 +150,6 @@ class RecogniserServer:
             if self._connections == MAX_CONNECTIONS:
                 raise RefusedError("busy", f"{MAX_CONNECTIONS} connections are open", close_code=1013)
             self._connections += 1
-            self.connections_served += 1
             decoder, self._idle = self._idle, None
         try:
             decoder = decoder or WordDecoder()

@@ -77,11 +77,6 @@ class SpeechRecogniser:
         self._next_look = 0  # samples
         self._said = ""
 
-    @property
-    def samples_heard(self) -> int:
-        """Samples worked off so far, up to the last whole frame."""
-        return self._position
-
     def feed(self, pcm: bytes) -> list[Heard]:
         """Take the next audio, of any length (whole samples), and return what is new."""
         if len(pcm) % 2:

@@ -26,21 +26,22 @@ class CaptureBeat(_Tagged, tag=True, frozen=True, kw_only=True):
     """Progress of capture, about once a second, from its work loop."""
 
     captured: int
-    pushed: int
-    dropped: int
 
 
 class StreamBeat(_Tagged, tag=True, frozen=True, kw_only=True):
-    """Progress of streaming. `sent`: end of what went to the recogniser; `replayed`: samples sent a second time."""
+    """Progress of streaming.
+
+    `sent`: end of what went out on the current connection, 0 before its first audio; `highest_sent`: of all that ever
+    went out; `replayed`: samples sent a second time.
+    """
 
     sent: int
+    highest_sent: int
     replayed: int
 
 
 class RecogniserBeat(_Tagged, tag=True, frozen=True, kw_only=True):
-    """Progress of the local recogniser."""
-
-    heard: int
+    """The local recogniser's work loop runs."""
 
 
 class DeviceOpened(_Tagged, tag=True, frozen=True, kw_only=True):
@@ -177,16 +178,10 @@ class ServiceNote(_Tagged, tag=True, frozen=True, kw_only=True):
 class EndTaken(_Tagged, tag=True, frozen=True, kw_only=True):
     """The frame that ends the stream has arrived in streaming: until then capture's socket must stay open."""
 
-    session: int
-
 
 class StreamEnded(_Tagged, tag=True, frozen=True, kw_only=True):
-    """The connection was closed behind the last audio, which ended at `sent`.
+    """The recogniser confirmed that it is done with all that went out on the connection, which ended at `sent`."""
 
-    `is_clean`: the recogniser said that it was done with all of it.
-    """
-
-    is_clean: bool
     sent: int
 
 
@@ -238,6 +233,12 @@ class Acknowledge(_Tagged, tag=True, frozen=True, kw_only=True):
     sample: int
 
 
+class Expect(_Tagged, tag=True, frozen=True, kw_only=True):
+    """Streaming: whether audio can come. While none can, no connection is tried; one that is there is kept."""
+
+    audio: bool
+
+
 class Finish(_Tagged, tag=True, frozen=True, kw_only=True):
     """Come to an end, and stay until SIGTERM.
 
@@ -246,7 +247,7 @@ class Finish(_Tagged, tag=True, frozen=True, kw_only=True):
     """
 
 
-Down = OpenDevice | CloseDevice | Resume | Acknowledge | Finish
+Down = OpenDevice | CloseDevice | Resume | Acknowledge | Expect | Finish
 
 encode = msgspec.msgpack.Encoder().encode
 decode_up: msgspec.msgpack.Decoder[Up] = msgspec.msgpack.Decoder(Up)

@@ -5,7 +5,13 @@ import sys
 from mpengine.shared import boot, logs
 from mpengine.streaming.process import run
 
-if __name__ == "__main__":
-    settings = boot.receive(boot.StreamingBoot)
-    logs.setup("streaming", settings.log_level)
+
+def main() -> None:
+    """Be the streaming process."""
+    settings = boot.receive(boot.StreamingBoot, "streaming")
+    logs.setup("streaming", settings.log_level, settings.log_format)
     sys.exit(run(settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -78,6 +78,7 @@ class Deepgram:
 
     greeting = None
     keep_alive = KEEP_ALIVE
+    fails_with_last_word = True  # Metadata comes before a close 1011 as it does before 1000
 
     def __init__(
         self,
@@ -128,8 +129,10 @@ class Deepgram:
             case _Error() as error:
                 words = error.description or error.message
                 return ServiceError(error.code or error.variant, words or "unknown error")
+            case Other(kind=kind) if kind in _PASSED_ON:
+                return passed_on(kind, text, is_last=kind == "Metadata")
             case Other(kind=kind):
-                return passed_on(kind, text) if kind in _PASSED_ON else Ignored(f"type {kind!r}")
+                return Ignored(f"type {kind!r}")
             case Ignored() | Malformed() as unreadable:
                 return unreadable
 

@@ -59,10 +59,11 @@ class UtteranceStop(NamedTuple):
 
 
 class Note(NamedTuple):
-    """Something to pass on. `kind`: credits_low, session_end or metadata."""
+    """Something to pass on. `kind`: credits_low, session_end or metadata. `is_last`: no result comes behind it."""
 
     kind: str
     data: dict[str, Any]
+    is_last: bool = False
 
 
 class Ignored(NamedTuple):
@@ -114,8 +115,12 @@ class Dialect(Protocol):
     def greeting(self) -> str | None:
         """What to say first; None: the recogniser is ready when the connection is open."""
 
+    @property
+    def fails_with_last_word(self) -> bool:
+        """Whether it says its last word before a failure, too: then only a normal close behind it confirms the end."""
+
     def finish(self, *, can_finalize: bool) -> Sequence[str]:
-        """The texts behind the last audio that make it send what it still has; none: it sends that by itself."""
+        """The texts behind the last audio that make it send its last results and a last word; none: it has neither."""
 
     def decode(self, text: str) -> Said:
         """What a message means. Never raises: what cannot be read is `Ignored`."""

@@ -41,6 +41,7 @@ class Hearing:
         self._timeline = Timeline(sample_rate)
         self._untimed: UntimedFinals | None = None
         self._channel_ends: dict[int, int] = {}
+        self._covered = 0
         self._told_malformed = False
 
     def connected(self, connection: int) -> None:
@@ -49,6 +50,7 @@ class Hearing:
         self._timeline = Timeline(self._rate)
         self._untimed = None
         self._channel_ends = {}
+        self._covered = 0
         self._replayed_until = self._highest_sent
         self._told_malformed = False
 
@@ -79,9 +81,14 @@ class Hearing:
         """Where the audio of this connection ends; 0 before its first."""
         return self._timeline.end_sample or 0
 
+    @property
+    def is_covered(self) -> bool:
+        """Whether finals cover all audio of this connection, as far as times can tell."""
+        return self._covered + self._timeline.tolerance(self._timeline.sent / self._rate) >= self.sent_until
+
     def beat(self) -> control.StreamBeat:
         """How far sending has come."""
-        return control.StreamBeat(sent=self._highest_sent, replayed=self._replayed)
+        return control.StreamBeat(sent=self.sent_until, highest_sent=self._highest_sent, replayed=self._replayed)
 
     @staticmethod
     def is_final(said: Said) -> bool:
@@ -116,6 +123,7 @@ class Hearing:
             heard = self._estimated(said, now)
         else:
             heard = self._timed(said, said.start_s, said.duration_s)
+        self._covered = max(self._covered, heard.acknowledges or 0)
         return [Tell(heard) if said.is_final else Mention(heard)]
 
     def _timed(self, said: Hypothesis, start_s: float, duration_s: float) -> Heard:

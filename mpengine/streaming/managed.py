@@ -65,6 +65,7 @@ class Managed:
     """The proxy's dialect for one configuration."""
 
     keep_alive = None
+    fails_with_last_word = False
     headers: Sequence[str] = ()
 
     def __init__(
@@ -115,7 +116,7 @@ class Managed:
             case _CreditsLow(seconds_remaining=seconds):
                 return Note("credits_low", {"seconds_remaining": _or_0(seconds)})
             case _SessionEnd(seconds_used=seconds):
-                return Note("session_end", {"seconds_used": _or_0(seconds)})
+                return Note("session_end", {"seconds_used": _or_0(seconds)}, is_last=True)
             case Other(kind=kind):
                 return Ignored(f"type {kind!r}")
             case Ignored() | Malformed() as unreadable:

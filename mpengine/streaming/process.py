@@ -63,6 +63,7 @@ class Streaming:
             ),
             pace=boot.pace,
             first_connection=boot.first_connection,
+            expects_audio=boot.expects_audio,
             chance=random.random,
             now=time.monotonic(),
         )
@@ -119,9 +120,12 @@ class Streaming:
 
     def _on_commands(self) -> None:
         for command in self._control.receive():
-            if isinstance(command, control.Finish):
-                self._on_frames()  # what capture had sent before it went
-                self._perform(self._session.finish(time.monotonic()))
+            match command:
+                case control.Expect(audio=audio):
+                    self._session.expect(audio=audio)
+                case control.Finish():
+                    self._on_frames()  # what capture had sent before it went
+                    self._perform(self._session.finish(time.monotonic()))
 
     def _perform(self, actions: list[Action]) -> None:
         for action in actions:

@@ -5,7 +5,8 @@
        └─────────────────┴──────── any transient cause ───────────┴─────────────────────┘
 
 A permanent cause ends it from anywhere. Every attempt has a number of its own, and frames carry the number for which
-they were sent: what belongs to an older one is dropped.
+they were sent: what belongs to an older one is dropped. While no audio can come (`expect`), it stays WAITING: services
+close connections that get none, so that there would be one after the other.
 """
 
 import enum
@@ -75,6 +76,7 @@ class Session:
         hearing: Hearing,
         pace: float | None,
         first_connection: int,
+        expects_audio: bool,
         chance: Callable[[], float],
         now: float,
     ) -> None:
@@ -88,6 +90,7 @@ class Session:
         self._patience_s = DEAD_AFTER_S
         self._finishing: Finishing | None = None
         self._outage = Outage(chance)
+        self._expects_audio = expects_audio
         self._request_id: str | None = None
         self._can_finalize = False
         self._deadline = now  # of the state: when to connect, or when to lose patience
@@ -102,14 +105,23 @@ class Session:
 
     def next_deadline(self, now: float) -> float:
         """When `tick` has something to do."""
-        deadline = min(self._deadline, self._next_beat)
+        deadline = min(self._due_at, self._next_beat)
         if self.state is State.READY:
             deadline = min(deadline, self._upkeep.deadline)
             if not self._pacer.may_send(now):
                 deadline = min(deadline, self._pacer.due(now))
         return deadline
 
+    @property
+    def _due_at(self) -> float:
+        """When the state has lasted too long; waiting for audio may last for ever."""
+        return _FOREVER if self.state is State.WAITING and not self._expects_audio else self._deadline
+
     # What happens
+
+    def expect(self, *, audio: bool) -> None:
+        """Whether audio can come. What is connected stays so; what waits to connect does at once when it can again."""
+        self._expects_audio = audio
 
     def audio(self, frame: Frame, now: float) -> list[Action]:
         """A frame came from capture. Frames of an older grant and samples that went out already are skipped."""
@@ -131,9 +143,14 @@ class Session:
             return []
         self.state = State.FINISHING
         texts = self._dialect.finish(can_finalize=self._can_finalize)
-        self._finishing = Finishing(asked=bool(texts), hold_s=self._hearing.hold_s, now=now)
+        self._finishing = Finishing(
+            asked=bool(texts),
+            needs_close=self._dialect.fails_with_last_word,
+            hold_s=self._hearing.hold_s,
+            now=now,
+        )
         self._deadline = self._finishing.deadline
-        return [Tell(control.EndTaken(session=self.connection)), *(SendText(text) for text in texts)]
+        return [Tell(control.EndTaken()), *(SendText(text) for text in texts)]
 
     def event(self, event: Event, now: float) -> list[Action]:
         """Something came from the connection; what is told of it does not hold our secret."""
@@ -165,7 +182,7 @@ class Session:
         if now >= self._next_beat:
             self._next_beat = now + _BEAT_S
             actions.append(Mention(self._hearing.beat()))
-        if now >= self._deadline:
+        if now >= self._due_at:
             actions += self._due(now)
         elif self.state is State.READY:
             trouble = self._upkeep.trouble(now)
@@ -258,8 +275,8 @@ class Session:
 
     def _failed(self, cause: Cause, now: float) -> list[Action]:
         """This attempt is over. Wait and try again, unless all is done, or trying cannot help."""
-        if self._finishing is not None and self._finishing.is_confirmed:
-            return self._ended(control.StreamEnded(is_clean=True, sent=self._hearing.sent_until), ExitCode.OK)
+        if self._finishing is not None and self._finishing.is_confirmed(is_covered=self._hearing.is_covered):
+            return self._ended(control.StreamEnded(sent=self._hearing.sent_until), ExitCode.OK)
         fault = control.Fault(
             code=cause.code, message=cause.reason, request_id=cause.request_id, exit_code=cause.exit_code
         )

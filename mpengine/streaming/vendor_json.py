@@ -71,14 +71,14 @@ def spoken(words: Sequence[Word]) -> tuple[SpokenWord, ...]:
     )
 
 
-def passed_on(kind: str, text: str) -> Note | Malformed:
+def passed_on(kind: str, text: str, *, is_last: bool) -> Note | Malformed:
     """A message of the type `kind`, to be published as it was received."""
     try:
         data = _anything.decode(text)
     except UNREADABLE as error:
         return Malformed(f"{kind}: {error}")
     misfit = _misfit(data, "$", _DEEP)
-    return Note("metadata", data) if misfit is None else Malformed(f"{kind}: {misfit}")
+    return Note("metadata", data, is_last) if misfit is None else Malformed(f"{kind}: {misfit}")
 
 
 def _misfit(value: Any, path: str, levels: int) -> str | None:

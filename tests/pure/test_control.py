@@ -9,9 +9,9 @@ from mpengine.shared import control
 
 UP = [
     control.Hello(pid=4711),
-    control.CaptureBeat(captured=16000, pushed=15680, dropped=320),
-    control.StreamBeat(sent=15680, replayed=320),
-    control.RecogniserBeat(heard=16000),
+    control.CaptureBeat(captured=16000),
+    control.StreamBeat(sent=15680, highest_sent=16000, replayed=320),
+    control.RecogniserBeat(),
     control.DeviceOpened(name="Mikrofon (Größe L)", sample_rate=16000, channels=1, latency_s=0.08),
     control.DeviceClosed(),
     control.Anchor(sample=2**40, utc_ns=1_770_000_000_000_000_000),
@@ -43,14 +43,15 @@ UP = [
     control.SpeechBegan(connection=3, sample=8000),
     control.UtteranceEnded(connection=3, sample=16000),
     control.ServiceNote(connection=3, kind="metadata", data={"models": ["a"], "n": {"x": None, "y": 1.5}}),
-    control.EndTaken(session=3),
-    control.StreamEnded(is_clean=True, sent=1),
+    control.EndTaken(),
+    control.StreamEnded(sent=1),
 ]
 DOWN = [
     control.OpenDevice(),
     control.CloseDevice(),
     control.Resume(session=3, sample=2**40),
     control.Acknowledge(sample=16000),
+    control.Expect(audio=False),
     control.Finish(),
 ]
 

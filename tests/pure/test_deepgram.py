@@ -256,7 +256,8 @@ def test_an_utterance_end_that_asks_to_be_disregarded_is(message):
     ids=["Metadata", "Metadata without audio", "ConfigureSuccess", "ConfigureFailure", "Warning"],
 )
 def test_what_the_service_notes_is_passed_on_as_received(message):
-    assert decode(message) == Note("metadata", json.loads(message))
+    data = json.loads(message)
+    assert decode(message) == Note("metadata", data, is_last=data["type"] == "Metadata")
 
 
 @pytest.mark.parametrize(

@@ -81,11 +81,12 @@ def test_samples_are_skipped_of_every_channel():
     assert hearing.sending(Frame(RUN, 3, 160, pcm(320, 960)), 100.0) == pcm(640, 960)
 
 
-def test_progress_is_the_highest_sample_that_was_ever_sent(hearing):
+def test_progress_is_that_of_the_connection_and_the_highest_of_all(hearing):
     send(hearing, (0, 3200))
     hearing.connected(4)
+    assert (hearing.beat().sent, hearing.beat().highest_sent) == (0, 3200)
     send(hearing, (0, 320))
-    assert hearing.beat().sent == 3200
+    assert (hearing.beat().sent, hearing.beat().highest_sent) == (320, 3200)
 
 
 def test_what_a_connection_sent_ends_where_its_own_audio_ends(hearing):
@@ -107,7 +108,7 @@ def test_samples_sent_a_second_time_are_counted(hearing):
 def test_what_an_earlier_process_had_sent_counts_too():
     hearing = new_hearing(sent_before=3200)
     send(hearing, (1600, 4800))
-    assert hearing.beat() == control.StreamBeat(sent=4800, replayed=1600)
+    assert hearing.beat() == control.StreamBeat(sent=4800, highest_sent=4800, replayed=1600)
 
 
 def test_the_length_of_audio_is_in_seconds(hearing):
@@ -224,6 +225,45 @@ def test_of_two_channels_the_slower_one_counts():
         for channel, end_s in ((0, 1.0), (1, 2.0), (0, 3.0), (1, 4.0))
     ]
     assert acknowledged == [0, S, 2 * S, 3 * S]
+
+
+def test_all_is_covered_once_finals_reach_the_end_of_what_was_sent(hearing):
+    send(hearing, (5 * S, 6 * S))
+    assert not hearing.is_covered
+    told(hearing, Hypothesis("words", False, 0.0, 1.0))
+    assert not hearing.is_covered
+    told(hearing, final(0.0, 0.998))
+    assert not hearing.is_covered
+    told(hearing, final(0.0, 0.9995))  # a time may be off by a millisecond
+    assert hearing.is_covered
+    send(hearing, (6 * S, 7 * S))
+    assert not hearing.is_covered
+
+
+def test_of_two_channels_both_must_be_covered():
+    hearing = new_hearing(channels=2)
+    hearing.sending(Frame(RUN, 3, 0, bytes(4 * S)), 100.0)
+    told(hearing, final(0.0, 1.0, channel=0, channels=2))
+    assert not hearing.is_covered
+    told(hearing, final(0.0, 1.0, channel=1, channels=2))
+    assert hearing.is_covered
+
+
+def test_finals_without_times_leave_open_whether_all_is_covered(hearing):
+    send(hearing, (0, S))
+    for now in (200.0, 300.0):
+        told(hearing, Hypothesis("words", is_final=True), now=now)
+    send(hearing, (S, 2 * S))
+    told(hearing, Hypothesis("words", is_final=True), now=400.0)
+    assert not hearing.is_covered
+
+
+def test_another_connection_must_be_covered_anew(hearing):
+    send(hearing, (0, S))
+    told(hearing, final(0.0, 1.0))
+    hearing.connected(4)
+    send(hearing, (S // 2, S))
+    assert not hearing.is_covered
 
 
 def test_a_channel_that_was_heard_before_the_loss_must_be_heard_again():

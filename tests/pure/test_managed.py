@@ -98,8 +98,8 @@ def test_a_proxy_that_can_is_asked_to_finalize(can_finalize, texts):
         ({"type": "credits_low", "seconds_remaining": 60}, Note("credits_low", {"seconds_remaining": 60.0})),
         ({"type": "credits_low"}, Note("credits_low", {"seconds_remaining": 0.0})),
         ({"type": "credits_low", "seconds_remaining": "few"}, Note("credits_low", {"seconds_remaining": 0.0})),
-        ({"type": "session_end", "seconds_used": 12.5}, Note("session_end", {"seconds_used": 12.5})),
-        ({"type": "session_end", "reason": "quota"}, Note("session_end", {"seconds_used": 0.0})),
+        ({"type": "session_end", "seconds_used": 12.5}, Note("session_end", {"seconds_used": 12.5}, is_last=True)),
+        ({"type": "session_end", "reason": "quota"}, Note("session_end", {"seconds_used": 0.0}, is_last=True)),
     ],
     ids=json.dumps,
 )

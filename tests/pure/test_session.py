@@ -51,14 +51,26 @@ READY = Received('{"type":"ready"}')
 READY_TO_FINALIZE = Received('{"type":"ready","features":["finalize"]}')
 TRANSCRIPT = Received('{"type":"transcript","text":"words","is_final":true}')
 SESSION_END = Received('{"type":"session_end","seconds_used":1}')
+METADATA = Received('{"type":"Metadata","duration":1.0}')
 
 
-def new_session(dialect=BYOK, *, now=100.0, pace=None, chance=1.0, first_connection=1, sent_before=0, hold_s=3.0):
+def new_session(
+    dialect=BYOK,
+    *,
+    now=100.0,
+    pace=None,
+    chance=1.0,
+    first_connection=1,
+    expects_audio=True,
+    sent_before=0,
+    hold_s=3.0,
+):
     return Session(
         dialect=dialect,
         hearing=Hearing(sample_rate=S, sample_bytes=2, hold_s=hold_s, sent_before=sent_before),
         pace=pace,
         first_connection=first_connection,
+        expects_audio=expects_audio,
         chance=lambda: chance,
         now=now,
     )
@@ -290,7 +302,9 @@ def test_it_tells_of_its_progress_once_a_second_in_every_state():
 def test_its_progress_is_what_was_sent():
     session = ready_session(sent_before=S)
     session.audio(frame(0, 2 * S), 100.5)
-    assert told(session.tick(101.0), control.StreamBeat) == [control.StreamBeat(sent=2 * S, replayed=S)]
+    assert told(session.tick(101.0), control.StreamBeat) == [
+        control.StreamBeat(sent=2 * S, highest_sent=2 * S, replayed=S)
+    ]
 
 
 def test_a_ping_goes_out_every_20_s():
@@ -470,7 +484,7 @@ def test_at_the_end_deepgram_is_asked_for_what_is_left():
     session = ready_session()
     session.audio(frame(0, S), 100.0)
     assert session.audio(end_mark(S), 101.0) == [
-        Tell(control.EndTaken(session=1)),
+        Tell(control.EndTaken()),
         SendText('{"type":"Finalize"}'),
         SendText('{"type":"CloseStream"}'),
     ]
@@ -559,14 +573,92 @@ def test_behind_the_end_results_are_still_told():
 
 
 @pytest.mark.parametrize("code", [1000, NO_CLOSE_CODE])
-def test_the_peers_close_behind_the_end_is_answered_and_the_process_leaves(code):
+def test_the_peers_close_behind_its_last_word_is_answered_and_the_process_leaves(code):
     session = finishing_session()
+    session.event(METADATA, 102.0)
     assert session.event(CloseReceived(code, ""), 102.0) == [
         SendClose(1000),
         Drop(),
-        Tell(control.StreamEnded(is_clean=True, sent=S)),
+        Tell(control.StreamEnded(sent=S)),
         Leave(ExitCode.OK),
     ]
+
+
+@pytest.mark.parametrize("code", [1000, NO_CLOSE_CODE])
+@pytest.mark.parametrize(
+    ("dialect", "ready"), [(BYOK, READY), (MANAGED, READY_TO_FINALIZE)], ids=["Deepgram", "finalize"]
+)
+def test_a_bare_close_confirms_nothing(dialect, ready, code):
+    """A server may close unasked, with 1000 too; what it has not told of would be taken for heard."""
+    session = finishing_session(dialect, ready=ready)
+    actions = session.event(CloseReceived(code, ""), 102.0)
+    assert told(actions, control.StreamEnded) == []
+    assert len(told(actions, control.ConnectionDown)) == 1
+    assert of_kind(actions, Leave) == []
+
+
+@pytest.mark.parametrize(
+    "event",
+    [CloseReceived(1011, "NET-0001"), CloseReceived(1001, ""), Failed("reset")],
+    ids=["1011", "1001", "TCP"],
+)
+def test_deepgrams_last_word_confirms_nothing_without_a_normal_close(event):
+    """It says Metadata before it closes with an error, too."""
+    session = finishing_session()
+    session.event(METADATA, 102.0)
+    assert told(session.event(event, 102.1), control.StreamEnded) == []
+
+
+def test_a_last_word_from_before_the_end_mark_confirms_nothing():
+    session = ready_session()
+    session.audio(frame(0, S), 100.0)
+    session.event(METADATA, 100.5)
+    session.audio(end_mark(S), 101.0)
+    assert told(session.event(CloseReceived(1000, ""), 102.0), control.StreamEnded) == []
+
+
+@pytest.mark.parametrize("kind", ["ConfigureSuccess", "Warning"])
+def test_what_else_deepgram_says_is_no_last_word(kind):
+    session = finishing_session()
+    session.event(Received(f'{{"type":"{kind}"}}'), 102.0)
+    assert told(session.event(CloseReceived(1000, ""), 102.1), control.StreamEnded) == []
+
+
+@pytest.mark.parametrize(
+    "event",
+    [CloseReceived(1000, ""), CloseReceived(1011, ""), Failed("reset")],
+    ids=["1000", "1011", "TCP"],
+)
+def test_finals_of_all_that_was_sent_confirm_the_end_however_it_comes(event):
+    session = finishing_session()
+    session.event(results(0.0, 0.5), 102.0)
+    session.event(results(0.5, 0.5), 102.1)
+    assert told(session.event(event, 102.2)) == [control.StreamEnded(sent=S)]
+
+
+def test_finals_that_leave_something_out_confirm_nothing():
+    session = finishing_session()
+    session.event(results(0.0, 0.99), 102.0)
+    session.event(results(0.99, 0.01, is_final=False), 102.1)
+    assert told(session.event(CloseReceived(1000, ""), 102.2), control.StreamEnded) == []
+
+
+def test_what_finals_covered_on_the_connection_before_does_not_count():
+    session = ready_session()
+    session.audio(frame(0, 3 * S), 100.0)
+    session.event(results(0.0, 3.0), 101.0)
+    session.event(Failed("reset"), 102.0)
+    session.tick(110.0)
+    session.event(Opened(None), 110.0)
+    session.audio(frame(2 * S, 3 * S, session=2), 110.0)
+    session.audio(end_mark(3 * S, session=2), 110.0)
+    assert told(session.event(CloseReceived(1000, ""), 111.0), control.StreamEnded) == []
+
+
+def test_where_nothing_was_sent_nothing_is_missing():
+    session = ready_session()
+    session.audio(end_mark(0), 101.0)
+    assert told(session.event(CloseReceived(1000, ""), 102.0)) == [control.StreamEnded(sent=0)]
 
 
 def test_a_clean_end_covers_what_went_out_on_its_own_connection():
@@ -577,13 +669,14 @@ def test_a_clean_end_covers_what_went_out_on_its_own_connection():
     session.event(Opened(None), 110.0)
     session.audio(frame(0, S, session=2), 110.5)
     session.finish(111.0)
-    assert told(session.event(CloseReceived(1000, ""), 112.0)) == [control.StreamEnded(is_clean=True, sent=S)]
+    session.event(METADATA, 111.5)
+    assert told(session.event(CloseReceived(1000, ""), 112.0)) == [control.StreamEnded(sent=S)]
 
 
 def test_a_close_that_was_asked_for_is_not_answered_again():
     actions = closing_session().event(CloseReceived(1000, ""), 104.5)
     assert acted(actions) == [Drop(), Leave(ExitCode.OK)]
-    assert told(actions) == [control.StreamEnded(is_clean=True, sent=S)]
+    assert told(actions) == [control.StreamEnded(sent=S)]
 
 
 @pytest.mark.parametrize(
@@ -614,19 +707,13 @@ def test_a_session_end_confirms_a_finalize_however_the_connection_ends(event):
     assert len(told(session.event(SESSION_END, 102.0), control.ServiceNote)) == 1
     actions = session.event(event, 102.1)
     assert of_kind(actions, Leave) == [Leave(ExitCode.OK)]
-    assert told(actions) == [control.StreamEnded(is_clean=True, sent=S)]
+    assert told(actions) == [control.StreamEnded(sent=S)]
 
 
 def test_a_session_end_confirms_nothing_else():
     session = finishing_session(MANAGED)
     session.event(SESSION_END, 102.0)
     assert told(session.event(Failed("reset"), 102.1), control.StreamEnded) == []
-
-
-@pytest.mark.parametrize("code", [1000, NO_CLOSE_CODE])
-def test_a_close_confirms_a_finalize(code):
-    session = finishing_session(MANAGED, ready=READY_TO_FINALIZE)
-    assert told(session.event(CloseReceived(code, ""), 102.0)) == [control.StreamEnded(is_clean=True, sent=S)]
 
 
 @pytest.mark.parametrize("make", [ready_session, new_session], ids=["ready", "connecting"])
@@ -835,9 +922,79 @@ def test_what_comes_late_from_a_lost_connection_is_ignored(event):
 )
 def test_what_comes_after_the_end_is_ignored(event):
     session = finishing_session()
+    session.event(METADATA, 102.0)
     session.event(CloseReceived(1000, ""), 102.0)
     assert session.event(event, 102.1) == []
     assert session.state is State.ENDED
+
+
+# While no audio can come
+
+
+def waiting_session(**options):
+    """A session whose connection was lost at second 101; the next try is due at 101.5."""
+    session = ready_session(**options)
+    session.event(Failed("reset"), 101.0)
+    return session
+
+
+def test_without_audio_to_come_no_connection_is_tried():
+    session = waiting_session()
+    session.expect(audio=False)
+    assert all(acted(session.tick(101.0 + seconds)) == [] for seconds in range(1000))
+    assert session.state is State.WAITING
+
+
+def test_without_audio_to_come_it_wakes_for_its_beat_alone():
+    session = waiting_session()
+    session.expect(audio=False)
+    session.tick(5000.0)
+    assert session.next_deadline(5000.0) == 5001.0
+
+
+def test_once_audio_can_come_it_connects_at_once():
+    session = waiting_session()
+    session.expect(audio=False)
+    session.tick(5000.0)
+    session.expect(audio=True)
+    assert session.next_deadline(5000.1) <= 5000.1
+    assert acted(session.tick(5000.1)) == [Connect(2)]
+
+
+def test_a_device_that_comes_and_goes_does_not_cut_the_wait_short():
+    session = waiting_session()
+    session.expect(audio=False)
+    session.expect(audio=True)
+    assert acted(session.tick(101.4)) == []
+    assert acted(session.tick(101.5)) == [Connect(2)]
+
+
+def test_a_process_that_begins_without_audio_to_come_does_not_connect():
+    session = new_session(expects_audio=False)
+    assert acted(session.tick(100.0)) == []
+    session.expect(audio=True)
+    assert acted(session.tick(100.5)) == [Connect(1)]
+
+
+def test_a_connection_is_kept_though_no_audio_can_come():
+    session = ready_session()
+    session.audio(frame(0, 320), 100.0)
+    session.expect(audio=False)
+    assert keep_alives(session, 100.0, 113.0) == [104.0, 108.0, 112.0]
+    assert session.state is State.READY
+
+
+@pytest.mark.parametrize(
+    "event", [Opened(None), Failed("refused"), Refused(503, "", "", None)], ids=lambda event: type(event).__name__
+)
+def test_an_attempt_under_way_is_not_given_up_but_no_other_follows(event):
+    session = new_session()
+    session.tick(100.0)
+    session.expect(audio=False)
+    session.event(event, 100.5)
+    session.event(CloseReceived(1011, "NET-0001"), 110.5)
+    assert acted(session.tick(200.0)) == []
+    assert session.state is State.WAITING
 
 
 # Our secret in a peer's words
