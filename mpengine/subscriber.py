@@ -17,6 +17,17 @@ from mpengine.shared.messages import Published
 _QUEUED_MESSAGES = 10_000
 _KEY_CHARACTERS = 40
 
+_FINALS = "transcript.final"
+
+
+class _Stamp(msgspec.Struct):
+    """What makes a message known."""
+
+    run: str = ""
+    seq: int = 0
+
+
+_stamp: msgspec.json.Decoder[_Stamp] = msgspec.json.Decoder(_Stamp)
 _decoder: msgspec.json.Decoder[Published] = msgspec.json.Decoder(Published)
 
 
@@ -41,6 +52,7 @@ class Subscriber:
         endpoint or a key cannot be one.
         """
         endpoint = _endpoint(publish, name, "results")
+        self._last_final = ("", 0)  # its run and seq
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
             self._socket = sockets.make(self._context, zmq.SUB, receive_hwm=_QUEUED_MESSAGES)
@@ -65,7 +77,7 @@ class Subscriber:
     def receive_raw(self, timeout_s: float | None = None) -> tuple[str, bytes] | None:
         """The next message as it came, of whatever type: its topic without the engine's name, and its JSON.
 
-        None when none came within `timeout_s`.
+        A final that is repeated after a kill of the supervisor comes once. None when none came within `timeout_s`.
         """
         give_up = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
@@ -75,8 +87,22 @@ class Subscriber:
             parts = self._socket.recv_multipart()
             topic = parts[0].decode(errors="replace").partition(".")[2]
             # The answers to the sync subscriptions of others pass here too; they are no results.
-            if len(parts) == 2 and not topic.startswith("sync."):
+            if len(parts) != 2 or topic.startswith("sync."):
+                continue
+            if topic != _FINALS or self._is_news(parts[1]):
                 return topic, parts[1]
+
+    def _is_news(self, final: bytes) -> bool:
+        """Whether it did not come before: a supervisor that was killed and started again repeats its last ones."""
+        try:
+            stamp = _stamp.decode(final)
+        except UNREADABLE:
+            return True
+        last_run, last_seq = self._last_final
+        if stamp.run == last_run and 0 < stamp.seq <= last_seq:
+            return False
+        self._last_final = (stamp.run, stamp.seq)
+        return True
 
     def __iter__(self) -> Iterator[Published]:
         while True:

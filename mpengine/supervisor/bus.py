@@ -96,6 +96,11 @@ class Bus:
             self.keep(Final(self._seq, body, covers))
         sockets.try_send(self._publisher, [topic.encode(), body])
 
+    @property
+    def has_to_publish_again(self) -> bool:
+        """Whether finals of the supervisor before us wait for subscribers."""
+        return bool(self._again)
+
     def publish_again(self) -> None:
         """Give the finals of the supervisor before us to all subscribers, with their old `seq`.
 
@@ -111,7 +116,9 @@ class Bus:
             sockets.try_send(self._publisher, [topic, body])
 
     def mark_published(self) -> None:
-        """What was published before the last call has left the socket's queue by now."""
+        """What was published before the last call has left the socket's queue by now: to be called a second apart."""
+        if self._again:  # older than all that
+            return
         self._journal.published(self._marked)
         self._marked = self._seq
 

@@ -29,7 +29,7 @@ class Results:
         for final in finals:
             end = round(final.end_s * self._rate)
             if final.estimated:
-                self._overlap.published(end, final.text)
+                self._overlap.published(final.connection, end, final.text)
             else:
                 self.ledger.published(final.channel, end)
         self._overlap.acknowledged(acknowledged)
@@ -76,8 +76,8 @@ class Results:
 
     def _untimed(self, heard: control.Heard) -> control.Heard:
         """A final that only its words place: what was published before the drop is cut."""
-        text = self._overlap.cut(heard.text) if heard.replayed else heard.text
-        self._overlap.published(heard.end, text)
+        text = self._overlap.cut(heard.connection, heard.text) if heard.replayed else heard.text
+        self._overlap.published(heard.connection, heard.end, text)
         return msgspec.structs.replace(heard, text=text)
 
     def interrupted(self) -> messages.Transcript | None:

@@ -9,6 +9,7 @@ import os
 
 from mpengine.shared.config import Config
 from mpengine.shared.errors import RuntimeDirError
+from mpengine.shared.window_layout import left_in
 from mpengine.supervisor.journal import Identity, Journal, Recovered
 
 
@@ -38,19 +39,22 @@ class RunFiles:
                 self.run = recovered.identity.run
                 return
             self.journal.close(remove=True)
-            lost_s = max(0, recovered.captured - recovered.acknowledged) / recovered.identity.sample_rate
-            if lost_s:
-                self.abandoned = (
-                    f"the run before this one ({recovered.identity.run}) had {lost_s:.1f} s of audio without a result; "
-                    f"it cannot go on after a restart of the machine, or with another audio source, block or buffer"
-                )
-        elif os.path.exists(path):
-            self.abandoned = "the journal of the run before this one cannot be read: what it had left is lost"
+            left_s = max(0, recovered.captured - recovered.acknowledged) / recovered.identity.sample_rate
+            self.abandoned = _abandoned(recovered.identity.run, left_s, "with another audio source, block or buffer")
+        else:
+            self.abandoned = self._left_without_journal(path)
         self.run = wanted.run
         try:
             self.journal = Journal.create(path, wanted)
         except OSError as error:
             raise RuntimeDirError(f"cannot write the journal {path}: {error.strerror}") from None
+
+    def _left_without_journal(self, path: str) -> str:
+        """A window on a disk outlives the machine's restart, the runtime directory mostly does not."""
+        left = left_in(self.window_path)
+        if left is not None:
+            return _abandoned(left.run, left.seconds, "without its journal")
+        return "the journal of the run before this one cannot be read: what it had left is lost" * os.path.exists(path)
 
     def close(self, *, is_done: bool) -> None:
         """`is_done`: everything captured has its result, so that nothing need be kept."""
@@ -58,6 +62,16 @@ class RunFiles:
         if is_done:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.window_path)
+
+
+def _abandoned(run: str, left_s: float, why: str) -> str:
+    """What to say of a run that does not go on; nothing if nothing of it is lost."""
+    if not left_s:
+        return ""
+    return (
+        f"the run before this one ({run}) had {left_s:.1f} s of audio without a result; "
+        f"it cannot go on after a restart of the machine, or {why}"
+    )
 
 
 def _machine_boot() -> str:

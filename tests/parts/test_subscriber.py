@@ -245,3 +245,18 @@ def test_without_the_right_key_nothing_is_to_be_had(keys, key):
         with pytest.raises(EngineUnreachable, match="is the server key right"):
             ask(messages.StatusQuery(), query=query, server_key=key(public), timeout_s=0.5)
         assert not subscribed(0.1)
+
+
+def test_a_final_that_is_repeated_comes_once(endpoint):
+    """As across a kill of the supervisor: the same run and seq, from another boot."""
+
+    def final(run, seq, boot="b1"):
+        return messages.Transcript(text=f"{run}{seq}", is_final=True, start_s=0, end_s=1, run=run, seq=seq, boot=boot)
+
+    sent = [final("r", 1), final("r", 3), final("r", 3, "b2"), final("r", 1, "b2"), final("r", 5), final("s", 2)]
+    with publisher(endpoint) as (socket, subscribed), Subscriber("n", publish=endpoint) as subscriber:
+        assert subscribed()
+        for each in sent:
+            socket.send_multipart([b"n.transcript.final", messages.encode(each)])
+        assert [subscriber.receive(scaled(5)).text for _ in range(4)] == ["r1", "r3", "r5", "s2"]
+        assert subscriber.receive(0.05) is None

@@ -90,7 +90,7 @@ def test_a_note_of_the_service_is_a_message_of_its_own(kind, data, message):
 
 def test_what_a_supervisor_before_published_without_times_is_cut_from_what_is_heard_again(results):
     before = messages.Transcript(
-        text="one two three", is_final=True, start_s=1.0, end_s=3.0, estimated=True, start_time_ns=None
+        text="one two three", is_final=True, start_s=1.0, end_s=3.0, estimated=True, connection=2
     )
     results.continues(32000, [before])
     again = heard(text="Two three four", end=80000, estimated=True, replayed=True)
@@ -99,7 +99,7 @@ def test_what_a_supervisor_before_published_without_times_is_cut_from_what_is_he
 
 def test_what_it_published_without_times_and_is_acknowledged_is_not_heard_again(results):
     before = messages.Transcript(
-        text="one two three", is_final=True, start_s=1.0, end_s=2.0, estimated=True, start_time_ns=None
+        text="one two three", is_final=True, start_s=1.0, end_s=2.0, estimated=True, start_time_ns=None, connection=2
     )
     results.continues(32000, [before])
     again = heard(text="Two three four", end=80000, estimated=True, replayed=True)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mpengine.capture.window import Window
 from mpengine.shared.config import Config
 from mpengine.supervisor.run_files import RunFiles
 
@@ -55,3 +56,24 @@ def test_when_all_is_done_nothing_stays(tmp_path):
     (tmp_path / "default.window").write_bytes(b"x")
     files.close(is_done=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_window_without_its_journal_is_named_with_what_it_holds(opened, tmp_path):
+    """As after a restart of the machine: the window stood on a disk, the journal in the runtime directory."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    window = Window(
+        str(disk / "default.window"), run=bytes(8), sample_rate=16000, channels=1, block_samples=320, seconds=60
+    )
+    for number in range(100):
+        window.append(number * 320, bytes(640), number)
+    window.acknowledge(50 * 320)
+    window.close()
+    files = opened(LOCAL | {"buffer": {"directory": str(disk)}})
+    assert "(0000000000000000) had 1.0 s of audio without a result" in files.abandoned
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 10_000, bytes(10_000)])
+def test_what_is_no_window_is_not_named(opened, tmp_path, content):
+    (tmp_path / "default.window").write_bytes(content)
+    assert opened().abandoned == ""
