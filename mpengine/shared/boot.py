@@ -19,17 +19,23 @@ PIPE_FD = 3
 LISTENER_FD = 4
 
 _LENGTH_BYTES = 4
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # prctl(2)
 
 
-class Boot(msgspec.Struct, frozen=True, kw_only=True):
+class Parent(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose child it is, and with whom it ends. All that the zygote is told."""
+
+    parent_pid: int
+    dies_with_thread: bool = True
+
+
+class Boot(Parent, frozen=True, kw_only=True):
     """What every child is told. `identity` is ``NAME.INCARNATION`` on the control channel."""
 
     identity: str
     control: str
     log_level: str
-    parent_pid: int
-    dies_with_thread: bool = True
+    log_format: str = "text"
 
 
 class CaptureBoot(Boot, frozen=True, kw_only=True):
@@ -52,6 +58,7 @@ class StreamingBoot(Boot, frozen=True, kw_only=True):
     """For streaming. `pace`: times real time at which waiting audio is sent, None without limit.
 
     `first_connection`: number of its first connection. `sent_before`: samples before it went out in an earlier life.
+    `expects_audio`: see `control.Expect`.
     """
 
     run: str
@@ -62,6 +69,7 @@ class StreamingBoot(Boot, frozen=True, kw_only=True):
     first_connection: int
     pace: float | None
     sent_before: int = 0
+    expects_audio: bool = True
 
 
 class RecogniserBoot(Boot, frozen=True, kw_only=True):
@@ -70,29 +78,33 @@ class RecogniserBoot(Boot, frozen=True, kw_only=True):
     token: str
 
 
-_Kind = TypeVar("_Kind", bound=Boot)
+_Kind = TypeVar("_Kind", bound=Parent)
 
 
-def payload(boot: Boot) -> bytes:
+def payload(boot: Parent) -> bytes:
     """`boot` as it goes through the pipe."""
     body = msgspec.msgpack.encode(boot, enc_hook=encode_secret)
     return len(body).to_bytes(_LENGTH_BYTES, "little") + body
 
 
-def receive(kind: type[_Kind]) -> _Kind:
-    """Begin as a child: read the payload, arrange to die with the parent, and set up signals.
+def receive(kind: type[_Kind], name: str) -> _Kind:
+    """Begin as the child `name`: read the payload, arrange to die with the parent, and set up signals.
 
     Ends the process when the parent is gone already. SIGINT is for the supervisor alone (a terminal sends it to the
     whole group); it was blocked by the spawn, so that it cannot hit the imports.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # a log line must not stop us where `stty tostop` is set
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     faulthandler.enable()
     os.set_inheritable(PIPE_FD, False)
     length = int.from_bytes(_read_exactly(_LENGTH_BYTES), "little")
     boot = msgspec.msgpack.decode(_read_exactly(length), type=kind, dec_hook=decode_secret)
-    if boot.dies_with_thread and sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if sys.platform == "linux":
+        prctl = ctypes.CDLL(None).prctl
+        prctl(_PR_SET_NAME, f"mpe-{name}".encode())  # in ps and top: all are forked from one command
+        if boot.dies_with_thread:
+            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != boot.parent_pid:
         raise SystemExit(1)
     return boot

@@ -1,44 +1,66 @@
-"""Spawning, ending and reaping child processes; the only place that knows how.
+"""Child processes as the supervisor has them: started, signalled, reaped.
 
-The main thread spawns (PR_SET_PDEATHSIG is tied to the spawning thread). Each child is in a process group of its own,
-so that a terminal's Ctrl-C reaches the supervisor alone, with SIGINT blocked until its handler is in. Its settings go
-through a pipe whose write end stays here: when this process ends, however it ends, the child's read end says so.
+The main thread starts them (PR_SET_PDEATHSIG is tied to the starting thread). Each child is in a process group of its
+own, so that a terminal's Ctrl-C reaches the supervisor alone, with SIGINT blocked until its handler is in. Its settings
+go through a pipe whose write end stays here: when this process ends, however it ends, the child's read end says so.
 """
 
 import contextlib
 import os
 import signal
 import sys
+import time
+from typing import Protocol
 
 import mpengine
 from mpengine.shared import boot
-from mpengine.shared.boot import Boot
+from mpengine.shared.boot import Parent
 from mpengine.shared.config_tables import SECRETS
 
+_POLL_S = 0.002  # between looks at a process that was killed
 _PIPE_BYTES = 65536  # what a pipe holds at least: the payload must go in without a reader
 
 
-class Process:
-    """One spawned process."""
+class ChildProcess(Protocol):
+    """A process that was started."""
 
-    def __init__(self, name: str, settings: Boot, *, inherit_fd: int | None = None) -> None:
-        """Start `python -m mpengine.NAME`. Raises OSError when the system has no room for it.
+    pid: int
+
+    def reap(self) -> int | None:
+        """The exit status once it has ended (minus the signal that killed it), None before; not again after that."""
+
+    def wait(self, limit_s: float) -> None:
+        """Wait for its end, at most so long; to be called after `kill`, and instead of `reap`."""
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+
+    def abort(self) -> None:
+        """Have it say where it stands, and end."""
+
+    def kill(self) -> None:
+        """End it at once, stopped or not."""
+
+
+class Spawned:
+    """A new interpreter: `python -m mpengine.NAME`."""
+
+    def __init__(
+        self, name: str, settings: Parent, *, inherit_fd: int | None = None, module: str | None = None
+    ) -> None:
+        """Start it, or another `module`. Raises OSError when the system has no room for it.
 
         `inherit_fd` is a descriptor that the child finds at `boot.LISTENER_FD`.
         """
-        payload = boot.payload(settings)
-        if len(payload) > _PIPE_BYTES:
-            raise OSError(f"the settings of {name} do not fit a pipe")
-        reader, self._writer = os.pipe()
+        reader, self._writer = payload_pipe(name, settings)
         try:
-            os.write(self._writer, payload)
             actions = [(os.POSIX_SPAWN_DUP2, reader, boot.PIPE_FD)]
             if inherit_fd is not None:
                 actions.append((os.POSIX_SPAWN_DUP2, inherit_fd, boot.LISTENER_FD))
             # -P: the folder we happen to stand in is no place to import from.
             self.pid = os.posix_spawn(
                 sys.executable,
-                [sys.executable, "-P", "-m", f"mpengine.{name}"],
+                [sys.executable, "-P", "-m", module or f"mpengine.{name}"],
                 _environment(),
                 file_actions=actions,
                 setpgroup=0,
@@ -52,29 +74,44 @@ class Process:
             os.close(reader)
 
     def reap(self) -> int | None:
-        """The exit status once it has ended (minus the signal that killed it), None before."""
+        """See ChildProcess."""
         pid, status = os.waitpid(self.pid, os.WNOHANG)
         if pid == 0:
             return None
         os.close(self._writer)
         return os.waitstatus_to_exitcode(status)
 
-    def wait(self) -> None:
-        """Reap it once it has ended; to be called after `kill`."""
-        os.waitpid(self.pid, 0)
-        os.close(self._writer)
+    def wait(self, limit_s: float) -> None:
+        """See ChildProcess."""
+        give_up = time.monotonic() + limit_s
+        while self.reap() is None and time.monotonic() < give_up:
+            time.sleep(_POLL_S)
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """See ChildProcess."""
         self._signal(signal.SIGTERM)
 
+    def abort(self) -> None:
+        """See ChildProcess."""
+        self._signal(signal.SIGABRT)
+
     def kill(self) -> None:
-        """End it at once, stopped or not."""
+        """See ChildProcess."""
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
+
+
+def payload_pipe(name: str, settings: Parent) -> tuple[int, int]:
+    """The two ends of a pipe with `settings` in it: the child's, and the one that only its parent's life holds open."""
+    payload = boot.payload(settings)
+    if len(payload) > _PIPE_BYTES:
+        raise OSError(f"the settings of {name} do not fit a pipe")
+    reader, writer = os.pipe()
+    os.write(writer, payload)
+    return reader, writer
 
 
 def _environment() -> dict[str, str]:

@@ -25,6 +25,7 @@ class Settings:
         run: str,
         window_path: str,
         log_level: str,
+        log_format: str,
         listener: socket.socket | None,
         token: Secret,
     ) -> None:
@@ -33,6 +34,7 @@ class Settings:
         self._run = run
         self._window_path = window_path
         self._log_level = log_level
+        self._log_format = log_format
         self._listener = listener
         self._token = token
 
@@ -43,6 +45,7 @@ class Settings:
             "identity": identity,
             "control": runtime.endpoint(self._path, "control"),
             "log_level": self._log_level,
+            "log_format": self._log_format,
             "parent_pid": os.getpid(),
         }
         frames: dict[str, Any] = {"run": self._run, "frames": runtime.endpoint(self._path, "frames")}
@@ -58,7 +61,7 @@ class Settings:
                     window_seconds=config.buffer.seconds,
                     open_device=coordinator.may_open_device,
                     lost_reason=coordinator.lost_reason,
-                    captured=coordinator.picture.captured,
+                    captured=self._captured(coordinator),
                 )
             case Child.STREAMING:
                 return StreamingBoot(
@@ -69,8 +72,18 @@ class Settings:
                     channels=config.audio.channels,
                     first_connection=coordinator.connection + 1,
                     pace=config.pace,
-                    sent_before=coordinator.picture.sent,
+                    sent_before=self._sent_before(coordinator),
+                    expects_audio=coordinator.expects_audio,
                 )
+
+    def _captured(self, coordinator: Coordinator) -> int:
+        """Where capture goes on at least. A file still has what its window may have lost."""
+        picture, ledger = coordinator.picture, coordinator.results.ledger
+        return ledger.acknowledged if self._config.audio.is_file else picture.captured
+
+    def _sent_before(self, coordinator: Coordinator) -> int:
+        """How far an earlier life had sent, at least: its last beat may be old, but what was heard had been sent."""
+        return max(coordinator.picture.highest_sent, coordinator.results.ledger.transcribed)
 
     def _remote(self) -> RemoteConfig:
         """The recogniser to connect to; in local mode the one that we started."""

@@ -1,0 +1,210 @@
+"""The zygote: real forks of the real capture process, how their ends are told, and what goes wrong with a zygote."""
+
+import os
+import pathlib
+import signal
+import wave
+
+import pytest
+
+from mpengine.shared.boot import CaptureBoot
+from mpengine.shared.config_tables import AudioConfig
+from mpengine.supervisor import zygote as zygote_module
+from mpengine.supervisor.children import Spawned
+from mpengine.supervisor.spawner import Spawner
+from mpengine.supervisor.zygote import Forked
+from tests.rig.processes import process_info
+from tests.rig.waiting import wait_until
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """Makes settings with which capture plays a file, for as long as it is let; a missing one ends it (exit code 2)."""
+    path = tmp_path / "silence.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.writeframes(bytes(32000 * 60))
+
+    def make(source=path):
+        return CaptureBoot(
+            identity="capture.test-1",
+            control=f"ipc://{tmp_path}/control",
+            frames=f"ipc://{tmp_path}/frames",
+            log_level="info",
+            parent_pid=os.getpid(),
+            run="00" * 8,
+            audio=AudioConfig(source=str(source)),
+            window_path=str(tmp_path / "window"),
+            window_seconds=60,
+            open_device=True,
+        )
+
+    return make
+
+
+@pytest.fixture
+def spawner():
+    made = Spawner(forks=True)
+    yield made
+    made.close()
+
+
+def works(process):
+    """Wait until capture is at work: its window is there (and locked)."""
+    wait_until(lambda: "mpe-capture" in comm(process.pid) and thread_count(process.pid) > 1, 20, "capture at work")
+
+
+def comm(pid):
+    return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+
+
+def thread_count(pid):
+    return len(list(pathlib.Path(f"/proc/{pid}/task").iterdir()))
+
+
+def end_of(process):
+    statuses = []
+
+    def has_ended():
+        status = process.reap()
+        if status is not None:
+            statuses.append(status)
+        return bool(statuses)
+
+    wait_until(has_ended, 20, f"the end of {process.pid}")
+    return statuses[0]
+
+
+@pytest.fixture(params=[True, False], ids=["forked", "spawned"])
+def either(request):
+    made = Spawner(forks=request.param)
+    yield made
+    made.close()
+
+
+def test_a_child_runs_and_can_be_asked_to_end(either, settings):
+    process = either.start("capture", settings())
+    works(process)
+    assert process.reap() is None
+    process.terminate()
+    assert end_of(process) == 0
+
+
+def test_its_exit_code_is_told(either, settings):
+    assert end_of(either.start("capture", settings("/no/such.wav"))) == 2
+
+
+def test_the_signal_that_killed_it_is_told(either, settings):
+    process = either.start("capture", settings())
+    works(process)
+    process.kill()
+    assert end_of(process) == -signal.SIGKILL
+
+
+def test_one_that_hangs_writes_its_stacks(either, settings, capfd):
+    process = either.start("capture", settings())
+    works(process)
+    process.abort()
+    assert end_of(process) == -signal.SIGABRT
+    stacks = capfd.readouterr().err
+    assert "Fatal Python error: Aborted" in stacks
+    assert "mpengine/capture" in stacks  # where it was
+
+
+def test_waiting_for_a_killed_one_is_bounded(either, settings):
+    process = either.start("capture", settings())
+    works(process)
+    process.wait(0.05)  # it was not killed: as one that cannot die
+    assert process_info(process.pid).running
+    os.kill(process.pid, signal.SIGKILL)
+
+
+def test_the_descriptor_tells_of_an_end(spawner, settings):
+    process = spawner.start("capture", settings("/no/such.wav"))
+    ready = zygote_module.select.poll()
+    ready.register(spawner.fileno(), zygote_module.select.POLLIN)
+    assert ready.poll(20_000)
+    spawner.listen()
+    assert end_of(process) == 2
+
+
+def test_the_zygote_has_one_thread_and_only_what_all_share(spawner, settings):
+    process = spawner.start("capture", settings())
+    works(process)
+    assert thread_count(spawner.zygote_pid) == 1
+    loaded = pathlib.Path(f"/proc/{spawner.zygote_pid}/maps").read_text()
+    assert "libzmq" in loaded or "_zmq" in loaded
+    assert not [name for name in ("libportaudio", "_ssl.", "libssl", "numpy") if name in loaded]
+    assert comm(spawner.zygote_pid) == "mpe-zygote"
+    process.kill()
+    end_of(process)
+
+
+def test_a_child_has_the_zygote_as_parent_a_group_of_its_own_and_no_descriptor_too_many(spawner, settings):
+    first = spawner.start("capture", settings())
+    works(first)
+    assert process_info(first.pid).parent == spawner.zygote_pid
+    assert os.getpgid(first.pid) == first.pid
+    before = len(os.listdir(f"/proc/{first.pid}/fd"))
+    for _ in range(5):
+        first.kill()
+        end_of(first)
+        first = spawner.start("capture", settings())
+        works(first)
+    assert len(os.listdir(f"/proc/{first.pid}/fd")) == before
+    assert len(os.listdir(f"/proc/{spawner.zygote_pid}/fd")) < 12
+    first.kill()
+    end_of(first)
+
+
+def test_children_go_with_their_zygote_and_the_next_has_another(spawner, settings):
+    process = spawner.start("capture", settings())
+    works(process)
+    before = spawner.zygote_pid
+    os.kill(before, signal.SIGKILL)
+    assert end_of(process) == -signal.SIGKILL
+    spawner.listen()
+    assert spawner.fileno() is None  # nothing that would wake the loop again and again
+    after = spawner.start("capture", settings())
+    assert isinstance(after, Forked)
+    assert spawner.zygote_pid != before
+    works(after)
+    after.kill()
+    end_of(after)
+
+
+def test_a_zygote_that_does_not_answer_is_done_without(spawner, settings, monkeypatch):
+    monkeypatch.setattr(zygote_module, "_FORK_LIMIT_S", 0.2)
+    first = spawner.start("capture", settings())
+    works(first)
+    os.kill(spawner.zygote_pid, signal.SIGSTOP)
+    second = spawner.start("recogniser", settings())  # of the wrong kind: it ends by itself
+    assert isinstance(second, Spawned)
+    assert end_of(first) == -signal.SIGKILL
+    assert end_of(second) != 0
+
+
+def test_an_end_that_the_zygote_does_not_tell_is_seen_all_the_same(spawner, settings, monkeypatch):
+    monkeypatch.setattr(zygote_module, "_END_LIMIT_S", 0.1)
+    process = spawner.start("capture", settings())
+    works(process)
+    os.kill(spawner.zygote_pid, signal.SIGSTOP)
+    process.kill()
+    assert end_of(process) == -signal.SIGKILL
+
+
+def test_where_zygotes_fail_again_and_again_children_are_started_without(spawner, settings, monkeypatch):
+    tries = []
+
+    def fails():
+        tries.append(1)
+        raise TimeoutError("the zygote did not answer")
+
+    monkeypatch.setattr("mpengine.supervisor.spawner.Zygote", fails)
+    for _ in range(5):
+        process = spawner.start("capture", settings("/no/such.wav"))
+        assert isinstance(process, Spawned)
+        assert end_of(process) == 2
+    assert len(tries) == 3
