@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from mpengine.cli.streams import write_bytes
+from mpengine.cli.streams import terminal_size, write_bytes, write_text
 from mpengine.cli.target import Target
 from mpengine.cli.text import fitting, harmless
 from mpengine.shared import messages
@@ -17,7 +17,6 @@ from mpengine.subscriber import decode
 
 # An engine that lives says something every second (its metrics).
 _SILENCE_S = 5.0
-_USUAL_COLUMNS = 80
 _CLEAR_LINE = "\r\x1b[K"
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
@@ -43,14 +42,14 @@ def listen(target: Target, *, output_format: str, finals_only: bool, exit_on_sto
                 topic, body = received
                 message = decode(body)
                 if output_format == "text":
-                    print(captions.show(message), end="", flush=True)
+                    write_text(captions.show(message))
                 elif not (finals_only and topic == "transcript.interim"):
                     write_bytes(line(body))
                 if exit_on_stop and isinstance(message, messages.Status) and message.state in {"stopped", "failed"}:
                     return int(ExitCode.OK if message.state == "stopped" else ExitCode.CRASH)
         finally:
             if captions.is_open:
-                print(flush=True)
+                write_text("\n")
 
 
 def line(body: bytes) -> bytes:
@@ -98,8 +97,4 @@ class Captions:
 
 
 def _columns() -> int:
-    try:
-        columns = os.get_terminal_size(sys.stdout.fileno()).columns
-    except OSError:
-        columns = 0
-    return columns or _USUAL_COLUMNS  # some terminals do not know
+    return terminal_size().columns

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from mpengine.cli.streams import write_bytes
+from mpengine.cli.streams import write_bytes, write_text
 from mpengine.cli.target import Target, read_status
 from mpengine.cli.text import harmless
 from mpengine.shared import messages
@@ -20,7 +20,7 @@ def status(target: Target, *, as_json: bool) -> int:
     if as_json:
         write_bytes(msgspec.json.format(answer, indent=2) + b"\n")
     else:
-        print(table(known))
+        write_text(table(known) + "\n")
     return int(ExitCode.CRASH if known.state == "failed" else ExitCode.OK)
 
 
@@ -30,6 +30,7 @@ def table(answer: messages.StatusAnswer) -> str:
         ("engine", f"{answer.name} (pid {answer.pid}, {answer.mode} mode)"),
         ("state", _state(answer)),
         ("device", answer.device or "-"),
+        ("level", _level(answer.level)),
         ("recogniser", f"{answer.endpoint or '-'} (connection {answer.connection})"),
         ("results", answer.publish),
     ]
@@ -42,14 +43,33 @@ def table(answer: messages.StatusAnswer) -> str:
             ("trouble", _trouble(metrics)),
         ]
     lines = [f"{label:11} {text}" for label, text in rows]
-    lines += ["", f"{'PROCESS':11} {'STATE':9} {'PID':>7} {'RESTARTS':>8} {'CPU_S':>8} {'RSS_MB':>7}  REASON"]
+    lines += ["", f"{'PROCESS':11} {'STATE':9} {'PID':>7} {'RESTARTS':>8} {'UP':>12} {'CPU_S':>8} {'RSS_MB':>7}"]
     for name, child in answer.children.items():
         usage = metrics.children.get(name, _UNKNOWN) if metrics else _UNKNOWN
+        up = "-" if child.up_s is None else _clock(child.up_s)
         lines.append(
-            f"{name:11} {child.state:9} {child.pid or '-':>7} {child.restarts:8} {_figure(usage.cpu_s):>8} "
-            f"{_figure(usage.rss_mb):>7}  {_reason(child)}".rstrip()
+            f"{name:11} {child.state:9} {child.pid or '-':>7} {child.restarts:8} {up:>12} "
+            f"{_figure(usage.cpu_s):>8} {_figure(usage.rss_mb):>7}"
         )
+    causes = _causes(answer)
+    if causes:
+        lines += ["", f"{'TROUBLE':11} {'AGO':12} WHY"]
+        lines += [f"{name:11} {ago:12} {text}" for name, ago, text in causes]
     return "\n".join(harmless(line) for line in lines)
+
+
+def _causes(answer: messages.StatusAnswer) -> list[tuple[str, str, str]]:
+    """What is the matter now, and what it was last: of whom, how long ago, in what words."""
+    causes = []
+    for name, child in answer.children.items():
+        if child.reason and child.reason != child.last_end:
+            causes.append((name, "now", _reason(child)))
+        if child.last_end:
+            text = _reason(child) if child.reason == child.last_end else child.last_end
+            causes.append((name, _ago(child.last_end_ago_s), text))
+    if answer.last_disconnect:
+        causes.append(("connection", _ago(answer.last_disconnect_ago_s), answer.last_disconnect))
+    return causes
 
 
 def _state(answer: messages.StatusAnswer) -> str:
@@ -57,6 +77,14 @@ def _state(answer: messages.StatusAnswer) -> str:
     if answer.paused and answer.reason != "paused":
         remarks.insert(0, "paused")
     return f"{answer.state} ({'; '.join(remarks)})" if remarks else answer.state
+
+
+def _level(level: messages.Level | None) -> str:
+    if level is None:
+        return "-"
+    if level.digital_silence:
+        return "digital silence"
+    return f"{level.rms_dbfs:.1f} dBFS (peak {level.peak_dbfs:.1f} dBFS)"
 
 
 def _audio(metrics: messages.Metrics) -> str:
@@ -84,6 +112,10 @@ def _reason(child: messages.ChildStatus) -> str:
     if child.next_try_in_s is None:
         return child.reason
     return f"{child.reason} (next try in {child.next_try_in_s:.1f} s)"
+
+
+def _ago(seconds: float | None) -> str:
+    return "-" if seconds is None else _span(seconds)
 
 
 def _figure(value: float | None) -> str:

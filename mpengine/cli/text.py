@@ -33,6 +33,18 @@ def fitting(text: str, columns: int) -> str:
     return text[kept:]
 
 
+def beginning(text: str, columns: int) -> str:
+    """The beginning of `text` that fits on a line of `columns`; the last one stays free, as in `fitting`."""
+    width = end = 0
+    for position, character in enumerate(text):
+        width += _width(character)
+        if not _goes_with_its_base(character):
+            end = position
+        if width >= columns:
+            return text[:end]
+    return text
+
+
 def _width(character: str) -> int:
     if unicodedata.category(character) in {"Mn", "Me", "Cf"}:
         return 0

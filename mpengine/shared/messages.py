@@ -5,6 +5,7 @@ sample clock, ``_time_ns`` UTC in nanoseconds. New fields get defaults, so that 
 understand each other; readers ignore fields and types they do not know.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -105,7 +106,7 @@ class Status(Message, tag="status", frozen=True, kw_only=True):
     state: str
     reason: str = ""
     unacknowledged_s: float = 0.0
-    children: dict[str, ChildStatus] = {}
+    children: Mapping[str, ChildStatus] = {}
     device: str | None = None
     endpoint: str | None = None
     connection: int = 0
@@ -157,9 +158,9 @@ class ChildMetrics(msgspec.Struct, frozen=True, kw_only=True):
 class Metrics(Message, tag="metrics", frozen=True, kw_only=True):
     """Cursors on the run's sample clock and counters, about once a second.
 
-    `backlog_s` is captured but not sent, `catch_up_s` how long sending it will take at the configured pace (None
-    without one), `lag_s` is sent but not transcribed, `last` maps each topic to its last
-    `seq` (whoever missed the last message of a topic sees it here).
+    `sent_s` is what the current connection was sent, `backlog_s` is captured but not sent (again), `catch_up_s` how
+    long sending it will take at the configured pace (None without one), `lag_s` is sent but not transcribed, `last`
+    maps each topic to its last `seq` (whoever missed the last message of a topic sees it here).
     """
 
     captured_s: float
@@ -233,15 +234,30 @@ class Done(msgspec.Struct, tag_field="type", tag="ok", frozen=True):
     """The command was taken."""
 
 
-class StatusAnswer(Status, tag="status", frozen=True, kw_only=True):
-    """A `status` with all that a person wants to see on one screen."""
+class ChildAnswer(ChildStatus, frozen=True, kw_only=True):
+    """One child process, for who asks: also how long its process has existed, and why the last one ended."""
 
+    up_s: float | None = None
+    last_end: str = ""
+    last_end_ago_s: float | None = None
+
+
+class StatusAnswer(Status, tag="status", frozen=True, kw_only=True):
+    """A `status` with all that a person wants to see on one screen.
+
+    `level` is the last one of the open device; `last_disconnect` says why the last connection was lost.
+    """
+
+    children: Mapping[str, ChildAnswer] = {}
     name: str = ""
     pid: int = 0
     mode: str = ""
     publish: str = ""
     query: str = ""
     paused: bool = False
+    level: Level | None = None
+    last_disconnect: str = ""
+    last_disconnect_ago_s: float | None = None
     metrics: Metrics | None = None
 
 

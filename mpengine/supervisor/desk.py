@@ -12,7 +12,7 @@ from mpengine.shared.decoding import UNREADABLE
 from mpengine.shared.messages import ChildMetrics
 from mpengine.supervisor.actions import Action, Child
 from mpengine.supervisor.bus import Bus
-from mpengine.supervisor.children import Process
+from mpengine.supervisor.children import ChildProcess
 from mpengine.supervisor.coordinator import Coordinator
 from mpengine.supervisor.usage import usage_of
 
@@ -22,21 +22,24 @@ _command = msgspec.json.Decoder(messages.Command)
 class Desk:
     """Tells how the engine is: to all when it changes, and to each who asks."""
 
-    def __init__(self, config: Config, coordinator: Coordinator, bus: Bus, processes: Mapping[Child, Process]) -> None:
+    def __init__(
+        self, config: Config, coordinator: Coordinator, bus: Bus, processes: Mapping[Child, ChildProcess]
+    ) -> None:
         self._config = config
         self._coordinator = coordinator
         self._bus = bus
         self._processes = processes
         self._last_status: messages.Status | None = None
 
-    def publish_status(self) -> None:
-        """Publish the status when it has changed, but for figures that change all the time."""
+    def publish_status(self) -> messages.Status:
+        """Publish the status when it has changed, but for figures that change all the time; it is returned."""
         status = self._status()
         children = {name: msgspec.structs.replace(child, next_try_in_s=None) for name, child in status.children.items()}
         steady = msgspec.structs.replace(status, unacknowledged_s=0.0, children=children)
         if steady != self._last_status:
             self._last_status = steady
             self._bus.publish(status)
+        return status
 
     def publish_metrics(self) -> None:
         """Publish the cursors, and what the processes use."""
@@ -76,7 +79,12 @@ class Desk:
         return coordinator.picture.metrics(coordinator.lives, usage, self._bus.last, time.monotonic())
 
     def _status_answer(self) -> messages.StatusAnswer:
-        status = msgspec.structs.asdict(self._status()) | {"run": self._bus.run, "boot": self._bus.boot}
+        picture, now = self._coordinator.picture, time.monotonic()
+        status = msgspec.structs.asdict(self._status()) | {
+            "run": self._bus.run,
+            "boot": self._bus.boot,
+            "children": picture.children(self._coordinator.lives, now),
+        }
         return messages.StatusAnswer(
             **status,
             name=self._config.engine.name,
@@ -85,5 +93,8 @@ class Desk:
             publish=self._bus.publish_endpoint,
             query=self._bus.query_endpoint,
             paused=self._coordinator.is_paused,
+            level=picture.level,
+            last_disconnect=picture.last_disconnect,
+            last_disconnect_ago_s=picture.last_disconnect_ago_s(now),
             metrics=self._metrics(),
         )

@@ -1,5 +1,6 @@
 """The engine as one sees it from outside: status and metrics."""
 
+import msgspec
 import pytest
 
 from mpengine.shared import control, messages
@@ -8,6 +9,7 @@ from mpengine.shared.config_tables import SupervisorConfig
 from mpengine.supervisor.actions import Child
 from mpengine.supervisor.life import Life
 from mpengine.supervisor.picture import Picture
+from mpengine.supervisor.reports import Reports
 from mpengine.supervisor.results import Results
 
 S = 16000
@@ -49,6 +51,14 @@ class View:
     def state(self, phase="WORKING"):
         status = self.status(phase)
         return status.state, status.reason
+
+    def child(self, name, now=100.0):
+        return self.picture.children(self.lives, now)[name]
+
+    def report(self, *several):
+        for message in several:
+            Reports(self.results, self.picture).of_capture(message)
+        return self
 
     def metrics(self, now=100.0):
         return self.picture.metrics(self.lives, {}, {}, now)
@@ -150,7 +160,7 @@ def test_an_end_has_its_state_and_reason(phase, stop_reason, fatal_reason, state
 
 def test_unacknowledged_is_what_was_captured_and_not_covered():
     view = View()
-    view.picture.beat(control.CaptureBeat(captured=5 * S, pushed=5 * S, dropped=0))
+    view.picture.beat(control.CaptureBeat(captured=5 * S))
     view.results.ledger.acknowledged = 3 * S
     assert view.status().unacknowledged_s == 2.0
 
@@ -192,13 +202,92 @@ def test_a_try_that_is_overdue_comes_in_no_negative_time():
     assert view.status(now=106.0).children["streaming"].next_try_in_s == 0.0
 
 
+# What only who asks is told
+
+
+def test_a_child_answers_with_all_of_its_status():
+    view = View().running()
+    view.picture.disconnected("reset", 105.0)
+    child, published = view.child("streaming", 104.0), view.status(now=104.0).children["streaming"]
+    assert {name: getattr(child, name) for name in published.__struct_fields__} == msgspec.structs.asdict(published)
+
+
+def test_a_child_that_never_ended_has_no_last_end():
+    child = View().running().child("capture", 163.0)
+    assert (child.up_s, child.last_end, child.last_end_ago_s) == (63.0, "", None)
+
+
+def test_without_a_process_a_child_is_not_up():
+    assert View().child("capture").up_s is None
+
+
+def test_the_last_end_of_a_child_stays_known_when_it_works_again():
+    view = View().running()
+    life = view.lives[Child.CAPTURE]
+    life.exited(-9, 110.0, 1.0)
+    assert (view.child("capture", 111.0).up_s, view.child("capture", 111.0).last_end) == (None, "killed by SIGKILL")
+    life.spawned(8, 112.0)
+    life.heard(112.5)
+    life.worked()
+    child = view.child("capture", 115.0)
+    assert (child.state, child.reason, child.up_s) == ("RUNNING", "", 3.0)
+    assert (child.last_end, child.last_end_ago_s) == ("killed by SIGKILL", 5.0)
+
+
+def test_the_last_end_is_in_the_words_of_the_child():
+    view = View().running()
+    view.lives[Child.CAPTURE].complained("the device is busy")
+    view.lives[Child.CAPTURE].exited(3, 110.0, 1.0)
+    assert view.child("capture").last_end == "the device is busy"
+
+
+def test_a_stop_is_no_end_that_needs_a_reason():
+    view = View().running()
+    view.lives[Child.CAPTURE].stopping()
+    view.lives[Child.CAPTURE].exited(0, 110.0, 1.0)
+    child = view.child("capture", 111.0)
+    assert (child.up_s, child.last_end, child.last_end_ago_s) == (None, "", None)
+
+
+def test_why_the_connection_was_lost_stays_known_when_there_is_another():
+    view = View().running()
+    assert (view.picture.last_disconnect, view.picture.last_disconnect_ago_s(100.0)) == ("", None)
+    view.picture.disconnected("reset", 101.0)
+    view.status(now=101.0)
+    view.picture.connecting(2, "wss://service")
+    view.picture.disconnected("no route", 103.0)  # a try that failed is not what was lost
+    view.status(now=103.0)
+    view.picture.connected()
+    view.status(now=104.0)
+    assert (view.picture.last_disconnect, view.picture.last_disconnect_ago_s(106.0)) == ("reset", 5.0)
+
+
+def test_a_second_loss_takes_the_place_of_the_first():
+    view = View().running()
+    for now, reason in ((101.0, "reset"), (102.0, "no answer to a ping")):
+        view.picture.disconnected(reason, now)
+        view.status(now=now)
+        view.picture.connected()
+    assert (view.picture.last_disconnect, view.picture.last_disconnect_ago_s(104.0)) == ("no answer to a ping", 2.0)
+
+
+def test_the_last_level_is_that_of_the_open_device():
+    quiet, loud = (control.LevelHeard(rms_dbfs=rms, peak_dbfs=0.0, digital_silence=False) for rms in (-60.0, -20.0))
+    opened = control.DeviceOpened(name="USB", sample_rate=S, channels=1, latency_s=0.1)
+    view = View().report(opened)
+    assert view.picture.level is None
+    assert view.report(quiet, loud).picture.level.rms_dbfs == -20.0
+    assert view.report(control.DeviceClosed()).picture.level is None
+    assert view.report(opened).picture.level is None
+
+
 # Metrics
 
 
 def test_cursors_are_in_seconds():
-    view = View()
-    view.picture.beat(control.CaptureBeat(captured=5 * S, pushed=5 * S, dropped=0))
-    view.picture.beat(control.StreamBeat(sent=4 * S, replayed=S))
+    view = View().running()
+    view.picture.beat(control.CaptureBeat(captured=5 * S))
+    view.picture.beat(control.StreamBeat(sent=4 * S, highest_sent=4 * S, replayed=S))
     view.results.ledger.transcribed, view.results.ledger.acknowledged = 3 * S, 2 * S
     metrics = view.metrics()
     assert (metrics.captured_s, metrics.sent_s, metrics.transcribed_s, metrics.acknowledged_s) == (5.0, 4.0, 3.0, 2.0)
@@ -207,29 +296,62 @@ def test_cursors_are_in_seconds():
 
 def test_a_backlog_takes_four_times_its_length_at_the_default_pace():
     view = View()
-    view.picture.beat(control.CaptureBeat(captured=5 * S, pushed=5 * S, dropped=0))
+    view.picture.beat(control.CaptureBeat(captured=5 * S))
     assert (view.metrics().backlog_s, view.metrics().catch_up_s) == (5.0, 20.0)
 
 
 def test_backlog_and_lag_are_never_negative():
-    view = View()
-    view.picture.beat(control.StreamBeat(sent=4 * S, replayed=0))
+    view = View().running()
+    view.picture.beat(control.StreamBeat(sent=4 * S, highest_sent=4 * S, replayed=0))
     view.results.ledger.transcribed = 5 * S
     assert (view.metrics().backlog_s, view.metrics().lag_s) == (0.0, 0.0)
 
 
-def test_cursors_do_not_go_back_when_a_child_begins_anew():
-    view = View()
+def test_what_was_captured_and_the_highest_sent_do_not_go_back_when_a_child_begins_anew():
+    view = View().running()
     for captured, sent in ((5 * S, 4 * S), (3 * S, 2 * S)):
-        view.picture.beat(control.CaptureBeat(captured=captured, pushed=0, dropped=0))
-        view.picture.beat(control.StreamBeat(sent=sent, replayed=0))
-    assert (view.metrics().captured_s, view.metrics().sent_s) == (5.0, 4.0)
+        view.picture.beat(control.CaptureBeat(captured=captured))
+        view.picture.beat(control.StreamBeat(sent=sent, highest_sent=sent, replayed=0))
+    assert (view.picture.captured, view.picture.highest_sent) == (5 * S, 4 * S)
+
+
+def test_what_a_lost_connection_was_sent_waits_again_until_the_next_one_has_it():
+    view = View().running()
+    metrics = []
+
+    def look():
+        cursors = view.metrics()
+        metrics.append((cursors.sent_s, cursors.backlog_s, cursors.catch_up_s))
+
+    view.picture.beat(control.CaptureBeat(captured=30 * S))
+    view.results.ledger.acknowledged = 10 * S
+    view.picture.beat(control.StreamBeat(sent=30 * S, highest_sent=30 * S, replayed=0))
+    look()
+    view.picture.disconnected("reset", 100.5)
+    look()
+    view.picture.beat(control.StreamBeat(sent=30 * S, highest_sent=30 * S, replayed=0))  # of the lost one still
+    look()
+    view.picture.connecting(2, "wss://service")
+    view.picture.connected()
+    view.picture.beat(control.StreamBeat(sent=0, highest_sent=30 * S, replayed=0))
+    look()
+    view.picture.beat(control.StreamBeat(sent=15 * S, highest_sent=30 * S, replayed=5 * S))
+    look()
+    assert metrics == [(30.0, 0.0, 0.0), (10.0, 20.0, 80.0), (10.0, 20.0, 80.0), (10.0, 20.0, 80.0), (15.0, 15.0, 60.0)]
+
+
+def test_the_end_of_streaming_leaves_all_without_a_result_to_be_sent_again():
+    view = View().running()
+    view.picture.beat(control.CaptureBeat(captured=5 * S))
+    view.picture.beat(control.StreamBeat(sent=5 * S, highest_sent=5 * S, replayed=0))
+    view.picture.disconnected("the streaming process ended")
+    assert (view.metrics().backlog_s, view.metrics().sent_s) == (5.0, 0.0)
 
 
 def test_what_was_replayed_is_added_up_over_all_lives_of_streaming():
     view = View()
     for replayed in (S, 2 * S, 0, S):  # the third is a new process
-        view.picture.beat(control.StreamBeat(sent=0, replayed=replayed))
+        view.picture.beat(control.StreamBeat(sent=0, highest_sent=0, replayed=replayed))
     assert view.metrics().replayed_s == 3.0
 
 

@@ -3,7 +3,10 @@
 import msgspec
 import pytest
 
+from mpengine.cli.screen import drawing
 from mpengine.cli.status import table
+from mpengine.cli.target import read_status
+from mpengine.cli.text import beginning
 from mpengine.shared import messages
 
 METRICS = messages.Metrics(
@@ -24,6 +27,10 @@ METRICS = messages.Metrics(
 )
 
 
+def child(state="RUNNING", **fields):
+    return messages.ChildAnswer(state=state, **fields)
+
+
 def answer(**fields):
     options = {
         "name": "mic",
@@ -35,12 +42,11 @@ def answer(**fields):
         "endpoint": "wss://api.deepgram.com/v1/listen",
         "connection": 3,
         "unacknowledged_s": 2.75,
+        "level": messages.Level(rms_dbfs=-23.46, peak_dbfs=-12.0, digital_silence=False),
         "metrics": METRICS,
         "children": {
-            "capture": messages.ChildStatus(state="RUNNING", pid=4712, restarts=1),
-            "streaming": messages.ChildStatus(
-                state="BACKOFF", restarts=4, next_try_in_s=0.5, reason="HTTP 503: no explanation"
-            ),
+            "capture": child(pid=4712, restarts=1, up_s=3600.0, last_end="killed by SIGKILL", last_end_ago_s=3601.0),
+            "streaming": child("BACKOFF", restarts=4, next_try_in_s=0.5, reason="HTTP 503: no explanation"),
         },
     }
     return messages.StatusAnswer(**{**options, **fields})
@@ -51,6 +57,7 @@ def test_the_whole_table():
         "engine      mic (pid 4711, byok mode)",
         "state       running",
         "device      USB Microphone",
+        "level       -23.5 dBFS (peak -12.0 dBFS)",
         "recogniser  wss://api.deepgram.com/v1/listen (connection 3)",
         "results     ipc:///run/mic/results",
         "uptime      01:02:03",
@@ -58,14 +65,28 @@ def test_the_whole_table():
         "waiting     backlog 0.5 s (caught up in 2.0 s), lag 1.5 s, unacknowledged 2.8 s",
         "trouble     2 reconnects, 1 restart, lost 0.0 s, replayed 3.0 s",
         "",
-        "PROCESS     STATE         PID RESTARTS    CPU_S  RSS_MB  REASON",
-        "capture     RUNNING      4712        1     12.3    15.0",
-        "streaming   BACKOFF         -        4        -       -  HTTP 503: no explanation (next try in 0.5 s)",
+        "PROCESS     STATE         PID RESTARTS           UP    CPU_S  RSS_MB",
+        "capture     RUNNING      4712        1     01:00:00     12.3    15.0",
+        "streaming   BACKOFF         -        4            -        -       -",
+        "",
+        "TROUBLE     AGO          WHY",
+        "capture     01:00:01     killed by SIGKILL",
+        "streaming   now          HTTP 503: no explanation (next try in 0.5 s)",
     ]
 
 
+def parts(**fields):
+    """The parts of the table, each as its lines."""
+    return [part.splitlines() for part in table(answer(**fields)).split("\n\n")]
+
+
 def rows(**fields):
-    return dict(line.split(maxsplit=1) for line in table(answer(**fields)).splitlines() if line)
+    return dict(line.split(maxsplit=1) for line in parts(**fields)[0])
+
+
+def troubles(**fields):
+    """The lines of the last part, without the spaces between the columns; none if the part is not there."""
+    return [" ".join(line.split()) for part in parts(**fields)[2:] for line in part[1:]]
 
 
 def test_the_reason_stands_behind_the_state():
@@ -114,7 +135,97 @@ def test_without_a_backlog_or_a_pace_there_is_nothing_to_catch_up_with(backlog_s
 
 
 def test_no_text_from_outside_moves_the_cursor():
-    child = messages.ChildStatus(state="BACKOFF", reason="\x1b[2J\nsecond line")
-    text = table(answer(reason="\x1b]0;x\x07", device="USB\r", endpoint="\x9b", children={"cap\x08ture": child}))
+    evil = "\x1b[2J\nsecond line"
+    children = {"cap\x08ture": child("BACKOFF", reason=evil, last_end=f"{evil}!")}
+    text = table(
+        answer(reason="\x1b]0;x\x07", device="USB\r", endpoint="\x9b", last_disconnect=evil, children=children)
+    )
     assert set(filter(lambda character: not character.isprintable(), text)) == {"\n"}
-    assert len(text.splitlines()) == 12
+    assert len(text.splitlines()) == 18
+
+
+@pytest.mark.parametrize(
+    ("level", "text"),
+    [
+        (None, "-"),
+        (messages.Level(rms_dbfs=-120.0, peak_dbfs=-120.0, digital_silence=True), "digital silence"),
+        (messages.Level(rms_dbfs=-120.0, peak_dbfs=-101.2, digital_silence=False), "-120.0 dBFS (peak -101.2 dBFS)"),
+    ],
+)
+def test_the_level_is_the_last_one_heard(level, text):
+    assert rows(level=level)["level"] == text
+
+
+def test_without_any_trouble_there_is_no_such_part():
+    assert troubles(children={"capture": child()}) == []
+
+
+ENDED = {"last_end": "killed by SIGKILL", "last_end_ago_s": 2.25}
+
+
+@pytest.mark.parametrize(
+    ("fields", "lines"),
+    [
+        (ENDED, ["capture 2.2 s killed by SIGKILL"]),
+        (ENDED | {"reason": "killed by SIGKILL"}, ["capture 2.2 s killed by SIGKILL"]),
+        (
+            ENDED | {"reason": "killed by SIGKILL", "next_try_in_s": 1.0},
+            ["capture 2.2 s killed by SIGKILL (next try in 1.0 s)"],
+        ),
+        (
+            ENDED | {"reason": "no route", "next_try_in_s": 1.0},
+            ["capture now no route (next try in 1.0 s)", "capture 2.2 s killed by SIGKILL"],
+        ),
+        ({"reason": "no route"}, ["capture now no route"]),
+    ],
+    ids=["it works again", "not yet", "it waits", "something else is the matter", "it never ended"],
+)
+def test_why_a_child_is_in_trouble_or_was_is_told(fields, lines):
+    assert troubles(children={"capture": child(**fields)}) == lines
+
+
+def test_why_the_last_connection_was_lost_is_told():
+    told = troubles(children={"capture": child()}, last_disconnect="reset", last_disconnect_ago_s=7322.0)
+    assert told == ["connection 02:02:02 reset"]
+
+
+def test_the_answer_of_an_engine_before_these_fields_is_read():
+    children = {"capture": {"state": "RUNNING", "pid": 7, "restarts": 1}}
+    body = msgspec.json.encode({"type": "status", "state": "running", "children": children})
+    assert "capture     RUNNING         7        1            -" in table(read_status(body))
+
+
+def test_an_answer_arrives_as_it_was():
+    whole = answer(last_disconnect="reset", last_disconnect_ago_s=1.5)
+    assert read_status(messages.encode(whole)) == whole
+
+
+# In place on a terminal
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "kept"),
+    [
+        ("short", 20, "short"),
+        ("", 20, ""),
+        ("exactly19characters", 20, "exactly19characters"),
+        ("exactly20characters!", 20, "exactly20characters"),
+        ("日本語", 7, "日本語"),
+        ("日本語", 6, "日本"),
+        ("e\u0301e\u0301e\u0301", 3, "e\u0301e\u0301"),
+        ("कि", 2, ""),
+        ("aकि", 3, "a"),
+        ("abc", 1, ""),
+        ("abc", 0, ""),
+    ],
+)
+def test_of_a_line_the_beginning_is_kept_that_fits(text, columns, kept):
+    assert beginning(text, columns) == kept
+
+
+def test_a_drawing_leaves_nothing_of_the_one_before():
+    assert drawing(["one", "two"], 80, 24) == "\x1b[Hone\x1b[K\r\ntwo\x1b[J"
+
+
+def test_a_drawing_is_cut_to_the_terminal_and_never_scrolls_it():
+    assert drawing(["12345678", "2", "3"], 5, 2) == "\x1b[H1234\x1b[K\r\n2\x1b[J"

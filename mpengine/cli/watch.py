@@ -1,0 +1,63 @@
+"""`mpengine status --watch`: how an engine is, over and over; in place on a terminal, else one behind the other."""
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from mpengine.cli.screen import Screen
+from mpengine.cli.status import table
+from mpengine.cli.streams import write_bytes, write_text
+from mpengine.cli.target import Target, read_status
+from mpengine.cli.text import harmless
+from mpengine.shared import messages
+from mpengine.shared.errors import EngineUnreachable
+
+
+def watch(target: Target, *, interval_s: float, as_json: bool) -> None:
+    """Ask and show until Ctrl-C. An engine that does not answer may still come, or come back."""
+    if as_json:
+        for answer in _answers(target, interval_s):
+            write_bytes(_line(answer))
+    elif sys.stdout.isatty():
+        with Screen() as screen:
+            for answer in _answers(target, interval_s):
+                screen.show(_text(answer).splitlines())
+    else:
+        separator = ""
+        for answer in _answers(target, interval_s):
+            write_text(f"{separator}{_text(answer)}\n")
+            separator = "\n"
+
+
+class _Answer(NamedTuple):
+    body: bytes
+    status: messages.StatusAnswer
+
+
+def _answers(target: Target, interval_s: float) -> Iterator[_Answer | EngineUnreachable]:
+    """What the engine answers, or why it does not, for ever. Raises ConfigError."""
+    while True:
+        next_at = time.monotonic() + interval_s
+        try:
+            body = target.ask(messages.StatusQuery())
+            answer: _Answer | EngineUnreachable = _Answer(body, read_status(body))
+        except EngineUnreachable as error:
+            answer = error
+        yield answer
+        time.sleep(max(0.0, next_at - time.monotonic()))
+
+
+def _text(answer: _Answer | EngineUnreachable) -> str:
+    if isinstance(answer, EngineUnreachable):
+        return f"{harmless(str(answer))}\ntrying on"
+    return table(answer.status)
+
+
+def _line(answer: _Answer | EngineUnreachable) -> bytes:
+    if isinstance(answer, EngineUnreachable):
+        error = messages.Error(source="status", code="unreachable", message=str(answer))
+        return messages.encode(error) + b"\n"
+    return msgspec.json.format(answer.body, indent=-1) + b"\n"
