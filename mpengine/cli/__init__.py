@@ -2,19 +2,20 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import mpengine
-from mpengine.cli.streams import ensure_standard_streams
-from mpengine.cli.text import harmless
+from mpengine.cli.streams import complain, drop_output, ensure_standard_streams
 from mpengine.shared.errors import ExitCode, MpengineError
 
 if TYPE_CHECKING:
     from mpengine.cli.target import Target
 
 _SERVER_KEY = "MPENGINE_CURVE_SERVER_KEY"
+_SHORTEST_WATCH_S, _LONGEST_WATCH_S = 0.1, 86400.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,13 +26,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(arguments)
         sys.stdout.flush()
     except MpengineError as error:
-        print(f"mpengine: {harmless(str(error))}", file=sys.stderr)
+        complain(str(error))
         return int(error.exit_code)
     except BrokenPipeError:
         # Whoever read our output has gone (head, less): nothing to say, and nowhere to say it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitCode.OK)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # we are about to end: a second one changes nothing
+        drop_output()
         return int(ExitCode.OK)
     return code
 
@@ -42,7 +44,7 @@ def _run(arguments: argparse.Namespace) -> int:
         case "run":
             from mpengine.cli.run import run  # noqa: PLC0415
 
-            return run(arguments.config, arguments.set, arguments.log_level)
+            return run(arguments.config, arguments.set, arguments.log_level, arguments.log_format)
         case "listen":
             from mpengine.cli.listen import listen  # noqa: PLC0415
 
@@ -52,6 +54,11 @@ def _run(arguments: argparse.Namespace) -> int:
                 finals_only=arguments.finals,
                 exit_on_stop=arguments.exit_on_stop,
             )
+        case "status" if arguments.watch is not None:
+            from mpengine.cli.watch import watch  # noqa: PLC0415
+
+            watch(_target(arguments), interval_s=arguments.watch, as_json=arguments.json)
+            return int(ExitCode.OK)
         case "status":
             from mpengine.cli.status import status  # noqa: PLC0415
 
@@ -60,6 +67,10 @@ def _run(arguments: argparse.Namespace) -> int:
             from mpengine.cli.devices import devices  # noqa: PLC0415
 
             return devices(as_json=arguments.json)
+        case "service":
+            from mpengine.cli.service import service  # noqa: PLC0415
+
+            return service(is_user=arguments.user, config=arguments.config, name=arguments.name)
         case _:
             from mpengine.cli.stop import stop  # noqa: PLC0415
 
@@ -81,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--config", metavar="FILE", help="TOML file; see the README for its keys")
     run.add_argument("--set", metavar="TABLE.KEY=VALUE", action="append", default=[], help="overrides a key")
     run.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    run.add_argument("--log-format", choices=("text", "json"), default="text", help="json: an object a line")
 
     listen = commands.add_parser("listen", help="show what an engine hears, live")
     _add_target(listen, "publish", "query")
@@ -91,14 +103,39 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="show how an engine is")
     _add_target(status, "query")
     status.add_argument("--json", action="store_true", help="for programs")
+    status.add_argument(
+        "--watch",
+        metavar="SECONDS",
+        nargs="?",
+        type=_interval_s,
+        const=1.0,
+        help="again and again (every second), in place on a terminal; with --json an object a line",
+    )
 
     devices = commands.add_parser("devices", help="list the audio inputs")
     devices.add_argument("--json", action="store_true", help="for programs")
+
+    service = commands.add_parser("service", help="print a systemd unit; its first lines say where it belongs")
+    whose = service.add_mutually_exclusive_group()
+    whose.add_argument("--system", action="store_true", help="of the machine, with ALSA devices (the default)")
+    whose.add_argument("--user", action="store_true", help="of a user, with the sound server of a desktop")
+    service.add_argument("--config", metavar="FILE", help="else mic.toml in /etc/mpengine, or ~/.config/mpengine")
+    service.add_argument("--name", help="the engine's name, if it is not in the file")
 
     stop = commands.add_parser("stop", help="stop an engine, its last words published, and wait for its end")
     _add_target(stop, "query")
     stop.add_argument("--timeout", type=float, default=40.0, metavar="SECONDS", help="how long to wait for its end")
     return parser
+
+
+def _interval_s(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not _SHORTEST_WATCH_S <= seconds <= _LONGEST_WATCH_S:
+        raise argparse.ArgumentTypeError(f"expected {_SHORTEST_WATCH_S:g} to {_LONGEST_WATCH_S:g} seconds")
+    return seconds
 
 
 def _add_target(parser: argparse.ArgumentParser, *endpoints: str) -> None:

@@ -8,8 +8,8 @@ from mpengine.shared.config_file import parse_override
 from mpengine.supervisor.process import Supervisor
 
 
-def run(config_path: str | None, overrides: Sequence[str], log_level: str) -> int:
+def run(config_path: str | None, overrides: Sequence[str], log_level: str, log_format: str) -> int:
     """Run the engine; returns its exit code."""
     config = Config.load(config_path, overrides=dict(parse_override(text) for text in overrides))
-    logs.setup("supervisor", log_level)
-    return Supervisor(config, log_level=log_level).run()
+    logs.setup("supervisor", log_level, log_format)
+    return Supervisor(config, log_level=log_level, log_format=log_format).run()

@@ -19,9 +19,9 @@ def read(
 ) -> dict[str, Any]:
     """The tables that the file, the overrides and the secrets make up together. Raises ConfigError.
 
-    A secret stands in the configuration file, in a file of its own (``auth_token_file``, as systemd's credentials
-    are) or, if neither is there, in the environment. It is refused among the overrides, which others can read
-    with `ps`.
+    A secret stands in the configuration file, in a file of its own (``auth_token_file``) or, if neither is there, in
+    a credential of systemd's or in the environment. It is refused among the overrides, which others can read with
+    `ps`.
     """
     environment = os.environ if environment is None else environment
     tables = _read_toml(Path(path)) if path is not None else {}
@@ -31,7 +31,7 @@ def read(
             raise ConfigError(key, f"set it in a file ({name}_file) or in {SECRETS[section, name]}: ps shows arguments")
         _set(tables, key, value)
     for (section, name), variable in SECRETS.items():
-        _take_secret(tables, section, name, environment.get(variable))
+        _take_secret(tables, section, name, variable, environment)
     return tables
 
 
@@ -83,7 +83,9 @@ def _set(tables: dict[str, Any], key: str, value: Any) -> None:
     table[name] = value
 
 
-def _take_secret(tables: dict[str, Any], section: str, name: str, from_environment: str | None) -> None:
+def _take_secret(
+    tables: dict[str, Any], section: str, name: str, variable: str, environment: Mapping[str, str]
+) -> None:
     table = _section(tables, section)
     file = table.pop(f"{name}_file", None)
     if file is not None:
@@ -91,10 +93,24 @@ def _take_secret(tables: dict[str, Any], section: str, name: str, from_environme
             raise ConfigError(f"{section}.{name}", f"set either it or {name}_file, not both")
         if not isinstance(file, str):
             raise ConfigError(f"{section}.{name}_file", "expected a path")
-        try:
-            table[name] = Path(file).expanduser().read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-            raise ConfigError(f"{section}.{name}_file", f"cannot read {file}: {why}") from None
-    elif from_environment and name not in table:
-        tables.setdefault(section, {})[name] = from_environment.strip()
+        table[name] = _read_secret(Path(file).expanduser(), f"{section}.{name}_file")
+    elif name not in table:
+        given = _credential(variable, f"{section}.{name}", environment) or environment.get(variable, "").strip()
+        if given:
+            tables.setdefault(section, {})[name] = given
+
+
+def _credential(variable: str, key: str, environment: Mapping[str, str]) -> str:
+    """What systemd hands over under the name of `variable` (LoadCredential=); empty when there is none."""
+    directory = environment.get("CREDENTIALS_DIRECTORY")
+    if not directory or not os.path.exists(os.path.join(directory, variable)):
+        return ""
+    return _read_secret(Path(directory, variable), key)
+
+
+def _read_secret(path: Path, key: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ConfigError(key, f"cannot read {path}: {why}") from None

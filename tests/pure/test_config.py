@@ -404,6 +404,59 @@ def test_an_environment_that_is_given_empty_holds_no_secret(monkeypatch):
         Config.load(overrides={"remote.mode": "byok"}, environment={})
 
 
+@pytest.fixture
+def credentials(tmp_path):
+    """Writes what systemd hands over (LoadCredential=) and returns the environment that says where it is."""
+
+    def write(content, name="DEEPGRAM_API_KEY"):
+        (tmp_path / "credentials").mkdir()
+        (tmp_path / "credentials" / name).write_bytes(content)
+        return {"CREDENTIALS_DIRECTORY": str(tmp_path / "credentials")}
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("tables", "variable", "name"),
+    [
+        ({"remote.server_url": "proxy"}, "MPENGINE_AUTH_TOKEN", "auth_token"),
+        ({"remote.mode": "byok"}, "DEEPGRAM_API_KEY", "byok_api_key"),
+    ],
+)
+def test_a_secret_comes_from_a_credential_that_is_called_like_the_variable(credentials, tables, variable, name):
+    environment = credentials(f"{SECRET}\n".encode(), variable)
+    assert getattr(Config.load(overrides=tables, environment=environment).remote, name).reveal() == SECRET
+
+
+def test_a_credential_wins_over_the_variable_and_the_file_over_both(credentials, file):
+    environment = credentials(b"of the credential") | {"DEEPGRAM_API_KEY": "of the environment"}
+    byok = {"remote.mode": "byok"}
+    assert Config.load(overrides=byok, environment=environment).remote.byok_api_key.reveal() == "of the credential"
+    path = file('remote.byok_api_key = "of the file"\n')
+    assert Config.load(path, overrides=byok, environment=environment).remote.byok_api_key.reveal() == "of the file"
+
+
+@pytest.mark.parametrize(("name", "content"), [("ANOTHER", b"x"), ("DEEPGRAM_API_KEY", b" \n")])
+def test_a_credential_that_is_not_there_or_empty_leaves_the_variable(credentials, name, content):
+    environment = credentials(content, name) | {"DEEPGRAM_API_KEY": SECRET}
+    config = Config.load(overrides={"remote.mode": "byok"}, environment=environment)
+    assert config.remote.byok_api_key.reveal() == SECRET
+
+
+def test_a_credential_that_cannot_be_read_is_named(credentials):
+    with pytest.raises(ConfigError, match=r"cannot read .*/DEEPGRAM_API_KEY: not UTF-8 text") as caught:
+        Config.load(overrides={"remote.mode": "byok"}, environment=credentials(b"\xff"))
+    assert caught.value.path == "remote.byok_api_key"
+
+
+def test_no_credential_is_looked_for_where_systemd_gave_none(monkeypatch, tmp_path):
+    (tmp_path / "DEEPGRAM_API_KEY").write_text(SECRET)
+    monkeypatch.chdir(tmp_path)
+    for environment in ({}, {"CREDENTIALS_DIRECTORY": ""}):
+        with pytest.raises(ConfigError, match=r"remote\.byok_api_key"):
+            Config.load(overrides={"remote.mode": "byok"}, environment=environment)
+
+
 def test_a_secret_in_the_file_wins_over_the_environment(file):
     path = file('[remote]\nmode = "byok"\nbyok_api_key = "of the file"\n')
     config = Config.load(path, environment={"DEEPGRAM_API_KEY": "of the environment"})

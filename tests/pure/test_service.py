@@ -1,0 +1,216 @@
+"""The printed units: what must stand in them, whose they are, and that every path arrives as it is."""
+
+import os
+import re
+import shlex
+import sys
+
+import pytest
+
+from mpengine import cli
+from mpengine.cli import service
+from mpengine.shared.config_tables import SECRETS, SupervisorConfig
+from mpengine.shared.errors import ExitCode
+
+
+def read(text):
+    """The settings of a unit: {section: {key: [values]}}. Raises ValueError for a line that is nothing."""
+    sections = {}
+    for line in text.splitlines():
+        if line.startswith("["):
+            section = sections.setdefault(line.strip("[]"), {})
+        elif line and not line.startswith("#"):
+            key, value = line.split("=", 1)
+            section.setdefault(key, []).append(value)
+    return sections
+
+
+def unit(*, is_user=False, config="/etc/mpengine/mic.toml", name=None):
+    return read(service.unit(is_user=is_user, config=config, name=name))
+
+
+def command(section):
+    """ExecStart as systemd understands it: shell quotes, then $$ and %%."""
+    (line,) = section["ExecStart"]
+    return [word.replace("$$", "$").replace("%%", "%") for word in shlex.split(line)]
+
+
+@pytest.fixture(params=[False, True], ids=["system", "user"])
+def is_user(request):
+    return request.param
+
+
+def test_both_units_have_their_three_sections(is_user):
+    assert unit(is_user=is_user).keys() == {"Unit", "Service", "Install"}
+
+
+def test_every_line_is_a_comment_a_section_or_a_setting(is_user):
+    for line in service.unit(is_user=is_user, config="/x/mic.toml", name="a").splitlines():
+        assert re.fullmatch(r"|#.*|\[\w+\]|[A-Z]\w+=.*", line)
+        assert len(line) <= 120 or "=" in line
+        assert not re.search(r"[{}]", line)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("Type", "notify"),
+        ("NotifyAccess", "main"),
+        ("Restart", "on-failure"),
+        ("KillMode", "mixed"),
+        ("OOMPolicy", "continue"),
+        ("LimitCORE", "0"),
+        ("NoNewPrivileges", "yes"),
+        ("LockPersonality", "yes"),
+        ("RestrictRealtime", "yes"),
+        ("RestrictNamespaces", "yes"),
+        ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6 AF_NETLINK"),
+    ],
+)
+def test_both_units_say(is_user, key, value):
+    assert unit(is_user=is_user)["Service"][key] == [value]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("DynamicUser", "yes"),
+        ("SupplementaryGroups", "audio"),
+        ("DevicePolicy", "closed"),
+        ("DeviceAllow", "char-alsa rw"),
+        ("ProtectSystem", "strict"),
+        ("PrivateTmp", "yes"),
+        ("CapabilityBoundingSet", ""),
+        ("UMask", "0077"),
+        ("RuntimeDirectory", "mpengine"),
+        ("RuntimeDirectoryMode", "0700"),
+        ("Environment", "XDG_RUNTIME_DIR=%t/mpengine"),
+        ("LoadCredential", list(SECRETS.values())),
+    ],
+)
+def test_the_unit_of_the_machine_says(key, value):
+    assert unit()["Service"][key] == (value if isinstance(value, list) else [value])
+
+
+def test_the_unit_of_a_user_has_only_what_a_user_may_ask_for():
+    of_machines = unit()["Service"].keys() - unit(is_user=True)["Service"].keys()
+    assert {"DynamicUser", "RuntimeDirectory", "ProtectSystem", "DeviceAllow", "LoadCredential"} <= of_machines
+
+
+def test_what_waits_for_its_result_survives_a_stop():
+    assert unit()["Service"]["RuntimeDirectoryPreserve"] == ["yes"]
+    # The files of a run are taken up only with the boot id, which stands in /proc/sys.
+    assert "ProcSubset" not in unit()["Service"]
+
+
+@pytest.mark.parametrize("key", ["PrivateDevices", "MemoryDenyWriteExecute", "PrivateNetwork"])
+def test_what_the_engine_needs_is_not_taken_away(is_user, key):
+    assert key not in unit(is_user=is_user)["Service"]
+
+
+def test_what_cannot_change_is_not_tried_again_and_a_missing_device_is(is_user):
+    section = unit(is_user=is_user)["Service"]
+    assert section["RestartPreventExitStatus"] == [f"{ExitCode.CONFIG:d} {ExitCode.ACCOUNT:d}"]
+    assert unit(is_user=is_user)["Unit"]["StartLimitIntervalSec"] == ["0"]
+
+
+def test_systemd_is_more_patient_than_the_engine(is_user):
+    section, engine = unit(is_user=is_user)["Service"], SupervisorConfig()
+    assert int(section["TimeoutStopSec"][0]) > engine.stop_limit_s
+    assert int(section["TimeoutStartSec"][0]) > engine.first_frame_limit_s
+    assert int(section["WatchdogSec"][0]) > engine.hang_limit_s
+
+
+@pytest.mark.parametrize(("of_user", "target"), [(False, "multi-user.target"), (True, "default.target")])
+def test_it_starts_with_the_machine_or_the_user(of_user, target):
+    assert unit(is_user=of_user)["Install"]["WantedBy"] == [target]
+
+
+# The command
+
+
+def test_it_runs_this_installation_with_absolute_paths():
+    assert command(unit()["Service"]) == [
+        sys.executable, "-P", "-m", "mpengine", "run", "--config", "/etc/mpengine/mic.toml",
+    ]  # fmt: skip
+    assert os.path.isabs(sys.executable)
+
+
+def test_a_name_goes_to_the_engine_and_into_what_is_the_units_own():
+    section = unit(name="kitchen_2")["Service"]
+    assert command(section)[-2:] == ["--set", "engine.name=kitchen_2"]
+    assert section["RuntimeDirectory"] == ["mpengine-kitchen_2"]
+    assert section["Environment"] == ["XDG_RUNTIME_DIR=%t/mpengine-kitchen_2"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/x/my mic.toml", '/x/"q".toml', "/x/100%/$HOME.toml", "/x/back\\slash.toml", "/x/größe;.toml", "/x/#a"]
+)
+def test_a_path_arrives_as_it_is(is_user, path):
+    assert command(unit(is_user=is_user, config=path)["Service"])[-1] == path
+
+
+# Homes
+
+
+def homes(monkeypatch, *, prefix, config):
+    monkeypatch.setattr(service, "_installation", lambda: [prefix, "/usr"])
+    return unit(config=config)["Service"]
+
+
+def test_homes_are_closed_when_nothing_is_there(monkeypatch):
+    section = homes(monkeypatch, prefix="/opt/mpengine/.venv", config="/etc/mpengine/mic.toml")
+    assert section["ProtectHome"] == ["yes"]
+    assert "BindReadOnlyPaths" not in section
+
+
+def test_of_a_home_only_what_is_needed_is_seen(monkeypatch):
+    section = homes(monkeypatch, prefix="/home/pi/mpengine/.venv", config="/root/my: 5% $x.toml")
+    assert section["ProtectHome"] == ["tmpfs"]
+    assert section["BindReadOnlyPaths"] == ["/home/pi/mpengine/.venv", '"/root/my\\: 5%% $x.toml"']
+
+
+def test_a_folder_that_is_only_called_like_a_home_is_none(monkeypatch):
+    assert homes(monkeypatch, prefix="/homes/x", config="/rooted")["ProtectHome"] == ["yes"]
+
+
+def test_the_installation_is_this_one():
+    assert {sys.prefix, os.path.dirname(service.__file__).removesuffix("/cli")} <= set(service._installation())
+
+
+# The command line
+
+
+def printed(capsys, *arguments):
+    assert cli.main(["service", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_unit_of_the_machine_is_printed_unless_a_users_is_asked_for(capsys):
+    assert printed(capsys) == printed(capsys, "--system")
+    assert "DynamicUser" in printed(capsys)
+    assert "DynamicUser" not in printed(capsys, "--user")
+
+
+def test_a_relative_config_is_meant_from_here(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    section = read(printed(capsys, "--config", "mic.toml"))["Service"]
+    assert command(section)[-1] == str(tmp_path / "mic.toml")
+
+
+def test_without_a_config_it_is_the_usual_one(capsys, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/pi")
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    assert command(read(printed(capsys))["Service"])[-1] == "/etc/mpengine/mic.toml"
+    assert command(read(printed(capsys, "--user"))["Service"])[-1] == "/home/pi/.config/mpengine/mic.toml"
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/home/pi/settings")
+    assert command(read(printed(capsys, "--user"))["Service"])[-1] == "/home/pi/settings/mpengine/mic.toml"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--name", "a b"), ("--name", ""), ("--name", "x\n[Service]"), ("--config", "a\nb")]
+)
+def test_what_cannot_stand_in_a_unit_is_refused_in_one_line(capsys, arguments):
+    assert cli.main(["service", *arguments]) == ExitCode.CONFIG
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
