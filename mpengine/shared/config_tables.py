@@ -108,13 +108,17 @@ class BusConfig(Section, frozen=True, kw_only=True):
 
 
 class SupervisorConfig(Section, frozen=True, kw_only=True):
-    """Restart policy of the children, limits of silence, and how long a clean stop may take, in seconds."""
+    """Restart policy of the children, limits of silence, and how long a clean stop may take, in seconds.
+
+    `patience` stretches the limits of silence: on a slow board everything takes longer.
+    """
 
     backoff_s: float = 0.5
     backoff_ceiling_s: float = 30.0
     stable_after_s: float = 10.0
     hang_limit_s: float = 20.0
     first_frame_limit_s: float = 60.0
+    patience: float = 1.0
     stop_limit_s: float = 30.0
 
 

@@ -35,6 +35,12 @@ class Terminate(NamedTuple):
     child: Child
 
 
+class Abort(NamedTuple):
+    """Have a process write its stacks to the log, and end."""
+
+    child: Child
+
+
 class Kill(NamedTuple):
     """End a process at once."""
 
@@ -75,4 +81,4 @@ class Exit(NamedTuple):
     exit_code: ExitCode
 
 
-Action = Spawn | Send | Terminate | Kill | Publish | KeepGap | Acknowledge | Log | Exit
+Action = Spawn | Send | Terminate | Abort | Kill | Publish | KeepGap | Acknowledge | Log | Exit

@@ -55,9 +55,9 @@ class ChildChannel:
                 log.warning(Event("malformed_control_message", child=child, why=error))
         return heard
 
-    def tell(self, child: Child, message: control.Down) -> bool:
-        """Speak to `child`; False when it is not connected."""
-        return self._send(child, control.encode(message))
+    def tell(self, child: Child, message: control.Down) -> None:
+        """Speak to `child`, if it is there."""
+        self._send(child, control.encode(message))
 
     def may_have_more(self, child: Child) -> bool:
         """Whether there may be more to hear of a dead `child`: libzmq forgets it once all of it was handed out."""

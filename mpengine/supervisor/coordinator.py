@@ -15,6 +15,7 @@ from mpengine.shared import control, messages
 from mpengine.shared.config import Config
 from mpengine.shared.errors import ExitCode
 from mpengine.supervisor.actions import (
+    Abort,
     Action,
     Child,
     Exit,
@@ -33,6 +34,9 @@ from mpengine.supervisor.results import Results
 
 CONNECT_LIMIT_S = 15.0
 _LEAVE_LIMIT_S = 3.0
+_KILLED_LIMIT_S = 2.0
+# Less than that may wait for the next turn of somebody's loop.
+_LEAST_BACKLOG_S = 2.0
 _FOREVER = float("inf")
 
 
@@ -64,6 +68,7 @@ class Coordinator:
         self._ends_by_itself = False  # the file is over; nobody asked to stop
         self._exit_code = ExitCode.OK
         self._deadline = _FOREVER  # of the phase
+        self._has_killed = False  # those that did not leave in time
         self._connect_by = now + CONNECT_LIMIT_S
         self._reports = Reports(self.results, self.picture)
         self._ends = Ends()
@@ -84,14 +89,26 @@ class Coordinator:
         """The run goes on where another supervisor was killed, as its journal has it."""
         for first, end in gaps:
             self._reports.told(first, end)
+        finals = tuple(finals)
         self.results.continues(acknowledged, finals)
-        self.picture.captured, self.picture.sent = captured, sent
+        rate = self.config.audio.sample_rate
+        heard = max((round(final.end_s * rate) for final in finals), default=0)
+        self.picture.captured, self.picture.highest_sent = captured, max(sent, heard)  # the journal's may be old
         self.connection = connection
 
     @property
     def is_done(self) -> bool:
         """Whether everything that was captured has its result, by capture's own last word of what that is."""
         return self._has_last_word and self.unacknowledged == 0
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the end has begun, and is bounded; that of a file takes as long as it takes."""
+        return self.phase is not Phase.WORKING and not (self.phase is Phase.DRAINING and self._ends_by_itself)
+
+    def stands_still_s(self, now: float) -> float:
+        """For how long nothing has come of work that is expected of a child."""
+        return max(life.stands_still_s(now) for life in self.lives.values())
 
     @property
     def unacknowledged(self) -> int:
@@ -105,6 +122,20 @@ class Coordinator:
         return not self.is_paused and not waits and self.phase is Phase.WORKING
 
     @property
+    def expects_audio(self) -> bool:
+        """Whether streaming can get audio. A connection that gets none is closed by the service, again and again.
+
+        The first connection is wanted all the same, and so is one to confirm the end of a file. While there is no
+        device, what is in the window comes out only of a capture process that works (in a pause).
+        """
+        picture = self.picture
+        if not picture.was_connected or self.phase is not Phase.WORKING:
+            return True
+        if picture.device is not None and not self.is_paused:
+            return True
+        return self.unacknowledged > 0 and self.lives[Child.CAPTURE].state is ChildState.RUNNING
+
+    @property
     def deadline(self) -> float:
         """When `tick` has something to do."""
         return min(self._deadline, self._connect_by, *(life.deadline for life in self.lives.values()))
@@ -114,11 +145,12 @@ class Coordinator:
     def tick(self, now: float) -> list[Action]:
         """Spawn what is due, end what hangs, give up what takes too long."""
         actions: list[Action] = []
+        self._note_progress(now)
         for child, life in self.lives.items():
             if life.is_due(now):
                 actions.append(Spawn(child))
-            elif life.is_hung(now):
-                actions += self._hung(child, life, now)
+            elif why := life.hangs(now):
+                actions += self._hung(child, life, why, now)
         if now >= self._connect_by:
             self._connect_by = _FOREVER
             actions += self._connect_timed_out()
@@ -126,9 +158,19 @@ class Coordinator:
             if self.phase is Phase.DRAINING:
                 actions += self._leave(now)
             else:
-                self._deadline = now + _LEAVE_LIMIT_S
-                actions += [Kill(child) for child, life in self.lives.items() if life.is_alive]
+                actions += self._force(now)
         return actions
+
+    def _force(self, now: float) -> list[Action]:
+        """They had their time to go. One that cannot even be killed (a driver that hangs) must not keep us."""
+        alive = [child for child, life in self.lives.items() if life.is_alive]
+        self._deadline = now + _KILLED_LIMIT_S
+        if not self._has_killed:
+            self._has_killed = True
+            return [Kill(child) for child in alive]
+        self.phase, self._deadline = Phase.DONE, _FOREVER
+        names = ", ".join(alive)
+        return [Log("error", "cannot_be_killed", {"children": names}), Exit(self._exit_code or ExitCode.CRASH)]
 
     def overslept(self, now: float, missed_s: float) -> None:
         """The supervisor was not awake for `missed_s`: nobody's silence counts, and no limit ran."""
@@ -137,14 +179,24 @@ class Coordinator:
         self._deadline += missed_s
         self._connect_by += missed_s
 
-    def _hung(self, child: Child, life: Life, now: float) -> list[Action]:
-        if life.has_complained:  # it is being killed, and cannot die yet
+    def _hung(self, child: Child, life: Life, why: str, now: float) -> list[Action]:
+        if life.has_complained:  # it did not end by that: it is stopped, or cannot die yet
             life.killing(now)
             return [Kill(child)]
-        text = f"{child} hangs: no sign of progress; restarting"
+        text = f"{child} hangs: {why}; restarting (the log has its stacks, if it can still tell)"
         life.complained(text)
-        life.killing(now)
-        return [self._error(child, "hung", text), Kill(child)]
+        life.aborting(now)
+        return [Log("error", "hung", {"child": child, "reason": why}), self._error(child, "hung", text), Abort(child)]
+
+    def _note_progress(self, now: float) -> None:
+        """What is expected of the children: samples from an open device, and from those that wait, the way out."""
+        picture, capture, streaming = self.picture, self.lives[Child.CAPTURE], self.lives[Child.STREAMING]
+        # A file waits for its reader; that is no fault.
+        must_capture = picture.device is not None and not self.config.audio.is_file and self.phase is Phase.WORKING
+        capture.progress(picture.captured, now, is_expected=must_capture)
+        backlog_s = self.results.seconds(picture.captured - picture.sent)
+        must_send = self.is_connected and capture.state is ChildState.RUNNING and backlog_s > _LEAST_BACKLOG_S
+        streaming.progress(picture.sent, now, is_expected=must_send)
 
     def _connect_timed_out(self) -> list[Action]:
         picture = self.picture
@@ -225,7 +277,7 @@ class Coordinator:
         actions: list[Action] = [Log("info", "stopping", {"reason": why})]
         self._ends_by_itself = False
         self.picture.stop_reason = why
-        self._deadline = now + max(1.0, self.config.supervisor.stop_limit_s - _LEAVE_LIMIT_S)
+        self._deadline = now + max(1.0, self.config.supervisor.stop_limit_s - _LEAVE_LIMIT_S - _KILLED_LIMIT_S)
         self._connect_by = _FOREVER
         if self.phase is Phase.DRAINING:  # the file is over already
             return actions + ([] if self._may_still_hear else self._leave(now))
@@ -257,7 +309,7 @@ class Coordinator:
         if self.is_paused:
             return []
         self.is_paused = self.picture.is_paused = True
-        return [Log("info", "paused", {}), Send(Child.CAPTURE, control.CloseDevice())]
+        return [Log("info", "paused", {}), Send(Child.CAPTURE, control.CloseDevice()), *self._expectation()]
 
     def unpause(self) -> list[Action]:
         """Open the device again."""
@@ -265,12 +317,25 @@ class Coordinator:
             return []
         self.is_paused = self.picture.is_paused = False
         opening: list[Action] = [Send(Child.CAPTURE, control.OpenDevice())] if self.may_open_device else []
-        return [Log("info", "resumed", {}), *opening]
+        return [Log("info", "resumed", {}), *opening, *self._expectation()]
+
+    def _expectation(self) -> list[Action]:
+        """What streaming is to be told when it has changed whether audio can come."""
+        if self.is_stopping or self.expects_audio == self.picture.expects_audio:
+            return []
+        return [self._expect()]
+
+    def _expect(self) -> Action:
+        self.picture.expects_audio = self.expects_audio
+        return Send(Child.STREAMING, control.Expect(audio=self.expects_audio))
 
     # What is heard from the children
 
     def heard(self, child: Child, message: control.Up, now: float) -> list[Action]:
         """A child said something, in its current incarnation."""
+        return [*self._heard(child, message, now), *self._expectation()]
+
+    def _heard(self, child: Child, message: control.Up, now: float) -> list[Action]:
         life = self.lives[child]
         match message:
             case control.Hello():
@@ -289,9 +354,11 @@ class Coordinator:
     def _hello(self, child: Child) -> list[Action]:
         if child is Child.RECOGNISER:
             self.lives[child].worked()
+        # What was said before it could hear is lost: say again how things stand.
+        if child is Child.STREAMING:
+            return [self._expect()]
         if child is not Child.CAPTURE:
             return []
-        # What was said before it could hear is lost: say again how things stand.
         actions: list[Action] = [Send(child, control.OpenDevice() if self.may_open_device else control.CloseDevice())]
         acknowledged = self.results.ledger.acknowledged
         if acknowledged:
@@ -327,7 +394,7 @@ class Coordinator:
                 self.picture.connecting(connection, endpoint)
             case control.EndTaken():
                 self._ends.sent(self.results.ledger.acknowledged)
-            case control.StreamEnded(is_clean=True, sent=sent):
+            case control.StreamEnded(sent=sent):
                 # The recogniser confirmed that it is done with all that was sent.
                 ledger = self.results.ledger
                 ledger.acknowledged = max(ledger.acknowledged, sent)

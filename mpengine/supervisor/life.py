@@ -4,8 +4,10 @@
        ^                     └───────exited──────┴──> BACKOFF ──due──> (spawned)
        └── permanent exit codes: FATAL
 
-Spawned is not ready: only the child's own word makes it RUNNING. Silence of a child counts against it only while the
-supervisor itself was awake (`overslept`).
+Spawned is not ready: only the child's own word makes it RUNNING. A child that says nothing for too long hangs, and so
+does one that says it is well and does nothing: its counter must move while work is expected of it. Both count only
+while the supervisor itself was awake (`overslept`). Who hangs is asked where (SIGABRT, its stacks go to the log), then
+killed.
 """
 
 import enum
@@ -17,7 +19,8 @@ from mpengine.shared.config_tables import SupervisorConfig
 from mpengine.shared.errors import ExitCode
 
 _FOREVER = float("inf")
-_KILL_AGAIN_S = 5.0
+# What a process has to write its stacks, and what a killed one may take to be gone (uninterruptible sleep).
+_ABORT_S, _KILL_AGAIN_S = 1.0, 5.0
 _PERMANENT = frozenset({ExitCode.CONFIG, ExitCode.ACCOUNT})
 
 
@@ -48,10 +51,16 @@ class Life:
         self.pid: int | None = None
         self.restarts = 0
         self.reason = ""
+        self.last_end = ""  # why it ended last; stays when the child works again
+        self.ended_at: float | None = None
         self.spawn_at = now
         self.has_worked = False  # whether a device error may be one of those that pass
         self._spawned_at = now
         self._heard_at = now
+        self._counter: int | None = None
+        self._progressed_at = now
+        self._is_work_expected = False
+        self._end_at: float | None = None  # it is being ended: when to try harder
         self._failures = 0
         self._last_words: str | None = None
 
@@ -61,32 +70,57 @@ class Life:
         return self.state in {ChildState.STARTING, ChildState.RUNNING, ChildState.STOPPING}
 
     @property
+    def alive_since(self) -> float | None:
+        """When its process was spawned; None without one."""
+        return self._spawned_at if self.is_alive else None
+
+    @property
     def deadline(self) -> float:
         """When it must be spawned, or when its silence is too long."""
         if self.state in {ChildState.STOPPED, ChildState.BACKOFF}:
             return self.spawn_at
-        return self._heard_at + self._silence_limit_s if self.is_alive else _FOREVER
+        if not self.is_alive:
+            return _FOREVER
+        return self._end_at if self._end_at is not None else min(self._silent_at, self._idle_at)
 
     def is_due(self, now: float) -> bool:
         """Whether to spawn it now."""
         return self.state in {ChildState.STOPPED, ChildState.BACKOFF} and now >= self.spawn_at
 
-    def is_hung(self, now: float) -> bool:
-        """Whether it has said nothing for longer than its work loop may take."""
-        return self.is_alive and now >= self._heard_at + self._silence_limit_s
+    def hangs(self, now: float) -> str:
+        """Why it has to be ended, or to be killed again; empty as long as it is well."""
+        if not self.is_alive or now < self.deadline:
+            return ""
+        if self._end_at is not None:
+            return "it does not end"
+        if now >= self._silent_at:
+            return f"no sign of life for {self._silent_at - self._heard_at:g} s"
+        return f"it says it is well, but its work has stood still for {self._idle_at - self._progressed_at:g} s"
+
+    def stands_still_s(self, now: float) -> float:
+        """For how long nothing has come of the work that is expected of it."""
+        return now - self._progressed_at if self._is_work_expected else 0.0
 
     @property
-    def _silence_limit_s(self) -> float:
+    def _silent_at(self) -> float:
         policy = self._policy
-        return policy.hang_limit_s if self.state is ChildState.RUNNING else policy.first_frame_limit_s
+        limit_s = policy.hang_limit_s if self.state is ChildState.RUNNING else policy.first_frame_limit_s
+        return self._heard_at + limit_s * policy.patience
+
+    @property
+    def _idle_at(self) -> float:
+        if not self._is_work_expected:
+            return _FOREVER
+        return self._progressed_at + self._policy.hang_limit_s * self._policy.patience
 
     def spawned(self, pid: int, now: float) -> None:
         """A process was started."""
         self.restarts += self.state is ChildState.BACKOFF
         self.state = ChildState.STARTING
         self.pid = pid
-        self._spawned_at = self._heard_at = now
+        self._spawned_at = self._heard_at = self._progressed_at = now
         self._last_words = None
+        self._end_at = None
 
     def began(self, now: float) -> None:
         """It said that it begins: it exists, but may take long to open a device."""
@@ -112,13 +146,24 @@ class Life:
         """Whether this life said why it ends."""
         return self._last_words is not None
 
+    def progress(self, counter: int, now: float, *, is_expected: bool) -> None:
+        """How far its work is; whether it should get on at all now."""
+        self._is_work_expected = is_expected and self.state is ChildState.RUNNING
+        if counter != self._counter or not self._is_work_expected:
+            self._counter, self._progressed_at = counter, now
+
+    def aborting(self, now: float) -> None:
+        """It was asked to say where it hangs, and to end."""
+        self._end_at = now + _ABORT_S
+
     def killing(self, now: float) -> None:
-        """It is being killed for its silence; one that cannot die yet (uninterruptible sleep) is tried again later."""
-        self._heard_at = now + _KILL_AGAIN_S - self._silence_limit_s
+        """It was killed; one that cannot die yet is killed again later."""
+        self._end_at = now + _KILL_AGAIN_S
 
     def overslept(self, now: float) -> None:
-        """The supervisor itself was not awake: the silence meanwhile says nothing."""
+        """The supervisor itself was not awake: silence and idleness meanwhile say nothing."""
         self._heard_at = max(self._heard_at, now)
+        self._progressed_at = max(self._progressed_at, now)
 
     def stopping(self) -> None:
         """It was told to end: its end is no crash, and it is not spawned again."""
@@ -139,7 +184,8 @@ class Life:
         if was is ChildState.STOPPING:
             self.state = ChildState.STOPPED
             return Ended(how, None)
-        self.reason = self._last_words or how
+        self.reason = self.last_end = self._last_words or how
+        self.ended_at = now
         if self.is_permanent(status):
             self.state = ChildState.FATAL
             return Ended(how, ExitCode(status))

@@ -19,6 +19,7 @@ from mpengine.shared.errors import ExitCode
 from mpengine.shared.logs import Event
 from mpengine.shared.runtime import RuntimeDir
 from mpengine.supervisor.actions import (
+    Abort,
     Acknowledge,
     Action,
     Child,
@@ -33,12 +34,14 @@ from mpengine.supervisor.actions import (
 )
 from mpengine.supervisor.bus import Bus
 from mpengine.supervisor.child_channel import ChildChannel
-from mpengine.supervisor.children import Process
+from mpengine.supervisor.children import ChildProcess
 from mpengine.supervisor.coordinator import Coordinator
 from mpengine.supervisor.desk import Desk
 from mpengine.supervisor.journal import ToldGap
 from mpengine.supervisor.run_files import RunFiles
+from mpengine.supervisor.service import Service
 from mpengine.supervisor.settings import Settings
+from mpengine.supervisor.spawner import Spawner
 from mpengine.supervisor.stop_signals import StopSignals
 
 log = logging.getLogger("mpengine.supervisor")
@@ -50,22 +53,37 @@ _OVERSLEPT_S = 1.0
 _DRAIN_LIMIT_S = 1.0
 # What subscribers need to connect again to a supervisor that was killed and started again.
 _RECONNECT_S = 0.5
+_NEVER = float("inf")
+# What killed processes may take to be gone; one in uninterruptible sleep is left to the kernel.
+_GONE_LIMIT_S = 2.0
 
 
 class Supervisor:
     """An engine. `run` blocks until it has ended and returns the exit code; call it from the main thread."""
 
-    def __init__(self, config: Config, *, log_level: str = "info", log_format: str = "text") -> None:
-        """Raises RuntimeDirError when the runtime directory cannot be used."""
+    def __init__(
+        self, config: Config, *, log_level: str = "info", log_format: str = "text", spawner: Spawner | None = None
+    ) -> None:
+        """`spawner`: how children come to be, if not in the usual way.
+
+        Raises RuntimeDirError when the runtime directory cannot be used.
+        """
         self._config = config
         self._directory = RuntimeDir(config.engine.name)
         self._boot = os.urandom(8).hex()
         self._log_level = log_level
         self._log_format = log_format
         self._token = Secret(os.urandom(16).hex())
-        self._processes: dict[Child, Process] = {}
+        self._processes: dict[Child, ChildProcess] = {}
+        self._poller = zmq.Poller()
+        self._spawner = spawner or Spawner()
+        self._watched: int | None = None  # the spawner's descriptor, as far as `_poller` knows it
         self._exit_code: ExitCode | None = None
         self._has_stop_signal = False
+        self._tell_at = _NEVER
+        self._service = Service(config.supervisor.stop_limit_s)
+        # With the terminal that it was started from, it ends; without one, SIGHUP asks a daemon to read its files anew.
+        self._ends_with_terminal = any(os.isatty(fd) for fd in range(3))
 
     def run(self) -> int:
         """Start everything, work, stop cleanly. Raises AlreadyRunning, RuntimeDirError, MpengineError."""
@@ -88,6 +106,7 @@ class Supervisor:
                 listener=self._listener,
                 token=self._token,
             )
+            stack.callback(self._spawner.close)
             stack.callback(self._kill_all)
             self._begin()
             self._loop()
@@ -149,17 +168,15 @@ class Supervisor:
     # Working
 
     def _loop(self) -> None:
-        poller = zmq.Poller()
         for source in (self._channel.socket, self._bus.queries, self._bus.subscriptions, self._signals.fileno()):
-            poller.register(source, zmq.POLLIN)
+            self._poller.register(source, zmq.POLLIN)
         judged = time.monotonic()
         next_metrics = judged + _METRICS_S
-        tell_at = judged + _RECONNECT_S
+        self._tell_at = judged + _RECONNECT_S
         while self._exit_code is None:
-            wait_s = max(
-                0.0, min(_LONGEST_WAIT_S, min(self._coordinator.deadline, next_metrics, tell_at) - time.monotonic())
-            )
-            poller.poll(int(wait_s * 1000) + (wait_s > 0))
+            wake_at = min(self._coordinator.deadline, next_metrics, self._tell_at, judged + _LONGEST_WAIT_S)
+            wait_s = max(0.0, wake_at - time.monotonic())
+            self._poller.poll(int(wait_s * 1000) + (wait_s > 0))
             self._hear()
             self._take_signals()
             self._reap()
@@ -170,14 +187,15 @@ class Supervisor:
                 self._coordinator.overslept(now, now - judged - wait_s)
             self._perform(self._coordinator.tick(now))
             judged = now
-            self._desk.publish_status()
-            if now >= tell_at:
-                tell_at = float("inf")
+            self._service.tell(self._desk.publish_status(), self._coordinator, now)
+            if now >= self._tell_at:
                 self._tell_of_before()
             if now >= next_metrics:
                 next_metrics = now + _METRICS_S
+                self._bus.mark_published()
                 self._note_progress()
                 self._desk.publish_metrics()
+        self._tell_of_before()
         self._desk.publish_metrics()  # its `last` shows who missed the end
         self._desk.publish_status()
 
@@ -191,6 +209,12 @@ class Supervisor:
     def _take_signals(self) -> None:
         for name in self._signals.take():
             now = time.monotonic()
+            if name == "SIGHUP" and not self._ends_with_terminal:
+                why = (
+                    "the configuration is read at the start only: restart the engine, nothing that was captured is lost"
+                )
+                log.warning(Event("reload_refused", reason=why))
+                continue
             if self._has_stop_signal:
                 log.warning(Event("stopping_at_once", signal=name))
                 self._perform(self._coordinator.stop_at_once(f"stopped at once by {name}"))
@@ -199,6 +223,8 @@ class Supervisor:
             self._perform(self._coordinator.stop(now, name))
 
     def _reap(self) -> None:
+        self._spawner.listen()
+        self._watch_spawner()
         for child, process in list(self._processes.items()):
             status = process.reap()
             if status is None:
@@ -238,6 +264,8 @@ class Supervisor:
                     self._spawn(child)
                 case Terminate(child=child) if child in self._processes:
                     self._processes[child].terminate()
+                case Abort(child=child) if child in self._processes:
+                    self._processes[child].abort()
                 case Kill(child=child) if child in self._processes:
                     log.warning(Event("killing", child=child))
                     self._processes[child].kill()
@@ -248,15 +276,31 @@ class Supervisor:
         listener = self._listener.fileno() if child is Child.RECOGNISER and self._listener else None
         now = time.monotonic()
         try:
-            process = Process(child.value, settings, inherit_fd=listener)
+            process = self._spawner.start(child.value, settings, inherit_fd=listener)
         except OSError as error:
             self._perform(self._coordinator.spawn_failed(child, str(error), now))
             return
         self._processes[child] = process
+        self._watch_spawner()
         self._coordinator.spawned(child, process.pid, now)
+
+    def _watch_spawner(self) -> None:
+        """Its descriptor is another with every zygote."""
+        fileno = self._spawner.fileno()
+        if fileno != self._watched:
+            if self._watched is not None:
+                self._poller.unregister(self._watched)
+            if fileno is not None:
+                self._poller.register(fileno, zmq.POLLIN)
+            self._watched = fileno
 
     def _tell_of_before(self) -> None:
         """What the supervisor before us left to tell, now that there is somebody to hear it."""
+        if self._tell_at == _NEVER:
+            return
+        if self._bus.has_to_publish_again:  # at the end of a very short life
+            time.sleep(max(0.0, self._tell_at - time.monotonic()))
+        self._tell_at = _NEVER
         self._bus.publish_again()
         text = self._files.abandoned
         if text:
@@ -265,7 +309,6 @@ class Supervisor:
 
     def _note_progress(self) -> None:
         """For whoever may have to go on after us."""
-        self._bus.mark_published()
         picture, journal = self._coordinator.picture, self._files.journal
         journal.progress(captured=picture.captured, sent=picture.sent, connection=self._coordinator.connection)
         if self._bus.is_journal_full is not self._coordinator.is_journal_full:
@@ -275,5 +318,6 @@ class Supervisor:
         """Nobody outlives us, whatever the way out."""
         for process in self._processes.values():
             process.kill()
+        give_up = time.monotonic() + _GONE_LIMIT_S
         for process in self._processes.values():
-            process.wait()
+            process.wait(max(0.0, give_up - time.monotonic()))

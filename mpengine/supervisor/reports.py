@@ -10,6 +10,9 @@ from mpengine.supervisor.picture import Picture
 from mpengine.supervisor.results import Results
 from mpengine.supervisor.told_gaps import ToldGaps
 
+# Ten seconds of levels. A room is never that quiet: its noise is not zero.
+_SILENT_LEVELS = 40
+
 
 class Reports:
     """Turns reports into actions."""
@@ -19,6 +22,7 @@ class Reports:
         self._picture = picture
         self._faults: dict[Child, str] = {}
         self._gaps = ToldGaps()
+        self._silent_levels = 0
 
     def told(self, first: int, end: int) -> None:
         """A supervisor before this one told that [first, end) is missing."""
@@ -48,7 +52,7 @@ class Reports:
         match message:
             case control.DeviceOpened(name=name, sample_rate=rate, channels=channels, latency_s=latency_s):
                 self.works(Child.CAPTURE)
-                self._picture.device = name
+                self._picture.device, self._picture.last_level = name, None
                 fields = {"name": name, "rate_hz": rate, "channels": channels, "latency_s": latency_s}
                 return [Log("info", "device_opened", fields)]
             case control.DeviceClosed():
@@ -56,10 +60,21 @@ class Reports:
             case control.Anchor(sample=sample, utc_ns=utc_ns):
                 self._results.anchors.add(sample, utc_ns)
             case control.LevelHeard(rms_dbfs=rms, peak_dbfs=peak, digital_silence=is_silent):
-                return [Publish(messages.Level(rms_dbfs=rms, peak_dbfs=peak, digital_silence=is_silent))]
+                level = messages.Level(rms_dbfs=rms, peak_dbfs=peak, digital_silence=is_silent)
+                self._picture.last_level = level
+                return [Publish(level), *self._silence(is_silent)]
             case control.SamplesMissing():
                 return self._missing(message)
         return []
+
+    def _silence(self, is_silent: bool) -> list[Action]:
+        """A device that opens and gives nothing but zeros is muted, or the wrong one: said once, until it is heard."""
+        self._silent_levels = self._silent_levels + 1 if is_silent else 0
+        if self._silent_levels != _SILENT_LEVELS:
+            return []
+        text = f"{self._picture.device} gives digital silence: is it muted, or the wrong device? (mpengine devices)"
+        error = messages.Error(source=Child.CAPTURE, code="digital_silence", message=text)
+        return [Log("warning", error.code, {"message": text}), Publish(error)]
 
     def _missing(self, message: control.SamplesMissing) -> list[Action]:
         """A gap; what was told of it already is left out."""

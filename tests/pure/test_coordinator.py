@@ -5,7 +5,7 @@ import pytest
 from mpengine.shared import control, messages
 from mpengine.shared.config import Config
 from mpengine.shared.errors import ExitCode
-from mpengine.supervisor.actions import Acknowledge, Child, Exit, Kill, Publish, Send, Spawn, Terminate
+from mpengine.supervisor.actions import Abort, Acknowledge, Child, Exit, Kill, Log, Publish, Send, Spawn, Terminate
 from mpengine.supervisor.coordinator import Coordinator, Phase
 from mpengine.supervisor.life import ChildState
 from tests.pure.support import of_kind
@@ -41,8 +41,9 @@ class Engine:
         return [action for message in several for action in self.coordinator.heard(child, message, self.now)]
 
     def beats(self, *, captured, sent=None):
-        self.says(CAPTURE, control.CaptureBeat(captured=captured, pushed=captured, dropped=0))
-        self.says(STREAMING, control.StreamBeat(sent=captured if sent is None else sent, replayed=0))
+        self.says(CAPTURE, control.CaptureBeat(captured=captured))
+        sent = captured if sent is None else sent
+        self.says(STREAMING, control.StreamBeat(sent=sent, highest_sent=sent, replayed=0))
 
     def ends(self, child, status):
         return self.coordinator.exited(child, status, self.now)
@@ -110,7 +111,14 @@ def published(actions, kind=None):
 
 
 def sent(actions):
-    return of_kind(actions, Send)
+    """The commands, but for what streaming is to expect."""
+    return [send for send in of_kind(actions, Send) if not isinstance(send.message, control.Expect)]
+
+
+def expected(actions):
+    """What streaming is told of the audio to come, in order."""
+    assert all(send.child is STREAMING for send in of_kind(actions, Send) if send not in sent(actions))
+    return [send.message.audio for send in of_kind(actions, Send) if send not in sent(actions)]
 
 
 def resumes(actions):
@@ -139,7 +147,7 @@ def test_a_capture_that_only_said_hello_may_not_send_yet():
     engine = Engine()
     engine.tick()
     assert resumes(engine.says(CAPTURE, hello())) == []
-    assert engine.says(STREAMING, hello()) == []
+    assert sent(engine.says(STREAMING, hello())) == []
 
 
 def test_capture_may_send_when_the_recogniser_is_ready():
@@ -319,6 +327,14 @@ def test_anchors_give_transcripts_their_utc():
     engine.says(CAPTURE, control.Anchor(sample=0, utc_ns=10**18))
     (transcript,) = published(engine.says(STREAMING, heard(S, 2 * S)))
     assert transcript.start_time_ns == 10**18 + 10**9
+
+
+def test_what_was_heard_before_the_kill_had_been_sent_whatever_the_journal_says():
+    """It has how far sending was a second or two before."""
+    final = messages.Transcript(text="words", is_final=True, start_s=2.0, end_s=3.5, connection=7, estimated=True)
+    engine = Engine()
+    engine.coordinator.continues(acknowledged=S, captured=4 * S, sent=2 * S, connection=7, finals=iter([final]))
+    assert engine.coordinator.picture.highest_sent == 3.5 * S
 
 
 # A lost connection
@@ -509,17 +525,19 @@ def test_a_device_that_stays_away_is_told_once():
 def test_a_child_that_is_silent_for_20_s_is_killed():
     engine = Engine().run()
     engine.now = 119.0
-    engine.says(STREAMING, control.StreamBeat(sent=0, replayed=0))
+    engine.says(STREAMING, control.StreamBeat(sent=0, highest_sent=0, replayed=0))
     assert engine.tick(119.9) == []
-    told, kill = engine.tick(120.0)
-    assert (told.message.code, kill) == ("hung", Kill(CAPTURE))
+    log, told, abort = engine.tick(120.0)
+    assert (log.event, told.message.code, abort) == ("hung", "hung", Abort(CAPTURE))
+    assert engine.tick(120.9) == []
+    assert engine.tick(121.0) == [Kill(CAPTURE)]
 
 
 def test_a_killed_hung_child_is_started_again_with_the_reason():
     engine = Engine().run()
     engine.tick(120.0)
     engine.ends(CAPTURE, SIGKILL)
-    assert engine.status().children["capture"].reason == "capture hangs: no sign of progress; restarting"
+    assert engine.status().children["capture"].reason.startswith("capture hangs: no sign of life for 20 s;")
     assert Spawn(CAPTURE) in engine.tick()
 
 
@@ -528,8 +546,8 @@ def test_a_child_that_does_not_even_start_is_killed_after_a_minute():
     engine.tick()
     engine.now = 159.0
     engine.says(STREAMING, hello())
-    assert of_kind(engine.tick(159.9), Kill) == []
-    assert of_kind(engine.tick(160.0), Kill) == [Kill(CAPTURE)]
+    assert of_kind(engine.tick(159.9), Abort) == []
+    assert of_kind(engine.tick(160.0), Abort) == [Abort(CAPTURE)]
 
 
 def test_a_child_that_does_not_die_at_once_is_not_killed_in_every_turn():
@@ -543,8 +561,8 @@ def test_a_child_that_does_not_die_at_once_is_not_killed_in_every_turn():
 def test_what_a_child_says_after_the_supervisor_slept_counts():
     engine = Engine().run()
     engine.coordinator.overslept(10_000.0, 9900.0)
-    assert of_kind(engine.tick(10_019.0), Kill) == []
-    assert of_kind(engine.tick(10_020.0), Kill) == [Kill(CAPTURE), Kill(STREAMING)]
+    assert of_kind(engine.tick(10_019.0), Abort) == []
+    assert of_kind(engine.tick(10_020.0), Abort) == [Abort(CAPTURE), Abort(STREAMING)]
 
 
 # Pausing
@@ -599,6 +617,188 @@ def test_a_device_that_waits_for_the_connection_is_not_opened_by_the_end_of_a_pa
     assert sent(engine.coordinator.unpause()) == []
 
 
+# While no audio can come
+
+
+def all_acknowledged():
+    """An engine that runs, and whose audio all has its result."""
+    engine = Engine().run()
+    assert expected(engine.says(STREAMING, heard(0, 2 * S))) == []
+    return engine
+
+
+def paused():
+    """The same, in a pause: of the last second there was nothing to say."""
+    engine = all_acknowledged()
+    assert expected(engine.coordinator.pause()) == [False]
+    assert expected(engine.says(CAPTURE, control.DeviceClosed())) == []
+    return engine
+
+
+def lose_the_device(engine):
+    """Capture says that the device has gone, and ends; streaming beats on."""
+    fault = control.Fault(code="device", message="the device has gone", exit_code=int(ExitCode.DEVICE))
+    actions = engine.says(CAPTURE, fault) + engine.ends(CAPTURE, int(ExitCode.DEVICE))
+    return actions + engine.says(STREAMING, control.StreamBeat(sent=2 * S, highest_sent=2 * S, replayed=0))
+
+
+def without_a_device():
+    """An engine whose device has gone, with nothing left to send."""
+    engine = all_acknowledged()
+    assert expected(lose_the_device(engine)) == [False]
+    return engine
+
+
+def try_to_open(engine):
+    """Capture is started once more, and finds no device."""
+    engine.now = engine.coordinator.lives[CAPTURE].spawn_at
+    engine.tick()
+    return engine.says(CAPTURE, hello()) + lose_the_device(engine)
+
+
+def test_a_pause_with_nothing_left_to_send_is_told_to_streaming_once():
+    engine = paused()
+    engine.beats(captured=2 * S)
+    assert expected(engine.says(CAPTURE, control.CaptureBeat(captured=2 * S))) == []
+
+
+def test_in_a_pause_what_has_no_result_yet_is_to_be_expected():
+    engine = Engine().run()
+    assert expected(engine.coordinator.pause()) == []
+    assert expected(engine.says(CAPTURE, control.DeviceClosed())) == []
+    assert expected(engine.says(STREAMING, heard(0, 2 * S))) == [False]
+
+
+def test_what_capture_took_in_at_the_end_is_to_be_expected():
+    """Its beat comes behind the pause."""
+    engine = paused()
+    assert expected(engine.says(CAPTURE, control.CaptureBeat(captured=3 * S))) == [True]
+
+
+def test_after_a_pause_audio_is_to_be_expected_once_the_device_is_open():
+    engine = paused()
+    assert expected(engine.coordinator.unpause()) == []
+    assert expected(engine.says(CAPTURE, device_opened())) == [True]
+
+
+def test_a_device_that_has_gone_is_told_to_streaming_until_it_is_back():
+    engine = without_a_device()
+    for _ in range(3):
+        assert expected(try_to_open(engine)) == []
+    engine.now = engine.coordinator.lives[CAPTURE].spawn_at
+    engine.tick()
+    assert expected(engine.says(CAPTURE, hello(), device_opened())) == [True]
+
+
+def test_without_a_device_capture_sends_nothing_of_the_window_either():
+    """It ends before it gets so far: a connection for that would get no audio, and be closed for it."""
+    engine = Engine().run()
+    assert expected(lose_the_device(engine)) == [False]
+    for _ in range(3):
+        assert expected(try_to_open(engine)) == []
+
+
+@pytest.mark.parametrize("make", [paused, without_a_device])
+def test_a_streaming_process_begins_with_what_it_is_to_expect(make):
+    engine = make()
+    assert not engine.coordinator.expects_audio  # as its settings have it
+    engine.ends(STREAMING, SIGKILL)
+    engine.tick()
+    assert expected(engine.says(STREAMING, hello())) == [False]
+
+
+def test_the_first_connection_is_wanted_in_any_case():
+    engine = Engine().start()
+    engine.coordinator.pause()
+    assert engine.coordinator.expects_audio
+    engine.says(STREAMING, connecting(1), down(1))
+    assert engine.coordinator.expects_audio
+    assert expected(engine.connect(2)) == [False]
+
+
+def test_a_connection_before_the_device_is_open_is_wanted_and_kept():
+    engine = Engine(CONNECTED_FIRST).start()
+    assert engine.coordinator.expects_audio
+    assert expected(engine.connect()) == [False]
+    assert expected(engine.says(CAPTURE, device_opened())) == [True]
+
+
+def test_a_supervisor_started_again_wants_its_first_connection():
+    engine = Engine()
+    engine.coordinator.continues(acknowledged=S, captured=S, sent=S, connection=7)
+    assert expected(engine.start().says(STREAMING, hello())) == [True]
+
+
+def test_the_end_of_a_file_is_to_be_confirmed_though_nothing_is_left_to_send():
+    engine = ended_file()
+    engine.says(STREAMING, heard(S, 3 * S))
+    engine.says(STREAMING, down(1))
+    assert expected(engine.ends(CAPTURE, SIGKILL)) == []
+    engine.beats(captured=3 * S)
+    assert engine.coordinator.expects_audio
+
+
+@pytest.mark.parametrize(
+    ("make", "state", "reason"),
+    [(paused, "running", "paused"), (without_a_device, "degraded", "capture: the device has gone")],
+)
+def test_a_lost_connection_that_nobody_needs_changes_no_status(make, state, reason):
+    engine = make()
+    engine.status()
+    engine.says(STREAMING, down(1, "closed by the recogniser: 1011 NET-0001"))
+    for now in range(101, 200):
+        engine.now = float(now)
+        engine.beats(captured=2 * S)
+        assert (engine.status().state, engine.status().reason) == (state, reason)
+        streaming = engine.status().children["streaming"]
+        assert (streaming.next_try_in_s, streaming.reason) == (None, "not connected while there is no audio")
+
+
+def test_a_streaming_process_killed_in_a_pause_leaves_no_trouble_behind():
+    engine = paused()
+    engine.says(STREAMING, down(1))
+    engine.ends(STREAMING, SIGKILL)
+    engine.tick()
+    engine.says(STREAMING, hello())
+    engine.beats(captured=2 * S)
+    assert (engine.status().state, engine.status().reason) == ("running", "paused")
+    assert engine.status().children["streaming"].reason == "not connected while there is no audio"
+
+
+def test_while_nobody_tries_to_connect_no_limit_runs():
+    engine = paused()
+    engine.says(STREAMING, down(1))
+    actions = []
+    for now in range(101, 200):
+        engine.now = float(now)
+        engine.beats(captured=2 * S)
+        actions += engine.tick()
+    assert published(actions, messages.Error) == []
+
+
+def test_after_such_a_pause_the_status_follows_device_and_connection():
+    engine = paused()
+    engine.says(STREAMING, down(1))
+    engine.coordinator.unpause()
+    assert (engine.status().state, engine.status().reason) == ("degraded", "waiting for the device")
+    engine.says(CAPTURE, device_opened())
+    assert (engine.status().state, engine.status().reason) == ("degraded", "reset")
+    engine.connect(2)
+    assert engine.status().state == "running"
+
+
+@pytest.mark.parametrize("make", [paused, without_a_device])
+def test_a_stop_while_nobody_is_connected_leaves_at_once_and_stirs_nobody(make):
+    engine = make()
+    engine.says(STREAMING, down(1))
+    actions = engine.stop()
+    assert STREAMING in leaves(actions)
+    actions += engine.says(STREAMING, control.StreamBeat(sent=0, highest_sent=2 * S, replayed=0))
+    assert expected(actions) == []
+    engine.ends(CAPTURE, 0)
+    assert engine.ends(STREAMING, 0) == [Exit(ExitCode.OK)]
+
+
 # Stopping
 
 
@@ -612,9 +812,9 @@ def test_a_clean_stop_is_finish_last_results_leave_exit():
     assert sent(engine.stop()) == [Send(CAPTURE, control.Finish())]
     assert engine.status().state == "stopping"
     assert engine.says(CAPTURE, control.DeviceClosed(), control.SourceEnded(end=3 * S)) == []
-    assert engine.says(STREAMING, control.EndTaken(session=1)) == []
+    assert engine.says(STREAMING, control.EndTaken()) == []
     assert len(published(engine.says(STREAMING, heard(0, 2 * S)))) == 1
-    assert leaves(engine.says(STREAMING, control.StreamEnded(is_clean=True, sent=2 * S))) == {CAPTURE, STREAMING}
+    assert leaves(engine.says(STREAMING, control.StreamEnded(sent=2 * S))) == {CAPTURE, STREAMING}
     assert engine.ends(STREAMING, 0) == []
     assert engine.ends(CAPTURE, 0) == [Exit(ExitCode.OK)]
     assert engine.coordinator.phase is Phase.DONE
@@ -625,7 +825,7 @@ def test_after_a_clean_stop_nothing_is_unacknowledged():
     engine = Engine().run()
     engine.stop()
     engine.says(CAPTURE, control.SourceEnded(end=3 * S))
-    engine.says(STREAMING, heard(0, 2 * S), control.StreamEnded(is_clean=True, sent=3 * S))
+    engine.says(STREAMING, heard(0, 2 * S), control.StreamEnded(sent=3 * S))
     assert engine.status().unacknowledged_s == 0.0
 
 
@@ -673,7 +873,7 @@ def test_a_stop_while_capture_is_in_backoff_awaits_the_results_of_what_was_sent(
     engine = Engine().run()
     engine.ends(CAPTURE, SIGKILL)
     assert sent(engine.stop()) == [Send(STREAMING, control.Finish())]
-    assert leaves(engine.says(STREAMING, control.StreamEnded(is_clean=True, sent=2 * S))) == {STREAMING}
+    assert leaves(engine.says(STREAMING, control.StreamEnded(sent=2 * S))) == {STREAMING}
 
 
 def test_a_capture_that_dies_while_stopping_leaves_the_end_to_streaming():
@@ -693,10 +893,10 @@ def test_the_second_request_ends_everything_at_once():
 def test_the_end_of_a_file_that_is_never_confirmed_is_given_up_after_three_tries():
     engine = ended_file()
     for connection in (1, 2):
-        engine.says(STREAMING, control.EndTaken(session=connection))
+        engine.says(STREAMING, control.EndTaken())
         assert leaves(engine.says(STREAMING, down(connection))) == set()
         engine.connect(connection + 1)
-    engine.says(STREAMING, control.EndTaken(session=3))
+    engine.says(STREAMING, control.EndTaken())
     actions = engine.says(STREAMING, down(3))
     assert leaves(actions) == {CAPTURE, STREAMING}
     assert [error.code for error in published(actions, messages.Error)] == ["unconfirmed_end"]
@@ -789,7 +989,7 @@ def test_at_the_end_of_a_file_the_engine_waits_for_its_last_results():
     engine = ended_file()
     assert engine.status().state == "stopping"
     assert of_kind(engine.tick(100.0), Send, Exit) == []
-    assert leaves(engine.says(STREAMING, control.StreamEnded(is_clean=True, sent=2 * S))) == {CAPTURE, STREAMING}
+    assert leaves(engine.says(STREAMING, control.StreamEnded(sent=2 * S))) == {CAPTURE, STREAMING}
     engine.ends(CAPTURE, 0)
     assert engine.ends(STREAMING, 0) == [Exit(ExitCode.OK)]
     assert engine.status().reason == "the file is over"
@@ -878,7 +1078,7 @@ def test_after_captures_last_word_all_is_done():
     engine = Engine().run()
     engine.stop()
     engine.says(CAPTURE, control.SourceEnded(end=3 * S))
-    engine.says(STREAMING, control.StreamEnded(is_clean=True, sent=3 * S))
+    engine.says(STREAMING, control.StreamEnded(sent=3 * S))
     assert engine.coordinator.is_done
 
 
@@ -887,7 +1087,7 @@ def test_without_it_the_window_may_hold_more_than_is_known():
     engine = Engine().run()
     engine.ends(CAPTURE, SIGKILL)
     engine.stop()
-    engine.says(STREAMING, control.StreamEnded(is_clean=True, sent=2 * S))
+    engine.says(STREAMING, control.StreamEnded(sent=2 * S))
     assert engine.coordinator.unacknowledged == 0
     assert not engine.coordinator.is_done
 
@@ -898,3 +1098,87 @@ def test_what_has_its_result_is_no_gap():
     missing = control.SamplesMissing(first=0, end=S + 100, reason="window_full")
     (gap,) = published(engine.says(CAPTURE, missing), messages.Gap)
     assert gap.samples == 100
+
+
+# Work that stands still
+
+
+def quiet(engine, until, **beats):
+    """Time passes; both say that they are well, and how far they are."""
+    actions = []
+    while engine.now < until:
+        engine.now += 1.0
+        engine.beats(**{name: value(engine.now) for name, value in beats.items()})
+        actions += engine.tick()
+    return actions
+
+
+def test_a_capture_process_that_beats_without_capturing_is_ended():
+    engine = Engine().run()
+    assert quiet(engine, 119.0, captured=lambda _: 2 * S) == []
+    assert Abort(CAPTURE) in quiet(engine, 121.0, captured=lambda _: 2 * S)
+
+
+@pytest.mark.parametrize("tables", [FILE])
+def test_a_file_that_waits_for_room_is_well(tables):
+    engine = Engine(tables).run()
+    assert of_kind(quiet(engine, 200.0, captured=lambda _: 2 * S), Abort) == []
+
+
+def test_a_paused_device_captures_nothing_and_is_well():
+    engine = Engine().run()
+    engine.coordinator.pause()
+    engine.says(CAPTURE, control.DeviceClosed())
+    assert of_kind(quiet(engine, 200.0, captured=lambda _: 2 * S), Abort) == []
+
+
+def test_a_streaming_process_that_beats_without_sending_what_waits_is_ended():
+    engine = Engine().run()
+    actions = quiet(engine, 121.0, captured=lambda now: int((now - 98) * S), sent=lambda _: 2 * S)
+    assert of_kind(actions, Abort) == []
+    actions = quiet(engine, 125.0, captured=lambda now: int((now - 98) * S), sent=lambda _: 2 * S)
+    assert of_kind(actions, Abort) == [Abort(STREAMING)]
+
+
+def test_without_a_connection_nothing_is_sent_and_all_is_well():
+    engine = Engine().run()
+    engine.says(STREAMING, down(1))
+    actions = quiet(engine, 200.0, captured=lambda now: int((now - 98) * S), sent=lambda _: 2 * S)
+    assert of_kind(actions, Abort) == []
+
+
+# Those that cannot be killed
+
+
+def test_a_stop_does_not_wait_for_ever_for_a_child_that_cannot_die():
+    engine = Engine().run()
+    engine.beats(captured=2 * S)
+    engine.coordinator.stop(engine.now, "SIGTERM")
+    seen = []
+    for _ in range(600):
+        engine.now += 0.1
+        seen += engine.tick()
+        if of_kind(seen, Exit):
+            break
+    assert of_kind(seen, Kill)[-2:] == [Kill(CAPTURE), Kill(STREAMING)]
+    assert [log.event for log in of_kind(seen, Log)][-1] == "cannot_be_killed"
+    assert seen[-1] == Exit(ExitCode.CRASH)
+    assert engine.now < 100.0 + 30.5
+
+
+# A silent device
+
+
+def levels(engine, count, *, is_silent):
+    level = control.LevelHeard(rms_dbfs=-120.0, peak_dbfs=-120.0, digital_silence=is_silent)
+    told = [each for _ in range(count) for each in published(engine.says(CAPTURE, level))]
+    return [each for each in told if isinstance(each, messages.Error)]
+
+
+def test_ten_seconds_of_digital_silence_are_told_once_until_it_is_heard_again():
+    engine = Engine().run()
+    assert levels(engine, 39, is_silent=True) == []
+    (told,) = levels(engine, 400, is_silent=True)
+    assert (told.code, told.fatal) == ("digital_silence", False)
+    levels(engine, 1, is_silent=False)
+    assert len(levels(engine, 40, is_silent=True)) == 1

@@ -209,23 +209,95 @@ def test_silence_is_counted_from_the_last_word(life, limit, speaks):
     life.spawned(7, 100.0)
     if speaks:
         life.heard(100.0)
-    assert not life.is_hung(100.0 + limit - 0.1)
-    assert life.is_hung(100.0 + limit)
+    assert not life.hangs(100.0 + limit - 0.1)
+    assert life.hangs(100.0 + limit)
     assert life.deadline == 100.0 + limit
 
 
 def test_a_word_starts_the_silence_anew():
     life = running()
     life.heard(115.0)
-    assert not life.is_hung(134.9)
+    assert not life.hangs(134.9)
 
 
 def test_silence_while_the_supervisor_slept_does_not_count():
     life = running()
     life.overslept(500.0)
-    assert not life.is_hung(519.9)
-    assert life.is_hung(520.0)
+    assert not life.hangs(519.9)
+    assert life.hangs(520.0)
 
 
 def test_a_child_that_does_not_run_cannot_hang(life):
-    assert not life.is_hung(10_000.0)
+    assert not life.hangs(10_000.0)
+
+
+@pytest.mark.parametrize(("limit", "speaks"), [(120.0, False), (40.0, True)])
+def test_on_a_slow_board_the_limits_are_stretched(limit, speaks):
+    life = Life(SupervisorConfig(patience=2.0), 100.0)
+    life.spawned(7, 100.0)
+    if speaks:
+        life.heard(100.0)
+    assert not life.hangs(100.0 + limit - 0.1)
+    assert life.hangs(100.0 + limit) == f"no sign of life for {limit:g} s"
+
+
+# Work that stands still
+
+
+def beating(life, until, counter=None, *, is_expected=True):
+    """It says every second that it is well; `counter` gives how far it is."""
+    for now in range(101, until + 1):
+        life.heard(now)
+        life.progress(counter(now) if counter else 0, now, is_expected=is_expected)
+
+
+def test_a_child_that_is_well_and_gets_on_does_not_hang():
+    life = running()
+    beating(life, 200, lambda now: now)
+    assert not life.hangs(200.0)
+    assert life.stands_still_s(200.0) == 0.0
+
+
+def test_a_child_that_says_it_is_well_and_does_nothing_hangs():
+    life = running()
+    beating(life, 120)
+    assert not life.hangs(120.9)
+    assert life.stands_still_s(120.9) == pytest.approx(19.9)
+    assert life.hangs(121.0) == "it says it is well, but its work has stood still for 20 s"
+
+
+def test_where_nothing_is_expected_nothing_stands_still():
+    life = running()
+    beating(life, 200, is_expected=False)
+    assert not life.hangs(200.0)
+    life.progress(0, 200.0, is_expected=True)
+    assert life.stands_still_s(219.0) == 19.0
+    assert life.deadline == 220.0
+
+
+def test_work_that_goes_back_goes_on():
+    """A file's reader may begin again."""
+    life = running()
+    beating(life, 200, lambda now: 1000 - now)
+    assert not life.hangs(200.0)
+
+
+def test_a_new_life_has_its_own_time_to_get_on():
+    life = running()
+    beating(life, 119)
+    life.exited(1, 119.0, 1.0)
+    life.spawned(8, 119.0)
+    life.heard(119.0)
+    life.progress(0, 119.0, is_expected=True)
+    assert not life.hangs(138.9)
+
+
+def test_one_that_was_asked_where_it_hangs_has_a_second_and_one_that_was_killed_five():
+    life = running()
+    life.aborting(120.0)
+    assert not life.hangs(120.9)
+    assert life.hangs(121.0) == "it does not end"
+    life.killing(121.0)
+    assert life.deadline == 126.0
+    assert not life.hangs(125.9)
+    assert life.hangs(126.0)

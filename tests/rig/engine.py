@@ -76,8 +76,10 @@ class EngineProcess:
 
     # Start and end.
 
-    def start(self) -> Self:
-        """Start the command; `wait_for_state("running")` or a listener tells how far it has come."""
+    def start(self, terminal: int | None = None) -> Self:
+        """Start the command; `wait_for_state("running")` or a listener tells how far it has come.
+
+        `terminal` is a descriptor of the terminal that it shall have as a user's shell gives it one."""
         assert self.process is None or self.process.poll() is not None, "it is running"
         if self._bus is None:
             self._bus = self.subscriber(sync=False)
@@ -89,12 +91,12 @@ class EngineProcess:
         config.chmod(0o600)
         with self.log_file.open("ab") as log:
             self.process = spawn(
-                [*self.command, "--config", config, *self.arguments],
+                [*(["setsid", "--ctty"] if terminal else []), *self.command, "--config", config, *self.arguments],
                 env=self.environment,
-                stdin=subprocess.DEVNULL,
+                stdin=terminal or subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
+                start_new_session=not terminal,  # setsid makes it one then
             )
         return self
 

@@ -303,6 +303,79 @@ def test_pause_frees_the_device_and_tells_the_gap(microphone, engine):
         running.stop()
 
 
+def hears_all(connection, samples):
+    """A Responder: a final that covers all there is, after every frame."""
+    return [connection.transcript("", 0, samples + 160)]
+
+
+def lost_while_nobody_needs_it(running, server):
+    """Drop the connection once all audio has its result; three seconds later the status is what it was before."""
+    seconds(running, 2)  # so that it is known how much was captured
+    assert running.query({"type": "status"})["unacknowledged_s"] == 0
+    attempts, statuses = len(server.attempts), len(running.bus.of_type("status"))
+    server.current.drop()
+    rest = running.bus.wait_for(lambda m: m["type"] == "status" and m["children"]["streaming"]["reason"])
+    assert rest["children"]["streaming"]["reason"] == "not connected while there is no audio"
+    seconds(running, 3)
+    assert len(server.attempts) == attempts
+    assert len(running.bus.of_type("status")) <= statuses + 1
+
+
+def seconds(running, count):
+    """Let them pass."""
+    seen = len(running.bus.of_type("metrics"))
+    running.bus.wait_until(lambda _: len(running.bus.of_type("metrics")) >= seen + count, 20, f"{count} seconds")
+
+
+def test_in_a_pause_a_lost_connection_stays_lost(microphone, engine):
+    """Without audio the service would close the next one, too, and so on."""
+    with FakeDeepgram(responder=hears_all, silence_limit_s=6) as server:
+        running = engine(byok(server), microphone)
+        running.wait_for_state("running")
+        server.wait_for_audio(16000)
+        running.query({"type": "pause"})
+        running.bus.wait_for(lambda m: m["type"] == "status" and m["reason"] == "paused")
+        lost_while_nobody_needs_it(running, server)
+        running.child_pid("streaming", other_than=running.signal_child("streaming"))
+        seconds(running, 3)
+        status = running.query({"type": "status"})
+        assert (status["state"], status["reason"], len(server.attempts)) == ("running", "paused", 1)
+        running.query({"type": "resume"})
+        server.wait_for_audio(16000, connection=server.wait_for_connection(2))
+        running.wait_for_state("running")
+        running.query({"type": "pause"})
+        lost_while_nobody_needs_it(running, server)
+        assert running.stop(timeout=5) == 0
+        assert not (running.runtime / "journal").exists()
+        assert running.bus.of_type("gap")[0]["reason"] == "paused"
+        assert not server.violations
+    running.assert_nothing_left()
+
+
+def test_without_a_device_a_lost_connection_stays_lost(microphone, engine):
+    """Though some audio has no result yet: what sends it again needs the device."""
+    with FakeDeepgram(echoing=True, silence_limit_s=6) as server:
+        running = engine(byok(server), microphone)
+        running.wait_for_state("running")
+        server.wait_for_audio(16000)
+        microphone.unplug()
+        running.wait_for_state("degraded")
+        server.current.drop()
+        rest = "not connected while there is no audio"
+        running.bus.wait_for(lambda m: m["type"] == "status" and m["children"]["streaming"]["reason"] == rest)
+        seconds(running, 4)
+        assert len(server.attempts) == 1
+        status = running.query({"type": "status"})
+        assert status["state"] == "degraded"
+        assert status["reason"].startswith("capture: ")
+        assert "by the peer" not in status["reason"]
+        microphone.plug()
+        server.wait_for_audio(64000, connection=server.wait_for_connection(2, 40))
+        running.wait_for_state("running")
+        assert running.stop() == 0
+    running.assert_nothing_left()
+
+
 def test_the_user_name_can_be_changed(microphone, engine):
     with FakeDeepgram(echoing=True) as server:
         running = engine(byok(server) | {"engine": {"user_name": "Ann"}}, microphone)

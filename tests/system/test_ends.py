@@ -19,7 +19,7 @@ def assert_one_clear_line(log: str, *words: str) -> None:
     assert any(all(word in line for word in words) for line in log.splitlines()), log
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_one_signal_stops_cleanly(microphone, engine, how):
     with FakeDeepgram(echoing=True) as server:
         running = engine(byok(server), microphone)
@@ -32,6 +32,33 @@ def test_one_signal_stops_cleanly(microphone, engine, how):
     running.assert_nothing_left()
     assert_one_clear_line(running.log_text(), "stopping", how.name)
     assert microphone.wait_for_recording(0) == []
+
+
+def test_without_a_terminal_a_hangup_asks_for_a_reload_and_is_told_that_there_is_none(microphone, engine):
+    with FakeDeepgram(echoing=True) as server:
+        running = engine(byok(server), microphone)
+        running.wait_for_state("running")
+        running.send_signal(signal.SIGHUP)
+        wait_until(lambda: "reload_refused" in running.log_text(), 10, "the answer to SIGHUP")
+        server.wait_for_audio(server.current.audio_bytes + 16000)
+        assert running.stop() == 0
+        assert [message["state"] for message in running.bus.of_type("status")].count("running") == 1
+
+
+def test_with_its_terminal_the_engine_ends_cleanly(microphone, engine):
+    with FakeDeepgram(echoing=True) as server:
+        running = engine(byok(server), microphone)
+        running.wait_for_state("running")
+        running.stop()
+        master, terminal = os.openpty()
+        running.start(terminal)
+        os.close(terminal)
+        running.wait_for_state("running")
+        server.wait_for_audio(16000)
+        os.close(master)  # the window is closed
+        assert running.wait() == 0
+        assert_one_clear_line(running.log_text(), "stopping", "SIGHUP")
+    running.assert_nothing_left()
 
 
 def test_a_second_signal_is_immediate(microphone, engine):
