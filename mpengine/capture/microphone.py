@@ -116,7 +116,7 @@ class Microphone:
         first_at_s = times.inputBufferAdcTime
         age_s = times.currentTime - first_at_s - n_samples / self._audio.sample_rate
         is_timed = first_at_s > 0 and abs(age_s) < _OLDEST_S
-        arrival_ns = now_ns - int(max(0.0, age_s) * 1e9) if is_timed else now_ns
+        arrival_ns = now_ns - int(age_s * 1e9) if is_timed else now_ns
         self._blocks.append(Block(bytes(data), arrival_ns, lost, status.input_overflow, is_timed))
         self._wake()
 

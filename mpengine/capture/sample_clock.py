@@ -1,7 +1,8 @@
 """The run's sample clock: which index each captured sample has, also after samples were lost. Pure.
 
 A block arrives late by chance, never early: the lower envelope of (arrival - index / rate) is the true clock plus a
-constant. Where the device tells when (most do, to a few milliseconds), the envelope is known after two blocks.
+constant. Where the device tells when (most do, to a few milliseconds, either way), it is their median, and two blocks
+are enough to know it again after a loss.
 
 While nothing is lost, indexes simply count. When something was lost and nobody knows how much (the process or the
 device was restarted, the driver flagged an overflow), the blocks that follow are held until the driver's backlog has
@@ -22,6 +23,8 @@ _SETTLE_TIMED_BLOCKS = 1
 _MOST_HELD_STALLED_S = 30
 _MOST_HELD_S = 1
 _ENVELOPE_WINDOW_NS = 30_000_000_000
+# The median is taken over the last ten seconds or so: of every tenth block.
+_TIMED_EVERY, _TIMED_KEPT = 10, 51
 # When nothing has come for so long, something may be missing though nobody flagged it ...
 _STALL_NS = 1_000_000_000
 # ... but only if the envelope has moved by more than sound servers move their latency.
@@ -64,6 +67,8 @@ class SampleClock:
         self.next_sample = next_sample
         self._offset_ns: int | None = None
         self._minima: collections.deque[tuple[int, int]] = collections.deque()
+        self._timed: collections.deque[int] = collections.deque(maxlen=_TIMED_KEPT)  # offsets that the device told
+        self._timed_blocks = 0
         self._held: list[Block] = []
         self._begins_ns: list[int] = []  # for each held block, when the first of them began, had nothing been lost
         self._held_samples = 0
@@ -121,8 +126,10 @@ class SampleClock:
                     self.next_sample = end
             placed.append(self._count_in(block, missing))
         self._minima.clear()
+        self._timed.clear()
+        self._timed_blocks = 0
         for each in placed:
-            self._observe(each.first_sample + self._count(each.block), each.block.arrival_ns)
+            self._observe_block(each.first_sample + self._count(each.block), each.block)
         return placed
 
     def arrival_ns(self, sample: int) -> int | None:
@@ -166,13 +173,22 @@ class SampleClock:
             missing = Missing(self.next_sample, self.next_sample + block.lost_before, "overflow", 0)
             self.next_sample = missing.end
         placed = self._count_in(block, missing)
-        self._observe(self.next_sample, block.arrival_ns)
+        self._observe_block(self.next_sample, block)
         return placed
 
     def _count_in(self, block: Block, missing: Missing | None) -> Placed:
         placed = Placed(self.next_sample, block, missing)
         self.next_sample += self._count(block)
         return placed
+
+    def _observe_block(self, end_sample: int, block: Block) -> None:
+        if not block.is_timed:
+            self._observe(end_sample, block.arrival_ns)
+            return
+        if self._timed_blocks < _TIMED_EVERY or self._timed_blocks % _TIMED_EVERY == 0:
+            self._timed.append(block.arrival_ns - self._duration_ns(end_sample))
+            self._offset_ns = sorted(self._timed)[len(self._timed) // 2]
+        self._timed_blocks += 1
 
     def _observe(self, end_sample: int, arrival_ns: int) -> None:
         """Keep the lowest offset of the last seconds: a crystal drifts, so older ones must go."""

@@ -1,5 +1,6 @@
 """The zygote: real forks of the real capture process, how their ends are told, and what goes wrong with a zygote."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -52,8 +53,17 @@ def spawner():
 
 
 def works(process):
-    """Wait until capture is at work: its window is there (and locked)."""
-    wait_until(lambda: "mpe-capture" in comm(process.pid) and thread_count(process.pid) > 1, 20, "capture at work")
+    """Wait until capture is at work: the last thing it opens is its file."""
+    wait_until(lambda: any(path.endswith("silence.wav") for path in open_files(process.pid)), 20, "capture at work")
+
+
+def open_files(pid):
+    """What the descriptors of `pid` stand for."""
+    found = []
+    for link in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(link))
+    return found
 
 
 def comm(pid):
@@ -116,7 +126,8 @@ def test_one_that_hangs_writes_its_stacks(either, settings, capfd):
 def test_waiting_for_a_killed_one_is_bounded(either, settings):
     process = either.start("capture", settings())
     works(process)
-    process.wait(0.05)  # it was not killed: as one that cannot die
+    os.kill(process.pid, signal.SIGSTOP)  # as one that cannot die
+    process.wait(0.05)
     assert process_info(process.pid).running
     os.kill(process.pid, signal.SIGKILL)
 
@@ -147,14 +158,14 @@ def test_a_child_has_the_zygote_as_parent_a_group_of_its_own_and_no_descriptor_t
     works(first)
     assert process_info(first.pid).parent == spawner.zygote_pid
     assert os.getpgid(first.pid) == first.pid
-    before = len(os.listdir(f"/proc/{first.pid}/fd"))
+    before = len(open_files(first.pid))
     for _ in range(5):
         first.kill()
         end_of(first)
         first = spawner.start("capture", settings())
         works(first)
-    assert len(os.listdir(f"/proc/{first.pid}/fd")) == before
-    assert len(os.listdir(f"/proc/{spawner.zygote_pid}/fd")) < 12
+    assert len(open_files(first.pid)) == before
+    assert len(open_files(spawner.zygote_pid)) < 12
     first.kill()
     end_of(first)
 

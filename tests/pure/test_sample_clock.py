@@ -379,3 +379,24 @@ def test_a_successor_goes_on_behind_what_the_window_lost():
     placed = [each for n in (1, 2) for each in clock.add(timed(12 * 1_000_000_000 + n * BLOCK_NS))]
     assert placed[0].first_sample == 16000 + 2 * RATE
     assert (placed[0].missing.first, placed[0].missing.end) == (32000, 48000)
+
+
+def test_a_device_that_errs_both_ways_is_followed_without_drift_over_many_restarts():
+    """Some blocks are told 5 ms early, some of ours are late: neither adds up over a hundred restarts."""
+    chance = Random(3)
+    true_ns, clock, index = ORIGIN_NS, new_clock(), 0
+    for _ in range(100):
+        for number in range(200):
+            true_ns += BLOCK_NS
+            early = 5_000_000 if number > 20 and chance.random() < 0.2 else 0
+            late = chance.randrange(8_000_000) if number > 5 and chance.random() < 0.1 else chance.randrange(300_000)
+            for placed in clock.add(timed(true_ns - early + late)):
+                index = placed.first_sample + BLOCK
+        for placed in clock.settle():
+            index = placed.first_sample + BLOCK
+        assert abs(index - (true_ns - ORIGIN_NS) * RATE // 10**9) <= BLOCK // 4
+        arrival_ns, before = clock.arrival_ns(index), clock
+        clock = new_clock(next_sample=before.next_sample)
+        clock.continue_from(before.next_sample, arrival_ns)
+        clock.interrupted("capture_restart")
+        true_ns += chance.randrange(50_000_000, 400_000_000)
