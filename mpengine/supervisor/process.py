@@ -310,7 +310,7 @@ class Supervisor:
     def _note_progress(self) -> None:
         """For whoever may have to go on after us."""
         picture, journal = self._coordinator.picture, self._files.journal
-        journal.progress(captured=picture.captured, sent=picture.sent, connection=self._coordinator.connection)
+        journal.progress(captured=picture.captured, sent=picture.highest_sent, connection=self._coordinator.connection)
         if self._bus.is_journal_full is not self._coordinator.is_journal_full:
             self._perform(self._coordinator.journal_full(is_full=self._bus.is_journal_full))
 

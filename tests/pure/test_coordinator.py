@@ -754,14 +754,18 @@ def test_a_lost_connection_that_nobody_needs_changes_no_status(make, state, reas
         assert (streaming.next_try_in_s, streaming.reason) == (None, "not connected while there is no audio")
 
 
-def test_a_streaming_process_killed_in_a_pause_leaves_no_trouble_behind():
-    engine = paused()
+@pytest.mark.parametrize(
+    ("make", "state", "reason"),
+    [(paused, "running", "paused"), (without_a_device, "degraded", "capture: the device has gone")],
+)
+def test_a_streaming_process_killed_when_nobody_needs_it_leaves_no_trouble_behind(make, state, reason):
+    engine = make()
     engine.says(STREAMING, down(1))
     engine.ends(STREAMING, SIGKILL)
     engine.tick()
     engine.says(STREAMING, hello())
     engine.beats(captured=2 * S)
-    assert (engine.status().state, engine.status().reason) == ("running", "paused")
+    assert (engine.status().state, engine.status().reason) == (state, reason)
     assert engine.status().children["streaming"].reason == "not connected while there is no audio"
 
 

@@ -643,6 +643,12 @@ def test_finals_that_leave_something_out_confirm_nothing():
     assert told(session.event(CloseReceived(1000, ""), 102.2), control.StreamEnded) == []
 
 
+def test_a_proxy_that_cannot_be_asked_must_be_given_time_though_finals_cover_all():
+    session = finishing_session(MANAGED)
+    session.event(Received('{"type":"transcript","text":"a","is_final":true,"start":0,"duration":1}'), 102.0)
+    assert told(session.event(Failed("reset"), 102.1), control.StreamEnded) == []
+
+
 def test_what_finals_covered_on_the_connection_before_does_not_count():
     session = ready_session()
     session.audio(frame(0, 3 * S), 100.0)
