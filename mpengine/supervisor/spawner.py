@@ -1,6 +1,6 @@
 """How children come to be: forked from a zygote where the system can, else each as a new interpreter.
 
-A zygote costs a process, and saves more memory than that; a child that is started again is there within milliseconds.
+A zygote costs a process, about as much memory as its children share, and saves more than half of a restart's time.
 macOS cannot: its system libraries do not survive a fork.
 """
 
@@ -68,7 +68,7 @@ class Spawner:
         if self._zygote is not None and not self._zygote.is_alive:
             self.close()
         if self._zygote is None:
-            self._zygote = Zygote()
+            self._zygote = Zygote.spawned()
         return self._zygote
 
 

@@ -10,7 +10,7 @@ import select
 import signal
 import socket
 import time
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -29,23 +29,31 @@ class NoRoom(OSError):
 
 
 class Zygote:
-    """A zygote process. Raises OSError when it cannot be started, or is not ready in time."""
+    """A zygote process that was started, and our end of its socket."""
 
-    def __init__(self) -> None:
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def __init__(self, process: ChildProcess, ours: socket.socket) -> None:
+        """Wait until it is ready. Raises OSError when it is not in time."""
+        self._process = process
+        self._socket = ours
         self._ended: dict[int, int] = {}
-        try:
-            with theirs:
-                self._process = Spawned("zygote", Parent(parent_pid=os.getpid()), inherit_fd=theirs.fileno())
-        except BaseException:
-            self._socket.close()
-            raise
         self.is_alive = True
         try:
             self._await(forks.Ready, _READY_LIMIT_S)
         except BaseException:
             self.close()
             raise
+
+    @classmethod
+    def spawned(cls) -> Self:
+        """One in a new interpreter. Raises OSError."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            with theirs:
+                process = Spawned("zygote", Parent(parent_pid=os.getpid()), inherit_fd=theirs.fileno())
+        except BaseException:
+            ours.close()
+            raise
+        return cls(process, ours)
 
     @property
     def pid(self) -> int:

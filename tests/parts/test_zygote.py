@@ -213,7 +213,7 @@ def test_where_zygotes_fail_again_and_again_children_are_started_without(spawner
         tries.append(1)
         raise TimeoutError("the zygote did not answer")
 
-    monkeypatch.setattr("mpengine.supervisor.spawner.Zygote", fails)
+    monkeypatch.setattr("mpengine.supervisor.spawner.Zygote.spawned", fails)
     for _ in range(5):
         process = spawner.start("capture", settings("/no/such.wav"))
         assert isinstance(process, Spawned)
