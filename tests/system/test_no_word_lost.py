@@ -78,6 +78,16 @@ def gaps(running):
     return [(gap["start_s"], gap["end_s"]) for gap in running.bus.of_type("gap")]
 
 
+def around(running, at_s):
+    """The transcripts about a time, as they came: what was heard there, on which connection."""
+    keys = ("seq", "connection", "is_final", "replayed", "start_s", "end_s", "text")
+    return [
+        [each[key] for key in keys]
+        for each in running.bus.of_type("transcript")
+        if each["start_s"] - 0.3 < at_s < each["end_s"] + 0.3
+    ]
+
+
 def check(running, first_at_s, positions=POSITIONS):
     """Every position once, in order, at its time, but for those in a gap."""
     spoken = spoken_positions(running.bus.finals())
@@ -89,7 +99,8 @@ def check(running, first_at_s, positions=POSITIONS):
         at = first_at_s + position * 0.1
         in_gap = any(start - BLOCK_S <= at <= end + BLOCK_S for start, end in lost)
         near = [(number, round(when, 4)) for number, when in spoken if abs(number - position) < 4]
-        assert in_gap, f"seed {SEED}: position {position} (at {at:.2f} s) is lost; near it: {near}; gaps: {lost}"
+        told = f"near it: {near}; finals: {around(running, at)}; gaps: {lost}"
+        assert in_gap, f"seed {SEED}: position {position} (at {at:.2f} s) is lost; {told}"
     worst_s = max(abs(at - first_at_s - position * 0.1) for position, at in spoken)
     print(f"{len(spoken)} spoken, {len(missing)} in {len(lost)} gaps, worst time {worst_s * 1000:.1f} ms")
     for position, at in spoken:
