@@ -1,7 +1,8 @@
 """The zygote: a process without threads and sockets of ZeroMQ, of which the supervisor has the children forked.
 
 A fork takes a few milliseconds where a new interpreter takes a hundred. It has loaded what all children share (pyzmq,
-msgspec, `mpengine.shared`) and no more: what only one of them needs, that one loads itself. It must never start a thread: a fork copies locks, but not the threads that hold them.
+msgspec, `mpengine.shared`) and no more: what only one of them needs, that one loads itself. It must never start a
+thread: a fork copies locks, but not the threads that hold them.
 
 As the children's parent it is the one that learns how they end, and tells the supervisor. It dies with the supervisor,
 and they with it.
