@@ -15,7 +15,6 @@ from mpengine.shared import control, messages
 from mpengine.shared.config import Config
 from mpengine.shared.errors import ExitCode
 from mpengine.supervisor.actions import (
-    Abort,
     Action,
     Child,
     Exit,
@@ -23,11 +22,11 @@ from mpengine.supervisor.actions import (
     Log,
     Publish,
     Send,
-    Spawn,
     Terminate,
 )
+from mpengine.supervisor.care import Care, error
 from mpengine.supervisor.ends import MOST_TRIES, Ends
-from mpengine.supervisor.life import ChildState, Life
+from mpengine.supervisor.life import ChildState
 from mpengine.supervisor.picture import Picture
 from mpengine.supervisor.reports import Reports, acknowledge
 from mpengine.supervisor.results import Results
@@ -60,11 +59,11 @@ class Coordinator:
         names = [Child.CAPTURE, Child.STREAMING]
         if config.remote.mode == "local":
             names.insert(0, Child.RECOGNISER)
-        self.lives = {name: Life(config.supervisor, now) for name in names}
+        self._care = Care(names, config.supervisor, chance=chance, now=now)
+        self.lives = self._care.lives
         self.connection = 0
         self.is_connected = False
         self.is_paused = False
-        self._chance = chance
         self._ends_by_itself = False  # the file is over; nobody asked to stop
         self._exit_code = ExitCode.OK
         self._deadline = _FOREVER  # of the phase
@@ -108,7 +107,7 @@ class Coordinator:
 
     def stands_still_s(self, now: float) -> float:
         """For how long nothing has come of work that is expected of a child."""
-        return max(life.stands_still_s(now) for life in self.lives.values())
+        return self._care.stands_still_s(now)
 
     @property
     def unacknowledged(self) -> int:
@@ -138,19 +137,14 @@ class Coordinator:
     @property
     def deadline(self) -> float:
         """When `tick` has something to do."""
-        return min(self._deadline, self._connect_by, *(life.deadline for life in self.lives.values()))
+        return min(self._deadline, self._connect_by, self._care.deadline)
 
     # Time
 
     def tick(self, now: float) -> list[Action]:
         """Spawn what is due, end what hangs, give up what takes too long."""
-        actions: list[Action] = []
         self._note_progress(now)
-        for child, life in self.lives.items():
-            if life.is_due(now):
-                actions.append(Spawn(child))
-            elif why := life.hangs(now):
-                actions += self._hung(child, life, why, now)
+        actions = self._care.tick(now)
         if now >= self._connect_by:
             self._connect_by = _FOREVER
             actions += self._connect_timed_out()
@@ -163,7 +157,7 @@ class Coordinator:
 
     def _force(self, now: float) -> list[Action]:
         """They had their time to go. One that cannot even be killed (a driver that hangs) must not keep us."""
-        alive = [child for child, life in self.lives.items() if life.is_alive]
+        alive = self._care.alive
         self._deadline = now + _KILLED_LIMIT_S
         if not self._has_killed:
             self._has_killed = True
@@ -174,19 +168,9 @@ class Coordinator:
 
     def overslept(self, now: float, missed_s: float) -> None:
         """The supervisor was not awake for `missed_s`: nobody's silence counts, and no limit ran."""
-        for life in self.lives.values():
-            life.overslept(now)
+        self._care.overslept(now)
         self._deadline += missed_s
         self._connect_by += missed_s
-
-    def _hung(self, child: Child, life: Life, why: str, now: float) -> list[Action]:
-        if life.has_complained:  # it did not end by that: it is stopped, or cannot die yet
-            life.killing(now)
-            return [Kill(child)]
-        text = f"{child} hangs: {why}; restarting (the log has its stacks, if it can still tell)"
-        life.complained(text)
-        life.aborting(now)
-        return [Log("error", "hung", {"child": child, "reason": why}), self._error(child, "hung", text), Abort(child)]
 
     def _note_progress(self, now: float) -> None:
         """What is expected of the children: samples from an open device, and from those that wait, the way out."""
@@ -203,8 +187,8 @@ class Coordinator:
         why = f": {picture.connection_reason}" if picture.connection_reason else ""
         picture.connect_timed_out = True
         text = f"Timed out connecting to {picture.endpoint or 'the recogniser'} after {CONNECT_LIMIT_S:.0f} s{why}"
-        error = messages.Error(source="streaming", code="connect_timeout", message=f"{text}; trying on")
-        return [Log("warning", error.code, {"message": error.message}), Publish(error)]
+        timeout = messages.Error(source="streaming", code="connect_timeout", message=f"{text}; trying on")
+        return [Log("warning", timeout.code, {"message": timeout.message}), Publish(timeout)]
 
     def journal_full(self, *, is_full: bool) -> list[Action]:
         """The journal cannot be written, or can be again. Results go on, but a kill may cost one."""
@@ -212,8 +196,8 @@ class Coordinator:
         if not is_full:
             return []
         text = "the journal cannot be written (disk full): results go on, but a kill of the supervisor may cost one"
-        error = messages.Error(source="supervisor", code="journal_full", message=text)
-        return [Log("error", error.code, {"message": text}), Publish(error)]
+        full = messages.Error(source="supervisor", code="journal_full", message=text)
+        return [Log("error", full.code, {"message": text}), Publish(full)]
 
     # Processes
 
@@ -225,16 +209,13 @@ class Coordinator:
 
     def spawn_failed(self, child: Child, why: str, now: float) -> list[Action]:
         """A process could not be started; the next try obeys the same backoff."""
-        life = self.lives[child]
-        life.reason = why
-        life.failed(now, self._chance())
-        return [Log("error", "spawn_failed", {"child": child, "reason": why})]
+        return self._care.spawn_failed(child, why, now)
 
     def exited(self, child: Child, status: int, now: float) -> list[Action]:
         """A process has ended, and everything it had sent is read."""
         life = self.lives[child]
         was_told = life.has_complained
-        ended = life.exited(status, now, self._chance())
+        ended = self._care.exited(child, status, now)
         actions: list[Action] = []
         if child is Child.STREAMING:
             actions += self._disconnected("the streaming process ended")
@@ -247,14 +228,14 @@ class Coordinator:
             return actions + self._all_gone()
         if ended.exit_code is not None:
             if not was_told:
-                actions.append(self._error(child, "crash", f"{child} ended: {ended.how}", fatal=True))
+                actions.append(error(child, "crash", f"{child} ended: {ended.how}", fatal=True))
             self._exit_code = ended.exit_code
             self.picture.fatal_reason = life.reason
             return actions + self._leave(now)
         if life.state is ChildState.STOPPED:
             return actions
         if not was_told:
-            actions.append(self._error(child, "crash", f"{child} was {ended.how}; restarting"))
+            actions.append(error(child, "crash", f"{child} was {ended.how}; restarting"))
         fields = {"child": child, "how": ended.how, "reason": life.reason, "next_try_in_s": life.spawn_at - now}
         actions.append(Log("warning", "child_ended", fields))
         if self.phase is Phase.DRAINING and not self._ends_by_itself:
@@ -264,9 +245,6 @@ class Coordinator:
     def _drain_without_capture(self, now: float) -> list[Action]:
         """No capture process will send an end mark: let streaming end behind what it has."""
         return [Send(Child.STREAMING, control.Finish())] if self.is_connected else self._leave(now)
-
-    def _error(self, child: Child, code: str, text: str, *, fatal: bool = False) -> Action:
-        return Publish(messages.Error(source=child, code=code, message=text, fatal=fatal))
 
     # What is asked
 
@@ -294,8 +272,7 @@ class Coordinator:
         self.phase = Phase.DONE
         self._exit_code = ExitCode.CRASH
         self.picture.fatal_reason = why
-        alive = [child for child, life in self.lives.items() if life.is_alive]
-        return [*(Kill(child) for child in alive), Exit(self._exit_code)]
+        return [*(Kill(child) for child in self._care.alive), Exit(self._exit_code)]
 
     @property
     def _may_still_hear(self) -> bool:
@@ -435,7 +412,7 @@ class Coordinator:
             return actions
         if self._ends_by_itself:
             text = f"the recogniser did not confirm the end of the file in {MOST_TRIES} tries: {down.reason}"
-            actions.append(self._error(Child.STREAMING, "unconfirmed_end", text, fatal=True))
+            actions.append(error(Child.STREAMING, "unconfirmed_end", text, fatal=True))
             self._exit_code = ExitCode.CRASH
             self.picture.fatal_reason = text
         return actions + self._leave(now)
@@ -455,13 +432,12 @@ class Coordinator:
         self.is_connected = False
         self._connect_by = _FOREVER
         self._deadline = now + _LEAVE_LIMIT_S
-        alive = [child for child, life in self.lives.items() if life.is_alive]
-        for life in self.lives.values():
-            life.stopping()
+        alive = self._care.alive
+        self._care.stopping()
         return [Terminate(child) for child in alive] + self._all_gone()
 
     def _all_gone(self) -> list[Action]:
-        if any(life.is_alive for life in self.lives.values()):
+        if self._care.alive:
             return []
         self.phase = Phase.DONE
         self._deadline = _FOREVER

@@ -39,6 +39,7 @@ PURE = [
         f"mpengine.supervisor.{name}"
         for name in (
             "actions",
+            "care",
             "coordinator",
             "ends",
             "ledger",
@@ -50,7 +51,8 @@ PURE = [
             "utc",
         )
     ),
-    *(f"mpengine.shared.{name}" for name in ("backoff", "control", "decoding", "errors", "frames", "messages")),
+    *(f"mpengine.shared.{name}" for name in ("backoff", "control", "decoding", "errors", "forks", "frames")),
+    *(f"mpengine.shared.{name}" for name in ("messages", "repeats")),
 ]
 WORLD = {
     "asyncio",
@@ -147,6 +149,10 @@ def test_a_process_imports_nothing_of_another_process(package):
     found = {other for name in _modules_of(package) for other in IMPORTS[name]}
     others = set(PACKAGES) - {package}
     assert not {name for name in found if _package(name) in others}
+
+
+def test_the_zygote_imports_only_what_is_shared():
+    assert {_package(name) for name in IMPORTS["mpengine.zygote"] if name.startswith("mpengine.")} == {"shared"}
 
 
 def test_shared_imports_only_shared():
