@@ -237,6 +237,15 @@ class EngineProcess:
 
         return int(self.bus.wait_until(living, timeout, f"a living {child}"))
 
+    def zygote_pid(self, timeout: float = 20) -> int:
+        """The pid of the process that the children are forked from; they go by the same command."""
+
+        def living() -> int:
+            tree = self.process_tree()
+            return next((p.pid for p in tree if p.parent == self.pid and "mpengine.zygote" in p.command), 0)
+
+        return wait_until(living, timeout, "a zygote")
+
     def signal_child(self, child: str, how: signal.Signals = signal.SIGKILL) -> int:
         """Send a child a signal (SIGKILL, SIGSTOP, ...); returns its pid."""
         pid = self.child_pid(child)

@@ -1,10 +1,22 @@
-"""Any of the three processes killed: what comes back, what is lost, and that nothing is left."""
+"""Any of the processes killed or stopped: what comes back, what is lost, and that nothing is left.
+
+MPENGINE_STOPPED_SECONDS is how long the supervisor, or everything, is stopped (the default is short).
+"""
 
 import itertools
+import os
 import signal
+import time
+
+import pytest
 
 from tests.rig.configs import byok, noise
 from tests.rig.deepgram import FakeDeepgram
+from tests.rig.waiting import scaled
+
+STOPPED_S = int(os.environ.get("MPENGINE_STOPPED_SECONDS", "5"))
+HANG_LIMIT_S = 3.0
+QUICK = {"supervisor": {"hang_limit_s": HANG_LIMIT_S}, "buffer": {"catch_up": 20.0}}
 
 
 def test_streaming_killed_costs_no_sample(microphone, engine):
@@ -57,6 +69,7 @@ def test_a_killed_supervisor_takes_everything_with_it(microphone, engine):
         running = engine(byok(server), microphone)
         running.wait_for_state("running")
         server.wait_for_audio(16000)
+        assert running.zygote_pid() in {each.pid for each in running.process_tree()}
         running.kill()
         running.assert_nothing_left(timeout=1)
         assert microphone.wait_for_recording(0, timeout=1) == []
@@ -66,18 +79,107 @@ def test_a_killed_supervisor_takes_everything_with_it(microphone, engine):
         assert running.stop() == 0
 
 
-def test_a_hung_streaming_process_is_replaced(microphone, engine):
+def test_with_its_zygote_killed_everything_comes_back(microphone, engine):
     with FakeDeepgram(echoing=True) as server:
-        config = byok(server) | {"supervisor": {"hang_limit_s": 3.0}}
-        running = engine(config, microphone)
+        running = engine(byok(server) | QUICK, microphone)
+        running.wait_for_state("running")
+        server.wait_for_audio(32000)
+        zygote = running.zygote_pid()
+        before = {name: running.child_pid(name) for name in ("capture", "streaming")}
+        os.kill(zygote, signal.SIGKILL)
+        for name, pid in before.items():
+            running.child_pid(name, other_than=pid)
+        gap = running.bus.wait_for(lambda m: m["type"] == "gap", 20)
+        assert gap["reason"] == "capture_restart"
+        second = server.wait_for_connection(2)
+        running.wait_for_state("running")
+        assert running.zygote_pid() != zygote
+        played = noise(1)
+        microphone.play_and_wait(played)
+        server.wait_for(lambda: played in second.audio, 20, "what was played afterwards")
+        calm = running.bus.wait_for(lambda m: m["type"] == "metrics" and m["reconnects"] == 1)
+        later = running.bus.wait_for(lambda m: m["type"] == "metrics" and m["uptime_s"] >= calm["uptime_s"] + 2)
+        assert later["restarts"] == 2
+        # A descriptor that stays readable would keep the loop busy: all of the time.
+        used_s = later["children"]["supervisor"]["cpu_s"] - calm["children"]["supervisor"]["cpu_s"]
+        assert used_s < 0.2 * (later["uptime_s"] - calm["uptime_s"])
+        assert running.stop() == 0
+        errors = {m["message"] for m in running.bus.of_type("error") if m["code"] == "crash"}
+        assert errors == {f"{name} was killed by SIGKILL; restarting" for name in before}
+        assert_no_hole(running)
+    running.assert_nothing_left()
+
+
+def assert_no_hole(running):
+    """Finals follow one another without a hole, but for the gaps that were told."""
+    told = [(gap["start_s"], gap["end_s"]) for gap in running.bus.of_type("gap")]
+    for before, after in itertools.pairwise(running.bus.finals()):
+        hole_s = after["start_s"] - before["end_s"]
+        assert hole_s > -0.002
+        assert hole_s < 0.002 or any(
+            start <= before["end_s"] + 0.002 and end >= after["start_s"] - 0.002 for start, end in told
+        )
+
+
+@pytest.mark.parametrize("child", ["capture", "streaming"])
+def test_a_stopped_child_is_found_out_and_replaced(microphone, engine, child):
+    with FakeDeepgram(echoing=True) as server:
+        running = engine(byok(server) | QUICK, microphone)
         running.wait_for_state("running")
         server.wait_for_audio(16000)
-        stopped = running.signal_child("streaming", signal.SIGSTOP)
-        running.child_pid("streaming", other_than=stopped)
-        server.wait_for_connection(2)
+        others = {name: running.child_pid(name) for name in ("capture", "streaming") if name != child}
+        at_ns = time.time_ns()
+        stopped = running.signal_child(child, signal.SIGSTOP)
+        hung = running.bus.wait_for(lambda m: m["type"] == "error", 20)
+        assert (hung["source"], hung["code"]) == (child, "hung")
+        assert (hung["time_ns"] - at_ns) / 1e9 < HANG_LIMIT_S + scaled(10)
+        running.child_pid(child, other_than=stopped)
+        if child == "streaming":
+            server.wait_for_connection(2)
+        else:
+            gap = running.bus.wait_for(lambda m: m["type"] == "gap", 20)
+            assert gap["reason"] == "capture_restart"
         running.wait_for_state("running")
+        server.wait_for_audio(server.current.audio_bytes + 32000, connection=server.current)
+        assert {name: running.child_pid(name) for name in others} == others
         assert running.stop() == 0
-        assert running.bus.of_type("gap") == []
+        assert len(running.bus.of_type("gap")) == (child == "capture")
+        assert " killing child=" in running.log_text()  # one that is stopped cannot say where it hangs
+        assert_no_hole(running)
+    running.assert_nothing_left()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", ["the supervisor", "everything"])
+def test_a_supervisor_that_is_stopped_and_goes_on_blames_nobody(microphone, engine, who):
+    with FakeDeepgram(echoing=True) as server:
+        running = engine(byok(server) | QUICK, microphone)
+        running.wait_for_state("running")
+        before = {name: running.child_pid(name) for name in ("capture", "streaming")}
+        server.wait_for_audio(16000)
+        others = [each.pid for each in running.process_tree() if each.pid != running.pid and who == "everything"]
+        running.send_signal(signal.SIGSTOP)
+        for pid in others:
+            os.kill(pid, signal.SIGSTOP)
+        playing = microphone.play(played := noise(STOPPED_S))
+        if who == "the supervisor":  # the others work on meanwhile
+            server.wait_for(lambda: played in server.audio, STOPPED_S + 20, "what was played")
+        playing.wait(STOPPED_S + 20)
+        seen = len(running.bus.of_type("metrics"))
+        running.send_signal(signal.SIGCONT)
+        running.bus.wait_until(lambda _: running.bus.of_type("metrics")[seen:], what="a turn of the loop")
+        for pid in others:  # later than the supervisor, which could judge them by now
+            os.kill(pid, signal.SIGCONT)
+        server.wait_for(lambda: played in server.audio, 20, "what was played")
+        running.bus.wait_for(lambda m: m["type"] == "metrics" and m["captured_s"] > STOPPED_S, 20)
+        assert {name: running.child_pid(name) for name in before} == before
+        assert len(server.connections) == 1
+        assert running.stop() == 0
+        assert running.bus.of_type("gap") == running.bus.of_type("error") == []
+        assert_no_hole(running)
+        finals = running.bus.finals()
+        assert finals[0]["start_s"] == pytest.approx(0, abs=0.002)
+        assert finals[-1]["end_s"] == pytest.approx(server.connections[0].samples / 16000, abs=0.002)
     running.assert_nothing_left()
 
 
