@@ -106,7 +106,7 @@ class VirtualMicrophone:
             file.write(pcm)
             file.seek(0)
             # A long buffer, filled at once: a busy machine must not make the player stutter.
-            playback = Playback(self._pacat(sink or self.name, file.fileno(), latency_ms=500))
+            playback = Playback(self._pacat(sink or self.name, file.fileno(), latency_ms=4000))
         self._players = [*(player for player in self._players if player.playing), playback]
         return playback
 

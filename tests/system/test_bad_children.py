@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.rig.bad_child import EXIT_CODE, LIFE_S
+from tests.rig.bad_child import EXIT_CODE
 from tests.rig.bad_engine import ALL, command
 from tests.rig.configs import byok
 from tests.rig.deepgram import FakeDeepgram
@@ -25,7 +25,7 @@ HANG_LIMIT_S, FIRST_FRAME_LIMIT_S = 3.0, scaled(4.0)
 ABORT_S = 1.0  # between SIGABRT and SIGKILL
 LEAVE_LIMIT_S = 3.0  # between SIGTERM and SIGKILL
 BUSY_S = scaled(10.0)
-BACKOFF_S, BACKOFF_CEILING_S = 0.1, 0.2
+BACKOFF_S, BACKOFF_CEILING_S = 0.1, 0.15
 SUPERVISOR = {
     "hang_limit_s": HANG_LIMIT_S,
     "first_frame_limit_s": FIRST_FRAME_LIMIT_S,
@@ -109,7 +109,7 @@ def seconds(first_ns, last_ns):
 def test_one_that_dies_again_and_again_is_started_again_for_ever_but_ever_later(microphone, engine, child, kind, how):
     with FakeDeepgram() as server:
         bad = BadEngine(engine, microphone, server, child, kind)
-        waits_s = [0.0, BACKOFF_S, BACKOFF_CEILING_S, BACKOFF_CEILING_S]
+        waits_s = [0.0, BACKOFF_S, BACKOFF_CEILING_S]  # twice the second is above the ceiling
         begun = [bad.wait_for_life(number) for number in range(1, len(waits_s) + 1)]
         died_ns = list(bad.notes().values())
         for (begun_ns, _), dead_ns, wait_s in zip(begun, died_ns, waits_s, strict=False):
@@ -123,9 +123,7 @@ def test_one_that_dies_again_and_again_is_started_again_for_ever_but_ever_later(
         errors = [m for m in bad.bus.of_type("error") if m["source"] == child]
         assert {(m["code"], m["fatal"]) for m in errors} == {("crash", False)}
         assert all(how in m["message"] and "restarting" in m["message"] for m in errors)
-        if kind == "dies":
-            assert min(seconds(ns, dead) for (ns, _), dead in zip(begun, died_ns[1:], strict=False)) > LIFE_S / 2
-        assert f"{child}: {how}" in bad.bus.of_type("status")[-1]["reason"]
+        assert any(f"{child}: {how}" in m["reason"] for m in bad.bus.of_type("status"))
         bad.assert_other_untouched()
         bad.stop()
 

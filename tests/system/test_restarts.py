@@ -21,7 +21,7 @@ from tests.rig.oracle import Oracle, speech, spoken_positions
 from tests.rig.processes import all_processes, spawn
 from tests.rig.waiting import wait_until
 
-RESTARTS = int(os.environ.get("MPENGINE_RESTARTS", "15"))
+RESTARTS = int(os.environ.get("MPENGINE_RESTARTS", "10"))
 FAST_KILLS = int(os.environ.get("MPENGINE_FAST_KILLS", "5"))
 CHILDREN = ("capture", "streaming")
 # Every life counts as a good one, so that each restart is at once; what waits is sent quickly.
