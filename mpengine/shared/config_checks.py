@@ -100,6 +100,14 @@ def _check_buffer(buffer: BufferConfig) -> None:
 
 
 def _check_bus(bus: BusConfig) -> None:
+    _require("bus.history", 100 <= bus.history <= 100_000, "expected 100 to 100000 finals")
+    _require("bus.history_s", 1 <= bus.history_s <= 31_536_000, "expected 1 second to a year")
+    _require("bus.transcript_mb", 0.01 <= bus.transcript_mb <= 100_000, "expected 0.01 to 100000 MB")
+    _require("bus.transcript_files", 1 <= bus.transcript_files <= 1000, "expected 1 to 1000 files")
+    if bus.transcript is not None:
+        directory = os.path.dirname(os.path.abspath(bus.transcript))
+        is_usable = bool(bus.transcript) and os.path.isdir(directory) and not os.path.isdir(bus.transcript)
+        _require("bus.transcript", is_usable, "expected the path of a file in a directory that exists")
     both = (bus.publish, bus.query)
     _require("bus.query", None in both or both[0] != both[1], "expected another endpoint than bus.publish")
     for key in ("publish", "query"):

@@ -9,7 +9,7 @@ from typing import Any
 from mpengine.shared.config_tables import SECRETS
 from mpengine.shared.errors import ConfigError
 
-_PATHS = (("audio", "source"), ("buffer", "directory"), ("remote", "ca_file"))
+_PATHS = (("audio", "source"), ("buffer", "directory"), ("bus", "transcript"), ("remote", "ca_file"))
 
 
 def read(

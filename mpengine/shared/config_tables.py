@@ -100,11 +100,20 @@ class BufferConfig(Section, frozen=True, kw_only=True):
 
 
 class BusConfig(Section, frozen=True, kw_only=True):
-    """Where results are published; the defaults are sockets in the runtime directory."""
+    """Where results are published; the defaults are sockets in the runtime directory.
+
+    `history` finals, none older than `history_s`, are kept for who comes late. `transcript` is the path of a file that
+    lasts, of at most `transcript_mb`; `transcript_files` of them are kept.
+    """
 
     publish: str | None = None
     query: str | None = None
     curve_secret_key: Secret = Secret()
+    history: int = 1000
+    history_s: float = 86400.0
+    transcript: str | None = None
+    transcript_mb: float = 10.0
+    transcript_files: int = 5
 
 
 class SupervisorConfig(Section, frozen=True, kw_only=True):

@@ -209,6 +209,12 @@ class StatusQuery(msgspec.Struct, tag_field="type", tag="status", frozen=True):
     """Asks for `StatusAnswer`."""
 
 
+class SnapshotQuery(msgspec.Struct, tag_field="type", tag="snapshot", frozen=True):
+    """Asks for what was published behind the message with the seq `since`: see `snapshot.SnapshotAnswer`."""
+
+    since: int = 0
+
+
 class Stop(msgspec.Struct, tag_field="type", tag="stop", frozen=True):
     """Ends the engine cleanly: what was captured is still transcribed and published."""
 
@@ -227,7 +233,7 @@ class SetUserName(msgspec.Struct, tag_field="type", tag="set_user_name", frozen=
     user_name: str
 
 
-Command = StatusQuery | Stop | Pause | Continue | SetUserName
+Command = StatusQuery | SnapshotQuery | Stop | Pause | Continue | SetUserName
 
 
 class Done(msgspec.Struct, tag_field="type", tag="ok", frozen=True):

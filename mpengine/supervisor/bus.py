@@ -1,7 +1,7 @@
 """The public side: PUB for results and status, ROUTER for questions. The supervisor's main thread owns both sockets.
 
-A slow subscriber costs nobody else anything: what does not fit its queue is dropped for it alone, and it sees that by
-`prev` and `seq`.
+A slow subscriber costs nobody else anything: what does not fit its queue is dropped for it alone; it sees that by
+`prev` and `seq`, and asks the history. So does a client that asks and does not read: its answers are dropped.
 """
 
 import time
@@ -14,9 +14,15 @@ from mpengine.shared import messages, sockets
 from mpengine.shared.config_tables import Secret
 from mpengine.shared.errors import ConfigError, MpengineError
 from mpengine.shared.messages import Message
-from mpengine.supervisor.journal import Final, Journal, ToldGap
+from mpengine.shared.snapshot import KEPT
+from mpengine.supervisor.journal import Journal
+from mpengine.supervisor.journal_records import Final, Note, ToldGap
 
-_QUEUED_MESSAGES = 10_000
+# About three minutes of speech. What waits for a subscriber that has stopped is held in our memory, and the history
+# has what counts of it.
+_QUEUED_MESSAGES = 2000
+# An answer may be a large page of the history.
+_QUEUED_ANSWERS = 16
 _LINGER_MS = 1000
 _SUBSCRIBED = 1
 _QUESTIONS_AT_ONCE = 100
@@ -55,7 +61,13 @@ class Bus:
         self._again = list(again)
         self._journal = journal
         self._publisher = sockets.make(context, zmq.XPUB, send_hwm=_QUEUED_MESSAGES, linger_ms=_LINGER_MS)
-        self.queries = sockets.make(context, zmq.ROUTER, linger_ms=_LINGER_MS, max_bytes=sockets.MAX_MESSAGE_BYTES)
+        self.queries = sockets.make(
+            context,
+            zmq.ROUTER,
+            send_hwm=_QUEUED_ANSWERS,
+            linger_ms=_LINGER_MS,
+            max_bytes=sockets.MAX_MESSAGE_BYTES,
+        )
         # Every subscription is wanted, not only the first to a topic: the sync topics answer each of them.
         self._publisher.setsockopt(zmq.XPUB_VERBOSE, 1)
         try:
@@ -90,11 +102,27 @@ class Bus:
         )
         self.last[topic] = self._seq
         body = messages.encode(stamped)
-        is_final = isinstance(message, messages.Transcript) and message.is_final
-        if is_final:
+        if isinstance(message, messages.Transcript) and message.is_final:
             self.publish_again()
-            self.keep(Final(self._seq, body, covers))
+        self._remember(stamped, body, covers)
         sockets.try_send(self._publisher, [topic.encode(), body])
+
+    def _remember(self, message: Message, body: bytes, covers: int) -> None:
+        """For who comes late, and for whoever may have to go on after us."""
+        topic, history = messages.topic_of(self._name, message).partition(".")[2], self._journal.history
+        if isinstance(message, messages.Transcript) and message.interrupted:
+            history.interrupted()
+            return
+        history.add(topic, message.seq, message.prev, body, time.monotonic())
+        if isinstance(message, messages.Transcript) and message.is_final:
+            self.keep(Final(message.seq, body, covers))
+        elif topic in KEPT:
+            self.keep(Note(topic, body))
+
+    def snapshot(self, since: int) -> bytes:
+        """What was published behind `since` and can still be had, one page of it, as JSON."""
+        history, now = self._journal.history, time.monotonic()
+        return messages.encode(history.answer(since, run=self.run, boot=self.boot, seq=self._seq, now=now))
 
     @property
     def has_to_publish_again(self) -> bool:
@@ -122,7 +150,7 @@ class Bus:
         self._journal.published(self._marked)
         self._marked = self._seq
 
-    def keep(self, entry: Final | ToldGap) -> None:
+    def keep(self, entry: Final | ToldGap | Note) -> None:
         """Put `entry` into the journal. On a full disk results still go out, but a kill may cost one."""
         try:
             self._journal.append(entry)

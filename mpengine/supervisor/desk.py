@@ -56,6 +56,8 @@ class Desk:
         match command:
             case messages.StatusQuery():
                 return messages.encode(self._status_answer()), []
+            case messages.SnapshotQuery(since=since):
+                return self._bus.snapshot(since), []
             case messages.Stop():
                 actions = coordinator.stop(now, "stop command")
             case messages.Pause():

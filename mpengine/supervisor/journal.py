@@ -1,99 +1,52 @@
 """The run's journal: what a supervisor that is started again must know to go on where the last one was killed.
 
-A header of counters at fixed places, each written with one `pwrite`, then one record a final or a told gap, each with
-its length and crc32. The page cache suffices: it outlives the process, which is what gets killed; a record that the
-kill cut short ends the journal there. Order of a final: append, publish, acknowledge; it is marked as published a while
-later, since what was published last may die in the socket's queue.
+A header of counters at fixed places, each written with one `pwrite`, then one record a final, a told gap or another
+message that the history keeps. The page cache suffices: it outlives the process, which is what gets killed; a record
+that the kill cut short ends the journal there. Order of a final: append, publish, acknowledge; it is marked as
+published a while later, since what was published last may die in the socket's queue.
 """
 
-import collections
 import errno
 import os
 import struct
-import zlib
-from typing import NamedTuple, Self
+from collections.abc import Iterable
+from typing import Self
 
 import msgspec
 
 from mpengine.shared.decoding import UNREADABLE
-from mpengine.shared.messages import Transcript
+from mpengine.shared.snapshot import FINALS, Stamp, read_stamp
+from mpengine.supervisor.history import LEAST_FINALS, History
+from mpengine.supervisor.journal_records import (
+    Final,
+    Forgotten,
+    Identity,
+    Note,
+    Record,
+    Recovered,
+    ToldGap,
+    encoded,
+    framed,
+    read_records,
+    unframed,
+)
 
 _MAGIC = b"mpjourn1"
 _HEADER_BYTES = 512
 _IDENTITY_AT = 64
 _COUNTER = struct.Struct("<Q")
 _PUBLISHED_AT, _RESERVED_AT, _ACKNOWLEDGED_AT, _CAPTURED_AT, _SENT_AT, _CONNECTION_AT = 16, 24, 32, 40, 48, 56
-_RECORD = struct.Struct("<II")
 # `seq` is promised in steps, so that not every message costs a write; after a kill it goes on behind the step.
 _RESERVE = 1000
-# How many of the last finals are kept, published or not: what is heard again is compared with them.
-_RECENT_FINALS = 100
 # When it has grown by this, it is written anew with what is still needed.
 _COMPACT_BYTES = 1_000_000
 
 
-class Identity(msgspec.Struct, frozen=True):
-    """Of which run the journal is, and what must be equal for another supervisor to go on with it.
-
-    `machine_boot`: the monotonic clock, by which gaps are measured, starts anew with the machine. `window`: where the
-    replay window is, and its shape.
-    """
-
-    run: str
-    machine_boot: str
-    sample_rate: int
-    channels: int
-    source: str
-    window: str = ""
-
-    def continues(self, other: "Identity") -> bool:
-        """Whether a run of `other` can go on as this one."""
-        return msgspec.structs.replace(other, run=self.run) == self
-
-
-class Final(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """One final as it was, or was to be, published. `covers`: all samples before it have their finals."""
-
-    seq: int
-    body: bytes
-    covers: int
-
-    def transcript(self) -> Transcript | None:
-        """What is in `body`; None when another version wrote it."""
-        try:
-            return msgspec.json.decode(self.body, type=Transcript)
-        except UNREADABLE:
-            return None
-
-
-class ToldGap(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Samples [first, end) were told to be missing; a replay over them shall not tell it again."""
-
-    first: int
-    end: int
-
-
-_record: msgspec.msgpack.Decoder[Final | ToldGap] = msgspec.msgpack.Decoder(Final | ToldGap)
-
-
-class Recovered(NamedTuple):
-    """What a journal held. `recent`: the last finals; `unpublished`: those of all that perhaps did not go out."""
-
-    identity: Identity
-    acknowledged: int
-    captured: int
-    sent: int
-    seq: int
-    connection: int
-    gaps: list[ToldGap]
-    recent: list[Final]
-    unpublished: list[Final]
-
-
 class Journal:
-    """The journal of one run, open for appending."""
+    """The journal of one run, open for appending. What the `history` keeps, the journal keeps."""
 
-    def __init__(self, path: str, fd: int) -> None:
+    def __init__(self, path: str, fd: int, history: History) -> None:
+        self.history = history
         self._path = path
         self._fd = fd
         self._end = os.lseek(fd, 0, os.SEEK_END)
@@ -101,45 +54,46 @@ class Journal:
         self._compact_at = self._end + _COMPACT_BYTES
         self._acknowledged = self._counter(_ACKNOWLEDGED_AT)
         self._unpublished: list[Final] = []  # appended, and not yet marked as published
-        self._recent: collections.deque[Final] = collections.deque(maxlen=_RECENT_FINALS)
         self._gaps: list[ToldGap] = []  # told, and not yet behind the acknowledged position
 
     @classmethod
-    def create(cls, path: str, identity: Identity) -> Self:
+    def create(cls, path: str, identity: Identity, history: History | None = None) -> Self:
         """A journal for a new run, in place of what was there. Raises OSError (disk full)."""
         new = f"{path}.new"
         fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         body = msgspec.msgpack.encode(identity)
-        header = _MAGIC.ljust(_IDENTITY_AT, b"\0") + _framed(body)
+        header = _MAGIC.ljust(_IDENTITY_AT, b"\0") + framed(body)
         os.pwrite(fd, header.ljust(_HEADER_BYTES, b"\0"), 0)
         os.replace(new, path)
-        return cls(path, fd)
+        return cls(path, fd, history or History())
 
     @classmethod
-    def recover(cls, path: str) -> tuple[Self, Recovered] | None:
-        """The journal at `path`, open, and what it holds; None when there is none that can be read."""
+    def recover(
+        cls, path: str, history: History | None = None, *, now: float = 0.0, utc_ns: int = 0
+    ) -> tuple[Self, Recovered] | None:
+        """The journal at `path`, open, and what it holds; None when there is none that can be read.
+
+        The `history` takes what it keeps. `now` is the monotonic time, `utc_ns` that of the clock on the wall.
+        """
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
             return None
         data = os.pread(fd, os.fstat(fd).st_size, 0)
-        records, end = [], _HEADER_BYTES
         try:
             if not data.startswith(_MAGIC):
                 raise ValueError("no journal")
-            identity = msgspec.msgpack.decode(_unframed(data, _IDENTITY_AT) or b"", type=Identity)
-            while (payload := _unframed(data, end)) is not None:
-                records.append(_record.decode(payload))
-                end += _RECORD.size + len(payload)
+            identity = msgspec.msgpack.decode(unframed(data, _IDENTITY_AT) or b"", type=Identity)
+            records, end = read_records(data, _HEADER_BYTES)
         except UNREADABLE:  # damaged, or of another version
             os.close(fd)
             return None
         finals = [record for record in records if isinstance(record, Final)]
         os.ftruncate(fd, end)
-        journal = cls(path, fd)
+        journal = cls(path, fd, history or History())
+        _restore(journal.history, records, now, utc_ns)
         published = journal._counter(_PUBLISHED_AT)
         covered = max([journal._acknowledged, *(final.covers for final in finals)])
-        journal._recent.extend(finals)
         journal._unpublished = [final for final in finals if final.seq > published]
         journal._gaps = [record for record in records if isinstance(record, ToldGap)]
         journal.acknowledge(covered)
@@ -151,7 +105,7 @@ class Journal:
             seq=journal._reserved,
             connection=journal._counter(_CONNECTION_AT),
             gaps=list(journal._gaps),
-            recent=list(journal._recent),
+            recent=finals[-LEAST_FINALS:],
             unpublished=list(journal._unpublished),
         )
         return journal, recovered
@@ -162,9 +116,9 @@ class Journal:
             self._reserved = seq + _RESERVE
             self._set(_RESERVED_AT, self._reserved)
 
-    def append(self, entry: Final | ToldGap) -> None:
+    def append(self, entry: Final | ToldGap | Note) -> None:
         """Keep it, before it is published. Raises OSError (disk full): then nothing of it is kept."""
-        record = _framed(msgspec.msgpack.encode(entry))
+        record = encoded(entry)
         written = os.pwrite(self._fd, record, self._end)
         if written != len(record):
             os.ftruncate(self._fd, self._end)
@@ -172,8 +126,7 @@ class Journal:
         self._end += written
         if isinstance(entry, Final):
             self._unpublished.append(entry)
-            self._recent.append(entry)
-        else:
+        elif isinstance(entry, ToldGap):
             self._gaps = _joined(self._gaps, entry)
         if self._end > self._compact_at:
             self._compact()
@@ -206,9 +159,7 @@ class Journal:
         """Write it anew with what is still needed; whoever is killed meanwhile leaves the old one."""
         self._compact_at = self._end + _COMPACT_BYTES  # should there be no room: not before it has grown again
         new = f"{self._path}.new"
-        finals = {final.seq: final for final in (*self._unpublished, *self._recent)}
-        entries: list[Final | ToldGap] = [*sorted(finals.values(), key=lambda final: final.seq), *self._gaps]
-        data = os.pread(self._fd, _HEADER_BYTES, 0) + b"".join(_framed(msgspec.msgpack.encode(e)) for e in entries)
+        data = os.pread(self._fd, _HEADER_BYTES, 0) + b"".join(encoded(record) for record in self._needed())
         try:
             fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         except OSError:
@@ -226,6 +177,18 @@ class Journal:
         self._fd, self._end = fd, len(data)
         self._compact_at = self._end + _COMPACT_BYTES
 
+    def _needed(self) -> list[Record]:
+        """What stands in the history, and what perhaps did not go out."""
+        finals = {final.seq: final for final in self._unpublished}
+        notes: list[Record] = []
+        for entry in self.history.entries():
+            if entry.topic == FINALS:
+                finals.setdefault(entry.seq, Final(entry.seq, entry.body, 0))
+            else:
+                notes.append(Note(entry.topic, entry.body))
+        in_order = sorted(finals.values(), key=lambda final: final.seq)
+        return [Forgotten(self.history.forgotten), *in_order, *notes, *self._gaps]
+
     def _counter(self, offset: int) -> int:
         data = os.pread(self._fd, _COUNTER.size, offset)
         return int.from_bytes(data, "little")
@@ -241,14 +204,22 @@ def _joined(gaps: list[ToldGap], last: ToldGap) -> list[ToldGap]:
     return [*gaps, last]
 
 
-def _framed(payload: bytes) -> bytes:
-    return _RECORD.pack(len(payload), zlib.crc32(payload)) + payload
+def _restore(history: History, records: Iterable[Record], now: float, utc_ns: int) -> None:
+    """Give `history` what it had kept."""
+    for record in records:
+        if isinstance(record, Forgotten):
+            for topic, seq in record.last.items():
+                history.forgot(topic, seq)
+        elif isinstance(record, (Final, Note)):
+            stamp = _stamp_of(record.body)
+            if stamp.seq:
+                age_s = max(0, utc_ns - stamp.time_ns) / 1e9
+                history.add(stamp.topic, stamp.seq, stamp.prev, record.body, now - age_s)
 
 
-def _unframed(data: bytes, offset: int) -> bytes | None:
-    """The payload at `offset`; None at the end, and where it is torn."""
-    if offset + _RECORD.size > len(data):
-        return None
-    length, crc = _RECORD.unpack_from(data, offset)
-    payload = data[offset + _RECORD.size : offset + _RECORD.size + length]
-    return payload if length and len(payload) == length and zlib.crc32(payload) == crc else None
+def _stamp_of(body: bytes) -> Stamp:
+    """Empty if another version wrote it."""
+    try:
+        return read_stamp(body)
+    except UNREADABLE:
+        return Stamp()

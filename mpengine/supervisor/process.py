@@ -37,7 +37,7 @@ from mpengine.supervisor.child_channel import ChildChannel
 from mpengine.supervisor.children import ChildProcess
 from mpengine.supervisor.coordinator import Coordinator
 from mpengine.supervisor.desk import Desk
-from mpengine.supervisor.journal import ToldGap
+from mpengine.supervisor.journal_records import ToldGap
 from mpengine.supervisor.run_files import RunFiles
 from mpengine.supervisor.service import Service
 from mpengine.supervisor.settings import Settings

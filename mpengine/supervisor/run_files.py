@@ -6,11 +6,14 @@ it had captured and nobody transcribed is named, and a new run begins.
 
 import contextlib
 import os
+import time
 
 from mpengine.shared.config import Config
 from mpengine.shared.errors import RuntimeDirError
 from mpengine.shared.window_layout import left_in
-from mpengine.supervisor.journal import Identity, Journal, Recovered
+from mpengine.supervisor.history import History
+from mpengine.supervisor.journal import Journal
+from mpengine.supervisor.journal_records import Identity, Recovered
 
 
 class RunFiles:
@@ -31,7 +34,9 @@ class RunFiles:
             window=f"{os.path.abspath(self.window_path)} {config.buffer.seconds} s of {config.audio.block_ms} ms",
         )
         path = os.path.join(runtime_path, "journal")
-        found = Journal.recover(path)
+        bus = config.bus
+        history = History(finals=bus.history, age_s=bus.history_s)
+        found = Journal.recover(path, history, now=time.monotonic(), utc_ns=time.time_ns())
         if found is not None:
             self.journal, recovered = found
             if wanted.machine_boot and recovered.identity.continues(wanted):
@@ -45,7 +50,7 @@ class RunFiles:
             self.abandoned = self._left_without_journal(path)
         self.run = wanted.run
         try:
-            self.journal = Journal.create(path, wanted)
+            self.journal = Journal.create(path, wanted, History(finals=bus.history, age_s=bus.history_s))
         except OSError as error:
             raise RuntimeDirError(f"cannot write the journal {path}: {error.strerror}") from None
 

@@ -42,6 +42,8 @@ PURE = [
             "care",
             "coordinator",
             "ends",
+            "history",
+            "journal_records",
             "ledger",
             "life",
             "picture",

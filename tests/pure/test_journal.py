@@ -12,7 +12,9 @@ import msgspec
 import pytest
 
 from mpengine.shared import messages
-from mpengine.supervisor.journal import Final, Identity, Journal, ToldGap
+from mpengine.supervisor.history import History
+from mpengine.supervisor.journal import Journal
+from mpengine.supervisor.journal_records import Final, Identity, Note, ToldGap
 
 IDENTITY = Identity(run="00" * 8, machine_boot="b", sample_rate=16000, channels=1, source="portaudio")
 
@@ -24,6 +26,20 @@ def path(tmp_path):
 
 def final(seq, covers=0, text=b"{}"):
     return Final(seq, text, covers)
+
+
+def spoken(seq, prev=0, text="x", covers=0):
+    """A final as the bus appends it."""
+    transcript = messages.Transcript(text=text, is_final=True, run="r", boot="b", seq=seq, prev=prev, time_ns=seq)
+    return Final(seq, messages.encode(transcript), covers)
+
+
+def told(journal, entry, topic="transcript.final"):
+    """As the bus does: the history first, so that a journal written anew has it."""
+    body = entry.body
+    stamp = msgspec.json.decode(body)
+    journal.history.add(topic, stamp["seq"], stamp["prev"], body, 0.0)
+    journal.append(entry)
 
 
 def recovered(path):
@@ -70,6 +86,39 @@ def test_the_last_finals_are_kept_though_they_are_published(path):
     found = recovered(path)
     assert [each.seq for each in found.recent] == list(range(201, 301))
     assert found.unpublished == []
+
+
+def test_the_history_finds_what_it_had_kept(path):
+    """Over many times that the journal is written anew, with gaps and errors between the finals."""
+    journal = Journal.create(path, IDENTITY, History(finals=150))
+    before = {}
+    for seq in range(1, 2001):
+        if seq % 10:
+            told(journal, spoken(seq, before.get("final", 0), "x" * 3000))
+            before["final"] = seq
+        else:
+            gap = messages.Gap(start_s=0, end_s=1, samples=1, reason="x", seq=seq, prev=before.get("gap", 0))
+            told(journal, Note("gap", messages.encode(gap)), "gap")
+            before["gap"] = seq
+        journal.published(seq - 3)
+    assert journal.history.forgotten == {"transcript.final": 1833, "gap": 1000, "error": 0}
+    expected = [(entry.topic, entry.seq) for entry in journal.history.entries()]
+    journal.close(remove=False)
+    history = History(finals=150)
+    Journal.recover(path, history, now=1000.0, utc_ns=2_000_000_000)[0].close(remove=False)
+    assert [(entry.topic, entry.seq) for entry in history.entries()] == expected
+    assert history.forgotten == journal.history.forgotten
+    assert next(iter(history.entries())).at_s == pytest.approx(998.0)
+
+
+def test_what_a_full_disk_kept_out_of_the_journal_is_known_to_be_missing(path):
+    journal = Journal.create(path, IDENTITY)
+    for seq, prev in ((1, 0), (2, 1), (5, 4)):  # 4 could not be appended
+        journal.append(spoken(seq, prev))
+    journal.close(remove=False)
+    history = History()
+    Journal.recover(path, history)[0].close(remove=False)
+    assert history.forgotten["transcript.final"] == 4
 
 
 def test_seq_never_goes_back(path):
@@ -137,16 +186,15 @@ def test_arbitrary_bytes_are_no_journal_or_a_right_one(path):
 
 
 def test_a_long_run_keeps_the_journal_small(path):
-    journal = Journal.create(path, IDENTITY)
-    text = b"x" * 5000
+    journal = Journal.create(path, IDENTITY, History(finals=100))
     largest = 0
     for seq in range(1, 2000):
-        journal.append(final(seq, covers=seq, text=text))
+        told(journal, spoken(seq, seq - 1, "x" * 5000, covers=seq))
         journal.acknowledge(seq)
         journal.published(seq - 3)
         largest = max(largest, os.path.getsize(path))
     journal.close(remove=False)
-    assert largest < 1_000_000 + 101 * 5100  # the growth, and the last hundred finals
+    assert largest < 1_000_000 + 101 * 5500  # the growth, and the last hundred finals
     found = recovered(path)
     assert (found.acknowledged, [each.seq for each in found.unpublished]) == (1999, [1997, 1998, 1999])
     assert [each.seq for each in found.recent] == list(range(1900, 2000))
@@ -186,7 +234,8 @@ def test_on_a_full_disk_nothing_half_written_stays(path):
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 from mpengine.shared import messages
-from mpengine.supervisor.journal import Final, Identity, Journal
+from mpengine.supervisor.journal import Journal
+from mpengine.supervisor.journal_records import Final, Identity
 journal = Journal.create({path!r}, Identity("00", "b", 16000, 1, "portaudio"))
 journal.append(Final(1, b"kept", 10))
 resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))

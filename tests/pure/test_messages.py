@@ -193,6 +193,8 @@ def test_a_subscriber_without_messages_says_none(tmp_path):
     ("body", "command"),
     [
         (b'{"type":"status"}', messages.StatusQuery()),
+        (b'{"type":"snapshot"}', messages.SnapshotQuery()),
+        (b'{"type":"snapshot","since":7}', messages.SnapshotQuery(7)),
         (b'{"type":"stop"}', messages.Stop()),
         (b'{"type":"pause"}', messages.Pause()),
         (b'{"type":"resume"}', messages.Continue()),
