@@ -3,15 +3,17 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mpengine.known import Hole as Hole
     from mpengine.shared.config import Config as Config
     from mpengine.subscriber import Subscriber as Subscriber
     from mpengine.supervisor.process import Supervisor as Supervisor
 
-__all__ = ["Config", "Subscriber", "Supervisor"]
+__all__ = ["Config", "Hole", "Subscriber", "Supervisor"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "Config": "mpengine.shared.config",
+    "Hole": "mpengine.known",
     "Subscriber": "mpengine.subscriber",
     "Supervisor": "mpengine.supervisor.process",
 }

@@ -1,117 +1,151 @@
-"""Results from an engine, as typed messages, in any other process. Imports neither numpy nor audio nor TLS."""
+"""Results from engines, as typed messages, in any other process. Imports neither numpy nor audio nor TLS."""
 
+import collections
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
 import msgspec
 import zmq
 
-from mpengine.shared import messages, runtime, sockets
-from mpengine.shared.config_tables import NAME
+from mpengine.asking import ask, endpoint_of
+from mpengine.feed import Endpoints, Feed, Received
+from mpengine.following import Hole, Since
 from mpengine.shared.decoding import UNREADABLE
-from mpengine.shared.errors import ConfigError, EngineUnreachable
+from mpengine.shared.errors import ConfigError
 from mpengine.shared.messages import Published
 
 _QUEUED_MESSAGES = 10_000
-_KEY_CHARACTERS = 40
+_FOREVER = float("inf")
 
-_FINALS = "transcript.final"
-
-
-class _Stamp(msgspec.Struct):
-    """What makes a message known."""
-
-    run: str = ""
-    seq: int = 0
-
-
-_stamp: msgspec.json.Decoder[_Stamp] = msgspec.json.Decoder(_Stamp)
 _decoder: msgspec.json.Decoder[Published] = msgspec.json.Decoder(Published)
 
 
 class Subscriber:
-    """Iterates over what an engine publishes, from now on; it may be started before the engine.
+    """Iterates over what engines publish; it may be started before them, and survives their restarts.
 
-    Messages of types that this version does not know are skipped, and so is what is no message at all. Not to be
-    shared between threads.
+    Finals, gaps and errors come once and in order, also those from before it was started; what it loses is asked of the
+    engine's history, and what cannot be had any more is told as a `Hole`. Messages of types that this version does not
+    know are skipped, and so is what is no message at all. Not to be shared between threads or tasks.
     """
 
     def __init__(
         self,
-        name: str = "default",
+        name: str | Iterable[str] = "default",
         *,
         publish: str | None = None,
+        query: str | None = None,
         topics: tuple[str, ...] = ("",),
+        since: Since = "start",
         server_key: str | None = None,
+        queued_messages: int = _QUEUED_MESSAGES,
     ) -> None:
         """`topics` are prefixes behind the name, as in ``("transcript.final", "gap")``; all by default.
 
-        `server_key` is the engine's public CURVE key, for an engine that has one. Raises ConfigError when a name, an
-        endpoint or a key cannot be one.
+        `since`: from where on. "start", all that the engine's history has; None, from now on; ``(run, seq)`` of the
+        last message that was dealt with, as somebody who was ended and started again has noted it (or `seq` alone,
+        if the run cannot have changed).
+
+        Several names: several engines of this machine at once; `receive_named` says whose a message is. `publish` and
+        `query` are for one that has other endpoints. With `publish` alone it is not asked: then `since` is None, and
+        what is lost is only told. `server_key` is the engine's public CURVE key, for an engine that has one. Raises
+        ConfigError when a name, an endpoint or a key cannot be one.
         """
-        endpoint = _endpoint(publish, name, "results")
-        self._last_final = ("", 0)  # its run and seq
+        names = [name] if isinstance(name, str) else list(name)
+        if not names or (len(names) > 1 and (publish or query)):
+            raise ConfigError("engine.name", "expected one name with bus.publish and bus.query, else one or more")
+        self._ready: collections.deque[Received] = collections.deque()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._poller = zmq.Poller()
+        self._feeds: list[Feed] = []
         try:
-            self._socket = sockets.make(self._context, zmq.SUB, receive_hwm=_QUEUED_MESSAGES)
-            for topic in topics:
-                self._socket.setsockopt(zmq.SUBSCRIBE, f"{name}.{topic}".encode())
-            _connect(self._socket, endpoint, "bus.publish", server_key)
+            for each in names:
+                can_ask = query is not None or publish is None
+                endpoints = Endpoints(
+                    endpoint_of(publish, each, "results"),
+                    endpoint_of(query, each, "query") if can_ask else None,
+                    server_key,
+                )
+                feed = Feed(
+                    self._context,
+                    each,
+                    endpoints,
+                    topics=tuple(topics),
+                    since=since if can_ask else None,
+                    queued_messages=queued_messages,
+                )
+                self._feeds.append(feed)
         except BaseException:
             self.close()
             raise
+        for feed in self._feeds:
+            for socket in feed.sockets:
+                self._poller.register(socket, zmq.POLLIN)
 
-    def receive(self, timeout_s: float | None = None) -> Published | None:
-        """The next message; None when none came within `timeout_s`."""
-        give_up = None if timeout_s is None else time.monotonic() + timeout_s
-        while True:
-            received = self.receive_raw(None if give_up is None else give_up - time.monotonic())
-            if received is None:
-                return None
-            message = decode(received[1])
+    # Blocking
+
+    def receive(self, timeout_s: float | None = None) -> Published | Hole | None:
+        """The next message, or loss; None when none came within `timeout_s`."""
+        named = self.receive_named(timeout_s)
+        return None if named is None else named[1]
+
+    def receive_named(self, timeout_s: float | None = None) -> tuple[str, Published | Hole] | None:
+        """The same with the engine's name."""
+        give_up = _deadline(timeout_s)
+        while self._wait(give_up):
+            received = self._ready.popleft()
+            message = received.hole or decode(received.body)
             if message is not None:
-                return message
+                return received.name, message
+        return None
 
     def receive_raw(self, timeout_s: float | None = None) -> tuple[str, bytes] | None:
         """The next message as it came, of whatever type: its topic without the engine's name, and its JSON.
 
-        A final that is repeated after a kill of the supervisor comes once. None when none came within `timeout_s`.
+        A loss has the topic "hole". None when none came within `timeout_s`.
         """
-        give_up = None if timeout_s is None else time.monotonic() + timeout_s
-        while True:
-            rest_ms = None if give_up is None else max(0, int((give_up - time.monotonic()) * 1000))
-            if not self._socket.poll(rest_ms):
-                return None
-            parts = self._socket.recv_multipart()
-            topic = parts[0].decode(errors="replace").partition(".")[2]
-            # The answers to the sync subscriptions of others pass here too; they are no results.
-            if len(parts) != 2 or topic.startswith("sync."):
-                continue
-            if topic != _FINALS or self._is_news(parts[1]):
-                return topic, parts[1]
+        if not self._wait(_deadline(timeout_s)):
+            return None
+        received = self._ready.popleft()
+        return received.topic, received.body
 
-    def _is_news(self, final: bytes) -> bool:
-        """Whether it did not come before: a supervisor that was killed and started again repeats its last ones."""
-        try:
-            stamp = _stamp.decode(final)
-        except UNREADABLE:
-            return True
-        last_run, last_seq = self._last_final
-        if stamp.run == last_run and 0 < stamp.seq <= last_seq:
-            return False
-        self._last_final = (stamp.run, stamp.seq)
-        return True
+    def poll(self, timeout_s: float | None = 0.0) -> bool:
+        """Whether something is there, within `timeout_s`: `receive_raw` gives it at once."""
+        return self._wait(_deadline(timeout_s))
 
-    def __iter__(self) -> Iterator[Published]:
+    def __iter__(self) -> Iterator[Published | Hole]:
         while True:
             message = self.receive()
             if message is not None:
                 yield message
 
+    # In asyncio
+
+    async def receive_async(self) -> Published | Hole:
+        """The next message, or loss. To be cancelled at will: nothing is lost by that (`asyncio.timeout`)."""
+        return (await self.receive_named_async())[1]
+
+    async def receive_named_async(self) -> tuple[str, Published | Hole]:
+        """The same with the engine's name."""
+        from mpengine.awaiting import readable  # noqa: PLC0415  who does not use asyncio does not load it
+
+        while True:
+            while not self._look():
+                await readable([socket for feed in self._feeds for socket in feed.sockets], self._deadline)
+            received = self._ready.popleft()
+            message = received.hole or decode(received.body)
+            if message is not None:
+                return received.name, message
+
+    async def __aiter__(self) -> AsyncIterator[Published | Hole]:
+        while True:
+            yield await self.receive_async()
+
+    # Ending
+
     def close(self) -> None:
-        """Let go of the socket."""
+        """Let go of the sockets."""
         self._context.destroy(linger=0)
 
     def __enter__(self) -> Self:
@@ -119,6 +153,33 @@ class Subscriber:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+    # Waiting
+
+    @property
+    def _deadline(self) -> float:
+        return min(feed.deadline for feed in self._feeds)
+
+    def _look(self) -> bool:
+        """Whether something is there; if not, all sockets were empty."""
+        if not self._ready:
+            for feed in self._feeds:
+                self._ready += feed.take()
+        return bool(self._ready)
+
+    def _wait(self, give_up: float) -> bool:
+        """Wait until something is there; False when it is not by `give_up`."""
+        while not self._look():
+            rest_s = give_up - time.monotonic()
+            if rest_s <= 0:
+                return False
+            rest_s = min(rest_s, max(0.0, self._deadline - time.monotonic()))
+            self._poller.poll(None if rest_s == _FOREVER else int(rest_s * 1000) + 1)
+        return True
+
+
+def _deadline(timeout_s: float | None) -> float:
+    return _FOREVER if timeout_s is None else time.monotonic() + timeout_s
 
 
 def decode(body: bytes) -> Published | None:
@@ -129,63 +190,4 @@ def decode(body: bytes) -> Published | None:
         return None
 
 
-def ask(
-    question: messages.Command,
-    *,
-    name: str = "default",
-    query: str | None = None,
-    server_key: str | None = None,
-    timeout_s: float = 3.0,
-) -> bytes:
-    """The engine's answer to `question`, as JSON. Raises EngineUnreachable when none comes.
-
-    `server_key` is the engine's public CURVE key, for an engine that has one. Raises ConfigError when a name, an
-    endpoint or a key cannot be one.
-    """
-    endpoint = _endpoint(query, name, "query")
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    try:
-        socket = sockets.make(context, zmq.REQ)
-        _connect(socket, endpoint, "bus.query", server_key)
-        socket.send(messages.encode(question))
-        if not socket.poll(int(timeout_s * 1000)):
-            raise EngineUnreachable(f'no engine called "{name}" answers at {endpoint}; {_hint(endpoint)}')
-        return socket.recv()
-    finally:
-        context.destroy(linger=0)
-
-
-def _hint(endpoint: str) -> str:
-    """What to do when nobody answers. Over tcp, a wrong key and no engine look the same from here."""
-    return (
-        "start one with: mpengine run" if endpoint.startswith("ipc:") else "is it running, and is the server key right?"
-    )
-
-
-def _endpoint(configured: str | None, name: str, socket: str) -> str:
-    """Where to connect. The name is checked in any case, it stands in the topics too."""
-    if not NAME.fullmatch(name):
-        raise ConfigError("engine.name", "expected 1 to 32 of A-Z a-z 0-9 _ -")
-    return configured or runtime.endpoint(runtime.runtime_path(name), socket)
-
-
-def _connect(socket: "zmq.Socket[bytes]", endpoint: str, path: str, server_key: str | None) -> None:
-    """Connect, encrypted if there is a key. Raises ConfigError; `path` names the endpoint in it."""
-    if server_key is not None:
-        _encrypt(socket, server_key)
-    try:
-        socket.connect(endpoint)
-    except (zmq.ZMQError, ValueError) as error:  # ValueError: text that is no UTF-8
-        raise ConfigError(path, f"{error}; expected ipc://PATH or tcp://ADDRESS:PORT") from None
-
-
-def _encrypt(socket: "zmq.Socket[bytes]", server_key: str) -> None:
-    """CURVE, as a client whose own key is made up here: the engine lets in everyone who knows its public key."""
-    public, secret = zmq.curve_keypair()
-    socket.setsockopt(zmq.CURVE_PUBLICKEY, public)
-    socket.setsockopt(zmq.CURVE_SECRETKEY, secret)
-    try:
-        # Filled up, because libzmq takes 32 characters for a key that is not in Z85.
-        socket.setsockopt(zmq.CURVE_SERVERKEY, server_key.encode("ascii").ljust(_KEY_CHARACTERS))
-    except (zmq.ZMQError, ValueError):
-        raise ConfigError("server_key", "expected the engine's public CURVE key, 40 characters (Z85)") from None
+__all__ = ["Hole", "Subscriber", "ask", "decode"]

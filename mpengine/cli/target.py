@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 import msgspec
 
+from mpengine.asking import ask, endpoint_of
 from mpengine.shared import messages
 from mpengine.shared.decoding import UNREADABLE
 from mpengine.shared.errors import EngineUnreachable
 from mpengine.shared.messages import StatusAnswer
-from mpengine.subscriber import Subscriber, ask
+from mpengine.subscriber import Subscriber
 
 _decoder: msgspec.json.Decoder[StatusAnswer] = msgspec.json.Decoder(StatusAnswer)
 
@@ -27,8 +28,9 @@ class Target(NamedTuple):
         return self.query is None or self.query.startswith("ipc:")
 
     def subscriber(self, *topics: str) -> Subscriber:
-        """Follows the engine's results; all of them if no topic is given."""
-        return Subscriber(self.name, publish=self.publish, topics=topics or ("",), server_key=self.server_key)
+        """Follows the engine's results from now on; all of them if no topic is given."""
+        publish = endpoint_of(self.publish, self.name, "results")
+        return Subscriber(self.name, publish=publish, topics=topics or ("",), server_key=self.server_key)
 
     def ask(self, question: messages.Command) -> bytes:
         """The engine's answer, as JSON. Raises EngineUnreachable."""

@@ -258,5 +258,7 @@ def test_a_final_that_is_repeated_comes_once(endpoint):
         assert subscribed()
         for each in sent:
             socket.send_multipart([b"n.transcript.final", messages.encode(each)])
-        assert [subscriber.receive(scaled(5)).text for _ in range(4)] == ["r1", "r3", "r5", "s2"]
+        received = [subscriber.receive(scaled(5)) for _ in range(5)]
+        assert [each.text for each in received[:3] + received[4:]] == ["r1", "r3", "r5", "s2"]
+        assert (received[3].run, received[3].first_seq, received[3].last_seq) == ("r", 6, None)  # nobody saw its end
         assert subscriber.receive(0.05) is None

@@ -53,6 +53,7 @@ PURE = [
             "utc",
         )
     ),
+    *(f"mpengine.{name}" for name in ("following", "known")),
     *(f"mpengine.shared.{name}" for name in ("backoff", "control", "decoding", "errors", "forks", "frames")),
     *(f"mpengine.shared.{name}" for name in ("messages", "repeats")),
 ]
@@ -230,7 +231,7 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}))
         ("mpengine.supervisor.process", {"numpy", "sounddevice", "websocket", "ssl"}),
         ("mpengine.capture.process,mpengine.capture.microphone,mpengine.capture.wav", {"numpy", "websocket", "ssl"}),
         ("mpengine.streaming.process", {"numpy", "sounddevice"}),
-        ("mpengine.subscriber", {"numpy", "sounddevice", "websocket", "ssl"}),
+        ("mpengine.subscriber", {"numpy", "sounddevice", "websocket", "ssl", "asyncio"}),
     ],
     ids=["package", "pure modules", "supervisor", "capture", "streaming", "subscriber"],
 )
@@ -238,7 +239,7 @@ def test_a_fresh_interpreter_loads_only_what_the_process_needs(modules, forbidde
     assert not set(in_fresh_interpreter(_LOADED, modules).split()) & forbidden
 
 
-@pytest.mark.parametrize("name", ["Config", "Subscriber", "Supervisor"])
+@pytest.mark.parametrize("name", ["Config", "Hole", "Subscriber", "Supervisor"])
 def test_the_package_gives_its_public_names_on_use(name):
     assert getattr(mpengine, name).__name__ == name
 

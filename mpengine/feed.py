@@ -1,0 +1,152 @@
+"""One engine's messages: the sockets to it, driven by a Follower.
+
+The sync topic with number 0 stays subscribed. libzmq subscribes anew at every reconnect, so that its answer, which the
+engine gives each time, tells of every reconnect. The others are subscribed behind it, one at a time: as proof that what
+was subscribed before is live.
+"""
+
+import os
+import time
+from typing import NamedTuple
+
+import msgspec
+import zmq
+
+from mpengine.asking import connect
+from mpengine.following import Action, Ask, Deliver, Follower, Hole, Since, Sync, Tell
+from mpengine.shared import messages, sockets
+from mpengine.shared.decoding import UNREADABLE
+from mpengine.shared.snapshot import SnapshotAnswer, Stamp, read_answer, read_stamp
+
+# Taken at once, before others have their turn.
+_AT_ONCE = 100
+
+
+class Endpoints(NamedTuple):
+    """Where an engine is; without `query` it is not asked."""
+
+    publish: str
+    query: str | None
+    server_key: str | None = None
+
+
+class Received(NamedTuple):
+    """What is handed over: a message of `topic` (without the engine's name) as it came, or a loss."""
+
+    name: str
+    topic: str
+    body: bytes
+    hole: Hole | None = None
+
+
+class Feed:
+    """Follows the engine called `name`."""
+
+    def __init__(
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        name: str,
+        endpoints: Endpoints,
+        *,
+        topics: tuple[str, ...],
+        since: Since,
+        queued_messages: int,
+    ) -> None:
+        """Raises ConfigError when an endpoint or a key cannot be one."""
+        self.name = name
+        self._follower = Follower(
+            wants=lambda topic: topic.startswith(topics), since=since, can_ask=endpoints.query is not None
+        )
+        self._sync_prefix = f"{name}.sync.{os.urandom(8).hex()}."
+        self._syncs = 0
+        self._results = sockets.make(context, zmq.SUB, receive_hwm=queued_messages)
+        self._questions: zmq.Socket[bytes] | None = None
+        wanted = [*topics, *(["metrics"] if self._follower.asks else [])]
+        for topic in dict.fromkeys(wanted):
+            self._subscribe(f"{name}.{topic}")
+        if self._follower.asks and endpoints.query is not None:
+            self._subscribe(f"{self._sync_prefix}0")
+            self._questions = sockets.make(context, zmq.DEALER)
+            connect(self._questions, endpoints.query, "bus.query", endpoints.server_key)
+        connect(self._results, endpoints.publish, "bus.publish", endpoints.server_key)
+
+    @property
+    def sockets(self) -> "list[zmq.Socket[bytes]]":
+        """To wait for; their descriptors announce only what came since they were last found empty."""
+        return [self._results, *([self._questions] if self._questions is not None else [])]
+
+    @property
+    def deadline(self) -> float:
+        """When there is something to do though nothing has come."""
+        return self._follower.deadline
+
+    def take(self) -> list[Received]:
+        """What is there by now. Where it is nothing, both sockets were empty after all that was done."""
+        received: list[Received] = []
+        is_empty = False
+        while not (received or is_empty):
+            published = sockets.receive_all(self._results, limit=_AT_ONCE)
+            answers = sockets.receive_all(self._questions, limit=_AT_ONCE) if self._questions is not None else []
+            is_empty = not (published or answers)
+            now = time.monotonic()
+            for parts in published:
+                self._perform(self._published(parts, now), received)
+            for parts in answers:
+                self._perform(self._answered(parts, now), received)
+            self._perform(self._follower.tick(now), received)
+        return received
+
+    def _published(self, parts: list[bytes], now: float) -> list[Action]:
+        topic = parts[0].decode(errors="replace")
+        if len(parts) != 2:
+            return []
+        if topic.startswith(self._sync_prefix):
+            stamp = _stamp(parts[1])
+            return self._follower.synced(
+                int(topic.removeprefix(self._sync_prefix)), stamp.run, stamp.boot, stamp.seq, now
+            )
+        topic = topic.partition(".")[2]
+        # The answers to the sync subscriptions of others pass here too; they are no results.
+        return [] if topic.startswith("sync.") else self._follower.heard(topic, parts[1], now)
+
+    def _answered(self, parts: list[bytes], now: float) -> list[Action]:
+        try:
+            number = int(parts[0])
+        except ValueError:
+            return []
+        return self._follower.answered(number, _answer(parts[-1]), now)
+
+    def _perform(self, actions: list[Action], received: list[Received]) -> None:
+        for action in actions:
+            match action:
+                case Deliver(topic=topic, body=body):
+                    received.append(Received(self.name, topic, body))
+                case Tell(hole=hole):
+                    received.append(Received(self.name, "hole", msgspec.json.encode(hole), hole))
+                case Sync(number=number):
+                    if self._syncs:
+                        self._results.setsockopt(zmq.UNSUBSCRIBE, f"{self._sync_prefix}{self._syncs}".encode())
+                    self._subscribe(f"{self._sync_prefix}{number}")
+                    self._syncs = number
+                case Ask(number=number, since=since) if self._questions is not None:
+                    # The number comes back in the answer's envelope.
+                    question = messages.encode(messages.SnapshotQuery(since))
+                    sockets.try_send(self._questions, [str(number).encode(), question])
+
+    def _subscribe(self, topic: str) -> None:
+        self._results.setsockopt(zmq.SUBSCRIBE, topic.encode())
+
+
+def _stamp(body: bytes) -> Stamp:
+    try:
+        return read_stamp(body)
+    except UNREADABLE:
+        return Stamp()
+
+
+def _answer(body: bytes) -> SnapshotAnswer | None:
+    """None for an error, as from an engine that knows no snapshots."""
+    try:
+        return read_answer(body)
+    except UNREADABLE:
+        return None

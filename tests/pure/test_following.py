@@ -1,0 +1,509 @@
+"""Following an engine over every kind of loss: as histories, and against a model of an engine and its link."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mpengine.following import Ask, Deliver, Follower, Hole, Phase, Sync, Tell
+from mpengine.shared.snapshot import FINALS, KEPT, SnapshotAnswer
+from mpengine.supervisor.history import History
+
+
+class Engine:
+    """Publishes, keeps a history, is killed and started again: the wire contract in a few lines."""
+
+    def __init__(self, most=None):
+        self.runs = 0
+        self.most = most
+        self.published = []  # (run, topic, seq)
+        self.start_run()
+
+    def start_run(self):
+        self.runs += 1
+        self.run, self.seq, self.boots = f"r{self.runs}", 0, 0
+        self.kept = {topic: [] for topic in KEPT}
+        self.forgotten = dict.fromkeys(KEPT, 0)
+        self.start_boot()
+
+    def start_boot(self):
+        self.boots += 1
+        self.boot = f"{self.run}b{self.boots}"
+        self.last = {}
+        self.status = None
+
+    def kill(self):
+        """Its successor goes on with the run, and repeats the last final, as if it had not gone out."""
+        self.seq += 10
+        self.start_boot()
+        return [(FINALS, body) for _, body in self.kept[FINALS][-1:]]
+
+    def publish(self, topic, **fields):
+        self.seq += 1
+        fields |= {"run": self.run, "boot": self.boot, "seq": self.seq, "prev": self.last.get(topic, 0)}
+        fields |= {"type": topic.split(".")[0], "is_final": topic == FINALS}
+        if topic == "metrics":
+            fields["last"] = {f"n.{other}": seq for other, seq in self.last.items()}
+        self.last[topic] = self.seq
+        body = json.dumps(fields).encode()
+        self.published.append((self.run, topic, self.seq))
+        if topic in KEPT:
+            shelf = self.kept[topic]
+            shelf.append((self.seq, body))
+            if self.most is not None and len(shelf) > self.most:
+                self.forgotten[topic] = shelf.pop(0)[0]
+        return [(topic, body)]
+
+    def stop(self):
+        """Its last words."""
+        return [*self.publish("status", state="stopped"), *self.publish("metrics")]
+
+    def snapshot(self, since, page=2):
+        found = sorted(each for shelf in self.kept.values() for each in shelf if each[0] > since)
+        messages = [body for _, body in found[:page]]
+        return SnapshotAnswer(
+            run=self.run,
+            boot=self.boot,
+            seq=self.seq,
+            messages=messages,
+            complete=dict(self.forgotten),
+            more=len(found) > page,
+        )
+
+
+class Wire:
+    """A follower, an engine, and what is on its way between them."""
+
+    def __init__(self, engine, *, since="start", can_ask=True, topics=("",)):
+        self.engine = engine
+        self.follower = Follower(
+            wants=lambda topic: any(topic.startswith(each) for each in topics), since=since, can_ask=can_ask
+        )
+        self.now = 0.0
+        self.way, self.answers = [], []
+        self.connected = False
+        self.syncs = 0
+        self.got, self.holes = [], []
+
+    def connect(self):
+        self.connected = True
+        self.way += [("sync", self._sync(0)), ("sync", self._sync(self.syncs))]
+
+    def disconnect(self):
+        self.connected = False
+        self.way.clear()
+
+    def send(self, messages):
+        if self.connected:
+            self.way += messages
+
+    def arrive(self, count=1):
+        for _ in range(count):
+            if not self.way:
+                return
+            topic, body = self.way.pop(0)
+            if topic == "sync":
+                self.perform(self.follower.synced(*body, self.now))
+            else:
+                self.perform(self.follower.heard(topic, body, self.now))
+
+    def answer(self):
+        if self.answers:
+            number, since = self.answers.pop(0)
+            self.perform(self.follower.answered(number, self.engine.snapshot(since), self.now))
+
+    def perform(self, actions):
+        for action in actions:
+            match action:
+                case Sync(number):
+                    self.syncs = number
+                    self.send([("sync", self._sync(number))])
+                case Ask(number, since):
+                    self.answers.append((number, since))
+                case Tell(hole):
+                    self.holes.append(hole)
+                case Deliver(topic, body):
+                    stamp = json.loads(body)
+                    self.got.append((stamp["run"], topic, stamp["seq"]))
+
+    def run_dry(self):
+        """Let everything arrive that is on its way."""
+        for _ in range(1000):
+            if not (self.way or self.answers):
+                return
+            self.arrive()
+            self.answer()
+        raise AssertionError("it asks for ever")
+
+    def settle(self):
+        """No more faults: connected, a few metrics, and time."""
+        if not self.connected:
+            self.connect()
+        for _ in range(15):
+            self.send(self.engine.publish("metrics"))
+            self.run_dry()
+            self.now += 1.0
+            self.perform(self.follower.tick(self.now))
+        assert self.follower.phase is Phase.LIVE
+
+    def _sync(self, number):
+        return number, self.engine.run, self.engine.boot, self.engine.seq
+
+    def seqs(self, topic=FINALS):
+        return [seq for _, each, seq in self.got if each == topic]
+
+
+@pytest.fixture
+def engine():
+    return Engine()
+
+
+def connected(engine, **options):
+    wire = Wire(engine, **options)
+    wire.connect()
+    wire.run_dry()
+    return wire
+
+
+def test_who_comes_late_gets_all_there_was(engine):
+    for _ in range(5):
+        engine.publish(FINALS)
+    wire = connected(engine)
+    assert (wire.seqs(), wire.holes, wire.follower.phase) == ([1, 2, 3, 4, 5], [], Phase.LIVE)
+    wire.send(engine.publish(FINALS))
+    wire.run_dry()
+    assert wire.seqs() == [1, 2, 3, 4, 5, 6]
+
+
+def test_what_is_published_between_the_sync_and_the_answer_comes_once_and_in_order(engine):
+    engine.publish(FINALS)
+    wire = Wire(engine)
+    wire.connect()
+    wire.send(engine.publish(FINALS))
+    wire.arrive(10)
+    wire.send(engine.publish(FINALS))
+    wire.answer()
+    wire.send(engine.publish(FINALS))
+    wire.run_dry()
+    assert (wire.seqs(), wire.holes) == ([1, 2, 3, 4], [])
+
+
+@pytest.mark.parametrize(
+    ("since", "expected"),
+    [("start", [1, 2, 3]), (None, []), (2, [3]), (("r1", 2), [3]), (99, [1, 2, 3])],
+)
+def test_since_says_from_where_on(engine, since, expected):
+    for _ in range(3):
+        engine.publish(FINALS)
+    wire = connected(engine, since=since)
+    wire.send(engine.publish(FINALS))
+    wire.run_dry()
+    assert (wire.seqs(), wire.holes) == ([*expected, 4], [])
+
+
+def test_a_position_in_a_run_that_is_over_is_told_as_a_hole_without_an_end(engine):
+    engine.publish(FINALS)
+    wire = connected(engine, since=("before", 7), topics=("transcript.final",))
+    assert wire.holes == [Hole(topic=FINALS, run="before", first_seq=8)]
+    assert wire.seqs() == [1]
+
+
+def test_started_before_the_engine_it_waits(engine):
+    wire = Wire(engine)
+    assert (wire.follower.phase, wire.follower.deadline) == (Phase.WAITING, float("inf"))
+    wire.connect()
+    wire.send(engine.publish(FINALS))
+    wire.run_dry()
+    assert wire.seqs() == [1]
+
+
+def test_a_loss_that_prev_shows_is_filled_and_what_follows_waits_for_it(engine):
+    wire = connected(engine)
+    engine.publish(FINALS)  # lost
+    wire.send(engine.publish(FINALS))
+    wire.send(engine.publish("level"))
+    wire.arrive(2)
+    assert wire.got == []
+    wire.run_dry()
+    assert [seq for _, _, seq in wire.got] == [1, 2, 3]
+    assert wire.holes == []
+
+
+def test_a_loss_that_only_metrics_show_is_filled(engine):
+    wire = connected(engine)
+    engine.publish(FINALS)
+    wire.send(engine.publish("metrics"))
+    wire.run_dry()
+    assert (wire.seqs(), wire.holes) == ([1], [])
+
+
+def test_a_loss_while_catching_up_begins_another_round(engine):
+    wire = connected(engine)
+    engine.publish(FINALS)
+    wire.send(engine.publish(FINALS))
+    wire.arrive(2)  # asked
+    number, since = wire.answers.pop()
+    answer = engine.snapshot(since)
+    engine.publish(FINALS)  # lost again
+    wire.send(engine.publish(FINALS))
+    wire.arrive(1)
+    wire.perform(wire.follower.answered(number, answer, wire.now))
+    wire.run_dry()
+    assert (wire.seqs(), wire.holes) == ([1, 2, 3, 4], [])
+
+
+def test_over_a_kill_of_the_supervisor_nothing_is_missing_and_nothing_comes_twice(engine):
+    wire = connected(engine)
+    wire.send(engine.publish(FINALS))
+    wire.run_dry()
+    engine.publish(FINALS)  # died in the socket's queue
+    repeated = engine.kill()
+    wire.disconnect()
+    wire.connect()
+    wire.send(repeated)
+    wire.send(engine.publish(FINALS))
+    wire.run_dry()
+    assert (wire.seqs(), wire.holes) == ([1, 2, 13], [])
+
+
+def test_another_run_begins_anew(engine):
+    wire = connected(engine)
+    wire.send(engine.publish(FINALS) + engine.stop())
+    wire.run_dry()
+    engine.start_run()
+    wire.disconnect()
+    wire.connect()
+    wire.send(engine.publish(FINALS))
+    wire.run_dry()
+    assert [each for each in wire.got if each[1] == FINALS] == [("r1", FINALS, 1), ("r2", FINALS, 1)]
+    assert wire.holes == []
+
+
+def test_a_run_whose_end_was_not_heard_has_a_hole_without_an_end(engine):
+    wire = connected(engine, topics=(FINALS,))
+    wire.send(engine.publish(FINALS))
+    wire.run_dry()
+    engine.publish(FINALS)
+    engine.start_run()
+    wire.disconnect()
+    wire.connect()
+    wire.run_dry()
+    assert wire.holes == [Hole(topic=FINALS, run="r1", first_seq=2)]
+
+
+def test_what_the_history_has_forgotten_is_a_hole():
+    engine = Engine(most=2)
+    for _ in range(5):
+        engine.publish(FINALS)
+    wire = connected(engine)
+    assert wire.holes == [Hole(topic=FINALS, run="r1", first_seq=1, last_seq=3)]
+    assert wire.seqs() == [4, 5]
+
+
+def test_an_engine_that_does_not_answer_is_given_up_and_what_it_lost_is_told(engine):
+    wire = connected(engine)
+    engine.publish(FINALS)
+    wire.send(engine.publish(FINALS))
+    wire.arrive(2)
+    wire.answers.clear()
+    assert wire.follower.deadline == 10.0
+    wire.now = 10.0
+    wire.perform(wire.follower.tick(10.0))
+    assert wire.holes == [Hole(topic=FINALS, run="r1", first_seq=1, last_seq=1)]
+    assert wire.seqs() == [2]
+    assert wire.follower.deadline == float("inf")
+
+
+def test_an_engine_that_publishes_but_does_not_answer_is_asked_again(engine):
+    wire = connected(engine)
+    engine.publish(FINALS)
+    wire.send(engine.publish(FINALS))
+    wire.arrive(2)
+    wire.answers.clear()
+    wire.now = 1.0
+    wire.send(engine.publish("level"))
+    wire.run_dry()
+    assert (wire.seqs(), wire.holes) == ([1, 2], [])
+
+
+def test_an_answer_that_is_none_is_given_up_at_once(engine):
+    engine.publish(FINALS)
+    wire = Wire(engine)
+    wire.connect()
+    wire.send(engine.publish("level"))
+    wire.arrive(10)
+    wire.perform(wire.follower.answered(wire.answers.pop()[0], None, 0.0))
+    assert [hole.topic for hole in wire.holes] == list(KEPT)
+    assert wire.follower.phase is Phase.LIVE
+
+
+def test_more_than_may_be_held_is_not(engine, monkeypatch):
+    monkeypatch.setattr("mpengine.following._MOST_HELD", 5)
+    wire = Wire(engine, topics=("level", FINALS))
+    wire.connect()
+    wire.arrive(10)
+    engine.publish(FINALS)
+    for _ in range(6):
+        wire.send(engine.publish("level"))
+    wire.arrive(10)
+    assert len(wire.seqs("level")) == 6
+    assert wire.holes == [Hole(topic=FINALS, run="r1", first_seq=1, last_seq=6)]
+
+
+def test_an_answer_of_another_engine_is_not_taken(engine):
+    wire = Wire(engine)
+    wire.connect()
+    wire.arrive(10)
+    number, _ = wire.answers.pop()
+    assert wire.follower.answered(number, SnapshotAnswer(run="x"), 0.0) == []
+    assert wire.follower.phase is Phase.ASKING
+
+
+def test_without_a_way_to_ask_a_loss_is_told_at_once(engine):
+    wire = Wire(engine, can_ask=False, topics=(FINALS, "speech_started"))
+    engine.publish(FINALS)
+    wire.connected = True
+    wire.send(engine.publish(FINALS) + engine.publish("speech_started"))
+    engine.publish(FINALS)
+    engine.publish("speech_started")
+    wire.send(engine.publish(FINALS) + engine.publish("speech_started"))
+    wire.run_dry()
+    assert wire.seqs() == [2, 6]
+    assert wire.holes == [
+        Hole(topic=FINALS, run="r1", first_seq=3, last_seq=4),
+        Hole(topic="speech_started", run="r1", first_seq=4, last_seq=5),
+    ]
+
+
+@pytest.mark.parametrize("topic", ["level", "status", "transcript.interim"])
+def test_what_the_next_one_replaces_leaves_no_hole(engine, topic):
+    wire = connected(engine)
+    wire.send(engine.publish(topic))
+    engine.publish(topic)
+    wire.send(engine.publish(topic))
+    wire.run_dry()
+    assert (wire.seqs(topic), wire.holes) == ([1, 3], [])
+
+
+def test_the_status_and_the_open_interim_of_the_snapshot_come_where_they_belong():
+    history = History()
+    follower = Follower(wants=lambda _: True, since="start", can_ask=True)
+
+    def body(topic, seq, prev=0):
+        kind = topic.split(".")[0]
+        stamp = {"type": kind, "is_final": topic == FINALS, "run": "r", "boot": "b", "seq": seq, "prev": prev}
+        history.add(topic, seq, prev, json.dumps(stamp).encode(), 0.0)
+        return json.dumps(stamp).encode()
+
+    for number, topic in enumerate((FINALS, "status", FINALS, "transcript.interim"), start=1):
+        body(topic, number, 1 if number == 3 else 0)
+    follower.synced(0, "r", "b", 4, 0.0)
+    (ask,) = follower.synced(1, "r", "b", 4, 0.0)
+    answer = history.answer(ask.since, run="r", boot="b", seq=4, now=0.0)
+    delivered = follower.answered(ask.number, answer, 0.0)
+    assert [json.loads(each.body)["seq"] for each in delivered] == [1, 2, 3, 4]
+    assert follower.heard("status", body("status", 2), 0.0) == []
+
+
+def test_only_what_is_wanted_is_handed_over(engine):
+    wire = connected(engine, topics=("gap",))
+    wire.send(engine.publish(FINALS) + engine.publish("gap") + engine.publish("metrics"))
+    wire.run_dry()
+    assert wire.got == [("r1", "gap", 2)]
+
+
+def test_what_is_no_message_is_handed_on(engine):
+    wire = connected(engine)
+    assert wire.follower.heard("level", b"what?", 0.0) == [Deliver("level", b"what?")]
+
+
+# Against the model
+
+OPERATIONS = ["final", "final", "final", "gap", "level", "metrics", "arrive", "arrive", "arrive", "answer", "answer"]
+FAULTS = ["lose", "lose all", "lose an answer", "break", "kill", "second"]
+ENDS = ["stop", "crash"]
+
+
+def play(wire, operations):
+    engine = wire.engine
+    for operation in operations:
+        match operation:
+            case "final":
+                wire.send(engine.publish(FINALS))
+            case "gap" | "level" | "metrics":
+                wire.send(engine.publish(operation))
+            case "arrive":
+                wire.arrive()
+            case "answer":
+                wire.answer()
+            case "lose":
+                wire.way[:1] = [each for each in wire.way[:1] if each[0] == "sync"]
+            case "lose all":
+                wire.way[:] = [each for each in wire.way if each[0] == "sync"]
+            case "lose an answer":
+                del wire.answers[:1]
+            case "break":
+                wire.disconnect()
+                wire.connect()
+            case "kill":
+                repeated = engine.kill()
+                wire.disconnect()
+                wire.answers.clear()
+                wire.connect()
+                wire.send(repeated)
+            case "second":
+                wire.now += 1.0
+                wire.perform(wire.follower.tick(wire.now))
+            case "stop" | "crash":
+                if operation == "stop":
+                    wire.send(engine.stop())
+                wire.arrive(len(wire.way) // 2)
+                engine.start_run()
+                wire.disconnect()
+                wire.answers.clear()
+                wire.connect()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from([*OPERATIONS, *(fault for fault in FAULTS if fault != "second")]), max_size=60))
+def test_of_a_run_that_goes_on_with_all_its_history_nothing_is_missing(operations):
+    wire = Wire(Engine())
+    play(wire, operations)
+    wire.settle()
+    kept = [each for each in wire.engine.published if each[1] in KEPT]
+    assert [each for each in wire.got if each[1] in KEPT] == kept
+    assert wire.holes == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.sampled_from([*OPERATIONS, *FAULTS, *ENDS]), max_size=80),
+    st.sampled_from([1, 3, None]),
+    st.booleans(),
+)
+def test_whatever_happens_each_comes_once_and_in_order_or_is_told(operations, most, can_ask):
+    wire = Wire(Engine(most), can_ask=can_ask, since="start" if can_ask else None)
+    if can_ask:
+        wire.settle()
+    else:
+        wire.connect()
+        wire.send(wire.engine.publish(FINALS) + wire.engine.publish("gap") + wire.engine.publish("error"))
+        wire.run_dry()
+    play(wire, operations)
+    if can_ask:
+        wire.settle()
+    check(wire, wire.engine.published if can_ask else [])
+
+
+def check(wire, published):
+    for topic in KEPT:
+        got = [(int(run[1:]), seq) for run, each, seq in wire.got if each == topic]
+        assert got == sorted(set(got)), "twice, or out of order"
+        for run, each, seq in published:
+            if each == topic and (int(run[1:]), seq) not in got:
+                assert any(_covers(hole, run, topic, seq) for hole in wire.holes), (run, topic, seq, wire.holes)
+
+
+def _covers(hole, run, topic, seq):
+    return (hole.run, hole.topic) == (run, topic) and hole.first_seq <= seq <= (hole.last_seq or seq)
