@@ -1,0 +1,131 @@
+"""Subscribers that come late, are ended, lose messages, or see the supervisor killed: each has every final once."""
+
+import contextlib
+import signal
+import wave
+
+import pytest
+
+from mpengine import Hole, Subscriber
+from mpengine.shared.messages import Status, Transcript
+from tests.rig.configs import byok
+from tests.rig.deepgram import FakeDeepgram
+from tests.rig.echo import Echo
+from tests.rig.waiting import wait_until
+
+FLOOD = 6000  # more than the engine keeps for a subscriber that does not read, and the sockets between them
+
+
+class Talkative(Echo):
+    """A final every third of a second; on request a flood of interims."""
+
+    def __init__(self):
+        super().__init__(interim_s=0.1, final_s=0.3)
+        self.flood = 0
+
+    def __call__(self, connection, samples):
+        yield from super().__call__(connection, samples)
+        for _ in range(min(self.flood, 100)):
+            self.flood -= 1
+            yield self._result(connection, connection.memory.final, samples, final=False)
+
+
+class Reader:
+    """A subscriber, and all that it was given."""
+
+    def __init__(self, running, **options):
+        where = {key: f"ipc://{running.runtime}/{file}" for key, file in (("publish", "results"), ("query", "query"))}
+        self.subscriber = Subscriber(running.name, **where, **options)
+        self.received = []
+
+    def take(self):
+        """Whatever is there."""
+        while (message := self.subscriber.receive(0)) is not None:
+            self.received.append(message)
+
+    def finals(self):
+        return [(m.run, m.seq, m.text) for m in self.received if isinstance(m, Transcript) and m.is_final]
+
+    def interims(self):
+        return sum(isinstance(m, Transcript) and not m.is_final for m in self.received)
+
+    def has_ended(self):
+        return any(isinstance(message, Status) and message.state == "stopped" for message in self.received)
+
+    @property
+    def holes(self):
+        return [message for message in self.received if isinstance(message, Hole)]
+
+
+def read(readers, condition, what):
+    """All of them read, as processes of their own would, until `condition` holds."""
+
+    def holds():
+        for reader in readers:
+            reader.take()
+        return condition()
+
+    wait_until(holds, 30, what)
+
+
+@pytest.fixture
+def talk(tmp_path):
+    """A minute of silence, at the pace of speech."""
+    path = tmp_path / "talk.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.writeframes(bytes(2 * 16000 * 60))
+    return {"audio": {"source": str(path)}}
+
+
+def once(finals):
+    """Those that plain pyzmq was given, without what the successor of a killed supervisor repeats."""
+    return list(dict.fromkeys((final["run"], final["seq"], final["text"]) for final in finals))
+
+
+def test_whatever_befell_a_subscriber_it_has_the_finals_of_one_that_was_there_from_the_start(engine, talk):
+    responder = Talkative()
+    with contextlib.ExitStack() as stack, FakeDeepgram(responder=responder) as server:
+        running = engine(byok(server) | talk, name="subscribers")
+
+        def reader(**options):
+            made = Reader(running, **options)
+            stack.callback(made.subscriber.close)
+            return made
+
+        first, deaf = reader(), reader(queued_messages=10)
+        running.wait_for_state("running")
+        read([first, deaf], lambda: min(len(first.finals()), len(deaf.finals())) > 3, "the first finals")
+
+        late = reader()
+        read([late], lambda: late.finals()[: len(first.finals())] == first.finals(), "what was before")
+
+        position = late.finals()[2][:2]  # one that was ended having dealt with the third final
+        again = reader(since=position)
+        again.received = late.received[: 1 + [message.seq for message in late.received].index(position[1])]
+
+        responder.flood = FLOOD
+        others = [first, late, again]
+        running.bus.wait_until(lambda m: sum(1 for each in m if each["type"] == "transcript") > FLOOD, 30, "a flood")
+        before = len(first.finals())
+        read(others, lambda: len(first.finals()) > before + 2, "finals behind the flood")
+        interims = first.interims()
+
+        running.kill()
+        running.start()
+        running.wait_for_state("running")
+        before = len(first.finals())
+        read(others, lambda: len(first.finals()) > before + 3, "finals of the next supervisor")
+        everybody = [*others, deaf]
+        read(everybody, lambda: len(deaf.finals()) >= before, "all of them, though it was deaf for long")
+        assert deaf.interims() < interims  # it did lose
+
+        running.send_signal(signal.SIGTERM)
+        read(everybody, lambda: all(each.has_ended() for each in everybody), "the last word")
+        assert running.wait() == 0
+        for each in everybody:
+            assert each.holes == []
+            assert each.finals() == once(running.bus.finals())
+    running.assert_nothing_left()
