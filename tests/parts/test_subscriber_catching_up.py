@@ -1,0 +1,249 @@
+"""A Subscriber against the supervisor's own bus: late, in asyncio, of several engines at once."""
+
+import asyncio
+import contextlib
+import json
+import queue
+import threading
+import time
+
+import pytest
+import zmq
+
+from mpengine import Hole, Subscriber
+from mpengine.shared import messages
+from mpengine.shared.config_tables import Secret
+from mpengine.supervisor.bus import Bus
+from mpengine.supervisor.history import History
+from mpengine.supervisor.journal import Journal
+from mpengine.supervisor.journal_records import Identity
+from tests.rig.waiting import scaled
+
+
+class Engine:
+    """The supervisor's bus in a thread, with nothing behind it."""
+
+    def __init__(self, base, name="n", finals=1000, answers=True):
+        self.name, self._answers = name, answers
+        self.where = {"publish": f"ipc://{base}/{name}.results", "query": f"ipc://{base}/{name}.query"}
+        self._journal = Journal.create(
+            f"{base}/{name}.journal", Identity("r", "m", 16000, 1, "portaudio"), History(finals=finals)
+        )
+        self._todo = queue.Queue()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="rig-bus")
+        self._thread.start()
+
+    def publish(self, *published):
+        """Returns when it is done."""
+        done = threading.Event()
+        self._todo.put((published, done))
+        assert done.wait(scaled(20))
+
+    def say(self, *numbers):
+        self.publish(*(messages.Transcript(text=str(number), is_final=True) for number in numbers))
+
+    def close(self):
+        self._done.set()
+        self._thread.join()
+        self._journal.close(remove=True)
+
+    def _serve(self):
+        with zmq.Context() as context:
+            where = self.where | {"name": self.name, "run": "r", "boot": "b", "seq": 0}
+            bus = Bus(context, **where, curve_secret_key=Secret(), journal=self._journal)
+            poller = zmq.Poller()
+            poller.register(bus.subscriptions, zmq.POLLIN)
+            poller.register(bus.queries, zmq.POLLIN)
+            while not self._done.is_set():
+                poller.poll(2)
+                bus.answer_subscriptions()
+                for envelope, body in bus.questions():
+                    if self._answers:
+                        bus.reply(envelope, bus.snapshot(json.loads(body)["since"]))
+                with contextlib.suppress(queue.Empty):
+                    published, done = self._todo.get_nowait()
+                    for message in published:
+                        bus.publish(message)
+                    done.set()
+            bus.close()
+
+
+@pytest.fixture
+def started(tmp_path):
+    with contextlib.ExitStack() as stack:
+
+        def start(*args, **options):
+            engine = Engine(tmp_path, *args, **options)
+            stack.callback(engine.close)
+            return engine
+
+        yield start
+
+
+def texts(subscriber, count):
+    return [subscriber.receive(scaled(10)).text for _ in range(count)]
+
+
+def test_who_comes_late_iterates_over_all_there_was_and_all_there_is(started):
+    engine = started()
+    engine.say(*range(500))  # several pages
+    with Subscriber("n", **engine.where) as subscriber:
+        assert texts(subscriber, 500) == [str(number) for number in range(500)]
+        engine.say("now")
+        assert next(iter(subscriber)).text == "now"
+        assert not subscriber.poll(0.01)
+        engine.say("there")
+        assert subscriber.poll(scaled(10))
+        assert json.loads(subscriber.receive_raw(0)[1])["text"] == "there"
+
+
+def test_started_before_the_engine(started, tmp_path):
+    where = {"publish": f"ipc://{tmp_path}/n.results", "query": f"ipc://{tmp_path}/n.query"}
+    with Subscriber("n", **where) as subscriber:
+        assert subscriber.receive(0.05) is None
+        started().say(1)
+        assert texts(subscriber, 1) == ["1"]
+
+
+def test_from_now_on_is_from_now_on(started):
+    engine = started()
+    engine.say(1)
+    with Subscriber("n", **engine.where, since=None) as subscriber:
+        assert subscriber.receive(0.2) is None
+        engine.say(2)
+        assert texts(subscriber, 1) == ["2"]
+
+
+def test_a_reader_that_reads_nothing_for_long_finds_what_was_dropped_for_it(started):
+    engine = started()
+    with Subscriber("n", **engine.where, queued_messages=5, topics=("transcript.final",)) as subscriber:
+        engine.say("first")
+        assert texts(subscriber, 1) == ["first"]
+        for _ in range(20):
+            engine.publish(*[messages.Level(rms_dbfs=-1.0, peak_dbfs=0.0, digital_silence=False)] * 100)
+            engine.say(*["x" * 1000] * 45)
+        engine.say("last")
+        assert texts(subscriber, 901)[-1] == "last"
+
+
+def test_what_the_history_has_not_any_more_is_told(started):
+    engine = started(finals=100)
+    engine.say(*range(150))
+    with Subscriber("n", **engine.where) as subscriber:
+        hole = subscriber.receive(scaled(10))
+        assert hole == Hole(topic="transcript.final", run="r", first_seq=1, last_seq=50)
+        assert texts(subscriber, 1) == ["50"]
+
+
+def test_an_engine_that_does_not_answer_holds_nothing_back_for_ever(started, monkeypatch):
+    monkeypatch.setattr("mpengine.following._HOLD_LIMIT_S", 0.3)
+    engine = started(answers=False)
+    engine.say("lost")
+    with Subscriber("n", **engine.where, topics=("transcript.final",)) as subscriber:
+        subscriber.poll(0.2)
+        engine.say(1)
+        assert subscriber.receive(scaled(10)) == Hole(topic="transcript.final", run="r", first_seq=1, last_seq=1)
+        engine.say(2)
+        assert texts(subscriber, 2) == ["1", "2"]
+
+
+def test_of_several_engines_each_message_has_its_name(started, monkeypatch, tmp_path):
+    monkeypatch.setattr("mpengine.shared.runtime.runtime_path", str(tmp_path / "{}").format)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        engine = started(name)
+        engine.say(f"of {name}")
+        for kind in ("results", "query"):
+            (tmp_path / name / kind).symlink_to(tmp_path / f"{name}.{kind}")
+    with Subscriber(["a", "b"], topics=("transcript",)) as subscriber:
+        received = [subscriber.receive_named(scaled(10)) for _ in range(2)]
+    assert {(name, message.text) for name, message in received} == {("a", "of a"), ("b", "of b")}
+
+
+# In asyncio
+
+
+def test_async_iteration_gives_what_was_and_what_comes_while_other_tasks_run(started):
+    engine = started()
+    engine.say(*range(200))
+
+    async def follow():
+        ticks = 0
+
+        async def tick():
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0.001)
+                ticks += 1
+
+        other = asyncio.create_task(tick())
+        found = []
+        with Subscriber("n", **engine.where) as subscriber:
+            async for message in subscriber:
+                found.append(message.text)
+                if len(found) == 200:
+                    asyncio.get_running_loop().call_later(0.05, engine.say, "later")
+                if message.text == "later":
+                    break
+        other.cancel()
+        return found, ticks
+
+    found, ticks = asyncio.run(asyncio.wait_for(follow(), scaled(20)))
+    assert found == [*(str(number) for number in range(200)), "later"]
+    assert ticks > 5
+
+
+def test_no_wake_up_is_missed_however_messages_come(started):
+    """The descriptor of a socket announces each thing once: a message at any moment must be seen."""
+    engine = started()
+
+    async def follow():
+        with Subscriber("n", **engine.where, topics=("transcript.final",)) as subscriber:
+            for number in range(300):
+                saying = asyncio.to_thread(engine.say, number)
+                received, _ = await asyncio.gather(subscriber.receive_async(), saying)
+                assert received.text == str(number)
+
+    asyncio.run(asyncio.wait_for(follow(), scaled(30)))
+
+
+def test_a_wait_that_is_cancelled_loses_nothing(started):
+    engine = started()
+
+    async def follow():
+        with Subscriber("n", **engine.where, topics=("transcript.final",)) as subscriber:
+            for number in range(20):
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.002):
+                        await subscriber.receive_async()
+                engine.say(number)
+                async with asyncio.timeout(scaled(10)):
+                    assert (await subscriber.receive_async()).text == str(number)
+
+    asyncio.run(follow())
+
+
+def test_in_asyncio_too_nothing_is_held_back_for_ever(started, monkeypatch):
+    monkeypatch.setattr("mpengine.following._HOLD_LIMIT_S", 0.2)
+    engine = started(answers=False)
+    engine.say("lost")
+
+    async def follow():
+        with Subscriber("n", **engine.where, topics=("transcript.final",)) as subscriber:
+            asyncio.get_running_loop().call_later(0.1, engine.say, "at last")
+            async with asyncio.timeout(scaled(10)):
+                return [await subscriber.receive_async(), await subscriber.receive_async()]
+
+    hole, final = asyncio.run(follow())
+    assert (type(hole), final.text) == (Hole, "at last")
+
+
+def test_waiting_costs_no_time(started):
+    engine = started()
+    engine.say(1)
+    with Subscriber("n", **engine.where) as subscriber:
+        texts(subscriber, 1)
+        before = time.process_time()
+        assert subscriber.receive(0.3) is None
+        assert time.process_time() - before < 0.2  # the bus in this process takes some
