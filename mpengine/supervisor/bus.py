@@ -14,9 +14,10 @@ from mpengine.shared import messages, sockets
 from mpengine.shared.config_tables import Secret
 from mpengine.shared.errors import ConfigError, MpengineError
 from mpengine.shared.messages import Message
-from mpengine.shared.snapshot import KEPT
+from mpengine.shared.snapshot import FINALS, KEPT
 from mpengine.supervisor.journal import Journal
 from mpengine.supervisor.journal_records import Final, Note, ToldGap
+from mpengine.supervisor.transcript_file import TranscriptFile
 
 # About three minutes of speech. What waits for a subscriber that has stopped is held in our memory, and the history
 # has what counts of it.
@@ -25,6 +26,8 @@ _QUEUED_MESSAGES = 2000
 _QUEUED_ANSWERS = 16
 _LINGER_MS = 1000
 _SUBSCRIBED = 1
+# What goes into the transcript.
+_LASTING = {FINALS, "gap"}
 _QUESTIONS_AT_ONCE = 100
 
 
@@ -44,8 +47,11 @@ class Bus:
         journal: Journal,
         seq: int,
         again: Sequence[Final] = (),
+        transcript: TranscriptFile | None = None,
     ) -> None:
         """`seq`: the last one that a supervisor of this run may have used before; `again`: finals of it to repeat.
+
+        What it had no time to put into the `transcript` is put there now.
 
         Raises MpengineError when an endpoint cannot be bound, ConfigError for a key that is none.
         """
@@ -59,7 +65,13 @@ class Bus:
         self._seq = seq
         self._marked = 0
         self._again = list(again)
+        self._transcript = transcript
         self._journal = journal
+        if transcript is not None:
+            last = transcript.last.seq if transcript.last.run == run else 0
+            for entry in journal.history.entries(last):
+                if entry.topic in _LASTING:
+                    transcript.write(entry.body)
         self._publisher = sockets.make(context, zmq.XPUB, send_hwm=_QUEUED_MESSAGES, linger_ms=_LINGER_MS)
         self.queries = sockets.make(
             context,
@@ -118,6 +130,8 @@ class Bus:
             self.keep(Final(message.seq, body, covers))
         elif topic in KEPT:
             self.keep(Note(topic, body))
+        if topic in _LASTING and self._transcript is not None:
+            self._transcript.write(body)
 
     def snapshot(self, since: int) -> bytes:
         """What was published behind `since` and can still be had, one page of it, as JSON."""

@@ -43,6 +43,7 @@ from mpengine.supervisor.service import Service
 from mpengine.supervisor.settings import Settings
 from mpengine.supervisor.spawner import Spawner
 from mpengine.supervisor.stop_signals import StopSignals
+from mpengine.supervisor.transcript_file import TranscriptFile
 
 log = logging.getLogger("mpengine.supervisor")
 
@@ -124,6 +125,13 @@ class Supervisor:
         config, path, recovered = self._config, self._directory.path, self._files.recovered
         self._channel = ChildChannel(context, runtime.endpoint(path, "control"), self._boot)
         stack.callback(self._channel.close)
+        self._transcript = None
+        if config.bus.transcript is not None:
+            most_bytes = int(config.bus.transcript_mb * 1e6)
+            self._transcript = TranscriptFile(
+                config.bus.transcript, most_bytes=most_bytes, files=config.bus.transcript_files
+            )
+            stack.callback(self._transcript.close)
         self._bus = Bus(
             context,
             name=config.engine.name,
@@ -135,6 +143,7 @@ class Supervisor:
             journal=self._files.journal,
             seq=recovered.seq if recovered else 0,
             again=recovered.unpublished if recovered else (),
+            transcript=self._transcript,
         )
         stack.callback(self._bus.close)
         bus = self._bus
@@ -194,6 +203,7 @@ class Supervisor:
                 next_metrics = now + _METRICS_S
                 self._bus.mark_published()
                 self._note_progress()
+                self._tell_of_transcript()
                 self._desk.publish_metrics()
         self._tell_of_before()
         self._desk.publish_metrics()  # its `last` shows who missed the end
@@ -306,6 +316,10 @@ class Supervisor:
         if text:
             error = messages.Error(source="supervisor", code="run_abandoned", message=text)
             self._perform([Log("warning", error.code, {"message": text}), Publish(error)])
+
+    def _tell_of_transcript(self) -> None:
+        for error in self._transcript.notices() if self._transcript is not None else ():
+            self._perform([Log("warning", error.code, {"message": error.message}), Publish(error)])
 
     def _note_progress(self) -> None:
         """For whoever may have to go on after us."""

@@ -1,8 +1,8 @@
 """Processes full of subscribers, as plain pyzmq: how late messages come to each of many.
 
 As a program: `python -m tests.rig.fan_out ENDPOINT NAME SOCKETS PAUSE_S TOPICS` subscribes, prints a line when all is
-live, and reads until the engine's last words. Then it prints, a line a socket, JSON of the `seq` of the finals it was given
-and the delays of all messages in ms. With PAUSE_S it waits so long after each message.
+live, and reads until the engine's last words. Then it prints, a line a socket, JSON of the `seq` of the finals it was
+given and the delays of all messages in ms. With PAUSE_S it waits so long after each message.
 """
 
 import contextlib

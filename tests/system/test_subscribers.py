@@ -1,6 +1,7 @@
 """Subscribers that come late, are ended, lose messages, or see the supervisor killed: each has every final once."""
 
 import contextlib
+import json
 import signal
 import wave
 
@@ -85,10 +86,11 @@ def once(finals):
     return list(dict.fromkeys((final["run"], final["seq"], final["text"]) for final in finals))
 
 
-def test_whatever_befell_a_subscriber_it_has_the_finals_of_one_that_was_there_from_the_start(engine, talk):
+def test_whatever_befell_a_subscriber_it_has_the_finals_of_one_that_was_there_from_the_start(engine, talk, tmp_path):
     responder = Talkative()
     with contextlib.ExitStack() as stack, FakeDeepgram(responder=responder) as server:
-        running = engine(byok(server) | talk, name="subscribers")
+        transcript = tmp_path / "said.jsonl"
+        running = engine(byok(server) | talk | {"bus": {"transcript": str(transcript)}}, name="subscribers")
 
         def reader(**options):
             made = Reader(running, **options)
@@ -128,4 +130,6 @@ def test_whatever_befell_a_subscriber_it_has_the_finals_of_one_that_was_there_fr
         for each in everybody:
             assert each.holes == []
             assert each.finals() == once(running.bus.finals())
+        lines = [json.loads(line) for line in transcript.read_text().splitlines()]
+        assert [(line["run"], line["seq"], line["text"]) for line in lines] == first.finals()
     running.assert_nothing_left()
