@@ -20,6 +20,8 @@ from mpengine.shared.snapshot import SnapshotAnswer, Stamp, read_answer, read_st
 
 # Taken at once, before others have their turn.
 _AT_ONCE = 100
+# A peer on another machine may vanish without a word; then the connection is made anew.
+_HEARTBEAT_MS, _HEARTBEAT_LIMIT_MS = 5000, 15_000
 
 
 class Endpoints(NamedTuple):
@@ -60,6 +62,9 @@ class Feed:
         self._sync_prefix = f"{name}.sync.{os.urandom(8).hex()}."
         self._syncs = 0
         self._results = sockets.make(context, zmq.SUB, receive_hwm=queued_messages)
+        if endpoints.publish.startswith("tcp:"):
+            self._results.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
+            self._results.setsockopt(zmq.HEARTBEAT_TIMEOUT, _HEARTBEAT_LIMIT_MS)
         self._questions: zmq.Socket[bytes] | None = None
         wanted = [*topics, *(["metrics"] if self._follower.asks else [])]
         for topic in dict.fromkeys(wanted):

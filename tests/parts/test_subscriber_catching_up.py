@@ -85,6 +85,11 @@ def texts(subscriber, count):
     return [subscriber.receive(scaled(10)).text for _ in range(count)]
 
 
+def rss_mb():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096 / 1e6
+
+
 def test_who_comes_late_iterates_over_all_there_was_and_all_there_is(started):
     engine = started()
     engine.say(*range(500))  # several pages
@@ -146,6 +151,23 @@ def test_an_engine_that_does_not_answer_holds_nothing_back_for_ever(started, mon
         assert subscriber.receive(scaled(10)) == Hole(topic="transcript.final", run="r", first_seq=1, last_seq=1)
         engine.say(2)
         assert texts(subscriber, 2) == ["1", "2"]
+
+
+def test_who_asks_without_end_and_never_reads_costs_the_engine_no_memory(started):
+    engine = started()
+    engine.say(*["x" * 4000] * 300)
+    with zmq.Context() as context, context.socket(zmq.DEALER) as mad:
+        mad.setsockopt(zmq.LINGER, 0)
+        mad.setsockopt(zmq.RCVHWM, 1)
+        mad.connect(engine.where["query"])
+        before_mb = rss_mb()
+        for _ in range(900):  # 110 MB of answers
+            mad.send(b'{"type":"snapshot","since":0}')
+        with Subscriber("n", **engine.where) as subscriber:
+            assert len(texts(subscriber, 300)) == 300
+            engine.say("still there")
+            assert texts(subscriber, 1) == ["still there"]
+        assert rss_mb() - before_mb < 40
 
 
 def test_of_several_engines_each_message_has_its_name(started, monkeypatch, tmp_path):
