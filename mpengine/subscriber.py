@@ -44,8 +44,8 @@ class Subscriber:
         """`topics` are prefixes behind the name, as in ``("transcript.final", "gap")``; all by default.
 
         `since`: from where on. "start", all that the engine's history has; None, from now on; ``(run, seq)`` of the
-        last message that was dealt with, as somebody who was ended and started again has noted it (or `seq` alone,
-        if the run cannot have changed).
+        last final that was dealt with, as somebody who was ended and started again has noted it (or `seq` alone, if
+        the run cannot have changed). The status and the open interim come in any case.
 
         Several names: several engines of this machine at once; `receive_named` says whose a message is. `publish` and
         `query` are for one that has other endpoints. With `publish` alone it is not asked: then `since` is None, and

@@ -3,7 +3,10 @@
 import contextlib
 import json
 import signal
+import subprocess
+import sys
 import wave
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +15,10 @@ from mpengine.shared.messages import Status, Transcript
 from tests.rig.configs import byok
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.echo import Echo
+from tests.rig.processes import spawn
 from tests.rig.waiting import wait_until
 
+ROOT = Path(__file__).parents[2]
 FLOOD = 6000  # more than the engine keeps for a subscriber that does not read, and the sockets between them
 
 
@@ -84,6 +89,27 @@ def talk(tmp_path):
 def once(finals):
     """Those that plain pyzmq was given, without what the successor of a killed supervisor repeats."""
     return list(dict.fromkeys((final["run"], final["seq"], final["text"]) for final in finals))
+
+
+def test_the_example_for_asyncio_prints_what_was_and_what_comes(engine, talk):
+    with FakeDeepgram(responder=Echo(0.1, 0.3)) as server:
+        running = engine(byok(server) | talk, name="example")
+        running.bus.wait_for(lambda m: m["type"] == "transcript" and m["is_final"], 20)
+        environment = running.environment | {"PYTHONPATH": str(ROOT)}
+        program = spawn(
+            [sys.executable, ROOT / "scripts" / "subscribe_async.py", running.name],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        with program:
+            said = [program.stdout.readline().decode() for _ in range(5)]
+            program.send_signal(signal.SIGINT)
+            rest = program.stdout.read().decode()
+        assert said == [f"example: words {number}\n" for number in range(1, 6)]
+        assert "Traceback" not in rest
+        assert program.returncode == 0
+        assert running.stop() == 0
 
 
 def test_whatever_befell_a_subscriber_it_has_the_finals_of_one_that_was_there_from_the_start(engine, talk, tmp_path):
