@@ -16,7 +16,7 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
-from mpengine.known import Deliver, Hole, Item, Known, Tell, read, read_kept
+from mpengine.known import Deliver, End, Hole, Item, Known, Tell, read, read_kept
 from mpengine.shared.snapshot import SnapshotAnswer
 
 # How long messages are held back, and how many, for what was lost before them.
@@ -71,7 +71,7 @@ class Follower:
         self._hold_until = _FOREVER
         # Whether messages may be missing that neither `prev` nor `last` would show: at the start, and of another boot.
         self._is_uncertain = False
-        self._end = _End()
+        self._end = End()
 
     @property
     def asks(self) -> bool:
@@ -146,7 +146,7 @@ class Follower:
         else:
             self._is_uncertain = True
         is_first, self._boot = not self._boot, boot
-        self._end = _End()
+        self._end = End()
         if self._can_ask and not (is_first and self.phase is Phase.LIVE):
             actions += self._sync(now)
         return actions
@@ -250,26 +250,6 @@ class Follower:
     def _take(self, item: Item, complete: Mapping[str, int] | None = None) -> list[Action]:
         self._end.note(item)
         return [*self._known.take(item, complete)]
-
-
-class _End:
-    """Whether the last word of a supervisor was heard, and with it that nothing before it is missing.
-
-    It ends with its status and with metrics, in one order or the other.
-    """
-
-    def __init__(self) -> None:
-        self._status = self._metrics = 0
-
-    def note(self, item: Item) -> None:
-        if item.topic == "metrics":
-            self._metrics = item.stamp.seq
-        elif item.state in {"stopped", "failed"}:
-            self._status = item.stamp.seq
-
-    @property
-    def was_heard(self) -> bool:
-        return bool(self._status) and self._metrics >= self._status - 1
 
 
 __all__ = ["Action", "Ask", "Deliver", "Follower", "Hole", "Phase", "Since", "Sync", "Tell"]

@@ -156,3 +156,25 @@ class Known:
             for topic in self.followed
             if topic in self._through
         ]
+
+
+class End:
+    """Whether the last word of a supervisor was heard, and with it that nothing before it is missing.
+
+    It ends with its status and with metrics, in one order or the other.
+    """
+
+    def __init__(self) -> None:
+        self._status = self._metrics = 0
+
+    def note(self, item: Item) -> None:
+        """`item` was handed over."""
+        if item.topic == "metrics":
+            self._metrics = item.stamp.seq
+        elif item.state in {"stopped", "failed"}:
+            self._status = item.stamp.seq
+
+    @property
+    def was_heard(self) -> bool:
+        """Whether nothing can have followed."""
+        return bool(self._status) and self._metrics >= self._status - 1
