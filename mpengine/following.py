@@ -16,7 +16,7 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
-from mpengine.known import Deliver, End, Hole, Item, Known, Tell, read, read_kept
+from mpengine.known import Deliver, End, Item, Known, Tell, read, read_kept
 from mpengine.shared.snapshot import SnapshotAnswer
 
 # How long messages are held back, and how many, for what was lost before them.
@@ -250,6 +250,3 @@ class Follower:
     def _take(self, item: Item, complete: Mapping[str, int] | None = None) -> list[Action]:
         self._end.note(item)
         return [*self._known.take(item, complete)]
-
-
-__all__ = ["Action", "Ask", "Deliver", "Follower", "Hole", "Phase", "Since", "Sync", "Tell"]

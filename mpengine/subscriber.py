@@ -11,7 +11,8 @@ import zmq
 
 from mpengine.asking import ask, endpoint_of
 from mpengine.feed import Endpoints, Feed, Received
-from mpengine.following import Hole, Since
+from mpengine.following import Since
+from mpengine.known import Hole
 from mpengine.shared.decoding import UNREADABLE
 from mpengine.shared.errors import ConfigError
 from mpengine.shared.messages import Published

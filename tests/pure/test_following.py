@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpengine.following import Ask, Deliver, Follower, Hole, Phase, Sync, Tell
+from mpengine.following import Ask, Follower, Phase, Sync
+from mpengine.known import Deliver, Hole, Tell
 from mpengine.shared.snapshot import FINALS, KEPT, SnapshotAnswer
 from mpengine.supervisor.history import History
 
