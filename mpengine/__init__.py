@@ -4,18 +4,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mpengine.known import Hole as Hole
+    from mpengine.embedded.engine import Engine as Engine
+    from mpengine.embedded.result import TranscriptionResult as TranscriptionResult
     from mpengine.shared.config import Config as Config
     from mpengine.subscriber import Subscriber as Subscriber
     from mpengine.supervisor.process import Supervisor as Supervisor
 
-__all__ = ["Config", "Hole", "Subscriber", "Supervisor"]
+__all__ = ["Config", "Engine", "Hole", "Subscriber", "Supervisor", "TranscriptionResult"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "Config": "mpengine.shared.config",
     "Hole": "mpengine.known",
+    "Engine": "mpengine.embedded.engine",
     "Subscriber": "mpengine.subscriber",
     "Supervisor": "mpengine.supervisor.process",
+    "TranscriptionResult": "mpengine.embedded.result",
 }
 
 

@@ -13,7 +13,16 @@ from typing import TypeVar
 
 import msgspec
 
-from mpengine.shared.config_tables import AudioConfig, RemoteConfig, decode_secret, encode_secret
+from mpengine.shared.config_tables import (
+    AudioConfig,
+    BufferConfig,
+    BusConfig,
+    EngineConfig,
+    RemoteConfig,
+    SupervisorConfig,
+    decode_secret,
+    encode_secret,
+)
 
 PIPE_FD = 3
 LISTENER_FD = 4
@@ -76,6 +85,18 @@ class RecogniserBoot(Boot, frozen=True, kw_only=True):
     """For the local recogniser, which accepts on the descriptor `LISTENER_FD`."""
 
     token: str
+
+
+class EngineBoot(Parent, frozen=True, kw_only=True):
+    """For a supervisor that is the child of a program with an `Engine`: the whole configuration."""
+
+    engine: EngineConfig
+    remote: RemoteConfig
+    audio: AudioConfig
+    buffer: BufferConfig
+    bus: BusConfig
+    supervisor: SupervisorConfig
+    log_level: str
 
 
 _Kind = TypeVar("_Kind", bound=Parent)

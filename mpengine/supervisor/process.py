@@ -63,9 +63,16 @@ class Supervisor:
     """An engine. `run` blocks until it has ended and returns the exit code; call it from the main thread."""
 
     def __init__(
-        self, config: Config, *, log_level: str = "info", log_format: str = "text", spawner: Spawner | None = None
+        self,
+        config: Config,
+        *,
+        log_level: str = "info",
+        log_format: str = "text",
+        spawner: Spawner | None = None,
+        awaits_subscriber_s: float = 0.0,
     ) -> None:
-        """`spawner`: how children come to be, if not in the usual way.
+        """`spawner`: how children come to be, if not in the usual way. `awaits_subscriber_s`: how long to wait for a
+        first subscriber at the start, so that it misses nothing.
 
         Raises RuntimeDirError when the runtime directory cannot be used.
         """
@@ -78,6 +85,7 @@ class Supervisor:
         self._processes: dict[Child, ChildProcess] = {}
         self._poller = zmq.Poller()
         self._spawner = spawner or Spawner()
+        self._awaits_subscriber_s = awaits_subscriber_s
         self._watched: int | None = None  # the spawner's descriptor, as far as `_poller` knows it
         self._exit_code: ExitCode | None = None
         self._has_stop_signal = False
@@ -96,6 +104,7 @@ class Supervisor:
             self._signals = stack.enter_context(StopSignals())
             context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context())
             self._open_sockets(context, stack)
+            self._bus.subscriptions.poll(int(self._awaits_subscriber_s * 1000))
             self._listener = stack.enter_context(self._recogniser_listener())
             self._settings = Settings(
                 self._config,

@@ -1,0 +1,77 @@
+"""`python -m mpengine.embedded.child`: the supervisor as the child of a program with an Engine.
+
+It ends with that program, however that ends: a thread of its own waits for it, so that no state of the supervisor can
+delay this. Its children end with it. SIGTERM is a clean stop, as everywhere.
+"""
+
+import contextlib
+import os
+import select
+import sys
+import threading
+
+from mpengine.cli.streams import complain, ensure_standard_streams
+from mpengine.embedded import files
+from mpengine.shared import boot, logs
+from mpengine.shared.boot import EngineBoot
+from mpengine.shared.config import Config
+from mpengine.shared.errors import MpengineError
+
+# The Engine is about to subscribe; without it there is still the exit code.
+_SUBSCRIBER_LIMIT_S = 2.0
+# Removing files must not keep the microphone.
+_REMOVAL_LIMIT_S = 0.3
+
+
+def main() -> int:
+    """Run the engine that the parent wants; returns its exit code."""
+    _take_streams()
+    settings = boot.receive(EngineBoot, "engine")
+    name, buffer_directory = settings.engine.name, settings.buffer.directory
+    threading.Thread(target=_end_with_parent, args=(settings,), name="parent", daemon=True).start()
+    logs.setup("supervisor", settings.log_level)
+    config = Config(
+        engine=settings.engine,
+        remote=settings.remote,
+        audio=settings.audio,
+        buffer=settings.buffer,
+        bus=settings.bus,
+        supervisor=settings.supervisor,
+    )
+    from mpengine.supervisor.process import Supervisor  # noqa: PLC0415  only now that it ends with its parent
+
+    files.remove_left(buffer_directory)
+    try:
+        return Supervisor(config, log_level=settings.log_level, awaits_subscriber_s=_SUBSCRIBER_LIMIT_S).run()
+    except MpengineError as error:
+        complain(str(error))
+        return int(error.exit_code)
+    finally:
+        files.remove(name, buffer_directory)
+
+
+def _take_streams() -> None:
+    """Standard error is the program's; its input and output are no business of ours."""
+    ensure_standard_streams()
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 0)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
+def _end_with_parent(settings: EngineBoot) -> None:
+    poll = select.poll()
+    poll.register(boot.PIPE_FD, select.POLLIN)
+    # Besides the pipe: a process that the parent has forked may hold its other end, too.
+    with contextlib.suppress(AttributeError, OSError):
+        poll.register(os.pidfd_open(settings.parent_pid), select.POLLIN)
+    while not poll.poll(60_000):
+        pass
+    removal = threading.Thread(target=files.remove, args=(settings.engine.name, settings.buffer.directory), daemon=True)
+    removal.start()
+    removal.join(_REMOVAL_LIMIT_S)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

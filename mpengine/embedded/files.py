@@ -1,0 +1,63 @@
+"""The files of an Engine's child: under a name of its own that nobody uses again, so that they end with it.
+
+`gui-PID-RANDOM`: the pid is that of the program. What a killed program left is removed by the next Engine.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+
+from mpengine.shared import runtime
+
+_NAME = re.compile(r"gui-(\d+)-[0-9a-f]+")
+
+
+def new_name() -> str:
+    """An engine name for an Engine of this process."""
+    return f"gui-{os.getpid()}-{os.urandom(4).hex()}"
+
+
+def remove(name: str, buffer_directory: str | None) -> None:
+    """Remove the runtime directory and the window of the engine `name`, as far as they are there."""
+    path = runtime.runtime_path(name)
+    shutil.rmtree(path, ignore_errors=True)
+    if buffer_directory is not None:
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(buffer_directory, f"{name}.window"))
+
+
+def remove_left(buffer_directory: str | None) -> None:
+    """Remove what Engines left whose program is gone: it was killed together with its child."""
+    base = os.path.dirname(runtime.runtime_path("x"))
+    with contextlib.suppress(OSError):
+        for name in os.listdir(base):
+            found = _NAME.fullmatch(name)
+            if found and not _lives(int(found[1])) and not _is_held(os.path.join(base, name, "lock")):
+                remove(name, buffer_directory)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _is_held(lock: str) -> bool:
+    """Whether a supervisor holds it: pids may be those of another container."""
+    try:
+        fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False

@@ -1,0 +1,203 @@
+"""One recording of an Engine: its child process, and the thread that follows it from its start to its end.
+
+That thread alone owns the process and the Subscriber; others ask and wait, each wait has its limit. What it reads
+becomes calls, which it only hands over: whoever is called may take his time, and may start and stop recordings.
+"""
+
+import atexit
+import logging
+import os
+import signal
+import threading
+import time
+import weakref
+from collections.abc import Callable
+
+from mpengine.embedded import files, settings
+from mpengine.embedded.story import Call, Story
+from mpengine.shared import messages
+from mpengine.shared.config import Config
+from mpengine.shared.errors import EngineUnreachable, MpengineError
+from mpengine.subscriber import Subscriber, ask
+from mpengine.supervisor.children import Spawned
+
+log = logging.getLogger("mpengine.engine")
+
+_LOOK_S, _LOOK_AT_END_S = 0.5, 0.02
+# Its last messages may still be on their way when the process has ended.
+_LAST_WORD_S = 0.5
+_ANSWER_LIMIT_S = 1.0
+# Above what the supervisor allows itself for a stop.
+_STOP_GRACE_S = 1.0
+_KILLED_LIMIT_S = 2.0
+_CANCELLED = "Recording was stopped before it began"
+
+_living: "weakref.WeakSet[Recording]" = weakref.WeakSet()
+
+
+class Recording:
+    """Starts at once, in a thread of its own. `deliver` gets every call; it must not block."""
+
+    def __init__(self, config: Config, deliver: Callable[[Call], None], *, after: "Recording | None" = None) -> None:
+        """`after`: another one of the same name, which has to end first."""
+        self._config = config
+        self._deliver = deliver
+        self._story = Story()
+        self._wanted_name = config.engine.user_name
+        self._pid = os.getpid()
+        self._lock = threading.RLock()  # of the two below; re-entrant, since `__del__` runs anywhere
+        self._process: Spawned | None = None  # while it can be signalled
+        self._kill_at: float | None = None  # set when it is to end
+        self._is_decided = threading.Event()  # whether it could be started
+        self._has_ended = threading.Event()
+        _living.add(self)
+        self._thread = threading.Thread(target=self._run, args=(after,), name="mpengine-engine", daemon=True)
+        self._thread.start()
+
+    # For others
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it starts or works, and nobody has stopped it."""
+        return self._kill_at is None and not self._has_ended.is_set() and not self._story.is_over
+
+    @property
+    def unacknowledged_s(self) -> float:
+        """Audio without a result, as last told."""
+        return self._story.unacknowledged_s
+
+    def wait_started(self, limit_s: float) -> str | None:
+        """Wait until it records. Returns what keeps it from that, None when nothing does."""
+        in_time = self._is_decided.wait(limit_s)
+        if self._story.failure:
+            return self._story.failure
+        if self._kill_at is not None:
+            return _CANCELLED
+        if in_time:
+            return None
+        why = f": {self._story.trouble}" if self._story.trouble else ""
+        return f"Timed out connecting to Deepgram{why}"
+
+    def ask_to_end(self) -> bool:
+        """End it cleanly: the last words are awaited, in the time that the configuration allows. False if ending."""
+        with self._lock:
+            if self._kill_at is not None or os.getpid() != self._pid:
+                return False
+            self._kill_at = time.monotonic() + self._stop_limit_s
+            self._signal(signal.SIGTERM)
+        self._is_decided.set()
+        return True
+
+    def kill(self) -> None:
+        """End it now. Never blocks."""
+        if os.getpid() != self._pid:  # forked from the program: not ours
+            return
+        with self._lock:
+            self._kill_at = time.monotonic()
+            self._signal(signal.SIGKILL)
+        self._is_decided.set()
+
+    def wait_ended(self, limit_s: float | None = None) -> bool:
+        """Wait until nothing is left of it, by default as long as a clean end may take."""
+        return self._has_ended.wait(self._stop_limit_s + _KILLED_LIMIT_S if limit_s is None else limit_s)
+
+    def rename(self, user_name: str) -> None:
+        """Name the speaker in what is published."""
+        self._wanted_name = user_name
+
+    @property
+    def _stop_limit_s(self) -> float:
+        return self._config.supervisor.stop_limit_s + _STOP_GRACE_S
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Under the lock: once the process is collected, its pid may be another's."""
+        if self._process is not None:
+            (self._process.kill if number == signal.SIGKILL else self._process.terminate)()
+
+    # The thread
+
+    def _run(self, after: "Recording | None") -> None:
+        name = self._config.engine.name
+        try:
+            if after is not None:
+                after.wait_ended()
+                after = None
+            with Subscriber(name) as subscriber:
+                how = self._follow(subscriber, self._start())
+        except (OSError, MpengineError) as error:
+            how = str(error)
+        except Exception as error:  # whatever it is, nobody may wait for us in vain
+            log.exception("following the engine failed")
+            how = repr(error)
+        finally:
+            with self._lock:
+                process, self._process = self._process, None
+            if process is not None:
+                process.kill()
+                process.wait(_KILLED_LIMIT_S)
+            files.remove(name, self._config.buffer.directory)
+        if self._kill_at is None and not self._story.is_over:
+            self._call(self._story.ended(how))
+        self._has_ended.set()
+        self._is_decided.set()
+
+    def _start(self) -> Spawned:
+        with self._lock:
+            if self._kill_at is not None:
+                raise MpengineError(_CANCELLED)
+            boot = settings.boot_of(self._config)
+            self._process = Spawned("engine", boot, module="mpengine.embedded.child")
+            return self._process
+
+    def _follow(self, subscriber: Subscriber, process: Spawned) -> str:
+        """Hand over what is told until the process has ended; returns how it ended."""
+        known_name = self._wanted_name
+        while (status := self._reap(process)) is None:
+            kill_at = self._kill_at
+            self._take(subscriber, _LOOK_S if kill_at is None else _LOOK_AT_END_S)
+            if kill_at is not None and time.monotonic() >= kill_at:
+                self.kill()
+            if self._story.has_started and known_name != self._wanted_name:
+                known_name = self._tell_name(self._wanted_name)
+        give_up = time.monotonic() + _LAST_WORD_S
+        while not self._story.is_over and status >= 0 and time.monotonic() < give_up:
+            self._take(subscriber, _LOOK_AT_END_S)
+        return f"exit code {status}" if status >= 0 else f"killed by signal {-status}"
+
+    def _reap(self, process: Spawned) -> int | None:
+        with self._lock:
+            try:
+                status = process.reap()
+            except ChildProcessError:  # the program collects all its children itself, or ignores SIGCHLD
+                status = 0
+            if status is not None:
+                self._process = None
+            return status
+
+    def _take(self, subscriber: Subscriber, limit_s: float) -> None:
+        message = subscriber.receive(limit_s)
+        if message is not None:
+            self._call(self._story.read(message))
+        if self._story.has_started or self._story.failure:
+            self._is_decided.set()
+
+    def _call(self, calls: list[Call]) -> None:
+        for call in calls:
+            self._deliver(call)
+
+    def _tell_name(self, user_name: str) -> str:
+        try:
+            question = messages.SetUserName(user_name=user_name)
+            ask(question, name=self._config.engine.name, timeout_s=_ANSWER_LIMIT_S)
+        except EngineUnreachable as error:
+            log.warning("%s", error)
+        return user_name
+
+
+@atexit.register
+def _end_all() -> None:
+    """The interpreter ends: no thread of ours must be at work any more when it goes."""
+    for recording in list(_living):
+        recording.kill()
+    for recording in list(_living):
+        recording.wait_ended(_KILLED_LIMIT_S)

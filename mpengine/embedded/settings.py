@@ -1,0 +1,79 @@
+"""From a GUI's configuration to ours: the keys that the origin engine read, and what else mpengine can be told.
+
+The origin's keys are taken from the Engine's attributes, where it kept them too. Besides them, `remote.byok_url`,
+`remote.ca_file`, `remote.hold_s` and `remote.parameters` are asked for, and `mpengine`: tables as in our TOML file, for
+all the rest. A GUI's own `audio.…` may mean anything.
+"""
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from mpengine.shared.boot import EngineBoot
+from mpengine.shared.config import Config
+from mpengine.shared.errors import ConfigError
+
+_FURTHER = ("byok_url", "ca_file", "hold_s", "parameters")
+# Five of them for last words, as long as the origin engine waited for its thread.
+_STOP_LIMIT_S = 10.0
+_LEVELS = ((logging.DEBUG, "debug"), (logging.INFO, "info"), (logging.WARNING, "warning"))
+
+
+class Getter(Protocol):
+    """A GUI's configuration."""
+
+    def get(self, key: str, default: Any, /) -> Any:
+        """The value of `key`, as in ``remote.mode``."""
+
+
+def config_of(
+    given: Getter,
+    *,
+    name: str,
+    user_name: str,
+    remote: Mapping[str, Any],
+    device: str | int | None,
+    sample_rate: int,
+    channels: int,
+) -> Config:
+    """The configuration of an engine. Raises ConfigError."""
+    tables = _tables(given.get("mpengine", {}))
+    further = {key: given.get(f"remote.{key}", None) for key in _FURTHER}
+    tables["engine"] = {"name": name, "user_name": user_name}
+    remotes = tables.setdefault("remote", {})
+    # None and "": not set, as far as the origin engine was concerned.
+    remotes.update({key: value for key, value in {**further, **remote}.items() if value is not None and value != ""})
+    audio = tables.setdefault("audio", {})
+    audio.update(sample_rate=sample_rate, channels=channels)
+    if device is not None:
+        audio["device"] = device
+    tables.setdefault("supervisor", {}).setdefault("stop_limit_s", _STOP_LIMIT_S)
+    return Config.parse(tables)
+
+
+def boot_of(config: Config) -> EngineBoot:
+    """What the child is told."""
+    return EngineBoot(
+        parent_pid=os.getpid(),
+        dies_with_thread=False,  # the thread that starts it may end long before the program
+        engine=config.engine,
+        remote=config.remote,
+        audio=config.audio,
+        buffer=config.buffer,
+        bus=config.bus,
+        supervisor=config.supervisor,
+        log_level=_log_level(),
+    )
+
+
+def _tables(given: Any) -> dict[str, dict[str, Any]]:
+    if not isinstance(given, Mapping) or not all(isinstance(table, Mapping) for table in given.values()):
+        raise ConfigError("mpengine", "expected tables, as in {'audio': {'latency': 0.1}}")
+    return {name: dict(table) for name, table in given.items()}
+
+
+def _log_level() -> str:
+    """The child writes to standard error what the program's logging would let through."""
+    level = logging.getLogger("mpengine").getEffectiveLevel()
+    return next((name for limit, name in _LEVELS if level <= limit), "error")
