@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable
 
 from mpengine.embedded import files, settings
-from mpengine.embedded.story import Call, Story
+from mpengine.embedded.story import Call, Story, Trouble
 from mpengine.shared import messages
 from mpengine.shared.config import Config
 from mpengine.shared.errors import EngineUnreachable, MpengineError
@@ -30,6 +30,7 @@ _ANSWER_LIMIT_S = 1.0
 # Above what the supervisor allows itself for a stop.
 _STOP_GRACE_S = 1.0
 _KILLED_LIMIT_S = 2.0
+_TIMED_OUT = "Timed out connecting to Deepgram"
 _CANCELLED = "Recording was stopped before it began"
 
 _living: "weakref.WeakSet[Recording]" = weakref.WeakSet()
@@ -75,8 +76,10 @@ class Recording:
             return _CANCELLED
         if in_time:
             return None
-        why = f": {self._story.trouble}" if self._story.trouble else ""
-        return f"Timed out connecting to Deepgram{why}"
+        if self._story.trouble:  # the error callback has it already
+            return f"{_TIMED_OUT}: {self._story.trouble}"
+        self._deliver(Trouble(_TIMED_OUT))
+        return _TIMED_OUT
 
     def ask_to_end(self) -> bool:
         """End it cleanly: the last words are awaited, in the time that the configuration allows. False if ending."""

@@ -1,0 +1,41 @@
+"""A program with an engine inside, to be killed: `python -m tests.rig.gui_program MODULE CLASS HOW CONFIG`.
+
+It prints one JSON line once it records, and then ends as HOW says: `wait` does not, `fork` neither, but a process that
+it has forked holds all its descriptors; `return` and `raise` leave the interpreter without a stop; `drop` lets go of
+the engine and waits.
+"""
+
+import gc
+import importlib
+import json
+import os
+import sys
+import time
+
+WAIT_S = 60
+
+
+def main(module: str, name: str, how: str, config: str) -> None:
+    """Record, then end."""
+    engine = getattr(importlib.import_module(module), name)(json.loads(config))
+    is_started = engine.initialize() and engine.start_recording()
+    forked = 0
+    if how == "fork":
+        forked = os.fork()
+        if not forked:
+            time.sleep(WAIT_S)
+            os._exit(0)
+    print(json.dumps({"started": is_started, "name": engine.name, "forked": forked}), flush=True)
+    match how:
+        case "raise":
+            raise RuntimeError("as programs do")
+        case "drop":
+            del engine
+            gc.collect()
+            time.sleep(WAIT_S)
+        case "wait" | "fork":
+            time.sleep(WAIT_S)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,218 @@
+"""mpengine.Engine: as the origin engine's class, row by row; and what becomes of it when its program is gone."""
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from mpengine import Engine
+from mpengine.embedded import engine as engine_module
+from tests.rig.configs import byok
+from tests.rig.deepgram import FakeDeepgram
+from tests.rig.gui import Gui, flat
+from tests.rig.origin_table import TABLE
+from tests.rig.processes import kill_all, marked, process_info
+from tests.rig.waiting import scaled, wait_until
+
+ROOT = Path(__file__).parents[2]
+
+
+def running(mark):
+    """The processes that were started with `mark` in their environment."""
+    infos = [process_info(pid) for pid in marked(mark)]
+    return [info for info in infos if info is not None and info.running]
+
+
+@pytest.fixture
+def mark(microphone, monkeypatch, tmp_path_factory):
+    """The environment of a GUI with the microphone; what it starts is found by the mark, and is gone afterwards."""
+    directory = tmp_path_factory.mktemp("r", numbered=True)
+    short = f"/tmp/mpe-{secrets.token_hex(4)}"
+    os.symlink(directory, short)
+    mark = f"MPENGINE_RIG={secrets.token_hex(8)}"
+    environment = microphone.environment | {"XDG_RUNTIME_DIR": short, "MPENGINE_RIG": mark.partition("=")[2]}
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    yield mark
+    left = running(mark)
+    kill_all(info.pid for info in left)
+    os.unlink(short)
+    assert not left
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("mpengine-")]
+
+
+def runtime_directories():
+    """Names of the runtime directories of engines."""
+    base = Path(os.environ["XDG_RUNTIME_DIR"], "mpengine")
+    return sorted(os.listdir(base)) if base.exists() else []
+
+
+def supervisors(mark):
+    return [info for info in running(mark) if "mpengine.embedded.child" in info.command]
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """The 15 s limit, shortened."""
+    monkeypatch.setattr(Engine, "_connect_limit_s", 3.0)
+
+
+def wait_for_threads():
+    """The callbacks' thread may have a last thing to do."""
+    names = ("mpengine-callbacks", "mpengine-engine")
+    wait_until(lambda: not [t for t in threading.enumerate() if t.name in names], 5, "the end of the engine's threads")
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+def test_it_is_as_the_origin_engine_or_better_on_purpose(mark, soon, row):
+    assert row.script(Engine) == row.origin | row.ours
+    assert bool(row.ours) == bool(row.why)
+    wait_for_threads()
+    assert runtime_directories() == []
+
+
+@pytest.mark.parametrize("how", ["wait", "fork"])
+def test_a_killed_program_takes_its_engine_with_it(mark, microphone, how):
+    with FakeDeepgram() as server:
+        program, told = start_program(server, how)
+        assert told["started"]
+        assert len(running(mark)) >= 4
+        microphone.wait_for_recording(1)
+        program.kill()
+        killed_at = time.monotonic()
+        program.wait()
+        wait_until(lambda: {info.pid for info in running(mark)} <= {told["forked"]}, 1, "the end of the engine")
+        microphone.wait_for_recording(0, timeout=1)
+        assert time.monotonic() - killed_at < scaled(1)
+        assert runtime_directories() == []
+        if told["forked"]:
+            kill_all([told["forked"]])
+
+
+@pytest.mark.parametrize(("how", "exit_code"), [("return", 0), ("raise", 1)])
+def test_a_program_that_ends_without_a_stop_does_not_hang(mark, how, exit_code):
+    with FakeDeepgram() as server:
+        program, told = start_program(server, how)
+        assert told["started"]
+        assert program.wait(scaled(5)) == exit_code
+        wait_until(lambda: not running(mark), 1, "the end of the engine")
+        assert runtime_directories() == []
+
+
+def test_an_engine_that_nobody_refers_to_ends(mark, microphone):
+    with FakeDeepgram() as server:
+        program, told = start_program(server, "drop")
+        assert told["started"]
+        wait_until(lambda: [info.pid for info in running(mark)] == [program.pid], 3, "the end of the engine")
+        program.kill()
+        program.wait()
+
+
+def start_program(server, how):
+    command = [sys.executable, "-m", "tests.rig.gui_program", "mpengine", "Engine", how, json.dumps(flat(byok(server)))]
+    program = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    with program.stdout:
+        return program, json.loads(program.stdout.readline())
+
+
+def test_an_engine_that_hangs_is_killed(mark):
+    tables = {"mpengine": {"supervisor": {"stop_limit_s": 0.5}}}
+    with FakeDeepgram() as server:
+        config = flat(byok(server)) | tables
+        engine = Engine(config)
+        assert engine.initialize()
+        assert engine.start_recording()
+        os.kill(supervisors(mark)[0].pid, signal.SIGSTOP)
+        began = time.monotonic()
+        engine.stop()
+        assert time.monotonic() - began < scaled(3)
+        wait_until(lambda: not running(mark), 1, "the end of all processes")
+        wait_for_threads()
+        assert runtime_directories() == []
+
+
+def test_an_engine_that_was_killed_is_told_and_can_be_started_again(mark):
+    with FakeDeepgram() as server, Gui(Engine, byok(server)) as gui:
+        assert gui.start(server)
+        os.kill(supervisors(mark)[0].pid, signal.SIGKILL)
+        gui.wait_for(("error", "The engine has ended: killed by signal 9"))
+        assert not gui.engine.is_recording_active()
+        assert gui.start(server)
+        gui.engine.stop()
+        assert len(gui.of_kind("error")) == 1
+    wait_for_threads()
+
+
+def test_a_start_that_waits_is_ended_by_a_stop(mark):
+    with FakeDeepgram(upgrade_delay_s=30) as server, Gui(Engine, byok(server)) as gui:
+        started = []
+        thread = threading.Thread(target=lambda: started.append(gui.start()))
+        thread.start()
+        server.wait_for(lambda: server.attempts, 10, "an attempt")
+        assert gui.engine.is_recording_active()
+        gui.engine.stop_recording()
+        thread.join(scaled(3))
+        assert started == [False]
+        assert gui.engine.last_error == "Recording was stopped before it began"
+        server.stop()
+    wait_for_threads()
+
+
+def test_a_callback_that_does_not_return_keeps_no_stop(mark, monkeypatch):
+    monkeypatch.setattr(engine_module, "_DELIVERY_LIMIT_S", 0.3)
+    with FakeDeepgram(echoing=True) as server, Gui(Engine, byok(server)) as gui:
+        free = threading.Event()
+        gui.on_call = lambda _call: free.wait(scaled(20))
+        assert gui.start(server)
+        wait_until(lambda: gui.calls, 10, "a callback")
+        began = time.monotonic()
+        gui.engine.stop()
+        assert time.monotonic() - began < scaled(4)
+        assert supervisors(mark) == []
+        free.set()
+    wait_for_threads()
+
+
+def test_a_recording_begins_with_itself_and_not_with_what_an_outage_left_of_the_one_before(mark):
+    with FakeDeepgram() as server, Gui(Engine, byok(server)) as gui:
+        assert gui.start(server)
+        server.stop()
+        wait_until(lambda: gui.of_kind("error"), 10, "the loss of the connection")
+        began = time.monotonic()
+        gui.engine.stop_recording()
+        assert time.monotonic() - began < scaled(4)
+        assert runtime_directories() == []
+        server.start()
+        assert gui.start(server)
+        first = server.connections[1].frames[0]
+        assert len(first.data) < 32000
+    wait_for_threads()
+
+
+def test_secrets_stand_in_no_argument_and_in_no_environment(mark):
+    with FakeDeepgram() as server, Gui(Engine, byok(server, byok_api_key="s3cr3t-k3y")) as gui:
+        assert gui.start(server)
+        assert "s3cr3t" not in repr(gui.engine)
+        for info in running(mark):
+            for file in ("cmdline", "environ"):
+                assert b"s3cr3t" not in Path(f"/proc/{info.pid}/{file}").read_bytes()
+    wait_for_threads()
+
+
+def test_others_can_follow_it_by_its_name(mark):
+    with FakeDeepgram(echoing=True) as server, Gui(Engine, byok(server)) as gui:
+        assert gui.start(server)
+        gui.engine.set_user_name("Bob")
+        command = [sys.executable, "-m", "mpengine", "listen", "--name", gui.engine.name, "--format", "jsonl"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listen:
+            names = (json.loads(line).get("user_name") for line in listen.stdout)
+            assert "Bob" in names
+            listen.terminate()
+    wait_for_threads()
