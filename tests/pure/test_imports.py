@@ -54,6 +54,7 @@ PURE = [
         )
     ),
     *(f"mpengine.{name}" for name in ("following", "known")),
+    "mpengine.embedded.story",
     *(f"mpengine.shared.{name}" for name in ("backoff", "control", "decoding", "errors", "forks", "frames")),
     *(f"mpengine.shared.{name}" for name in ("messages", "repeats")),
 ]
@@ -232,14 +233,15 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}))
         ("mpengine.capture.process,mpengine.capture.microphone,mpengine.capture.wav", {"numpy", "websocket", "ssl"}),
         ("mpengine.streaming.process", {"numpy", "sounddevice"}),
         ("mpengine.subscriber", {"numpy", "sounddevice", "websocket", "ssl", "asyncio"}),
+        ("mpengine.embedded.engine", {"numpy", "sounddevice", "websocket", "ssl", "asyncio"}),
     ],
-    ids=["package", "pure modules", "supervisor", "capture", "streaming", "subscriber"],
+    ids=["package", "pure modules", "supervisor", "capture", "streaming", "subscriber", "engine in a program"],
 )
 def test_a_fresh_interpreter_loads_only_what_the_process_needs(modules, forbidden):
     assert not set(in_fresh_interpreter(_LOADED, modules).split()) & forbidden
 
 
-@pytest.mark.parametrize("name", ["Config", "Hole", "Subscriber", "Supervisor"])
+@pytest.mark.parametrize("name", ["Config", "Engine", "Hole", "Subscriber", "Supervisor", "TranscriptionResult"])
 def test_the_package_gives_its_public_names_on_use(name):
     assert getattr(mpengine, name).__name__ == name
 

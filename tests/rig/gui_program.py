@@ -1,8 +1,8 @@
 """A program with an engine inside, to be killed: `python -m tests.rig.gui_program MODULE CLASS HOW CONFIG`.
 
 It prints one JSON line once it records, and then ends as HOW says: `wait` does not, `fork` neither, but a process that
-it has forked holds all its descriptors; `return` and `raise` leave the interpreter without a stop; `drop` lets go of
-the engine and waits.
+it has forked holds all its descriptors; `return` leaves the interpreter without a stop; `drop` lets go of the engine
+and waits.
 """
 
 import gc
@@ -27,8 +27,6 @@ def main(module: str, name: str, how: str, config: str) -> None:
             os._exit(0)
     print(json.dumps({"started": is_started, "name": engine.name, "forked": forked}), flush=True)
     match how:
-        case "raise":
-            raise RuntimeError("as programs do")
         case "drop":
             del engine
             gc.collect()

@@ -63,14 +63,15 @@ def _last_error(gui: Gui) -> str:
 # Connecting
 
 
-def connects_byok(engine_class: EngineClass) -> Seen:
+def connects(engine_class: EngineClass) -> Seen:
     with FakeDeepgram() as server, Gui(engine_class, byok(server)) as gui:
         engine = gui.engine
+        engine.language = "de"
         steps = [(engine.is_ready(), engine.is_recording_active())]
         answers = [engine.initialize(), engine.start_recording()]
         steps.append((engine.is_ready(), engine.is_recording_active()))
         answers += [engine.initialize(), engine.start_recording()]
-        server.wait_for_audio(3200)
+        results = _results(gui, server)
         answers.append(engine.stop_recording())
         steps.append((engine.is_ready(), engine.is_recording_active()))
         answers.append(engine.stop())
@@ -78,7 +79,7 @@ def connects_byok(engine_class: EngineClass) -> Seen:
         connection = server.connections[0]
         query = {key: values[0] for key, values in sorted(connection.query.items())}
         seen = {"steps": steps, "answers": answers, "query": query, "authorization": connection.authorization}
-        return seen | {"connections": len(server.connections), "calls": gui.calls}
+        return seen | results | {"connections": len(server.connections)}
 
 
 def needs_initialize(engine_class: EngineClass) -> Seen:
@@ -161,20 +162,14 @@ def missing_device(engine_class: EngineClass) -> Seen:
 # Results
 
 
-def results_byok(engine_class: EngineClass) -> Seen:
-    with FakeDeepgram() as server, Gui(engine_class, byok(server)) as gui:
-        gui.engine.deepgram_model, gui.engine.language = "nova-3", "de"
-        query = lambda: {key: server.connections[0].query[key][0] for key in ("model", "language")}  # noqa: E731
-        return _results(gui, server) | query()
-
-
-def results_managed(engine_class: EngineClass) -> Seen:
+def results(engine_class: EngineClass) -> Seen:
     with FakeProxy() as server, Gui(engine_class, _managed(server)) as gui:
+        gui.start(server)
         return _results(gui, server) | {"auths": server.auths}
 
 
 def _results(gui: Gui, server: Server) -> Seen:
-    gui.start(server)
+    server.wait_for_audio(3200)
     for text, final in (("guten", False), ("", False), ("  ", False), ("Guten Tag.", True), ("", True), ("ü 🎤", True)):
         server.wait_for_audio(server.current.audio_bytes + 3200)  # each of its own
         _say(server, text, final=final)
@@ -202,8 +197,8 @@ def notes(engine_class: EngineClass) -> Seen:
         return seen | {"again": gui.calls[len(seen["calls"]) :]}
 
 
-def renamed(engine_class: EngineClass) -> Seen:
-    """In a recording that was started by a thread that has ended."""
+def changes(engine_class: EngineClass) -> Seen:
+    """Another name, other callbacks, in a recording that was started by a thread that has ended."""
     with FakeProxy() as server, Gui(engine_class, _managed(server)) as gui:
         thread = threading.Thread(target=gui.start)
         thread.start()
@@ -217,22 +212,16 @@ def renamed(engine_class: EngineClass) -> Seen:
         gui.engine.user_name = "Eve"
         _say(server, "three", final=False)
         gui.wait_for(("interim", "three", "Eve"))
-        return {"calls": gui.calls}
-
-
-def no_callbacks(engine_class: EngineClass) -> Seen:
-    with FakeProxy() as server, Gui(engine_class, _managed(server)) as gui:
         gui.engine.set_callbacks()
         gui.engine.set_error_callback(None)
         gui.engine.set_credits_low_callback(None)
-        gui.start(server)
         server.push({"type": "credits_low", "seconds_remaining": 1})
         server.push(FakeProxy.error("no code"))
         _say(server, "unheard")
-        gui.engine.set_callbacks(realtime_callback=lambda result: gui._called("interim", result.text))
-        _say(server, "heard", final=False)
-        gui.wait_for(("interim", "heard"))
-        return {"calls": gui.calls}
+        final_callback = threading.Event()
+        gui.engine.final_callback = lambda _result: final_callback.set()
+        _say(server, "heard")
+        return {"calls": gui.calls, "callback set as an attribute": final_callback.wait(scaled(5))}
 
 
 # What callbacks may do
@@ -358,17 +347,14 @@ def _still_hears(server: Server, gui: Gui) -> bool:
 _AT_ONCE = "what no waiting mends is told at once, with its reason"
 _FAILED = {"started": False, "waited to the limit": True, "active": False, "ready": False}
 _TIMED_OUT = {"reason": "Timed out connecting to Deepgram"}
-_RESULTS = {
-    "calls": [("interim", "guten", "Ann"), ("final", "Guten Tag.", "Ann"), ("final", "ü 🎤", "Ann")],
-    "threads": 1,
-}
+_HEARD = [("interim", "guten", "Ann"), ("final", "Guten Tag.", "Ann"), ("final", "ü 🎤", "Ann")]
 _AUTH_CONFIG = {"model": "nova-2", "language": "en-US", "sample_rate": 16000, "channels": 1}
 _AUTH = {"type": "auth", "token": "a-token", "config": _AUTH_CONFIG | {"encoding": "linear16", "interim_results": True}}
 
 TABLE = [
     Row(
         "connects",
-        connects_byok,
+        connects,
         {
             "steps": [(False, False), (True, True), (True, False), (False, False)],
             "answers": [True, True, True, True, None, None],
@@ -376,7 +362,7 @@ TABLE = [
                 "channels": "1",
                 "encoding": "linear16",
                 "interim_results": "true",
-                "language": "en-US",
+                "language": "de",
                 "model": "nova-2",
                 "punctuate": "true",
                 "sample_rate": "16000",
@@ -384,7 +370,8 @@ TABLE = [
             },
             "authorization": "Token a-key",
             "connections": 1,
-            "calls": [],
+            "calls": _HEARD,
+            "threads": 1,
         },
     ),
     Row("needs initialize", needs_initialize, {"before": False, "after stop": False, "attempts": 0}),
@@ -465,8 +452,7 @@ TABLE = [
         missing_device,
         _FAILED | {"waited to the limit": False, "errors": [], "reason": "Audio stream error"},
     ),
-    Row("results, with a key", results_byok, _RESULTS | {"model": "nova-3", "language": "de"}),
-    Row("results, over a proxy", results_managed, _RESULTS | {"auths": [_AUTH]}),
+    Row("results", results, {"calls": _HEARD, "threads": 1, "auths": [_AUTH]}),
     Row(
         "notes",
         notes,
@@ -486,11 +472,13 @@ TABLE = [
         "an error that repeats is told once, until there is another connection",
     ),
     Row(
-        "renamed, and started from a thread that ends",
-        renamed,
-        {"calls": [("interim", "one", "Ann"), ("interim", "two", "Bob"), ("interim", "three", "Eve")]},
+        "changes in the middle",
+        changes,
+        {
+            "calls": [("interim", "one", "Ann"), ("interim", "two", "Bob"), ("interim", "three", "Eve")],
+            "callback set as an attribute": True,
+        },
     ),
-    Row("no callbacks", no_callbacks, {"calls": [("interim", "heard")]}),
     Row(
         "callback raises",
         callback_raises,
