@@ -47,6 +47,7 @@ class Engine:
         self.language: str = config.get("remote.language", "en-US")
         self.sample_rate = 16000
         self.channels = 1
+        self.blocksize = 320  # as told; `audio.block_ms` sets it
         self.realtime_callback: OnResult | None = None
         self.final_callback: OnResult | None = None
         self.name = files.new_name()
@@ -154,11 +155,6 @@ class Engine:
         if recording := self._recording:
             recording.rename(user_name)
 
-    @property
-    def blocksize(self) -> int:
-        """Samples of a block of audio; `audio.block_ms` sets it."""
-        return self._config().audio.block_samples
-
     # Inside
 
     @property
@@ -202,7 +198,9 @@ class Engine:
                 return before, False
             # The thread of a recording must not keep the Engine: who drops it wants it to end.
             deliver = functools.partial(_deliver, weakref.ref(self), self._callbacks)
-            self._recording = Recording(self._config(), deliver, after=before)
+            config = self._config()
+            self.blocksize = config.audio.block_samples
+            self._recording = Recording(config, deliver, after=before)
             return self._recording, True
 
     def _not_started(self, problem: str) -> bool:

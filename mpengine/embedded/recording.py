@@ -31,6 +31,10 @@ _ANSWER_LIMIT_S = 1.0
 _STOP_GRACE_S = 1.0
 _KILLED_LIMIT_S = 2.0
 _TIMED_OUT = "Timed out connecting to Deepgram"
+# A working engine tells its metrics every second.
+_SILENCE_LIMIT_S = 20.0
+# One that is killed sooner would be again.
+_SHORTEST_LIFE_S = 1.0
 _CANCELLED = "Recording was stopped before it began"
 
 _living: "weakref.WeakSet[Recording]" = weakref.WeakSet()
@@ -49,6 +53,8 @@ class Recording:
         self._lock = threading.RLock()  # of the two below; re-entrant, since `__del__` runs anywhere
         self._process: Spawned | None = None  # while it can be signalled
         self._kill_at: float | None = None  # set when it is to end
+        self._was_killed = False
+        self._began_at = self._heard_at = time.monotonic()
         self._is_decided = threading.Event()  # whether it could be started
         self._has_ended = threading.Event()
         _living.add(self)
@@ -127,6 +133,9 @@ class Recording:
                 after = None
             with Subscriber(name) as subscriber:
                 how = self._follow(subscriber, self._start())
+                while self._may_go_on():
+                    self._call([Trouble(f"The engine was {how}; restarting")])
+                    how = self._follow(subscriber, self._start())
         except (OSError, MpengineError) as error:
             how = str(error)
         except Exception as error:  # whatever it is, nobody may wait for us in vain
@@ -150,7 +159,13 @@ class Recording:
                 raise MpengineError(_CANCELLED)
             boot = settings.boot_of(self._config)
             self._process = Spawned("engine", boot, module="mpengine.embedded.child")
+            self._began_at = self._heard_at = time.monotonic()
             return self._process
+
+    def _may_go_on(self) -> bool:
+        """Whether it was killed in the middle of its work: another one goes on with the files that it left."""
+        lived_s = time.monotonic() - self._began_at
+        return self._was_killed and self._story.has_started and self.is_active and lived_s > _SHORTEST_LIFE_S
 
     def _follow(self, subscriber: Subscriber, process: Spawned) -> str:
         """Hand over what is told until the process has ended; returns how it ended."""
@@ -160,12 +175,17 @@ class Recording:
             self._take(subscriber, _LOOK_S if kill_at is None else _LOOK_AT_END_S)
             if kill_at is not None and time.monotonic() >= kill_at:
                 self.kill()
+            elif self._story.has_started and time.monotonic() > self._heard_at + _SILENCE_LIMIT_S:
+                log.error("the engine hangs: it said nothing for %.0f s", _SILENCE_LIMIT_S)
+                self._heard_at = time.monotonic()
+                process.kill()
             if self._story.has_started and known_name != self._wanted_name:
                 known_name = self._tell_name(self._wanted_name)
         give_up = time.monotonic() + _LAST_WORD_S
         while not self._story.is_over and status >= 0 and time.monotonic() < give_up:
             self._take(subscriber, _LOOK_AT_END_S)
-        return f"exit code {status}" if status >= 0 else f"killed by signal {-status}"
+        self._was_killed = status < 0
+        return f"killed by signal {-status}" if self._was_killed else f"exit code {status}"
 
     def _reap(self, process: Spawned) -> int | None:
         with self._lock:
@@ -180,6 +200,7 @@ class Recording:
     def _take(self, subscriber: Subscriber, limit_s: float) -> None:
         message = subscriber.receive(limit_s)
         if message is not None:
+            self._heard_at = time.monotonic()
             self._call(self._story.read(message))
         if self._story.has_started or self._story.failure:
             self._is_decided.set()
