@@ -15,6 +15,7 @@ import pytest
 from mpengine import Engine
 from mpengine.embedded import engine as engine_module
 from mpengine.embedded import recording as recording_module
+from mpengine.shared import sockets
 from tests.rig.configs import byok
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.gui import Gui, flat
@@ -176,6 +177,15 @@ def test_a_start_that_waits_is_ended_by_a_stop(mark):
         assert started == [False]
         assert gui.engine.last_error == "Recording was stopped before it began"
         server.stop()
+    wait_for_threads()
+
+
+def test_an_engine_that_fails_at_once_waits_until_it_is_heard(mark, monkeypatch):
+    monkeypatch.setattr(sockets, "_RECONNECT_MS", 1500)
+    monkeypatch.setattr(sockets, "_RECONNECT_MAX_MS", 1500)
+    with FakeDeepgram() as server, Gui(Engine, byok(server), device="Røde") as gui:
+        assert not gui.start()
+        assert gui.engine.last_error.startswith("Audio stream error: no audio input device 'Røde'; there are: ")
     wait_for_threads()
 
 
