@@ -65,10 +65,10 @@ class Engine:
 
     def __del__(self) -> None:
         # Without a wait: this may run in any thread, at any point.
-        if recording := getattr(self, "_recording", None):
+        recording = getattr(self, "_recording", None)
+        if recording is not None and recording.is_of_this_process:
             recording.kill()
-        if callbacks := getattr(self, "_callbacks", None):
-            callbacks.close()
+            self._callbacks.close()
 
     # Callbacks
 

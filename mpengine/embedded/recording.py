@@ -18,6 +18,7 @@ from mpengine.embedded.story import Call, Story, Trouble
 from mpengine.shared import messages
 from mpengine.shared.config import Config
 from mpengine.shared.errors import EngineUnreachable, MpengineError
+from mpengine.shared.runtime import RuntimeDir
 from mpengine.subscriber import Subscriber, ask
 from mpengine.supervisor.children import Spawned
 
@@ -69,6 +70,11 @@ class Recording:
         return self._kill_at is None and not self._has_ended.is_set() and not self._story.is_over
 
     @property
+    def is_of_this_process(self) -> bool:
+        """False in a process that the program has forked: nothing here is alive there, and the engine is not its."""
+        return os.getpid() == self._pid
+
+    @property
     def unacknowledged_s(self) -> float:
         """Audio without a result, as last told."""
         return self._story.unacknowledged_s
@@ -90,7 +96,7 @@ class Recording:
     def ask_to_end(self) -> bool:
         """End it cleanly: the last words are awaited, in the time that the configuration allows. False if ending."""
         with self._lock:
-            if self._kill_at is not None or os.getpid() != self._pid:
+            if self._kill_at is not None or not self.is_of_this_process:
                 return False
             self._kill_at = time.monotonic() + self._stop_limit_s
             self._signal(signal.SIGTERM)
@@ -99,7 +105,7 @@ class Recording:
 
     def kill(self) -> None:
         """End it now. Never blocks."""
-        if os.getpid() != self._pid:  # forked from the program: not ours
+        if not self.is_of_this_process:
             return
         with self._lock:
             self._kill_at = time.monotonic()
@@ -131,6 +137,7 @@ class Recording:
             if after is not None:
                 after.wait_ended()
                 after = None
+            RuntimeDir(name)  # what is wrong with it is an error here, with its reason
             with Subscriber(name) as subscriber:
                 how = self._follow(subscriber, self._start())
                 while self._may_go_on():
@@ -221,7 +228,8 @@ class Recording:
 @atexit.register
 def _end_all() -> None:
     """The interpreter ends: no thread of ours must be at work any more when it goes."""
-    for recording in list(_living):
+    ours = [recording for recording in _living if recording.is_of_this_process]
+    for recording in ours:
         recording.kill()
-    for recording in list(_living):
+    for recording in ours:
         recording.wait_ended(_KILLED_LIMIT_S)

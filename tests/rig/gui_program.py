@@ -25,6 +25,11 @@ def main(module: str, name: str, how: str, config: str) -> None:
         if not forked:
             time.sleep(WAIT_S)
             os._exit(0)
+        inheritor = os.fork()  # it ends as programs do, which must not touch what its parent has
+        if not inheritor:
+            sys.exit()
+        os.waitpid(inheritor, 0)
+        is_started = engine.is_recording_active()
     print(json.dumps({"started": is_started, "name": engine.name, "forked": forked}), flush=True)
     match how:
         case "drop":

@@ -189,6 +189,14 @@ def test_an_engine_that_fails_at_once_waits_until_it_is_heard(mark, monkeypatch)
     wait_for_threads()
 
 
+def test_a_runtime_directory_that_cannot_be_used_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / ("long" * 20)))
+    with FakeDeepgram() as server, Gui(Engine, byok(server)) as gui:
+        assert not gui.start()
+        assert "too long for a socket; set XDG_RUNTIME_DIR" in gui.engine.last_error
+    wait_for_threads()
+
+
 def test_a_callback_that_does_not_return_keeps_no_stop(mark, monkeypatch):
     monkeypatch.setattr(engine_module, "_DELIVERY_LIMIT_S", 0.3)
     with FakeDeepgram(echoing=True) as server, Gui(Engine, byok(server)) as gui:
