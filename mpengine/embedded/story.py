@@ -75,7 +75,7 @@ class Story:
 
     def _error(self, error: messages.Error) -> list[Call]:
         text = _wording(error)
-        if not self.has_started:
+        if not self.has_started and error.code != "digital_silence":  # a silent device is open all the same
             self.trouble = text
         if not error.fatal:
             return [Trouble(text)]

@@ -62,6 +62,16 @@ def test_it_has_started_when_it_runs_and_no_trouble_counts_any_more():
     assert not story.trouble
 
 
+def test_a_silent_device_is_not_what_keeps_it_from_starting():
+    story = Story()
+    silence = error("digital_silence", "is it muted?", source="capture")
+    assert story.read(silence) == [Trouble("Audio stream error: is it muted?")]
+    assert story.trouble == ""
+    story.read(error("connection_lost", "refused"))
+    story.read(silence)
+    assert story.trouble == "WebSocket error: refused"
+
+
 def test_a_fatal_error_is_told_once():
     story = Story()
     assert story.read(error("unauthorized", "HTTP 401", fatal=True)) == [Trouble("WebSocket error: HTTP 401")]
