@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mpengine.known import Hole as Hole
     from mpengine.embedded.engine import Engine as Engine
     from mpengine.embedded.result import TranscriptionResult as TranscriptionResult
+    from mpengine.known import Hole as Hole
     from mpengine.shared.config import Config as Config
     from mpengine.subscriber import Subscriber as Subscriber
     from mpengine.supervisor.process import Supervisor as Supervisor

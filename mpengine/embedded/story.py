@@ -6,6 +6,7 @@ The texts are the origin engine's where it had any.
 import re
 from typing import NamedTuple
 
+from mpengine.known import Hole
 from mpengine.shared import messages
 from mpengine.shared.messages import Published
 
@@ -54,8 +55,8 @@ class Story:
         self.unacknowledged_s = 0.0
         self._has_told_failure = False
 
-    def read(self, message: Published) -> list[Call]:
-        """What to call for `message`."""
+    def read(self, message: Published | Hole) -> list[Call]:
+        """What to call for `message`. Words that were lost on the way to us could not be had any more."""
         match message:
             case messages.Transcript(interrupted=False) if message.text.strip():
                 return [Words(message.text, message.is_final, message.time_ns)]
@@ -65,6 +66,8 @@ class Story:
                 return self._error(message)
             case messages.Status():
                 return self._status(message)
+            case Hole():
+                return [Trouble("results were lost on the way to this program")]
         return []
 
     def ended(self, how: str) -> list[Call]:
