@@ -33,6 +33,8 @@ def serve(supervisor: socket.socket) -> str:
         end.setblocking(False)
     signal.set_wakeup_fd(wake_writer.fileno(), warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    # Who ends all processes of a session means the engine; we go when the supervisor does.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     supervisor.settimeout(_SEND_LIMIT_S)
     # What is there now stays: no collection shall touch it, or it would be copied into every child.
     gc.collect()
@@ -57,19 +59,20 @@ def serve(supervisor: socket.socket) -> str:
             _tell(supervisor, forks.NotForked(why=error.strerror or str(error)))
         else:
             if pid == 0:
-                signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 for end in (supervisor, wake, wake_writer):
                     end.close()
-                _take(descriptors)
+                _become_child(descriptors)
                 return name
             _tell(supervisor, forks.Forked(pid=pid))
         for descriptor in descriptors:
             os.close(descriptor)
 
 
-def _take(descriptors: list[int]) -> None:
-    """In a child: a process group of its own, and its descriptors where they belong."""
+def _become_child(descriptors: list[int]) -> None:
+    """In a child: signals as they were, a process group of its own, and its descriptors where they belong."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     os.setpgid(0, 0)
     for descriptor, place in zip(descriptors, (boot.PIPE_FD, boot.LISTENER_FD), strict=False):
         os.dup2(descriptor, place)

@@ -234,7 +234,7 @@ class Capture:
             self._tell_anchor(now)
 
     def _beat(self) -> control.CaptureBeat:
-        return control.CaptureBeat(captured=self._clock.next_sample)
+        return control.CaptureBeat(captured=self._clock.next_sample, is_waiting=self._window.is_behind)
 
     def _tell_anchor(self, now: float) -> None:
         sample = self._clock.next_sample

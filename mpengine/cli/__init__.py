@@ -20,10 +20,9 @@ _SHORTEST_WATCH_S, _LONGEST_WATCH_S = 0.1, 86400.0
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv`; returns the exit code. No traceback for a closed pipe or Ctrl-C."""
-    ensure_standard_streams()
-    arguments = _parser().parse_args(argv)
     try:
-        code = _run(arguments)
+        ensure_standard_streams()
+        code = _run(_parser().parse_args(argv))
         sys.stdout.flush()
     except MpengineError as error:
         complain(str(error))

@@ -1,7 +1,7 @@
 """The recogniser process's work loop: keeps the supervisor informed while the server's threads decode.
 
-The main thread owns the control socket. The server runs in threads of its own; of them only whether they still run is
-known here.
+The main thread owns the control socket. The server runs in threads of its own; of them it is known here whether they
+still run, and how far they are.
 """
 
 import logging
@@ -35,6 +35,7 @@ class Recogniser:
         listener.set_inheritable(False)
         self._server = server_class(listener, settings.token)
         self._thread = threading.Thread(target=self._serve, name="server", daemon=True)
+        self._is_ready = False  # set by the server's thread once the model is loaded
         self._ended_reader, self._ended_writer = os.pipe()
 
     def run(self) -> ExitCode:
@@ -47,16 +48,26 @@ class Recogniser:
             self._control.flush()
             if now >= next_beat:
                 next_beat = now + _BEAT_S
-                self._control.mention(control.RecogniserBeat())
+                self._beat()
             self._loop.wait(next_beat - now)
         has_failed = not self._thread.is_alive()
         self._server.shutdown()
         self._thread.join(_END_LIMIT_S)
         return ExitCode.CRASH if has_failed else ExitCode.OK
 
+    def _beat(self) -> None:
+        """Say how far the server's threads are; until the model is loaded there is nothing to say."""
+        if self._is_ready:
+            server = self._server
+            beat = control.RecogniserBeat(received=server.received_bytes, decoded=server.decoded_bytes)
+            self._control.mention(beat)
+
+    def _ready(self) -> None:
+        self._is_ready = True
+
     def _serve(self) -> None:
         try:
-            self._server.serve_forever()
+            self._server.serve_forever(self._ready)
         except Exception:
             log.exception("recogniser_failed")
         finally:

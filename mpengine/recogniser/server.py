@@ -47,6 +47,7 @@ class RecogniserServer:
         self._lock = threading.Lock()
         self._connections = 0
         self._idle: WordDecoder | None = None
+        self.received_bytes = self.decoded_bytes = 0  # of audio, on all connections
         # A pipe: a signal handler may interrupt the very wait that an Event's lock belongs to.
         self._stop_read, self._stop_write = os.pipe()
         self._stopping = False
@@ -110,6 +111,7 @@ class RecogniserServer:
             _refuse(connection, RefusedError("internal", "the recogniser failed", close_code=1011))
         finally:
             inbox.close()
+            self.decoded_bytes = self.received_bytes  # whatever was left of it, nobody works on it any more
 
     def _authorise(self, connection: ServerConnection) -> protocol.AudioConfig:
         try:
@@ -135,13 +137,16 @@ class RecogniserServer:
             if len(message) % 2:
                 raise RefusedError("bad_audio", "audio must be whole 16-bit samples", close_code=1007)
             seconds += len(message) / 2 / SAMPLE_RATE
+            self.received_bytes += len(message)
             for first in range(0, len(message), SLICE):
                 if connection.protocol.state is not State.OPEN:
-                    return  # gone: what it had still sent concerns nobody
+                    self.decoded_bytes = self.received_bytes  # gone: what it had still sent concerns nobody
+                    return
                 piece = message[first : first + SLICE]
                 for heard in recogniser.feed(piece):
                     if heard.is_final or interims:
                         connection.send(protocol.transcript(heard))
+                self.decoded_bytes += len(piece)
 
     @contextmanager
     def _borrowed_decoder(self) -> Iterator[WordDecoder]:

@@ -23,9 +23,10 @@ class Hello(_Tagged, tag=True, frozen=True, kw_only=True):
 
 
 class CaptureBeat(_Tagged, tag=True, frozen=True, kw_only=True):
-    """Progress of capture, about once a second, from its work loop."""
+    """Progress of capture, about once a second, from its work loop. `is_waiting` for the disk: nothing is read then."""
 
     captured: int
+    is_waiting: bool = False
 
 
 class StreamBeat(_Tagged, tag=True, frozen=True, kw_only=True):
@@ -41,7 +42,10 @@ class StreamBeat(_Tagged, tag=True, frozen=True, kw_only=True):
 
 
 class RecogniserBeat(_Tagged, tag=True, frozen=True, kw_only=True):
-    """The local recogniser's work loop runs."""
+    """Progress of the local recogniser, in bytes of audio: `decoded` stays behind `received` where decoding hangs."""
+
+    received: int = 0
+    decoded: int = 0
 
 
 class DeviceOpened(_Tagged, tag=True, frozen=True, kw_only=True):

@@ -72,6 +72,7 @@ class Coordinator:
         self._reports = Reports(self.results, self.picture)
         self._ends = Ends()
         self._has_last_word = False
+        self._captured_at_open = 0
         self.is_journal_full = False
         self.lost_reason = "capture_restart"  # why samples are missing before the next capture's first
 
@@ -143,6 +144,8 @@ class Coordinator:
 
     def tick(self, now: float) -> list[Action]:
         """Spawn what is due, end what hangs, give up what takes too long."""
+        if self.phase is Phase.DONE:
+            return []
         self._note_progress(now)
         actions = self._care.tick(now)
         if now >= self._connect_by:
@@ -176,11 +179,15 @@ class Coordinator:
         """What is expected of the children: samples from an open device, and from those that wait, the way out."""
         picture, capture, streaming = self.picture, self.lives[Child.CAPTURE], self.lives[Child.STREAMING]
         # A file waits for its reader; that is no fault.
-        must_capture = picture.device is not None and not self.config.audio.is_file and self.phase is Phase.WORKING
-        capture.progress(picture.captured, now, is_expected=must_capture)
+        is_open = picture.device is not None and not picture.capture_waits and self.phase is Phase.WORKING
+        must_capture = is_open and not self.config.audio.is_file
+        is_first = picture.captured <= self._captured_at_open
+        capture.progress(picture.captured, now, is_expected=must_capture, may_be_slow=is_first)
         backlog_s = self.results.seconds(picture.captured - picture.sent)
         must_send = self.is_connected and capture.state is ChildState.RUNNING and backlog_s > _LEAST_BACKLOG_S
         streaming.progress(picture.sent, now, is_expected=must_send)
+        if recogniser := self.lives.get(Child.RECOGNISER):
+            recogniser.progress(picture.decoded, now, is_expected=picture.is_decoding)
 
     def _connect_timed_out(self) -> list[Action]:
         picture = self.picture
@@ -293,7 +300,7 @@ class Coordinator:
         if not self.is_paused:
             return []
         self.is_paused = self.picture.is_paused = False
-        opening: list[Action] = [Send(Child.CAPTURE, control.OpenDevice())] if self.may_open_device else []
+        opening = [self._open()] if self.may_open_device else []
         return [Log("info", "resumed", {}), *opening, *self._expectation()]
 
     def _expectation(self) -> list[Action]:
@@ -336,7 +343,7 @@ class Coordinator:
             return [self._expect()]
         if child is not Child.CAPTURE:
             return []
-        actions: list[Action] = [Send(child, control.OpenDevice() if self.may_open_device else control.CloseDevice())]
+        actions = [self._open() if self.may_open_device else Send(child, control.CloseDevice())]
         acknowledged = self.results.ledger.acknowledged
         if acknowledged:
             actions.append(Send(child, control.Acknowledge(sample=acknowledged)))
@@ -346,6 +353,10 @@ class Coordinator:
             actions.append(Send(child, control.Finish()))
         return actions
 
+    def _open(self) -> Action:
+        self.lives[Child.CAPTURE].opening()
+        return Send(Child.CAPTURE, control.OpenDevice())
+
     def _resume(self) -> Action:
         return Send(Child.CAPTURE, control.Resume(session=self.connection, sample=self.results.ledger.acknowledged))
 
@@ -353,6 +364,7 @@ class Coordinator:
         match message:
             case control.DeviceOpened():
                 self.lives[Child.CAPTURE].worked()
+                self._captured_at_open = self.picture.captured
             case control.SourceEnded(end=end):
                 self.picture.captured = end
                 self._has_last_word = True
@@ -399,7 +411,7 @@ class Coordinator:
         fields = {"endpoint": ready.endpoint, "connection": ready.connection, "request_id": ready.request_id}
         actions: list[Action] = [Log("info", "connected", fields)]
         if opens and self.may_open_device:
-            actions.append(Send(Child.CAPTURE, control.OpenDevice()))
+            actions.append(self._open())
         return [*actions, self._resume()]
 
     def _down(self, down: control.ConnectionDown, now: float) -> list[Action]:

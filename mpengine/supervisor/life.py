@@ -57,10 +57,14 @@ class Life:
         self.has_worked = False  # whether a device error may be one of those that pass
         self._spawned_at = now
         self._heard_at = now
+        self._running_since: float | None = None
+        self._is_opening = False  # of a device, which may take as long as a start
         self._counter: int | None = None
         self._progressed_at = now
         self._is_work_expected = False
+        self._may_be_slow = False
         self._end_at: float | None = None  # it is being ended: when to try harder
+        self._well_until: float | None = None  # if it was ended for hanging
         self._failures = 0
         self._last_words: str | None = None
 
@@ -104,14 +108,16 @@ class Life:
     @property
     def _silent_at(self) -> float:
         policy = self._policy
-        limit_s = policy.hang_limit_s if self.state is ChildState.RUNNING else policy.first_frame_limit_s
+        is_fast = self.state is ChildState.RUNNING and not self._is_opening
+        limit_s = policy.hang_limit_s if is_fast else policy.first_frame_limit_s
         return self._heard_at + limit_s * policy.patience
 
     @property
     def _idle_at(self) -> float:
         if not self._is_work_expected:
             return _FOREVER
-        return self._progressed_at + self._policy.hang_limit_s * self._policy.patience
+        limit_s = self._policy.first_frame_limit_s if self._may_be_slow else self._policy.hang_limit_s
+        return self._progressed_at + limit_s * self._policy.patience
 
     def spawned(self, pid: int, now: float) -> None:
         """A process was started."""
@@ -121,6 +127,12 @@ class Life:
         self._spawned_at = self._heard_at = self._progressed_at = now
         self._last_words = None
         self._end_at = None
+        self._running_since = self._well_until = None
+        self._is_opening = False
+
+    def opening(self) -> None:
+        """It is told to open a device; it says when it has."""
+        self._is_opening = True
 
     def began(self, now: float) -> None:
         """It said that it begins: it exists, but may take long to open a device."""
@@ -131,9 +143,11 @@ class Life:
         self._heard_at = now
         if self.state is ChildState.STARTING:
             self.state = ChildState.RUNNING
+            self._running_since = now
 
     def worked(self) -> None:
         """It did what it is for: the device was open, the recogniser connected."""
+        self._is_opening = False
         self.has_worked = True
         self.reason = ""
 
@@ -146,14 +160,16 @@ class Life:
         """Whether this life said why it ends."""
         return self._last_words is not None
 
-    def progress(self, counter: int, now: float, *, is_expected: bool) -> None:
-        """How far its work is; whether it should get on at all now."""
+    def progress(self, counter: int, now: float, *, is_expected: bool, may_be_slow: bool = False) -> None:
+        """How far its work is; whether it should get on at all now, and whether that may take as long as a start."""
+        self._may_be_slow = may_be_slow
         self._is_work_expected = is_expected and self.state is ChildState.RUNNING
         if counter != self._counter or not self._is_work_expected:
             self._counter, self._progressed_at = counter, now
 
     def aborting(self, now: float) -> None:
         """It was asked to say where it hangs, and to end."""
+        self._well_until = min(self._heard_at, self._progressed_at)
         self._end_at = now + _ABORT_S
 
     def killing(self, now: float) -> None:
@@ -194,7 +210,9 @@ class Life:
 
     def failed(self, now: float, chance: float) -> None:
         """It ended, or could not be spawned: the first time after a stable life it is tried again at once."""
-        is_stable = now - self._spawned_at >= self._policy.stable_after_s
+        well_until = now if self._well_until is None else self._well_until
+        began = self._running_since
+        is_stable = began is not None and well_until - began >= self._policy.stable_after_s
         self._failures = 1 if is_stable and self.state is not ChildState.BACKOFF else self._failures + 1
         self.state = ChildState.BACKOFF
         self.spawn_at = now

@@ -34,6 +34,8 @@ class Picture:
         self.stop_reason = ""
         self.fatal_reason = ""
         self.captured = 0
+        self.capture_waits = False  # for the window's disk
+        self.decoded, self.is_decoding = 0, False  # by the local recogniser
         self.highest_sent = 0  # of all connections; `sent` is that of one
         self._sent = 0
         self._replayed = self._replayed_before = self._dropped = self._connections = 0
@@ -70,8 +72,11 @@ class Picture:
     def beat(self, message: control.CaptureBeat | control.StreamBeat | control.RecogniserBeat) -> None:
         """A child told how far it is."""
         match message:
-            case control.CaptureBeat(captured=captured):
+            case control.CaptureBeat(captured=captured, is_waiting=is_waiting):
                 self.captured = max(self.captured, captured)
+                self.capture_waits = is_waiting
+            case control.RecogniserBeat(received=received, decoded=decoded):
+                self.decoded, self.is_decoding = decoded, received != decoded
             case control.StreamBeat(sent=sent, highest_sent=highest_sent, replayed=replayed):
                 self._sent = sent if self.is_connected else 0  # else it is that of the connection before
                 self.highest_sent = max(self.highest_sent, highest_sent)
@@ -120,7 +125,7 @@ class Picture:
         troubles = [f"{name}: {reason}" for name, reason in reasons.items() if reason]
         if self.connection_reason and not rests and not reasons[Child.STREAMING]:
             troubles.append(self.connection_reason)
-        if self.is_paused and (self.is_connected or rests):
+        if self.is_paused and (self.is_connected or rests) and not troubles:
             return "running", "paused"
         if self.is_connected and self.device is not None and not troubles:
             self._was_running = True

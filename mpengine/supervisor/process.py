@@ -91,8 +91,6 @@ class Supervisor:
         self._has_stop_signal = False
         self._tell_at = _NEVER
         self._service = Service(config.supervisor.stop_limit_s)
-        # With the terminal that it was started from, it ends; without one, SIGHUP asks a daemon to read its files anew.
-        self._ends_with_terminal = any(os.isatty(fd) for fd in range(3))
 
     def run(self) -> int:
         """Start everything, work, stop cleanly. Raises AlreadyRunning, RuntimeDirError, MpengineError."""
@@ -101,7 +99,9 @@ class Supervisor:
             stack.callback(self._directory.unlock)
             self._files = RunFiles(self._config, self._directory.path)
             stack.callback(lambda: self._files.close(is_done=self._is_done))
-            self._signals = stack.enter_context(StopSignals())
+            # With the terminal that it was started from, it ends; else SIGHUP asks a daemon to read its files anew.
+            has_terminal = any(os.isatty(fd) for fd in range(3))
+            self._signals = stack.enter_context(StopSignals(hangup_stops=has_terminal))
             context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context())
             self._open_sockets(context, stack)
             self._bus.subscriptions.poll(int(self._awaits_subscriber_s * 1000))
@@ -226,14 +226,11 @@ class Supervisor:
                 self._note_progress()  # its number is not to be used again
 
     def _take_signals(self) -> None:
+        if self._signals.take_reload():
+            why = "the configuration is read at the start only: restart the engine, nothing that was captured is lost"
+            log.warning(Event("reload_refused", reason=why))
         for name in self._signals.take():
             now = time.monotonic()
-            if name == "SIGHUP" and not self._ends_with_terminal:
-                why = (
-                    "the configuration is read at the start only: restart the engine, nothing that was captured is lost"
-                )
-                log.warning(Event("reload_refused", reason=why))
-                continue
             if self._has_stop_signal:
                 log.warning(Event("stopping_at_once", signal=name))
                 self._perform(self._coordinator.stop_at_once(f"stopped at once by {name}"))

@@ -18,7 +18,10 @@ _ONE_REQUEST_S = 0.3
 class StopSignals:
     """Takes over the signals while it is entered; what was set before comes back afterwards."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, hangup_stops: bool = True) -> None:
+        """`hangup_stops`: whether SIGHUP is a request to stop; else `take_reload` tells of it."""
+        self._hangup_stops = hangup_stops
+        self._is_reload_asked = False
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
@@ -58,6 +61,13 @@ class StopSignals:
                 self._last_request = at
         return requests
 
+    def take_reload(self) -> bool:
+        """Whether SIGHUP has come since the last call, where it is no request to stop."""
+        was_asked, self._is_reload_asked = self._is_reload_asked, False
+        return was_asked
+
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if number != signal.SIGCHLD:
+        if number == signal.SIGHUP and not self._hangup_stops:
+            self._is_reload_asked = True
+        elif number != signal.SIGCHLD:
             self._waiting.append((time.monotonic(), number))

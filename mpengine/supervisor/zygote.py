@@ -101,6 +101,7 @@ class Zygote:
     def _forked(self, name: str) -> int:
         answer = self._await(forks.Forked | forks.NotForked, _FORK_LIMIT_S)
         if isinstance(answer, forks.Forked):
+            self._ended.pop(answer.pid, None)  # of another child, which had that pid long ago
             return answer.pid
         raise NoRoom(f"no room for {name}: {answer.why}")
 

@@ -219,3 +219,12 @@ def test_where_zygotes_fail_again_and_again_children_are_started_without(spawner
         assert isinstance(process, Spawned)
         assert end_of(process) == 2
     assert len(tries) == 3
+
+
+def test_a_signal_to_all_processes_of_a_session_leaves_the_zygote_to_the_supervisor(spawner, settings):
+    process = spawner.start("capture", settings())
+    works(process)
+    os.kill(spawner.zygote_pid, signal.SIGTERM)
+    process.terminate()  # the child obeys it all the same
+    assert end_of(process) == 0
+    assert isinstance(spawner.start("capture", settings("/no/such.wav")), Forked)

@@ -1186,3 +1186,53 @@ def test_ten_seconds_of_digital_silence_are_told_once_until_it_is_heard_again():
     assert (told.code, told.fatal) == ("digital_silence", False)
     levels(engine, 1, is_silent=False)
     assert len(levels(engine, 40, is_silent=True)) == 1
+
+
+def test_a_capture_process_that_waits_for_the_disk_is_well():
+    engine = Engine().run()
+    for now in range(101, 200):
+        engine.now = float(now)
+        engine.says(CAPTURE, control.CaptureBeat(captured=2 * S, is_waiting=True))
+        engine.says(STREAMING, control.StreamBeat(sent=2 * S, highest_sent=2 * S, replayed=0))
+        assert engine.tick() == []
+
+
+def test_the_first_sample_of_a_device_may_take_a_minute():
+    engine = Engine().start()
+    engine.says(CAPTURE, device_opened())
+    engine.connect()
+    assert of_kind(quiet(engine, 159.0, captured=lambda _: 0), Abort) == []
+    assert of_kind(quiet(engine, 162.0, captured=lambda _: 0), Abort) == [Abort(CAPTURE)]
+
+
+def test_a_recogniser_that_beats_without_decoding_what_it_has_is_ended():
+    engine = Engine(LOCAL).run()
+    for now in range(101, 120):
+        engine.now = float(now)
+        engine.beats(captured=int((now - 98) * S))
+        engine.says(RECOGNISER, control.RecogniserBeat(received=100, decoded=60))
+        assert of_kind(engine.tick(), Abort) == []
+    for now in range(120, 123):
+        engine.now = float(now)
+        engine.beats(captured=int((now - 98) * S))
+        engine.says(RECOGNISER, control.RecogniserBeat(received=100, decoded=60))
+        if aborted := of_kind(engine.tick(), Abort):
+            break
+    assert aborted == [Abort(RECOGNISER)]
+
+
+def test_in_a_pause_a_capture_that_dies_is_not_all_right():
+    engine = Engine().run()
+    engine.coordinator.pause()
+    engine.says(CAPTURE, control.DeviceClosed())
+    assert (engine.status().state, engine.status().reason) == ("running", "paused")
+    engine.ends(CAPTURE, SIGKILL)
+    assert engine.status().state == "degraded"
+    assert "killed by SIGKILL" in engine.status().reason
+
+
+def test_when_all_is_over_nothing_is_started():
+    engine = Engine().run()
+    engine.ends(STREAMING, SIGKILL)
+    engine.coordinator.stop_at_once("SIGINT")
+    assert engine.tick(200.0) == []

@@ -301,3 +301,56 @@ def test_one_that_was_asked_where_it_hangs_has_a_second_and_one_that_was_killed_
     assert life.deadline == 126.0
     assert not life.hangs(125.9)
     assert life.hangs(126.0)
+
+
+def test_a_child_that_hangs_again_and_again_backs_off():
+    """The time that it hung is no time that it was well."""
+    life, now, waits = running(), 100.0, []
+    for _ in range(4):
+        life.heard(now + 1)
+        life.aborting(now + 21)
+        life.exited(-6, now + 22, 1.0)
+        waits.append(life.spawn_at - (now + 22))
+        now = life.spawn_at
+        life.spawned(9, now)
+        life.heard(now)
+    assert waits == [0.0, 0.5, 1.0, 2.0]
+
+
+def test_one_that_hangs_after_a_long_time_of_work_is_started_again_at_once():
+    life = running()
+    life.failed(100.0, 1.0)
+    life.spawned(8, 100.0)
+    life.heard(100.0)
+    life.heard(500.0)
+    life.progress(1, 500.0, is_expected=True)
+    life.aborting(520.0)
+    life.exited(-6, 521.0, 1.0)
+    assert life.spawn_at == 521.0
+
+
+def test_one_that_never_ran_is_not_stable_however_late_it_dies(life):
+    for expected in (0.0, 0.5, 1.0):
+        now = life.spawn_at
+        life.spawned(7, now)
+        life.began(now + 1)
+        life.exited(1, now + 50, 1.0)
+        assert life.spawn_at - (now + 50) == expected
+
+
+def test_a_device_may_take_as_long_to_open_as_a_process_to_start():
+    life = running()
+    life.opening()
+    assert not life.hangs(159.9)
+    assert life.hangs(160.0)
+    life.worked()
+    assert life.hangs(120.0)
+
+
+def test_the_first_progress_may_take_as_long_too():
+    life = running()
+    for now in range(101, 161):
+        life.heard(now)
+        life.progress(0, now, is_expected=True, may_be_slow=True)
+    assert not life.hangs(160.9)
+    assert life.hangs(161.0)

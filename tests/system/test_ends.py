@@ -41,6 +41,7 @@ def test_without_a_terminal_a_hangup_asks_for_a_reload_and_is_told_that_there_is
         running.send_signal(signal.SIGHUP)
         wait_until(lambda: "reload_refused" in running.log_text(), 10, "the answer to SIGHUP")
         server.wait_for_audio(server.current.audio_bytes + 16000)
+        running.send_signal(signal.SIGHUP)  # and a request to stop right behind it
         assert running.stop() == 0
         assert [message["state"] for message in running.bus.of_type("status")].count("running") == 1
 
