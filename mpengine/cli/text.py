@@ -45,6 +45,11 @@ def beginning(text: str, columns: int) -> str:
     return text
 
 
+def width(text: str) -> int:
+    """The columns that `text` takes."""
+    return sum(map(_width, text))
+
+
 def _width(character: str) -> int:
     if unicodedata.category(character) in {"Mn", "Me", "Cf"}:
         return 0
