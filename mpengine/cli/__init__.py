@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from mpengine.cli.target import Target
 
 _SERVER_KEY = "MPENGINE_CURVE_SERVER_KEY"
+_MOST_DIGITS = 19
+_LONGEST_OFFSET_S = 1e9
 _SHORTEST_WATCH_S, _LONGEST_WATCH_S = 0.1, 86400.0
 
 
@@ -45,14 +47,21 @@ def _run(arguments: argparse.Namespace) -> int:
 
             return run(arguments.config, arguments.set, arguments.log_level, arguments.log_format)
         case "listen":
-            from mpengine.cli.listen import listen  # noqa: PLC0415
+            from mpengine.cli.listen import Wish, listen  # noqa: PLC0415
 
-            return listen(
-                _target(arguments),
+            wish = Wish(
                 output_format=arguments.format,
+                output=arguments.output,
+                append=arguments.append,
+                force=arguments.force,
                 finals_only=arguments.finals,
+                with_names=arguments.user,
+                clock=arguments.timestamps,
+                offset_s=arguments.offset,
+                since=arguments.since,
                 exit_on_stop=arguments.exit_on_stop,
             )
+            return listen(_target(arguments), wish)
         case "status" if arguments.watch is not None:
             from mpengine.cli.watch import watch  # noqa: PLC0415
 
@@ -93,11 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     run.add_argument("--log-format", choices=("text", "json"), default="text", help="json: an object a line")
 
-    listen = commands.add_parser("listen", help="show what an engine hears, live")
-    _add_target(listen, "publish", "query")
-    listen.add_argument("--format", choices=("text", "jsonl"), default="text", help="jsonl: every message, a line each")
-    listen.add_argument("--finals", action="store_true", help="without interim results")
-    listen.add_argument("--exit-on-stop", action="store_true", help="end when the engine has stopped, or is gone")
+    _add_listen(commands.add_parser("listen", help="show what an engine hears, live"))
 
     status = commands.add_parser("status", help="show how an engine is")
     _add_target(status, "query")
@@ -125,6 +130,62 @@ def _parser() -> argparse.ArgumentParser:
     _add_target(stop, "query")
     stop.add_argument("--timeout", type=float, default=40.0, metavar="SECONDS", help="how long to wait for its end")
     return parser
+
+
+def _add_listen(parser: argparse.ArgumentParser) -> None:
+    _add_target(parser, "publish", "query")
+    parser.add_argument(
+        "--format",
+        choices=("text", "jsonl", "srt", "vtt"),
+        help="else as the output's name ends, else text; jsonl: every message, a line each; srt, vtt: subtitles",
+    )
+    parser.add_argument("--output", metavar="FILE", help="write to a new file, live, and not to standard output")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--append", action="store_true", help="go on with the output if it exists")
+    existing.add_argument("--force", action="store_true", help="replace the output if it exists")
+    parser.add_argument("--finals", action="store_true", help="without interim results")
+    parser.add_argument(
+        "--since",
+        metavar="WHEN",
+        type=_since,
+        help="start: all that the engine remembers (the default for files and subtitles); now (the default else); "
+        "SEQ or RUN:SEQ: behind that message",
+    )
+    parser.add_argument(
+        "--timestamps",
+        nargs="?",
+        choices=("run", "utc", "both"),
+        const="run",
+        help="text: when each final was said, in seconds of the run (default) or as UTC",
+    )
+    parser.add_argument("--user", action="store_true", help="text, srt, vtt: with names: engine.user_name, speakers")
+    parser.add_argument(
+        "--offset",
+        metavar="SECONDS",
+        type=_offset_s,
+        default=0.0,
+        help="srt, vtt: added to all times, which count from the start of the run",
+    )
+    parser.add_argument("--exit-on-stop", action="store_true", help="end when the engine has stopped, or is gone")
+
+
+def _since(text: str) -> tuple[str, int] | int | str:
+    if text in {"start", "now"}:
+        return text
+    run, _, seq = text.rpartition(":")
+    if not (seq.isascii() and seq.isdigit() and len(seq) < _MOST_DIGITS):
+        raise argparse.ArgumentTypeError("expected start, now, SEQ or RUN:SEQ")
+    return (run, int(seq)) if run else int(seq)
+
+
+def _offset_s(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = float("inf")
+    if not abs(seconds) <= _LONGEST_OFFSET_S:
+        raise argparse.ArgumentTypeError("expected a number of seconds")
+    return seconds
 
 
 def _interval_s(text: str) -> float:

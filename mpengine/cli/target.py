@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from mpengine.asking import ask, endpoint_of
+from mpengine.asking import ask
+from mpengine.following import Since
 from mpengine.shared import messages
 from mpengine.shared.decoding import UNREADABLE
 from mpengine.shared.errors import EngineUnreachable
@@ -27,10 +28,13 @@ class Target(NamedTuple):
         """Whether the engine runs on this machine, so far as one can tell from its endpoint."""
         return self.query is None or self.query.startswith("ipc:")
 
-    def subscriber(self, *topics: str) -> Subscriber:
-        """Follows the engine's results from now on; all of them if no topic is given."""
-        publish = endpoint_of(self.publish, self.name, "results")
-        return Subscriber(self.name, publish=publish, topics=topics or ("",), server_key=self.server_key)
+    def subscriber(self, *topics: str, since: Since = None) -> Subscriber:
+        """Follows the engine's results from there on, by default from now; all of them if no topic is given.
+
+        With `publish` alone it is not asked for what was before, or was lost.
+        """
+        key, wanted = self.server_key, topics or ("",)
+        return Subscriber(self.name, publish=self.publish, query=self.query, topics=wanted, since=since, server_key=key)
 
     def ask(self, question: messages.Command) -> bytes:
         """The engine's answer, as JSON. Raises EngineUnreachable."""

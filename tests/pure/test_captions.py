@@ -2,18 +2,21 @@
 
 import pytest
 
-from mpengine.cli import listen
-from mpengine.cli.listen import Captions, line
+from mpengine.cli import captions
+from mpengine.cli.captions import Captions, Look
+from mpengine.cli.listen import line
 from mpengine.cli.text import fitting, harmless
+from mpengine.known import Hole
 from mpengine.shared import messages
 
-CLEAR, DIM, PLAIN = "\r\x1b[K", "\x1b[2m", "\x1b[0m"
+CLEAR, DIM, PLAIN = "\r\x1b[J", "\x1b[?7l\x1b[2m", "\x1b[0m\x1b[?7h\r"
+UNDIMMED, PLAIN_AGAIN = "\x1b[?7l", "\x1b[?7h\r"
 
 
 @pytest.fixture(autouse=True)
 def _terminal(monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.setattr(listen, "_columns", lambda: 20)
+    monkeypatch.setattr(captions, "_columns", lambda: 20)
 
 
 def interim(text):
@@ -24,8 +27,8 @@ def final(text):
     return messages.Transcript(text=text, is_final=True)
 
 
-def shown(*several, is_live=True, with_interims=True):
-    captions = Captions(is_live=is_live, with_interims=with_interims)
+def shown(*several, is_live=True, with_interims=True, **look):
+    captions = Captions(Look(is_live, with_interims, **look))
     return [captions.show(message) for message in several]
 
 
@@ -52,7 +55,7 @@ def test_without_interims_only_finals_are_shown(is_live):
 
 def test_without_colour_there_is_none(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
-    assert shown(interim("so")) == [f"{CLEAR}so"]
+    assert shown(interim("so")) == [f"{CLEAR}{UNDIMMED}so{PLAIN_AGAIN}"]
 
 
 def test_a_gap_is_shown_with_its_length_and_reason():
@@ -99,11 +102,61 @@ def test_piped_an_interim_that_was_interrupted_is_not_shown_again():
 
 
 def test_an_interim_stands_open_until_a_line_ends_it():
-    captions = Captions(is_live=True, with_interims=True)
+    captions = Captions(Look(is_live=True))
     captions.show(interim("so"))
-    assert captions.is_open
+    assert captions.finish() == f"{CLEAR}{DIM}so{PLAIN}\n"
+    captions.show(interim("so"))
     captions.show(final("So."))
-    assert not captions.is_open
+    assert (captions.again(), captions.finish()) == ("", "")
+
+
+def test_an_interim_is_drawn_again_as_it_fits_now(monkeypatch):
+    captions = Captions(Look(is_live=True))
+    captions.show(interim("so it is"))
+    monkeypatch.setattr("mpengine.cli.captions._columns", lambda: 6)
+    assert captions.again() == f"{CLEAR}{DIM}it is{PLAIN}"
+
+
+@pytest.mark.parametrize(
+    ("hole", "text"),
+    [
+        (Hole(topic="transcript.final", run="r", first_seq=3, last_seq=9), "[results lost]\n"),
+        (
+            Hole(topic="transcript.final", run="r", first_seq=3),
+            "[the last results of the engine before may be lost]\n",
+        ),
+        (Hole(topic="gap", run="r", first_seq=3, last_seq=9), ""),
+    ],
+)
+def test_lost_results_are_told(hole, text):
+    assert shown(hole) == [text]
+
+
+@pytest.mark.parametrize(
+    ("clock", "text"),
+    [
+        (None, "So.\n"),
+        ("run", "1:02:03.4 So.\n"),
+        ("utc", "2001-09-09T01:46:40Z So.\n"),
+        ("both", "1:02:03.4 2001-09-09T01:46:40Z So.\n"),
+    ],
+)
+def test_finals_have_their_time(clock, text):
+    said = messages.Transcript(text="So.", is_final=True, start_s=3723.44, start_time_ns=10**18)
+    assert shown(said, clock=clock) == [text]
+    assert shown(interim("so"), clock=clock, is_live=False) == ["... so\n"]
+
+
+def test_a_time_that_is_none_stops_nothing():
+    assert shown(messages.Transcript(text="So.", is_final=True, start_time_ns=10**30), clock="utc") == ["- So.\n"]
+
+
+def test_names_stand_before_what_is_said():
+    words = [messages.Word(word=word, start_s=at, end_s=at, speaker=at // 2) for at, word in enumerate("abc")]
+    said = messages.Transcript(text="A, b. C?", is_final=True, words=tuple(words), user_name="Ann\n")
+    assert shown(said, with_names=True) == ["Ann #0: A, b.\nAnn #1: C?\n"]
+    nobody = messages.Transcript(text="so", is_final=False)
+    assert shown(nobody, with_names=True, is_live=False) == ["... so\n"]
 
 
 def test_a_long_interim_is_cut_to_the_terminal():

@@ -55,6 +55,7 @@ PURE = [
     ),
     *(f"mpengine.{name}" for name in ("following", "known")),
     "mpengine.embedded.story",
+    *(f"mpengine.cli.{name}" for name in ("cues", "subtitles", "text", "tokens")),
     *(f"mpengine.shared.{name}" for name in ("backoff", "control", "decoding", "errors", "forks", "frames")),
     *(f"mpengine.shared.{name}" for name in ("messages", "repeats")),
 ]

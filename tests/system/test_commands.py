@@ -446,8 +446,8 @@ def test_listen_rewrites_the_interim_line_on_a_terminal(microphone, engine):
             pass
         os.close(terminal)
         text = shown.decode()
-        assert re.search("\r\x1b\\[K\x1b\\[2mwords \\d+\x1b\\[0m", text)
-        assert re.search("\r\x1b\\[Kwords \\d+\r\n", text)
+        assert re.search("\r\x1b\\[J\x1b\\[\\?7l\x1b\\[2mwords \\d+\x1b\\[0m\x1b\\[\\?7h\r", text)
+        assert re.search("\r\x1b\\[Jwords \\d+\r\n", text)
         assert "Traceback" not in text
 
 
