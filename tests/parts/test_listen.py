@@ -1,0 +1,339 @@
+"""`mpengine listen` on a real terminal, in pipes and into files, also when it is killed; a fake engine."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import zmq
+
+from mpengine.cli import _parser
+from mpengine.shared import messages
+from tests.rig.processes import spawn
+from tests.rig.subtitles import read_srt, read_vtt
+from tests.rig.terminal import Terminal
+from tests.rig.waiting import scaled, wait_until
+
+CTRL_C = b"\x03"
+
+
+class FakeEngine:
+    """Publishes what it is told to, once somebody has subscribed."""
+
+    def __init__(self, directory):
+        self.endpoint = f"ipc://{directory}/results"
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.XPUB)
+        self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)
+        self._socket.bind(self.endpoint)
+        self._seq = 0
+
+    def command(self, *arguments):
+        return [sys.executable, "-m", "mpengine", "listen", "--publish", self.endpoint, *arguments]
+
+    def wait_for_subscriber(self):
+        told = b""
+        while told[:1] != b"\x01":  # others may have gone meanwhile
+            assert self._socket.poll(int(scaled(10) * 1000))
+            told = self._socket.recv()
+
+    def final(self, text, start_s=0.0, end_s=1.0):
+        self._seq += 1
+        body = messages.Transcript(
+            text=text, is_final=True, start_s=start_s, end_s=end_s, run="r", seq=self._seq, prev=self._seq - 1
+        )
+        self._socket.send_multipart([b"default.transcript.final", messages.encode(body)])
+
+    def interim(self, text):
+        body = messages.Transcript(text=text, is_final=False)
+        self._socket.send_multipart([b"default.transcript.interim", messages.encode(body)])
+
+    def status(self, state):
+        self._socket.send_multipart([b"default.status", messages.encode(messages.Status(state=state))])
+
+    def close(self):
+        self._context.destroy(linger=0)
+
+
+@contextlib.contextmanager
+def started(command, **options):
+    """Runs `command`, and no longer than what is inside."""
+    with spawn(command, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def engine(tmp_path):
+    fake = FakeEngine(tmp_path)
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def terminal(engine):
+    """Starts listening on a terminal."""
+    terminals = []
+
+    def start(*arguments, **options):
+        terminals.append(Terminal(engine.command(*arguments), **options))
+        engine.wait_for_subscriber()
+        return terminals[-1]
+
+    with contextlib.ExitStack() as stack:
+        yield start
+        for each in terminals:
+            stack.callback(each.close)
+
+
+# On a terminal
+
+
+def test_captions_form_in_place(engine, terminal):
+    listening = terminal()
+    engine.interim("so")
+    listening.wait_for(lambda lines: lines == ["so"])
+    engine.interim("so it")
+    listening.wait_for(lambda lines: lines == ["so it"])
+    engine.final("So it is.")
+    listening.wait_for(lambda lines: lines == ["So it is."])
+    engine.interim("and")
+    listening.wait_for(lambda lines: lines == ["So it is.", "and"])
+    assert b"\x1b[2mand\x1b[0m" in listening.written
+    assert b"\x1b[2mSo it is" not in listening.written
+
+
+def test_an_interim_stays_on_one_line_whatever_its_letters_are(engine, terminal):
+    listening = terminal(columns=20)
+    for text in ("word " * 30 + "end", "日本語" * 30 + "終", "e\u0301" * 60 + "!", "🙂" * 30 + "."):
+        engine.final("before")
+        engine.interim(text)
+        lines = listening.wait_for(lambda lines, last=text[-1]: lines and lines[-1].endswith(last))
+        assert set(lines[:-1]) == {"before"}
+        assert listening.screen.cursor.x + len(lines[-1]) >= 17
+        engine.final("before")
+        listening.wait_for(lambda lines: set(lines) == {"before"})
+
+
+@pytest.mark.parametrize("columns", [10, 40])
+def test_an_interim_is_drawn_anew_when_the_terminal_gets_another_size(engine, terminal, columns):
+    listening = terminal(columns=20)
+    engine.interim("one two three four five six seven")
+    listening.wait_for(lambda lines: lines == ["four five six seven"])
+    listening.resize(24, columns)
+    shown = {10: "six seven", 40: "one two three four five six seven"}[columns]
+    listening.wait_for(lambda lines: lines == [shown])
+
+
+def test_the_cursor_stays_where_clearing_begins(engine, terminal):
+    """A terminal that gets narrower may wrap the line: what it became is cleared, and nothing above it."""
+    listening = terminal(columns=20)
+    engine.interim("one two three")
+    listening.wait_for(lambda lines: lines == ["one two three"])
+    assert (listening.screen.cursor.x, listening.screen.cursor.y) == (0, 0)
+
+
+def test_ctrl_c_leaves_the_interim_and_a_line_of_its_own_for_the_shell(engine, terminal):
+    listening = terminal()
+    engine.interim("so it")
+    listening.wait_for(lambda lines: lines == ["so it"])
+    listening.press(CTRL_C)
+    assert listening.wait_for_end() == 0
+    assert listening.lines == ["so it"]
+    assert (listening.screen.cursor.x, listening.screen.cursor.y) == (0, 1)
+    assert b"Traceback" not in listening.written
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_as_signals_do_and_leaves_the_line(engine, terminal, number):
+    listening = terminal()
+    engine.interim("so it")
+    listening.wait_for(lambda lines: lines == ["so it"])
+    listening.process.send_signal(number)
+    assert listening.wait_for_end() == -number
+    assert listening.lines == ["so it"]
+    assert listening.screen.cursor.y == 1
+
+
+def test_no_color_means_no_colour(engine, terminal):
+    listening = terminal(NO_COLOR="1")
+    engine.interim("so")
+    engine.final("So.")
+    listening.wait_for(lambda lines: lines == ["So."])
+    assert b"m" not in listening.written.replace(b"So.", b"").replace(b"so", b"")
+
+
+def test_a_terminal_that_can_do_nothing_gets_lines(engine, terminal):
+    listening = terminal(TERM="dumb")
+    engine.interim("so")
+    engine.final("So.")
+    listening.wait_for(lambda lines: lines == ["... so", "So."])
+    assert b"\x1b" not in listening.written
+
+
+def test_piped_there_are_no_escape_sequences(engine):
+    with started(engine.command("--exit-on-stop"), stdout=subprocess.PIPE) as process:
+        engine.wait_for_subscriber()
+        engine.interim("so")
+        engine.final("So.")
+        engine.status("stopped")
+        assert process.communicate(timeout=scaled(10))[0] == b"... so\nSo.\n"
+
+
+@pytest.mark.parametrize(("form", "header"), [("srt", b""), ("vtt", b"WEBVTT\n\n")])
+def test_subtitles_come_out_of_a_pipe_as_they_are_spoken(engine, form, header):
+    with started(engine.command("--format", form, "--exit-on-stop"), stdout=subprocess.PIPE) as process:
+        engine.wait_for_subscriber()
+        assert process.stdout.read(len(header)) == header
+        engine.final("So.")
+        first = os.read(process.stdout.fileno(), 65536)
+        engine.final("It is.", 5.0, 6.0)
+        engine.status("stopped")
+        whole = header + first + process.communicate(timeout=scaled(10))[0]
+    cues = read_srt(whole) if form == "srt" else read_vtt(whole)[0]
+    assert [cue.text for cue in cues] == ["So.", "It is."]
+
+
+# Into a file
+
+
+def run(engine, *arguments, code=0):
+    """Listen until the engine stops, which it does at once; what is on standard output and error."""
+    with started(
+        engine.command("--exit-on-stop", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        if not code:
+            engine.wait_for_subscriber()
+            engine.interim("so")
+            engine.final("So.")
+            engine.status("stopped")
+        output, errors = process.communicate(timeout=scaled(10))
+        assert process.returncode == code, errors
+        return output.decode() + errors.decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "beginning"),
+    [("a.srt", "1\n00:"), ("a.VTT", "WEBVTT\n\nNOTE run"), ("a.jsonl", '{"type":'), ("a.txt", "So.\n"), ("a", "So.\n")],
+)
+def test_the_name_says_the_format_and_nothing_goes_elsewhere(engine, tmp_path, name, beginning):
+    assert run(engine, "--output", str(tmp_path / name)) == ""
+    assert (tmp_path / name).read_text().startswith(beginning)
+
+
+def test_the_format_counts_more_than_the_name(engine, tmp_path):
+    run(engine, "--output", str(tmp_path / "a.srt"), "--format", "text", "--timestamps")
+    assert (tmp_path / "a.srt").read_text() == "0:00:00.0 So.\n"
+
+
+def test_a_file_that_exists_is_not_touched_unless_one_says_so(engine, tmp_path):
+    file = tmp_path / "a.txt"
+    file.write_text("old")
+    complaint = f"mpengine: --output: {file} exists; --append goes on with it, --force replaces it\n"
+    assert run(engine, "--output", str(file), code=2) == complaint
+    assert file.read_text() == "old"
+    run(engine, "--output", str(file), "--append")
+    assert file.read_text() == "old\nSo.\n"
+    run(engine, "--output", str(file), "--force")
+    assert file.read_text() == "So.\n"
+
+
+def test_a_file_that_is_being_written_is_left_alone(engine, tmp_path):
+    file = tmp_path / "a.txt"
+    with started(engine.command("--output", str(file))) as process:
+        engine.wait_for_subscriber()
+        complaint = run(engine, "--output", str(file), "--force", code=2)
+        assert complaint == f"mpengine: --output: {file} is being written by another process\n"
+        process.kill()
+
+
+def test_a_file_that_cannot_be_is_one_line(engine, tmp_path):
+    complaint = f"mpengine: --output: {tmp_path}/no/a.srt: No such file or directory\n"
+    assert run(engine, "--output", str(tmp_path / "no" / "a.srt"), code=2) == complaint
+
+
+def test_a_full_disk_is_one_line(engine):
+    with started(engine.command("--output", "/dev/full"), stderr=subprocess.PIPE) as process:
+        engine.wait_for_subscriber()
+        engine.final("So.")
+        _, errors = process.communicate(timeout=scaled(10))
+    assert (process.returncode, errors) == (1, b"mpengine: cannot write /dev/full: No space left on device\n")
+
+
+def test_what_does_not_fit_is_not_left_there_in_part(engine, tmp_path):
+    file = tmp_path / "a.srt"
+    # Of 100 bytes there is room for the first cue and a part of the second.
+    words = ["prlimit", "--fsize=100", *engine.command("--output", str(file))]
+    with started(words, stderr=subprocess.PIPE) as process:
+        engine.wait_for_subscriber()
+        engine.final("one " * 4)
+        engine.final("two " * 8, 5.0, 8.0)
+        _, errors = process.communicate(timeout=scaled(10))
+    assert (process.returncode, errors) == (1, f"mpengine: cannot write {file}: File too large\n".encode())
+    assert [cue.text for cue in read_srt(file.read_bytes())] == ["one one one one"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["srt", "vtt", "jsonl"])
+def test_whenever_it_is_killed_the_file_is_good_and_can_be_gone_on_with(engine, tmp_path, form):
+    file = tmp_path / f"a.{form}"
+    chance = random.Random(form)  # the same moments in every run, as far as the machine lets them
+    done = 0
+    for life in range(8):
+        with started(engine.command("--output", str(file), "--append")) as process:
+            engine.wait_for_subscriber()
+            give_up = time.monotonic() + scaled(chance.uniform(0.0, 0.25))
+            while time.monotonic() < give_up:
+                engine.final(f"life {life} words {'and more of them ' * chance.randrange(20)}", done, done + 3.0)
+                done += 4
+                time.sleep(0.0005)
+            process.kill()
+        data = file.read_bytes()
+        if form == "jsonl":
+            assert all(json.loads(line) for line in data.splitlines())
+            assert data[-1:] in {b"\n", b""}
+        else:
+            assert (read_srt(data) if form == "srt" else read_vtt(data)[0]) or not done
+    assert done > 100
+    assert f"life {life}".encode() in data or give_up
+
+
+def test_cues_are_written_while_they_are_spoken(engine, tmp_path):
+    file = tmp_path / "a.srt"
+    with started(engine.command("--output", str(file))) as process:
+        engine.wait_for_subscriber()
+        for number in range(1, 4):
+            engine.final("word", number * 10, number * 10 + 1)
+            wait_until(lambda number=number: len(read_srt(file.read_bytes())) == number, 5, f"cue {number}")
+        process.kill()
+
+
+# Arguments
+
+
+@pytest.mark.parametrize(
+    ("text", "since"), [("start", "start"), ("now", "now"), ("17", 17), ("ab:17", ("ab", 17)), ("a:b:0", ("a:b", 0))]
+)
+def test_from_where_on(text, since):
+    assert _parser().parse_args(["listen", "--since", text]).since == since
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "ab:", "ab:x", "9" * 30, "²"])
+def test_a_beginning_that_cannot_be_is_refused(text, capsys):
+    with pytest.raises(SystemExit):
+        _parser().parse_args(["listen", f"--since={text}"])
+    assert "argument --since: expected start, now, SEQ or RUN:SEQ" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "x", "nan", "inf", "1e10"])
+def test_an_offset_that_cannot_be_is_refused(text, capsys):
+    with pytest.raises(SystemExit):
+        _parser().parse_args(["listen", f"--offset={text}"])
+    assert "argument --offset: expected a number of seconds" in capsys.readouterr().err

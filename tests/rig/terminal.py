@@ -1,0 +1,78 @@
+"""A command on a terminal of its own, and what a person would see there."""
+
+import contextlib
+import os
+import pty
+import select
+import termios
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyte
+
+from tests.rig.processes import spawn
+from tests.rig.waiting import scaled
+
+
+class Terminal:
+    """Runs `command`; Ctrl-C and the like send it signals. The screen is that of an emulator."""
+
+    def __init__(self, command: Sequence[str], *, rows: int = 24, columns: int = 80, **environment: str) -> None:
+        self._outer, inner = pty.openpty()
+        termios.tcsetwinsize(self._outer, (rows, columns))
+        self.screen: Any = pyte.HistoryScreen(columns, rows)
+        self._stream: Any = pyte.ByteStream(self.screen)
+        self.written = b""
+        whole = {**os.environ, "TERM": "xterm-256color", "PYTHONWARNINGS": "error", **environment}
+        words = ["setsid", "--ctty", *command]
+        self.process = spawn(words, env=whole, stdin=inner, stdout=inner, stderr=inner)
+        os.close(inner)
+
+    @property
+    def lines(self) -> list[str]:
+        """What stands on the screen, without empty lines at the end."""
+        lines = [line.rstrip() for line in self.screen.display]
+        while lines and not lines[-1]:
+            lines.pop()
+        return lines
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Give it another size, of which the command is told."""
+        termios.tcsetwinsize(self._outer, (rows, columns))
+        self.screen.resize(rows, columns)
+
+    def press(self, key: bytes) -> None:
+        """As on a keyboard."""
+        os.write(self._outer, key)
+
+    def wait_for(self, probe: Callable[[list[str]], object], timeout: float = 10) -> list[str]:
+        """Read on until `probe(lines)` is true; returns the lines."""
+        deadline = time.monotonic() + scaled(timeout)
+        while not probe(self.lines):
+            assert self._read(deadline), f"waited in vain; on the screen: {self.lines}; there came {self.written!r}"
+        return self.lines
+
+    def wait_for_end(self, timeout: float = 10) -> int:
+        """Read all that comes; the exit code."""
+        deadline = time.monotonic() + scaled(timeout)
+        while self._read(deadline):
+            pass
+        return self.process.wait(max(0.1, deadline - time.monotonic()))
+
+    def close(self) -> None:
+        """Kill the command, if it still runs."""
+        self.process.kill()
+        self.process.wait()
+        os.close(self._outer)
+
+    def _read(self, deadline: float) -> bool:
+        """Whether more came; not when nobody has the terminal open any more."""
+        if not select.select([self._outer], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            return False
+        piece = b""
+        with contextlib.suppress(OSError):
+            piece = os.read(self._outer, 65536)
+        self.written += piece
+        self._stream.feed(piece)
+        return bool(piece)
