@@ -22,7 +22,7 @@ def drawing(lines: list[str], dim: set[int]) -> str:
     width, height = _COLUMNS * _CELL_WIDTH + 2 * _BORDER, (_ROWS * _CELL_HEIGHT) + 2 * _BORDER
     texts = "\n".join(
         f'  <text x="{_BORDER}" y="{_BORDER + _CELL_HEIGHT * number + 15}" xml:space="preserve"'
-        f'{" opacity=" + chr(34) + "0.55" + chr(34) if number in dim else ""}>{html.escape(line)}</text>'
+        f"{' opacity=' + chr(34) + '0.55' + chr(34) if number in dim else ''}>{html.escape(line)}</text>"
         for number, line in enumerate(lines)
     )
     return (
