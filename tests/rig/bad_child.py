@@ -68,9 +68,9 @@ class BadChild:
             self.loop.wait(_BEAT_S)
 
 
-def note() -> None:
+def note(what: str) -> None:
     """Write down when it happens."""
-    print(f"rig: {os.environ[KIND]} {os.getpid()} {time.time_ns()}", file=sys.stderr, flush=True)
+    print(f"rig: {what} {os.getpid()} {time.time_ns()}", file=sys.stderr, flush=True)
 
 
 def hang() -> NoReturn:
@@ -84,7 +84,7 @@ def hang() -> NoReturn:
 
 def exits_at_once(_child: BadChild) -> NoReturn:
     """Say nothing, and end with an exit code that means nothing to anybody."""
-    note()
+    note("bad")
     os._exit(EXIT_CODE)
 
 
@@ -97,7 +97,7 @@ def never_ready(child: BadChild) -> None:
 def hangs_at_start(child: BadChild) -> None:
     """Say hello and hang, so deep that SIGABRT does not get through."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGABRT})
-    note()
+    note("bad")
     child.hello()
     hang()
 
@@ -106,7 +106,7 @@ def hangs_later(child: BadChild) -> None:
     """Work, then hang."""
     child.ready()
     child.live(LIFE_S)
-    note()
+    note("bad")
     child.beat()
     hang()
 
@@ -114,7 +114,7 @@ def hangs_later(child: BadChild) -> None:
 def stands_still(child: BadChild) -> None:
     """Say that it is well, and do nothing."""
     child.ready()
-    note()
+    note("bad")
     if child.name == "capture":
         child.beat()
     child.live(working=False)
@@ -125,7 +125,7 @@ def dies(child: BadChild) -> None:
     child.ready()
     child.live(LIFE_S)
     if not child.loop.leaving:
-        note()
+        note("bad")
         os.kill(os.getpid(), signal.SIGSEGV)
 
 
@@ -143,6 +143,7 @@ KINDS |= {kind.__name__: kind for kind in (exits_at_once, dies, ignores_term)}
 def main() -> None:
     """Begin as a child, then be a bad one."""
     settings = boot.receive(BadBoot, "bad")
+    note("born")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # its crashes are of no interest
     child = BadChild(settings)
     KINDS[os.environ[KIND]](child)

@@ -130,8 +130,8 @@ def test_a_stopped_child_is_found_out_and_replaced(microphone, engine, child):
         others = {name: running.child_pid(name) for name in ("capture", "streaming") if name != child}
         at_ns = time.time_ns()
         stopped = running.signal_child(child, signal.SIGSTOP)
-        hung = running.bus.wait_for(lambda m: m["type"] == "error", 20)
-        assert (hung["source"], hung["code"]) == (child, "hung")
+        hung = running.bus.wait_for(lambda m: m["type"] == "error" and m["code"] == "hung", 20)
+        assert hung["source"] == child
         assert (hung["time_ns"] - at_ns) / 1e9 < HANG_LIMIT_S + scaled(10)
         running.child_pid(child, other_than=stopped)
         if child == "streaming":
@@ -175,7 +175,8 @@ def test_a_supervisor_that_is_stopped_and_goes_on_blames_nobody(microphone, engi
         assert {name: running.child_pid(name) for name in before} == before
         assert len(server.connections) == 1
         assert running.stop() == 0
-        assert running.bus.of_type("gap") == running.bus.of_type("error") == []
+        assert running.bus.of_type("gap") == []
+        assert {m["code"] for m in running.bus.of_type("error")} <= {"digital_silence"}  # nothing is played for long
         assert_no_hole(running)
         finals = running.bus.finals()
         assert finals[0]["start_s"] == pytest.approx(0, abs=0.002)

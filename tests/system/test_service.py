@@ -79,6 +79,6 @@ def test_the_watchdog_is_fed_while_the_work_gets_on_and_only_then(microphone, en
         manager.wait_for("STOPPING=1")
         assert manager.count("READY=1") == 1
         # Nobody was restarted for it: that is for the hang limit, which is longer.
-        assert running.bus.of_type("error") == []
+        assert "hung" not in {message["code"] for message in running.bus.of_type("error")}
         assert running.bus.of_type("status")[-1]["children"]["capture"]["restarts"] == 0
     running.assert_nothing_left()
