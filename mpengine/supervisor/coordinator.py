@@ -242,7 +242,8 @@ class Coordinator:
         if life.state is ChildState.STOPPED:
             return actions
         if not was_told:
-            actions.append(error(child, "crash", f"{child} was {ended.how}; restarting"))
+            verb = "was" if status < 0 else "ended with"
+            actions.append(error(child, "crash", f"{child} {verb} {ended.how}; restarting"))
         fields = {"child": child, "how": ended.how, "reason": life.reason, "next_try_in_s": life.spawn_at - now}
         actions.append(Log("warning", "child_ended", fields))
         if self.phase is Phase.DRAINING and not self._ends_by_itself:

@@ -21,6 +21,8 @@ from mpengine.shared.errors import ExitCode
 _FOREVER = float("inf")
 # What a process has to write its stacks, and what a killed one may take to be gone (uninterruptible sleep).
 _ABORT_S, _KILL_AGAIN_S = 1.0, 5.0
+# Who has not beaten for so long does not say that it is well.
+_TWO_BEATS_S = 2.0
 _PERMANENT = frozenset({ExitCode.CONFIG, ExitCode.ACCOUNT})
 
 
@@ -99,6 +101,8 @@ class Life:
             return "it does not end"
         if now >= self._silent_at:
             return f"no sign of life for {self._silent_at - self._heard_at:g} s"
+        if now > self._heard_at + _TWO_BEATS_S:
+            return f"no sign of life for {now - self._heard_at:.0f} s"
         return f"it says it is well, but its work has stood still for {self._idle_at - self._progressed_at:g} s"
 
     def stands_still_s(self, now: float) -> float:

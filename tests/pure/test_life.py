@@ -354,3 +354,11 @@ def test_the_first_progress_may_take_as_long_too():
         life.progress(0, now, is_expected=True, may_be_slow=True)
     assert not life.hangs(160.9)
     assert life.hangs(161.0)
+
+
+def test_one_that_does_not_beat_any_more_is_not_said_to_be_well():
+    """As one that was stopped just behind a message that was no beat: its work is missed before its voice."""
+    life = running()
+    beating(life, 110)
+    life.heard(115.0)
+    assert life.hangs(121.0) == "no sign of life for 6 s"

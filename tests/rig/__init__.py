@@ -1,7 +1,8 @@
 """The test rig: real peers with fault knobs instead of mocks.
 
 A microphone without hardware, recognisers that speak the real protocols and misbehave on request, and the
-engine as the processes its users start. Nothing in here imports mpengine.
+engine as the processes its users start. Nothing in here imports mpengine, but for the children that misbehave
+(`bad_child`, `bad_engine`) and a GUI's stand-in.
 """
 
 from tests.rig.deepgram import FakeDeepgram
