@@ -75,13 +75,14 @@ class Serving:
 
     def stop(self) -> None:
         """Listen no more and abort every connection; `start()` may follow."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
+        if self._thread is not None:
             assert self._loop is not None
             assert self._stopping is not None
             self._loop.call_soon_threadsafe(self._stopping.set)
-            thread.join(scaled(START_S))
-            assert not thread.is_alive(), f"{thread.name} does not end"
+            self._thread.join(scaled(START_S))
+            assert not self._thread.is_alive(), f"{self._thread.name} does not end"
+            # Not before it has ended: `run()` knows by it that it is called in the server's own thread.
+            self._thread = None
 
     def close(self) -> None:
         """`stop()`, and tell what went wrong inside the rig."""
