@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mpengine.client.known import Hole as Hole
+    from mpengine.client.subscriber import Subscriber as Subscriber
     from mpengine.embedded.engine import Engine as Engine
     from mpengine.embedded.result import TranscriptionResult as TranscriptionResult
-    from mpengine.known import Hole as Hole
     from mpengine.shared.config import Config as Config
-    from mpengine.subscriber import Subscriber as Subscriber
     from mpengine.supervisor.process import Supervisor as Supervisor
 
 __all__ = ["Config", "Engine", "Hole", "Subscriber", "Supervisor", "TranscriptionResult"]
@@ -15,9 +15,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Config": "mpengine.shared.config",
-    "Hole": "mpengine.known",
+    "Hole": "mpengine.client.known",
     "Engine": "mpengine.embedded.engine",
-    "Subscriber": "mpengine.subscriber",
+    "Subscriber": "mpengine.client.subscriber",
     "Supervisor": "mpengine.supervisor.process",
     "TranscriptionResult": "mpengine.embedded.result",
 }

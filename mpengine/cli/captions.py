@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from mpengine.cli.streams import terminal_size
 from mpengine.cli.text import fitting, harmless
 from mpengine.cli.tokens import turns_of
-from mpengine.known import Hole
+from mpengine.client.known import Hole
 from mpengine.shared import messages
 from mpengine.shared.messages import Published, Transcript
 from mpengine.shared.snapshot import FINALS

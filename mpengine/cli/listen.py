@@ -15,14 +15,14 @@ from mpengine.cli.output_file import OutputFile
 from mpengine.cli.streams import write_bytes, write_text
 from mpengine.cli.subtitles import Subtitles
 from mpengine.cli.target import Target
-from mpengine.following import Since
-from mpengine.known import Hole
+from mpengine.client.following import Since
+from mpengine.client.known import Hole
+from mpengine.client.subscriber import decode
 from mpengine.shared import messages
 from mpengine.shared.decoding import UNREADABLE
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import Published
 from mpengine.shared.snapshot import Stamp, read_stamp
-from mpengine.subscriber import decode
 
 Format = Literal["text", "jsonl", "srt", "vtt"]
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from mpengine.cli.captions import Captions
 from mpengine.cli.streams import write_text
-from mpengine.known import Hole
+from mpengine.client.known import Hole
 from mpengine.shared.messages import Published
 
 

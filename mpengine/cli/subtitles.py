@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from mpengine.cli.cues import Cue, Cues
 from mpengine.cli.text import harmless
-from mpengine.known import Hole
+from mpengine.client.known import Hole
 from mpengine.shared.messages import Gap, Published, Transcript
 from mpengine.shared.snapshot import FINALS
 

@@ -4,13 +4,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from mpengine.asking import ask
-from mpengine.following import Since
+from mpengine.client.asking import ask
+from mpengine.client.following import Since
+from mpengine.client.subscriber import Subscriber
 from mpengine.shared import messages
 from mpengine.shared.decoding import UNREADABLE
 from mpengine.shared.errors import EngineUnreachable
 from mpengine.shared.messages import StatusAnswer
-from mpengine.subscriber import Subscriber
 
 _decoder: msgspec.json.Decoder[StatusAnswer] = msgspec.json.Decoder(StatusAnswer)
 

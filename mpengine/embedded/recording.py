@@ -13,13 +13,13 @@ import time
 import weakref
 from collections.abc import Callable
 
+from mpengine.client.subscriber import Subscriber, ask
 from mpengine.embedded import files, settings
 from mpengine.embedded.story import Call, Story, Trouble
 from mpengine.shared import messages
 from mpengine.shared.config import Config
 from mpengine.shared.errors import EngineUnreachable, MpengineError
 from mpengine.shared.runtime import RuntimeDir
-from mpengine.subscriber import Subscriber, ask
 from mpengine.supervisor.children import Spawned
 
 log = logging.getLogger("mpengine.engine")

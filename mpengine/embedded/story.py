@@ -6,7 +6,7 @@ The texts are the origin engine's where it had any.
 import re
 from typing import NamedTuple
 
-from mpengine.known import Hole
+from mpengine.client.known import Hole
 from mpengine.shared import messages
 from mpengine.shared.messages import Published
 

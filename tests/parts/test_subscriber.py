@@ -7,9 +7,9 @@ from contextlib import contextmanager
 import pytest
 import zmq
 
+from mpengine.client.subscriber import Subscriber, ask
 from mpengine.shared import messages
 from mpengine.shared.errors import ConfigError, EngineUnreachable, ExitCode
-from mpengine.subscriber import Subscriber, ask
 from tests.rig.server import reserve_port
 from tests.rig.waiting import scaled
 

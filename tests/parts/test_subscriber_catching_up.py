@@ -142,7 +142,7 @@ def test_what_the_history_has_not_any_more_is_told(started):
 
 
 def test_an_engine_that_does_not_answer_holds_nothing_back_for_ever(started, monkeypatch):
-    monkeypatch.setattr("mpengine.following._HOLD_LIMIT_S", 0.3)
+    monkeypatch.setattr("mpengine.client.following._HOLD_LIMIT_S", 0.3)
     engine = started(answers=False)
     engine.say("lost")
     with Subscriber("n", **engine.where, topics=("transcript.final",)) as subscriber:
@@ -247,7 +247,7 @@ def test_a_wait_that_is_cancelled_loses_nothing(started):
 
 
 def test_in_asyncio_too_nothing_is_held_back_for_ever(started, monkeypatch):
-    monkeypatch.setattr("mpengine.following._HOLD_LIMIT_S", 0.2)
+    monkeypatch.setattr("mpengine.client.following._HOLD_LIMIT_S", 0.2)
     engine = started(answers=False)
     engine.say("lost")
 

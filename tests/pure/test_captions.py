@@ -6,7 +6,7 @@ from mpengine.cli import captions
 from mpengine.cli.captions import Captions, Look
 from mpengine.cli.listen import line
 from mpengine.cli.text import fitting, harmless
-from mpengine.known import Hole
+from mpengine.client.known import Hole
 from mpengine.shared import messages
 
 CLEAR, DIM, PLAIN = "\r\x1b[J", "\x1b[?7l\x1b[2m", "\x1b[0m\x1b[?7h\r"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpengine.following import Ask, Follower, Phase, Sync
-from mpengine.known import Deliver, Hole, Tell
+from mpengine.client.following import Ask, Follower, Phase, Sync
+from mpengine.client.known import Deliver, Hole, Tell
 from mpengine.shared.snapshot import FINALS, KEPT, SnapshotAnswer
 from mpengine.supervisor.history import History
 
@@ -353,7 +353,7 @@ def test_an_answer_that_is_none_is_given_up_at_once(engine):
 
 
 def test_more_than_may_be_held_is_not(engine, monkeypatch):
-    monkeypatch.setattr("mpengine.following._MOST_HELD", 5)
+    monkeypatch.setattr("mpengine.client.following._MOST_HELD", 5)
     wire = Wire(engine, topics=("level", FINALS))
     wire.connect()
     wire.arrive(10)

@@ -53,7 +53,7 @@ PURE = [
             "utc",
         )
     ),
-    *(f"mpengine.{name}" for name in ("following", "known")),
+    *(f"mpengine.client.{name}" for name in ("following", "known")),
     "mpengine.embedded.story",
     *(f"mpengine.cli.{name}" for name in ("cues", "subtitles", "text", "tokens")),
     *(f"mpengine.shared.{name}" for name in ("backoff", "control", "decoding", "errors", "forks", "frames")),
@@ -233,7 +233,7 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}))
         ("mpengine.supervisor.process", {"numpy", "sounddevice", "websocket", "ssl"}),
         ("mpengine.capture.process,mpengine.capture.microphone,mpengine.capture.wav", {"numpy", "websocket", "ssl"}),
         ("mpengine.streaming.process", {"numpy", "sounddevice"}),
-        ("mpengine.subscriber", {"numpy", "sounddevice", "websocket", "ssl", "asyncio"}),
+        ("mpengine.client.subscriber", {"numpy", "sounddevice", "websocket", "ssl", "asyncio"}),
         ("mpengine.embedded.engine", {"numpy", "sounddevice", "websocket", "ssl", "asyncio"}),
     ],
     ids=["package", "pure modules", "supervisor", "capture", "streaming", "subscriber", "engine in a program"],

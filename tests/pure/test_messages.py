@@ -6,9 +6,9 @@ import msgspec
 import pytest
 import zmq
 
-from mpengine import subscriber
+from mpengine.client import subscriber
+from mpengine.client.subscriber import Subscriber
 from mpengine.shared import messages
-from mpengine.subscriber import Subscriber
 from tests.pure.support import scaled
 
 HEAD = {"v": 1, "run": "", "boot": "", "seq": 0, "prev": 0, "time_ns": 0}

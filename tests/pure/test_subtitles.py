@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mpengine.cli.cues import Cues
 from mpengine.cli.subtitles import Continued, Subtitles
-from mpengine.known import Hole
+from mpengine.client.known import Hole
 from mpengine.shared import messages
 from tests.pure.test_cues import any_final
 from tests.rig.subtitles import read_srt, read_vtt

@@ -16,7 +16,7 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
-from mpengine.known import Deliver, End, Item, Known, Tell, read, read_kept
+from mpengine.client.known import Deliver, End, Item, Known, Tell, read, read_kept
 from mpengine.shared.snapshot import SnapshotAnswer
 
 # How long messages are held back, and how many, for what was lost before them.

@@ -9,10 +9,10 @@ from typing import Self
 import msgspec
 import zmq
 
-from mpengine.asking import ask, endpoint_of
-from mpengine.feed import Endpoints, Feed, Received
-from mpengine.following import Since
-from mpengine.known import Hole
+from mpengine.client.asking import ask, endpoint_of
+from mpengine.client.feed import Endpoints, Feed, Received
+from mpengine.client.following import Since
+from mpengine.client.known import Hole
 from mpengine.shared.decoding import UNREADABLE
 from mpengine.shared.errors import ConfigError
 from mpengine.shared.messages import Published
@@ -129,7 +129,7 @@ class Subscriber:
 
     async def receive_named_async(self) -> tuple[str, Published | Hole]:
         """The same with the engine's name."""
-        from mpengine.awaiting import readable  # noqa: PLC0415  who does not use asyncio does not load it
+        from mpengine.client.awaiting import readable  # noqa: PLC0415  who does not use asyncio does not load it
 
         while True:
             while not self._look():

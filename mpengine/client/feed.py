@@ -12,9 +12,9 @@ from typing import NamedTuple
 import msgspec
 import zmq
 
-from mpengine.asking import connect
-from mpengine.following import Action, Ask, Follower, Since, Sync
-from mpengine.known import Deliver, Hole, Tell
+from mpengine.client.asking import connect
+from mpengine.client.following import Action, Ask, Follower, Since, Sync
+from mpengine.client.known import Deliver, Hole, Tell
 from mpengine.shared import messages, sockets
 from mpengine.shared.decoding import UNREADABLE
 from mpengine.shared.snapshot import SnapshotAnswer, Stamp, read_answer, read_stamp

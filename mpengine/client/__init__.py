@@ -1,0 +1,1 @@
+"""What other processes use: results followed over losses and restarts, and questions to an engine."""
