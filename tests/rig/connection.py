@@ -1,6 +1,7 @@
 """One client's connection: real WebSocket frames, and the faults that can be made to happen to it."""
 
 import asyncio
+import contextlib
 import json
 import socket
 import struct
@@ -216,7 +217,8 @@ class Connection(Record, asyncio.Protocol):
 
     def _reset(self) -> None:
         linger = struct.pack("ii", 1, 0)
-        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        with contextlib.suppress(OSError):  # it has just ended by itself
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self._transport.abort()
 
     def _stop_reading(self) -> None:
