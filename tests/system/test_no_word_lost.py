@@ -103,6 +103,7 @@ def check(running, first_at_s, positions=POSITIONS):
         assert in_gap, f"seed {SEED}: position {position} (at {at:.2f} s) is lost; {told}"
     worst_s = max(abs(at - first_at_s - position * 0.1) for position, at in spoken)
     print(f"{len(spoken)} spoken, {len(missing)} in {len(lost)} gaps, worst time {worst_s * 1000:.1f} ms")
+    print(f"errors of the times in ms: {moves(spoken, first_at_s)}")
     # No other process's fault, and nothing on the way to the recogniser, may cost audio.
     assert {gap["reason"] for gap in running.bus.of_type("gap")} <= {"capture_restart"}, f"seed {SEED}"
     assert worst_s <= BLOCK_S, f"seed {SEED}: times are off: {moves(spoken, first_at_s)}; gaps: {lost}"
