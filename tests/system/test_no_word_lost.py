@@ -95,26 +95,30 @@ def check(running, first_at_s, positions=POSITIONS):
     assert numbers == sorted(set(numbers)), f"seed {SEED}: out of order or twice"
     missing = set(range(positions)) - set(numbers)
     lost = gaps(running)
-    for position in missing:
+
+    def is_in_gap(position):
         at = first_at_s + position * 0.1
-        in_gap = any(start - BLOCK_S <= at <= end + BLOCK_S for start, end in lost)
+        return any(start - BLOCK_S <= at <= end + BLOCK_S for start, end in lost)
+
+    for position in missing:
         near = [(number, round(when, 4)) for number, when in spoken if abs(number - position) < 4]
+        at = first_at_s + position * 0.1
         told = f"near it: {near}; finals: {around(running, at)}; gaps: {lost}"
-        assert in_gap, f"seed {SEED}: position {position} (at {at:.2f} s) is lost; {told}"
-    worst_s = max(abs(at - first_at_s - position * 0.1) for position, at in spoken)
-    print(f"{len(spoken)} spoken, {len(missing)} in {len(lost)} gaps, worst time {worst_s * 1000:.1f} ms")
-    print(f"errors of the times in ms: {moves(spoken, first_at_s)}")
+        assert is_in_gap(position), f"seed {SEED}: position {position} (at {at:.2f} s) is lost; {told}"
+    # Where a gap has swallowed the step in the middle of a position, the seam sounds like the step.
+    errors_ms = [
+        (position, round((at - first_at_s - position * 0.1) * 1000, 1))
+        for position, at in spoken
+        if not is_in_gap(position)
+    ]
+    worst_ms = max(abs(error_ms) for _, error_ms in errors_ms)
+    before = [(0, 0.0), *errors_ms]
+    moves = [now for was, now in zip(before, errors_ms, strict=False) if abs(now[1] - was[1]) > 1]
+    print(f"{len(spoken)} spoken, {len(missing)} in {len(lost)} gaps, worst time {worst_ms} ms, moved at {moves}")
     # No other process's fault, and nothing on the way to the recogniser, may cost audio.
     assert {gap["reason"] for gap in running.bus.of_type("gap")} <= {"capture_restart"}, f"seed {SEED}"
-    assert worst_s <= BLOCK_S, f"seed {SEED}: times are off: {moves(spoken, first_at_s)}; gaps: {lost}"
+    assert worst_ms <= BLOCK_S * 1000, f"seed {SEED}: times are off, they moved at {moves}; gaps: {lost}"
     return missing
-
-
-def moves(spoken, first_at_s):
-    """Where the error of the times changes by more than a millisecond: (position, error in ms)."""
-    errors = [(position, (at - first_at_s - position * 0.1) * 1000) for position, at in spoken]
-    before = [(0, 0.0), *errors]
-    return [(now[0], round(now[1], 1)) for was, now in zip(before, errors, strict=False) if abs(now[1] - was[1]) > 1]
 
 
 def wait_for_the_last(running):
