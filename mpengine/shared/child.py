@@ -72,7 +72,7 @@ class ChildLoop:
         self.leaving = False
         self.on_terminate: Callable[[], None] | None = None
         self._poller = zmq.Poller()
-        self._watched: dict[object, Callable[[], None]] = {}
+        self._watched: dict[object, tuple[Callable[[], None], int]] = {}
         self._wake, wake_writer = socket.socketpair()
         self._wake.setblocking(False)
         wake_writer.setblocking(False)
@@ -84,8 +84,9 @@ class ChildLoop:
 
     def watch(self, source: "zmq.Socket[bytes] | int", ready: Callable[[], None], events: int = zmq.POLLIN) -> None:
         """Call `ready` whenever `source` has `events`."""
-        self._poller.register(source, events)
-        self._watched[source] = ready
+        if self._watched.get(source) != (ready, events):
+            self._poller.register(source, events)
+            self._watched[source] = (ready, events)
 
     def unwatch(self, source: "zmq.Socket[bytes] | int") -> None:
         """Forget `source`."""
@@ -96,9 +97,9 @@ class ChildLoop:
         """Sleep until something happens, at most `timeout_s`, and call what is ready."""
         timeout_ms = max(0, min(int(timeout_s * 1000) + 1, 60_000)) if timeout_s > 0 else 0
         for source, _ in self._poller.poll(timeout_ms):
-            ready = self._watched.get(source)
-            if ready is not None:
-                ready()
+            watched = self._watched.get(source)
+            if watched is not None:
+                watched[0]()
 
     def close(self) -> None:
         """Close the control socket, its last messages sent within a second, and end the context."""

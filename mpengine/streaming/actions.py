@@ -65,3 +65,23 @@ class Leave(NamedTuple):
 
 
 Action = Connect | Drop | SendAudio | SendText | SendPing | SendPong | SendClose | Tell | Mention | Leave
+
+
+def joined(actions: list[Action], most_bytes: int) -> list[Action]:
+    """The same with audio that follows upon audio in one frame, of at most `most_bytes` unless one alone is longer."""
+    if len(actions) < 2:
+        return actions
+    result: list[Action] = []
+    together: list[bytes | memoryview] = []
+    size = 0
+    for action in actions:
+        pcm = action.pcm if isinstance(action, SendAudio) else None
+        if together and (pcm is None or size + len(pcm) > most_bytes):
+            result.append(SendAudio(b"".join(together)))
+            together, size = [], 0
+        if pcm is None:
+            result.append(action)
+        else:
+            together.append(pcm)
+            size += len(pcm)
+    return [*result, SendAudio(b"".join(together))] if together else result

@@ -27,6 +27,7 @@ from mpengine.streaming.connection_events import NO_CLOSE_CODE, Event, Failed, O
 from mpengine.streaming.incoming import Incoming, MessageTooBigError
 from mpengine.streaming.locked_socket import LockedSocket
 from mpengine.streaming.opening import Link, NotOpenedError, Target, open_link
+from mpengine.streaming.outgoing import frame
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class Connection:
         self._waiting: collections.deque[Event] = collections.deque()
         self._abandoned = False
         self._socket: LockedSocket | None = None  # the latest: each address of the host gets one
-        self._open: websocket.WebSocket | None = None  # set just before Opened
+        self._open: LockedSocket | None = None  # set just before Opened
         self._end: str | None = None  # why it is over: the first cause, for the event and the exceptions
 
         self._thread = threading.Thread(target=self._run, name=f"websocket-{number}", daemon=True)
@@ -101,7 +102,7 @@ class Connection:
         """
         if not len(pcm):
             raise ValueError("an empty binary frame ends a stream")
-        self._send(bytes(pcm), websocket.ABNF.OPCODE_BINARY)
+        self._send(pcm, websocket.ABNF.OPCODE_BINARY)
 
     def send_text(self, text: str) -> None:
         """Send one text frame."""
@@ -144,7 +145,7 @@ class Connection:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def _send(self, payload: bytes, opcode: int) -> None:
+    def _send(self, payload: bytes | memoryview, opcode: int) -> None:
         if threading.get_ident() != self._owner:
             raise RuntimeError("only the thread that started a connection sends on it")
         with self._changed:
@@ -152,10 +153,10 @@ class Connection:
                 raise ConnectionLost(self._end or "not open yet")
             opened = self._open
         try:
-            opened.send(payload, opcode)
-        except websocket.WebSocketTimeoutException:
+            opened.send(frame(opcode, payload, os.urandom(4)))
+        except TimeoutError:
             raise ConnectionLost(self._ended(f"frame not sent within {self._send_timeout_s:g} s")) from None
-        except (OSError, websocket.WebSocketException) as exc:
+        except OSError as exc:
             raise ConnectionLost(self._ended(_loss(exc))) from None
 
     def _run(self) -> None:
@@ -177,7 +178,7 @@ class Connection:
 
     def _read(self, link: Link) -> None:
         with self._changed:
-            self._open = link.websocket
+            self._open = link.socket
         self._tell(Opened(link.request_id))
         incoming = Incoming(link.socket.recv, max_message_bytes=self._max_message_bytes)
         try:

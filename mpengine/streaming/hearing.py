@@ -56,20 +56,22 @@ class Hearing:
 
     def sending(self, frame: Frame, now: float) -> bytes | memoryview:
         """What of `frame` was not sent on this connection yet; it counts as sent from now on."""
-        count = len(frame.pcm) // self._sample_bytes
         first, pcm = frame.first_sample, frame.pcm
         sent_until = self._timeline.end_sample
         if sent_until is not None and first < sent_until:
-            skipped = min(sent_until - first, count)
-            first, count, pcm = first + skipped, count - skipped, pcm[skipped * self._sample_bytes :]
-        if not count:
+            skipped = sent_until - first
+            first, pcm = sent_until, pcm[skipped * self._sample_bytes :]
+        if not pcm:
             return b""
+        count = len(pcm) // self._sample_bytes
+        end = first + count
         if self._untimed is None:
             self._untimed = UntimedFinals(self.hold_s, first)
         self._timeline.sent_samples(first, count)
-        self._untimed.sent(first + count, now)
-        self._replayed += max(0, min(first + count, self._replayed_until) - first)
-        self._highest_sent = max(self._highest_sent, first + count)
+        self._untimed.sent(end, now)
+        if first < self._replayed_until:
+            self._replayed += min(end, self._replayed_until) - first
+        self._highest_sent = max(self._highest_sent, end)
         return pcm
 
     def duration_s(self, pcm: bytes | memoryview) -> float:

@@ -46,9 +46,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """An open WebSocket and the socket under it."""
+    """The socket of an open WebSocket."""
 
-    websocket: websocket.WebSocket
     socket: LockedSocket
     request_id: str | None
 
@@ -197,8 +196,7 @@ def _upgrade(link: LockedSocket, target: Target, deadline: float) -> Link:
         raise NotOpenedError(Refused(status, error, said, request_id)) from None
     if failure:
         raise failure
-    opened.sock = cast("socket.socket", link)  # from here on without that deadline
-    return Link(opened, link, request_id)
+    return Link(link, request_id)
 
 
 def _strike_out(headers: Sequence[str], text: str) -> str:

@@ -17,8 +17,10 @@ class Pacer:
 
     def may_send(self, now: float) -> bool:
         """Whether a frame may go out now."""
+        if self._pace is None or self._credit_s > 0:
+            return True
         self._refill(now)
-        return self._pace is None or self._credit_s > 0
+        return self._credit_s > 0
 
     def sent(self, duration_s: float, now: float) -> None:
         """A frame of `duration_s` went out."""

@@ -26,6 +26,7 @@ from mpengine.streaming.actions import (
     SendPong,
     SendText,
     Tell,
+    joined,
 )
 from mpengine.streaming.connection import Connection
 from mpengine.streaming.connection_events import Failed
@@ -38,6 +39,8 @@ from mpengine.streaming.session import CONNECT_LIMIT_S, Session
 # High-water mark of PULL, in frames: the window is the buffer.
 _QUEUED_FRAMES = 25
 _FRAMES_AT_ONCE = 50
+# The longest message of audio: services ask for 20 to 250 ms.
+_JOINED_S = 0.25
 _SEND_LIMIT_S = 10.0
 _LAST_WORDS_S = 0.1
 _LONGEST_WAIT_S = 1.0
@@ -50,6 +53,7 @@ class Streaming:
         self._loop = loop
         self._control = loop.control
         self._run = bytes.fromhex(boot.run)
+        self._most_bytes = int(_JOINED_S * boot.sample_rate) * 2 * boot.channels
         self._ca_file = boot.remote.ca_file
         self._dialect = dialect_for(boot)
         sample_bytes = 2 * boot.channels
@@ -68,6 +72,7 @@ class Streaming:
             now=time.monotonic(),
         )
         self._connection: Connection | None = None
+        self._look_at = 0.0
         self._loss: str | None = None  # why a send on this connection failed; nothing more is sent on it
         self._exit_code = ExitCode.OK
         self._frames = sockets.make(loop.context, zmq.PULL, receive_hwm=_QUEUED_FRAMES)
@@ -79,18 +84,24 @@ class Streaming:
         self._loop.on_terminate = self._interrupt
         while not self._loop.leaving:
             now = time.monotonic()
-            self._perform(self._session.tick(now))
-            self._settle_loss()
+            if now >= self._look_at:
+                self._look(now)
             self._control.flush()
-            # PULL is drained only while the recogniser takes audio, and no faster than it may be sent.
-            if self._session.takes_audio(now):
-                self._loop.watch(self._frames, self._on_frames)
-            else:
-                self._loop.unwatch(self._frames)
             if not self._loop.leaving:
-                deadline = self._session.next_deadline(now)
-                self._loop.wait(min(_LONGEST_WAIT_S, deadline - time.monotonic()))
+                self._loop.wait(self._look_at - time.monotonic())
         return self._exit_code
+
+    def _look(self, now: float) -> None:
+        """After whatever may have changed what is due; blocks that go out as they come change nothing."""
+        self._perform(self._session.tick(now))
+        self._settle_loss()
+        # PULL is drained only while the recogniser takes audio, and no faster than it may be sent.
+        if self._session.takes_audio(now):
+            self._loop.watch(self._frames, self._on_frames)
+        else:
+            self._loop.unwatch(self._frames)
+        due_at = min(now + _LONGEST_WAIT_S, self._session.next_deadline(now))
+        self._look_at = due_at if self._loss is None else 0.0
 
     def close(self) -> None:
         """Drop the connection and the sockets."""
@@ -98,27 +109,36 @@ class Streaming:
         self._frames.close(linger=0)
 
     def _on_frames(self) -> None:
+        """Take what waits; blocks that wait together go out together: each message costs, not each byte."""
+        session, now = self._session, time.monotonic()
+        actions: list[Action] = []
+        if self._loss is not None:
+            return
         for _ in range(_FRAMES_AT_ONCE):
-            now = time.monotonic()
-            if self._loss is not None or not self._session.takes_audio(now):
-                return
-            try:
-                frame = frames.unpack(self._frames.recv(zmq.NOBLOCK))
-            except zmq.Again:
-                return
+            if not session.takes_audio(now):
+                break
+            data = sockets.try_receive(self._frames)
+            if data is None:
+                break
+            frame = frames.unpack(data)
             if frame.run == self._run:
-                self._perform(self._session.audio(frame, now))
+                actions += session.audio(frame, now)
+        self._perform(joined(actions, self._most_bytes))
+        if self._loss is not None or not session.takes_audio(now):
+            self._look_at = 0.0
 
     def _on_connection(self) -> None:
         connection = self._connection
         if connection is None:
             return
+        self._look_at = 0.0
         for event in connection.events():
             if connection is not self._connection:
                 return  # dropped while its events were handled: the rest is of no interest
             self._perform(self._session.event(event, time.monotonic()))
 
     def _on_commands(self) -> None:
+        self._look_at = 0.0
         for command in self._control.receive():
             match command:
                 case control.Expect(audio=audio):

@@ -26,6 +26,7 @@ PURE = [
             "hearing",
             "managed",
             "outage",
+            "outgoing",
             "pacer",
             "secrecy",
             "session",
