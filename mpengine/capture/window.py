@@ -115,12 +115,7 @@ class Window:
 
     def acknowledge(self, sample: int) -> None:
         """Forget the slots that end at or before `sample`."""
-        tail = self.tail
-        while tail < self.head:
-            slot = self.read(tail)
-            if slot is not None and self._end(slot) > sample:
-                break
-            tail += 1
+        tail = self.find(sample)
         if tail != self.tail:
             self._move_tail(tail)
 
