@@ -25,6 +25,8 @@ except OSError as error:  # its own words for a missing library
 
 # What may wait for the main thread. It never waits long; the bound is there for a main thread that was stopped.
 _WAITING_S = 30
+# After an opening these decide how long the gap was. Asking costs, and later the median of many does as well.
+_EXACT_BLOCKS = 16
 # The longest a block may plausibly have waited for us in the sound server.
 _OLDEST_S = 300.0
 
@@ -40,6 +42,7 @@ class Microphone:
         self._blocks: collections.deque[Block] = collections.deque()
         self._most_blocks = _WAITING_S * 1000 // audio.block_ms
         self._lost = 0
+        self._exact_left = 0
         self._has_finished = False
         self._wake_reader, self._wake_writer = os.pipe()
         os.set_blocking(self._wake_reader, False)
@@ -49,6 +52,7 @@ class Microphone:
         """Open and start the device. Raises DeviceError."""
         device = choose(input_devices(), self._audio.device)
         self._has_finished = False
+        self._exact_left = _EXACT_BLOCKS
         try:
             self._stream = sounddevice.RawInputStream(
                 samplerate=self._audio.sample_rate,
@@ -75,11 +79,8 @@ class Microphone:
 
     def read(self, now_ns: int, room: int) -> list[Block]:  # noqa: ARG002  they have their times
         """The blocks that have arrived, `room` of them. Raises DeviceError when the stream ended by itself."""
-        try:
-            while os.read(self._wake_reader, 4096):
-                pass
-        except BlockingIOError:
-            pass
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake_reader, 4096)
         blocks: list[Block] = []
         while self._blocks and len(blocks) < room:
             blocks.append(self._blocks.popleft())
@@ -111,14 +112,21 @@ class Microphone:
             self._lost += n_samples
             return
         lost, self._lost = self._lost, 0
+        # PortAudio's clock may be the wall clock, which jumps: only the difference of its two times counts. The one
+        # that it hands over was taken before this thread waited for its turn: a few ms ago on a busy machine.
+        current_s = times.currentTime
+        stream = self._stream  # None while it is being closed
+        if self._exact_left and stream is not None:
+            self._exact_left -= 1
+            current_s = stream.time
         now_ns = time.monotonic_ns()
-        # PortAudio's clock may be the wall clock, which jumps: only the difference of its two times counts.
         first_at_s = times.inputBufferAdcTime
-        age_s = times.currentTime - first_at_s - n_samples / self._audio.sample_rate
+        age_s = current_s - first_at_s - n_samples / self._audio.sample_rate
         is_timed = first_at_s > 0 and abs(age_s) < _OLDEST_S
         arrival_ns = now_ns - int(age_s * 1e9) if is_timed else now_ns
         self._blocks.append(Block(bytes(data), arrival_ns, lost, status.input_overflow, is_timed))
-        self._wake()
+        if len(self._blocks) == 1:  # else it was woken for the one before, and takes them all
+            self._wake()
 
     def _on_finished(self) -> None:
         self._has_finished = True
