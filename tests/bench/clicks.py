@@ -46,3 +46,9 @@ def differences_ms(later: list[Arrival], earlier: list[Arrival]) -> list[float]:
     if max(offsets) - min(offsets) > 1:
         raise ValueError(f"audio is missing: distances differ by {max(offsets) - min(offsets)} samples")
     return [(a.at_ns - b.at_ns) / 1e6 for a, b in zip(later, earlier, strict=True)]
+
+
+def frame_times_ns(stem: Path) -> list[int]:
+    """When each frame came that a server saved under that name."""
+    times: list[int] = np.fromfile(stem.with_suffix(".times"), dtype="<i8")[::2].tolist()
+    return times

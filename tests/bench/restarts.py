@@ -1,23 +1,23 @@
-"""How long a killed process is missed: `scripts/bench restarts [TRIES]`.
+"""How long a killed process is missed.
 
 capture    SIGKILL -> the first frame of its successor at the recogniser
 streaming  SIGKILL -> the first audio on the next connection
 
-On the virtual microphone, with a recogniser on this machine (no TLS), 20 ms blocks.
+With a recogniser on this machine and without TLS.
 """
 
 import itertools
 import random
 import signal
-import statistics
-import sys
 import time
 
+from tests.bench.common import Bench
+from tests.bench.figures import percentile
+from tests.bench.subjects import in_memory
 from tests.rig.configs import byok
 from tests.rig.connection import Connection
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.engine import EngineProcess
-from tests.rig.microphone import VirtualMicrophone
 
 # Every life counts as a good one, so that each restart is at once, as that of a first crash.
 SUPERVISOR = {"stable_after_s": 0.01}
@@ -52,23 +52,18 @@ def streaming_missed_s(running: EngineProcess, server: FakeDeepgram) -> float:
     return audio_times(connection)[0] - killed_at
 
 
-def main() -> None:
-    """Measure and print."""
-    tries = int(sys.argv[1]) if len(sys.argv) > 1 else 30
-    with VirtualMicrophone() as microphone, FakeDeepgram(echoing=True) as server:
-        config = byok(server) | {"supervisor": SUPERVISOR}
-        with EngineProcess(config, environment=microphone.environment) as running:
+def measure(bench: Bench) -> None:
+    """Add the figures."""
+    with bench.places("bench") as (place,), FakeDeepgram(echoing=True) as server:
+        config = byok(server) | {"supervisor": SUPERVISOR, "audio": {"device": place.device or None}}
+        with in_memory(EngineProcess(config, environment=place.environment)) as running:
             running.wait_for_state("running")
-            print(f"{'killed':10} {'tries':>5} {'p50 ms':>7} {'p95 ms':>7} {'max ms':>7}")
             for name, missed_s in (("capture", capture_missed_s), ("streaming", streaming_missed_s)):
-                figures = []
-                for _ in range(tries):
+                bench.say(f"restarts: {bench.tries} kills of {name}")
+                missed_ms = []
+                for _ in range(bench.tries):
                     time.sleep(random.uniform(0.3, 0.6))  # the phase of the blocks is chance, and shall be
                     running.wait_for_state("running")
-                    figures.append(missed_s(running, server) * 1000)
-                p95 = statistics.quantiles(figures, n=20)[18]
-                print(f"{name:10} {tries:5} {statistics.median(figures):7.0f} {p95:7.0f} {max(figures):7.0f}")
-
-
-if __name__ == "__main__":
-    main()
+                    missed_ms.append(missed_s(running, server) * 1000)
+                bench.figures.add("restarts", f"{name} killed", "ms", *missed_ms)
+                bench.figures.add("restarts", f"{name} killed, p95", "ms", percentile(missed_ms, 95))

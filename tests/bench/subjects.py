@@ -90,10 +90,7 @@ class Engine(Started):
         self.running = EngineProcess(config, environment=self.environment, name=f"bench-{self.port}")
         # The rig turns warnings into errors, which loads a module more.
         del self.running.environment["PYTHONWARNINGS"]
-        if MEMORY_FILES.is_dir():  # as $XDG_RUNTIME_DIR does: window and journal are not on a disk
-            self.running.directory.rmdir()
-            self.running.directory = Path(tempfile.mkdtemp(prefix="mpe-", dir=MEMORY_FILES))
-            self.running.environment["XDG_RUNTIME_DIR"] = str(self.running.directory)
+        in_memory(self.running)
 
     def __enter__(self) -> Self:
         self.running.start()
@@ -201,6 +198,15 @@ def clean_environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith(unwanted)}
 
 
+def in_memory(running: EngineProcess) -> EngineProcess:
+    """Give an engine that is not started yet a runtime directory in memory, as $XDG_RUNTIME_DIR is one."""
+    if MEMORY_FILES.is_dir():
+        running.directory.rmdir()
+        running.directory = Path(tempfile.mkdtemp(prefix="mpe-", dir=MEMORY_FILES))
+        running.environment["XDG_RUNTIME_DIR"] = str(running.directory)
+    return running
+
+
 def compile_floor() -> str:
     """Make floor's program unless it is there; returns why there will be none, "" when there is one."""
     if FLOOR_PROGRAM.exists() and FLOOR_PROGRAM.stat().st_mtime > FLOOR_SOURCE.stat().st_mtime:
@@ -208,7 +214,7 @@ def compile_floor() -> str:
     if (compiler := shutil.which("cc")) is None:
         return "no C compiler"
     FLOOR_PROGRAM.parent.mkdir(parents=True, exist_ok=True)
-    command = [compiler, "-O2", "-Wall", "-Wextra", "-o", FLOOR_PROGRAM, FLOOR_SOURCE, "-lportaudio"]
+    command = [compiler, "-O2", "-Wall", "-Wextra", "-o", str(FLOOR_PROGRAM), str(FLOOR_SOURCE), "-lportaudio"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     return "" if done.returncode == 0 else "floor.c did not compile: " + (done.stderr.strip().splitlines() or ["?"])[0]
 

@@ -35,13 +35,13 @@ def _rows(figures: Figures, part: str, name: str, unit: str) -> list[tuple[str, 
     ratio = figures.ratio(part, name)
     cells = [number(each.values) if each else "" for each in found]
     ratio_text = "" if ratio is None or part == "delay" else f"{ratio:.2f}"
-    first, *others = targets_of(part, name) or [None]
-    rows = [(f"{name}, {unit}".rstrip(", "), *cells, ratio_text, *_verdict(first, figures))]
-    return rows + [("", "", "", "", "", *_verdict(other, figures)) for other in others]
+    targets = targets_of(part, name)
+    rows = [(f"{name}, {unit}".rstrip(", "), *cells, ratio_text, *_verdict(targets[:1], figures))]
+    return rows + [("", "", "", "", "", *_verdict([other], figures)) for other in targets[1:]]
 
 
-def _verdict(target: Target | None, figures: Figures) -> tuple[str, str]:
-    return (target.text(), target.mark(figures)) if target else ("", "")
+def _verdict(target: Sequence[Target], figures: Figures) -> tuple[str, str]:
+    return (target[0].text(), target[0].mark(figures)) if target else ("", "")
 
 
 def number(values: Sequence[float]) -> str:
