@@ -1,10 +1,11 @@
 """Clicks that are played into a microphone, and found again in what came out."""
 
+import array
+import bisect
+import itertools
 import random
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Literal, NamedTuple
 
 RATE = 16000
 LOUD = 20000
@@ -29,13 +30,11 @@ def train(count: int, seed: int) -> bytes:
 
 def arrivals(stem: Path) -> list[Arrival]:
     """The clicks in what a server saved under that name."""
-    audio: Any = np.fromfile(stem.with_suffix(".pcm"), dtype="<i2")
-    times: Any = np.fromfile(stem.with_suffix(".times"), dtype="<i8").reshape(-1, 2)  # (ns, samples until then)
-    loud = np.flatnonzero(audio > LOUD // 2)
-    first = np.concatenate(([True], np.diff(loud) > RATE * LEAST_PAUSE_S / 2)) if len(loud) else np.zeros(0, bool)
-    begins = loud[first]
-    frames = np.searchsorted(times[:, 1], begins, side="right")
-    return [Arrival(int(sample), int(times[frame, 0])) for sample, frame in zip(begins, frames, strict=True)]
+    loud = [at for at, sample in enumerate(_numbers(stem.with_suffix(".pcm"), "h")) if sample > LOUD // 2]
+    begins = [at for before, at in itertools.pairwise([-RATE, *loud]) if at - before > RATE * LEAST_PAUSE_S / 2]
+    times = _numbers(stem.with_suffix(".times"), "q")
+    came_ns, samples = times[::2], times[1::2]
+    return [Arrival(at, came_ns[bisect.bisect_right(samples, at)]) for at in begins]
 
 
 def differences_ms(later: list[Arrival], earlier: list[Arrival]) -> list[float]:
@@ -50,5 +49,10 @@ def differences_ms(later: list[Arrival], earlier: list[Arrival]) -> list[float]:
 
 def frame_times_ns(stem: Path) -> list[int]:
     """When each frame came that a server saved under that name."""
-    times: list[int] = np.fromfile(stem.with_suffix(".times"), dtype="<i8")[::2].tolist()
-    return times
+    return _numbers(stem.with_suffix(".times"), "q")[::2].tolist()
+
+
+def _numbers(file: Path, code: Literal["h", "q"]) -> "array.array[int]":
+    numbers = array.array(code)
+    numbers.frombytes(file.read_bytes())
+    return numbers

@@ -2,10 +2,10 @@
  *
  *     floor HOST PORT DEVICE BLOCK_SAMPLES LATENCY_S [MARK_FILE]
  *
- * Reads blocks of 16-bit mono at 16 kHz from the input called DEVICE ("" is the default one) and sends each as one
- * masked WebSocket frame over plain TCP. What the server says is read and forgotten. With MARK_FILE each block's
- * sample index is written there before the block is sent, as the engine's capture writes its window: who watches
- * both files can compare what lies between. Ends when the server does.
+ * Reads blocks of 16-bit mono at 16 kHz from DEVICE (a name, a part of one, a number; "" is the default one) and sends
+ * each as one masked WebSocket frame over plain TCP. What the server says is read and forgotten. With MARK_FILE each
+ * block's sample index is written there before the block is sent, as the engine's capture writes its window: who
+ * watches both files can compare what lies between. Ends when the server does.
  */
 #include <netdb.h>
 #include <netinet/tcp.h>
@@ -109,8 +109,10 @@ static PaStream *open_microphone(const char *name, unsigned long block, double l
 
     check(Pa_Initialize());
     input.device = *name ? paNoDevice : Pa_GetDefaultInputDevice();
-    for (PaDeviceIndex i = 0; *name && i < Pa_GetDeviceCount(); i++)
-        if (Pa_GetDeviceInfo(i)->maxInputChannels > 0 && strcmp(Pa_GetDeviceInfo(i)->name, name) == 0)
+    if (*name && name[strspn(name, "0123456789")] == 0)
+        input.device = atoi(name);
+    for (PaDeviceIndex i = Pa_GetDeviceCount() - 1; input.device == paNoDevice && i >= 0; i--)
+        if (Pa_GetDeviceInfo(i)->maxInputChannels > 0 && strstr(Pa_GetDeviceInfo(i)->name, name))
             input.device = i;
     if (input.device == paNoDevice)
         fail("no such input");
