@@ -1,6 +1,7 @@
 """`scripts/bench`: measure the parts that are named, print a table, write JSON."""
 
 import argparse
+import atexit
 import compileall
 import contextlib
 import datetime as dt
@@ -8,8 +9,10 @@ import importlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -52,6 +55,9 @@ def prepare(chosen: argparse.Namespace) -> Bench:
     bench = Bench(
         rounds=chosen.rounds, seconds=chosen.seconds, tries=chosen.tries, minutes=chosen.minutes, device=chosen.device
     )
+    # All temporary files below one directory, which goes even when a second Ctrl-C cuts its owners short.
+    tempfile.tempdir = tempfile.mkdtemp(prefix="mpbench-")
+    atexit.register(shutil.rmtree, tempfile.tempdir, ignore_errors=True)
     # Nor shall any start compile: the subjects inherit this environment.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     compileall.compile_dir(str(ROOT / "mpengine"), quiet=2)

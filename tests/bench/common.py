@@ -1,6 +1,7 @@
 """What all parts of a benchmark are handed: options, figures, microphones, and whom to tell how far it is."""
 
 import contextlib
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -88,6 +89,16 @@ def use_of(subjects: Sequence[Subject], seconds: float) -> tuple[list[usage.Used
     for subject, earlier, later in zip(subjects, processes, after, strict=True):
         assert subject.processes() == earlier, f"{subject.kind}: other processes than before: {later.threads}"
     return [usage.used(a, b) for a, b in zip(before, after, strict=True)], busy
+
+
+@contextlib.contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Processes that are started inside leave a Ctrl-C to this one, which ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def check_streamed(subject: Subject, seconds: float) -> None:

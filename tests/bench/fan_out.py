@@ -7,7 +7,7 @@ The delay from publishing to receiving of one subscriber alone, of 44, and of th
 import tempfile
 from pathlib import Path
 
-from tests.bench.common import Bench
+from tests.bench.common import Bench, interrupts_held
 from tests.bench.figures import percentile
 from tests.bench.file import silence
 from tests.bench.subjects import in_memory
@@ -28,9 +28,10 @@ def delays_ms(audio: Path, processes: int, each: int, *, others: bool) -> list[f
         in_memory(EngineProcess(byok(server) | {"audio": {"source": str(audio)}}, name="fan-out")) as running,
     ):
         where = f"ipc://{running.runtime}/results", running.name
-        healthy = [Readers(*where, each) for _ in range(processes)]
-        frozen = [Readers(*where, 1) for _ in range(5 * others)]
-        slow = [Readers(*where, 1, pause_s=1.0) for _ in range(others)]
+        with interrupts_held():
+            healthy = [Readers(*where, each) for _ in range(processes)]
+            frozen = [Readers(*where, 1) for _ in range(5 * others)]
+            slow = [Readers(*where, 1, pause_s=1.0) for _ in range(others)]
         with reading(*healthy, *frozen, *slow):
             for reader in frozen:
                 reader.freeze()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.bench import usage
-from tests.bench.common import Bench, check_streamed, speak, use_of
+from tests.bench.common import Bench, check_streamed, interrupts_held, speak, use_of
 from tests.bench.figures import slope
 from tests.bench.server import SinkServer
 from tests.bench.subjects import Engine, Place, wait_for_audio
@@ -27,32 +27,30 @@ def measure(bench: Bench) -> None:
     """Add the figures."""
     names = [f"bench_{letter}" for letter in "abcdefgh"[: max(ENGINES)]]
     with bench.places(*(names if bench.device is None else names[:1])) as places:
-        if len(places) > 1:
-            _engines(bench, places)
-        _subscribers(bench, places[0])
-        for block_ms in BLOCKS_MS:
-            cpu, pss = _one(bench, places[0], f"blocks of {block_ms} ms", {"audio": {"block_ms": block_ms}})
-            _add(bench, f"blocks of {block_ms} ms", cpu, pss)
-        for seconds in WINDOWS_S:
-            cpu, pss = _one(bench, places[0], f"window of {seconds // 60} min", {"buffer": {"seconds": seconds}})
-            _add(bench, f"window of {seconds // 60} min", cpu, pss)
+        for turn in range(bench.rounds):
+            bench.say(f"growth: round {turn + 1} of {bench.rounds}")
+            if len(places) > 1:
+                _engines(bench, places)
+            _subscribers(bench, places[0])
+            for block_ms in BLOCKS_MS:
+                _one(bench, places[0], f"blocks of {block_ms} ms", {"audio": {"block_ms": block_ms}})
+            for seconds in WINDOWS_S:
+                _one(bench, places[0], f"window of {seconds // 60} min", {"buffer": {"seconds": seconds}})
 
 
 def _engines(bench: Bench, places: list[Place]) -> None:
     points = []
     for count in ENGINES:
-        cpu, pss = _together(bench, places[:count], f"{count} engines")
+        cpu, pss = _together(bench, places[:count], f"engines: {count}")
         points.append((count, cpu, pss))
-        _add(bench, f"{count} engines", cpu, pss)
     _add_slopes(bench, "each further engine", points)
 
 
 def _subscribers(bench: Bench, place: Place) -> None:
     points = []
     for count in SUBSCRIBERS:
-        cpu, pss = _one(bench, place, f"{count} subscribers", {}, subscribers=count)
+        cpu, pss = _one(bench, place, f"subscribers: {count}", {}, subscribers=count)
         points.append((count, cpu, pss))
-        _add(bench, f"{count} subscribers", cpu, pss)
     _add_slopes(bench, "each further subscriber", points)
 
 
@@ -80,13 +78,16 @@ def _together(
             wait_for_audio(engine, bench.settle_s)
         if subscribers > 1:
             running = engines[0].running
-            readers = Readers(f"ipc://{running.runtime}/results", running.name, subscribers - 1)
+            with interrupts_held():
+                readers = Readers(f"ipc://{running.runtime}/results", running.name, subscribers - 1)
             stack.enter_context(reading(readers))
         used, _ = use_of(engines, bench.seconds)
         for engine in engines:
             check_streamed(engine, bench.seconds)
         pss = usage.memory([pid for engine in engines for pid in engine.processes()]).pss
-    return sum(each.cpu for each in used), pss
+    cpu = sum(each.cpu for each in used)
+    _add(bench, what, cpu, pss)
+    return cpu, pss
 
 
 def _add(bench: Bench, name: str, cpu: float, pss: float) -> None:

@@ -14,7 +14,7 @@ from tests.bench import clicks
 from tests.bench.common import Bench, speak
 from tests.bench.figures import ENGINE, FLOOR, percentile
 from tests.bench.server import SinkServer
-from tests.bench.subjects import MEMORY_FILES, Engine, Floor, Place, Subject, wait_for_audio
+from tests.bench.subjects import Engine, Floor, Place, Subject, memory_files, wait_for_audio
 from tests.bench.watch import WriteTimes
 
 LATENCY_S = 0.08  # the engine's default
@@ -42,7 +42,7 @@ def measure(bench: Bench) -> None:
 
 def _one_start(kind: str, place: Place, seconds: float) -> list[float]:
     speak(place, seconds + 20)
-    with SinkServer() as server, tempfile.TemporaryDirectory(dir=MEMORY_FILES) as directory:
+    with SinkServer() as server, tempfile.TemporaryDirectory(dir=memory_files()) as directory:
         server.keep_audio(True)
         mark = Path(directory, "mark")
         subject: Subject

@@ -4,9 +4,8 @@ import time
 
 from tests.bench import usage
 from tests.bench.common import Bench, check_streamed, speak
-from tests.bench.figures import ENGINE
 from tests.bench.server import SinkServer
-from tests.bench.subjects import Subject, wait_for_audio
+from tests.bench.subjects import Engine, Subject, wait_for_audio
 
 
 def measure(bench: Bench) -> None:
@@ -32,8 +31,11 @@ def _add(bench: Bench, subject: Subject) -> None:
     figures.add("memory", "USS", "MB", whole.uss, subject=kind)
     if (distinct := usage.distinct_mb(processes)) is not None:
         figures.add("memory", "pages, each counted once", "MB", distinct, subject=kind)
-    if kind == ENGINE:
+    if isinstance(subject, Engine):
         for pid, process in processes.items():
             figures.add("memory", f"PSS of {process}", "MB", usage.memory([pid]).pss, subject=kind)
+        # In memory where the runtime directory is, and in no process's sum.
+        window = subject.running.runtime / f"{subject.running.name}.window"
+        figures.add("memory", "replay window, a file", "MB", window.stat().st_size / 1e6)
     figures.add("memory", "processes", "", len(processes), subject=kind)
     figures.add("memory", "descriptors", "", usage.descriptors(processes), subject=kind)

@@ -1,5 +1,7 @@
 """What is measured: this engine, the baseline, the floor; each one started, told apart, and ended in the same way."""
 
+import atexit
+import functools
 import os
 import shutil
 import subprocess
@@ -20,7 +22,7 @@ FLOOR_SOURCE = Path(__file__).with_name("floor.c")
 FLOOR_PROGRAM = ROOT / ".cache" / "bench" / "floor"
 FLOOR_LATENCY_S = 0.04  # two blocks: the least that PortAudio can promise to keep
 BLOCK_SAMPLES = 320
-MEMORY_FILES = Path("/dev/shm")
+MEMORY = Path("/dev/shm")
 
 # In `ps -o comm` the engine's other processes carry their own.
 PROCESS_NAMES = {"mpe-capture": "capture", "mpe-streaming": "streaming", "mpe-zygote": "zygote"}
@@ -200,11 +202,18 @@ def clean_environment() -> dict[str, str]:
 
 def in_memory(running: EngineProcess) -> EngineProcess:
     """Give an engine that is not started yet a runtime directory in memory, as $XDG_RUNTIME_DIR is one."""
-    if MEMORY_FILES.is_dir():
-        running.directory.rmdir()
-        running.directory = Path(tempfile.mkdtemp(prefix="mpe-", dir=MEMORY_FILES))
-        running.environment["XDG_RUNTIME_DIR"] = str(running.directory)
+    running.directory.rmdir()
+    running.directory = Path(tempfile.mkdtemp(prefix="mpe-", dir=memory_files()))
+    running.environment["XDG_RUNTIME_DIR"] = str(running.directory)
     return running
+
+
+@functools.cache
+def memory_files() -> Path:
+    """A directory in memory, removed at the end of the program however impatiently that is asked for."""
+    directory = Path(tempfile.mkdtemp(prefix="mpbench-", dir=MEMORY if MEMORY.is_dir() else None))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
 
 
 def compile_floor() -> str:
