@@ -17,7 +17,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.bench import plot
 from tests.bench.common import Bench
 from tests.bench.figures import BASELINE, ENGINE
 from tests.bench.server import ROOT
@@ -112,6 +111,8 @@ def main() -> int:
         print(table(bench.figures, bench.notes))
         bench.say(f"all values: {file}")
     if chosen.plot:
+        # Not before: what this process has loaded, numpy above all, would be split with the baseline's.
+        plot = importlib.import_module("tests.bench.plot")
         for drawn in plot.draw(json.loads(file.read_text()), chosen.plot):
             print(drawn, file=sys.stderr)
     return 0 if well else 1

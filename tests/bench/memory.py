@@ -1,4 +1,8 @@
-"""Memory while streaming: each subject alone, since what several map is split among them."""
+"""Memory while streaming: each subject alone, since what several map is split among them.
+
+Even so PSS is less than on a machine of its own: this program and its server map the same interpreter as the engine
+and the baseline. "Pages, each counted once" is free of that (it needs root).
+"""
 
 import time
 
