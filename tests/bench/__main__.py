@@ -25,7 +25,7 @@ from tests.bench.table import table
 
 USUAL = ("cpu", "memory", "start", "delay", "hops", "restarts", "file", "outage")
 LONG = ("growth", "fan_out", "hour")
-PARTS = f"{' '.join(USUAL)} (all of these if none is named), {' '.join(LONG)}"
+PARTS = f"{' '.join(USUAL)} (all: these, as if none is named), {' '.join(LONG)}"
 DRAW = "draw one FILE.svg, or several into a directory; without PARTs from the last figures"
 RESULTS = ROOT / ".cache" / "bench"
 
@@ -42,6 +42,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="where figures go (default .cache/bench/latest.json)")
     parser.add_argument("--plot", type=Path, metavar="PATH", help=DRAW)
     chosen = parser.parse_args()
+    if "all" in chosen.parts:
+        chosen.parts = [*USUAL, *(part for part in chosen.parts if part in LONG)]
     if unknown := set(chosen.parts) - {*USUAL, *LONG}:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     if chosen.rounds < 1 or chosen.seconds < 1 or chosen.tries < 2 or chosen.minutes <= 1:
@@ -104,6 +106,9 @@ def main() -> int:
     """Do it."""
     chosen = arguments()
     file = chosen.json or RESULTS / "latest.json"
+    if chosen.plot and not chosen.parts and not file.exists():
+        print(f"scripts/bench: nothing measured yet ({file}); scripts/bench all --plot {chosen.plot}", file=sys.stderr)
+        return 2
     well = True
     if chosen.parts or not chosen.plot:
         bench = prepare(chosen)
