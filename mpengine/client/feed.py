@@ -6,15 +6,14 @@ was subscribed before is live.
 """
 
 import os
-import time
 from typing import NamedTuple
 
-import msgspec
 import zmq
 
 from mpengine.client.asking import connect
 from mpengine.client.following import Action, Ask, Follower, Since, Sync
-from mpengine.client.known import Deliver, Hole, Tell
+from mpengine.client.known import Deliver, Tell
+from mpengine.client.received import HOLE, Received, loss
 from mpengine.shared import messages, sockets
 from mpengine.shared.decoding import UNREADABLE
 from mpengine.shared.snapshot import SnapshotAnswer, Stamp, read_answer, read_stamp
@@ -31,15 +30,6 @@ class Endpoints(NamedTuple):
     publish: str
     query: str | None
     server_key: str | None = None
-
-
-class Received(NamedTuple):
-    """What is handed over: a message of `topic` (without the engine's name) as it came, or a loss."""
-
-    name: str
-    topic: str
-    body: bytes
-    hole: Hole | None = None
 
 
 class Feed:
@@ -83,44 +73,44 @@ class Feed:
 
     @property
     def deadline(self) -> float:
-        """When there is something to do though nothing has come."""
+        """When there is something to do though nothing has come, on the clock of `take`."""
         return self._follower.deadline
 
-    def take(self) -> list[Received]:
+    def take(self, now: float) -> list[Received]:
         """What is there by now. Where it is nothing, both sockets were empty after all that was done."""
         received: list[Received] = []
         is_empty = False
         while not (received or is_empty):
             published = sockets.receive_all(self._results, limit=_AT_ONCE)
             answers = sockets.receive_all(self._questions, limit=_AT_ONCE) if self._questions is not None else []
-            is_empty = not (published or answers)
-            now = time.monotonic()
             for parts in published:
-                self._perform(self._published(parts, now), received)
+                self._perform(self._published(parts), received)
             for parts in answers:
-                self._perform(self._answered(parts, now), received)
-            self._perform(self._follower.tick(now), received)
+                self._perform(self._answered(parts), received)
+            if not (published or answers):
+                actions = self._follower.tick(now)
+                self._perform(actions, received)
+                is_empty = not actions
         return received
 
-    def _published(self, parts: list[bytes], now: float) -> list[Action]:
+    def _published(self, parts: list[bytes]) -> list[Action]:
         topic = parts[0].decode(errors="replace")
         if len(parts) != 2:
             return []
         if topic.startswith(self._sync_prefix):
             stamp = _stamp(parts[1])
-            return self._follower.synced(
-                int(topic.removeprefix(self._sync_prefix)), stamp.run, stamp.boot, stamp.seq, now
-            )
+            return self._follower.synced(int(topic.removeprefix(self._sync_prefix)), stamp.run, stamp.boot, stamp.seq)
         topic = topic.partition(".")[2]
-        # The answers to the sync subscriptions of others pass here too; they are no results.
-        return [] if topic.startswith("sync.") else self._follower.heard(topic, parts[1], now)
+        # The answers to the sync subscriptions of others pass here too; they are no results. And what somebody calls a
+        # loss is none.
+        return [] if topic.startswith("sync.") or topic == HOLE else self._follower.heard(topic, parts[1])
 
-    def _answered(self, parts: list[bytes], now: float) -> list[Action]:
+    def _answered(self, parts: list[bytes]) -> list[Action]:
         try:
             number = int(parts[0])
         except ValueError:
             return []
-        return self._follower.answered(number, _answer(parts[-1]), now)
+        return self._follower.answered(number, _answer(parts[-1]))
 
     def _perform(self, actions: list[Action], received: list[Received]) -> None:
         for action in actions:
@@ -128,7 +118,7 @@ class Feed:
                 case Deliver(topic=topic, body=body):
                     received.append(Received(self.name, topic, body))
                 case Tell(hole=hole):
-                    received.append(Received(self.name, "hole", msgspec.json.encode(hole), hole))
+                    received.append(loss(self.name, hole))
                 case Sync(number=number):
                     if self._syncs:
                         self._results.setsockopt(zmq.UNSUBSCRIBE, f"{self._sync_prefix}{self._syncs}".encode())

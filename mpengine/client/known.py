@@ -18,7 +18,7 @@ _COUNTED = {*KEPT, "speech_started", "utterance_end", "credits_low", "session_en
 class Hole(msgspec.Struct, tag_field="type", tag="hole", frozen=True, kw_only=True):
     """Messages of `topic` were missed and cannot be had any more: some of those from `first_seq` to `last_seq`.
 
-    `last_seq` is None when nobody can say: the run was over before the subscriber had heard its end.
+    `last_seq` is None when nobody can say: the run, or its supervisor, was over before its end was heard.
     """
 
     topic: str
@@ -83,11 +83,12 @@ def read_kept(body: bytes) -> Item:
 class Known:
     """One run as far as it was heard."""
 
-    def __init__(self, wants: Callable[[str], bool]) -> None:
-        """`wants` says of a topic whether the user does."""
+    def __init__(self, wants: Callable[[str], bool], *, can_fill: bool) -> None:
+        """`wants` says of a topic whether the user does; `can_fill`, whether what is lost can be asked for."""
         self.run = ""
         self.followed = tuple(topic for topic in KEPT if wants(topic))
         self._wants = wants
+        self._can_fill = can_fill
         self._through: dict[str, int] = {}  # of a topic that is missing, the next message is the first
 
     def begin(self, run: str, through: int | None) -> None:
@@ -99,6 +100,10 @@ class Known:
         """What is up to `seq` and was not followed yet is none of our business."""
         for topic in self.followed:
             self._through.setdefault(topic, seq)
+
+    def is_beyond(self, seq: int) -> bool:
+        """Whether more is known than there can be where `seq` is the last one."""
+        return any(through > seq for through in self._through.values())
 
     @property
     def since(self) -> int:
@@ -129,7 +134,12 @@ class Known:
         if topic == "metrics":
             for other, last in item.last.items():
                 actions += self.lose(other, last) if other in self.followed else []
-            self.caught_up(stamp.seq)
+            # They speak for their supervisor alone. What the one before it said last can come again only where it is
+            # asked for; else it may be lost, and be repeated late.
+            if self._can_fill:
+                self.caught_up(stamp.seq)
+            else:
+                self.adopt(stamp.seq)
         self._through[topic] = stamp.seq
         if self._wants(topic):
             actions.append(Deliver(topic, item.body))
@@ -150,7 +160,7 @@ class Known:
             self._through[topic] = max(seq, self._through.get(topic, 0))
 
     def lose_the_end(self) -> list[Deliver | Tell]:
-        """The run is over, and nobody knows what else there was."""
+        """The run is over, or its supervisor, and nobody knows what else there was."""
         return [
             Tell(Hole(topic=topic, run=self.run, first_seq=self._through[topic] + 1))
             for topic in self.followed

@@ -1,26 +1,25 @@
 """Results from engines, as typed messages, in any other process. Imports neither numpy nor audio nor TLS."""
 
 import collections
+import contextlib
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
-import msgspec
 import zmq
 
 from mpengine.client.asking import ask, endpoint_of
-from mpengine.client.feed import Endpoints, Feed, Received
+from mpengine.client.feed import Endpoints, Feed
 from mpengine.client.following import Since
 from mpengine.client.known import Hole
-from mpengine.shared.decoding import UNREADABLE
+from mpengine.client.patience import Patience
+from mpengine.client.received import Received, decode
 from mpengine.shared.errors import ConfigError
 from mpengine.shared.messages import Published
 
 _QUEUED_MESSAGES = 10_000
 _FOREVER = float("inf")
-
-_decoder: msgspec.json.Decoder[Published] = msgspec.json.Decoder(Published)
 
 
 class Subscriber:
@@ -37,25 +36,28 @@ class Subscriber:
         *,
         publish: str | None = None,
         query: str | None = None,
-        topics: tuple[str, ...] = ("",),
+        topics: str | Iterable[str] = "",
         since: Since = "start",
         server_key: str | None = None,
         queued_messages: int = _QUEUED_MESSAGES,
     ) -> None:
-        """`topics` are prefixes behind the name, as in ``("transcript.final", "gap")``; all by default.
+        """`topics`: a prefix of what stands behind the name, or several: ``("transcript.final", "gap")``.
 
         `since`: from where on. "start", all that the engine's history has; None, from now on; ``(run, seq)`` of the
         last final that was dealt with, as somebody who was ended and started again has noted it (or `seq` alone, if
-        the run cannot have changed). The status and the open interim come in any case.
+        the run cannot have changed); all, if the engine has not come so far. The status and the open interim come in
+        any case.
 
         Several names: several engines of this machine at once; `receive_named` says whose a message is. `publish` and
         `query` are for one that has other endpoints. With `publish` alone it is not asked: then `since` is None, and
         what is lost is only told. `server_key` is the engine's public CURVE key, for an engine that has one. Raises
         ConfigError when a name, an endpoint or a key cannot be one.
         """
-        names = [name] if isinstance(name, str) else list(name)
+        names = _several(name)
         if not names or (len(names) > 1 and (publish or query)):
             raise ConfigError("engine.name", "expected one name with bus.publish and bus.query, else one or more")
+        wanted = _several(topics)
+        self._patience = Patience(time.monotonic())
         self._ready: collections.deque[Received] = collections.deque()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._poller = zmq.Poller()
@@ -72,7 +74,7 @@ class Subscriber:
                     self._context,
                     each,
                     endpoints,
-                    topics=tuple(topics),
+                    topics=wanted,
                     since=since if can_ask else None,
                     queued_messages=queued_messages,
                 )
@@ -96,23 +98,25 @@ class Subscriber:
         give_up = _deadline(timeout_s)
         while self._wait(give_up):
             received = self._ready.popleft()
-            message = received.hole or decode(received.body)
+            message = received.message
             if message is not None:
                 return received.name, message
         return None
+
+    def receive_any(self, timeout_s: float | None = None) -> Received | None:
+        """The next message, of whatever type and as it came, or loss; None when none came within `timeout_s`."""
+        return self._ready.popleft() if self._wait(_deadline(timeout_s)) else None
 
     def receive_raw(self, timeout_s: float | None = None) -> tuple[str, bytes] | None:
         """The next message as it came, of whatever type: its topic without the engine's name, and its JSON.
 
         A loss has the topic "hole". None when none came within `timeout_s`.
         """
-        if not self._wait(_deadline(timeout_s)):
-            return None
-        received = self._ready.popleft()
-        return received.topic, received.body
+        received = self.receive_any(timeout_s)
+        return None if received is None else (received.topic, received.body)
 
     def poll(self, timeout_s: float | None = 0.0) -> bool:
-        """Whether something is there, within `timeout_s`: `receive_raw` gives it at once."""
+        """Whether something is there, within `timeout_s`: `receive_any` gives it at once."""
         return self._wait(_deadline(timeout_s))
 
     def __iter__(self) -> Iterator[Published | Hole]:
@@ -129,13 +133,10 @@ class Subscriber:
 
     async def receive_named_async(self) -> tuple[str, Published | Hole]:
         """The same with the engine's name."""
-        from mpengine.client.awaiting import readable  # noqa: PLC0415  who does not use asyncio does not load it
-
         while True:
-            while not self._look():
-                await readable([socket for feed in self._feeds for socket in feed.sockets], self._deadline)
+            await self._wait_async()
             received = self._ready.popleft()
-            message = received.hole or decode(received.body)
+            message = received.message
             if message is not None:
                 return received.name, message
 
@@ -159,36 +160,55 @@ class Subscriber:
 
     @property
     def _deadline(self) -> float:
-        return min(feed.deadline for feed in self._feeds)
+        return self._patience.clock(min(feed.deadline for feed in self._feeds))
 
     def _look(self) -> bool:
         """Whether something is there; if not, all sockets were empty."""
-        if not self._ready:
-            for feed in self._feeds:
-                self._ready += feed.take()
+        now = self._patience.waited(time.monotonic())
+        for feed in self._feeds:
+            self._ready += feed.take(now)
         return bool(self._ready)
+
+    @contextlib.contextmanager
+    def _looking(self) -> Iterator[None]:
+        """Between these, nobody looks."""
+        self._patience.back(time.monotonic())
+        try:
+            yield
+        finally:
+            self._patience.leave(time.monotonic())
 
     def _wait(self, give_up: float) -> bool:
         """Wait until something is there; False when it is not by `give_up`."""
-        while not self._look():
-            rest_s = give_up - time.monotonic()
-            if rest_s <= 0:
-                return False
-            rest_s = min(rest_s, max(0.0, self._deadline - time.monotonic()))
-            self._poller.poll(None if rest_s == _FOREVER else int(rest_s * 1000) + 1)
-        return True
+        if self._ready:
+            return True
+        with self._looking():
+            while not self._look():
+                rest_s = give_up - time.monotonic()
+                if rest_s <= 0:
+                    return False
+                rest_s = min(rest_s, max(0.0, self._deadline - time.monotonic()))
+                self._poller.poll(None if rest_s == _FOREVER else int(rest_s * 1000) + 1)
+            return True
+
+    async def _wait_async(self) -> None:
+        """The same for asyncio."""
+        if self._ready:
+            return
+        from mpengine.client.awaiting import readable  # noqa: PLC0415  who does not use asyncio does not load it
+
+        with self._looking():
+            while not self._look():
+                await readable([socket for feed in self._feeds for socket in feed.sockets], self._deadline)
+
+
+def _several(given: str | Iterable[str]) -> tuple[str, ...]:
+    """One, or several of which each counts once."""
+    return (given,) if isinstance(given, str) else tuple(dict.fromkeys(given))
 
 
 def _deadline(timeout_s: float | None) -> float:
     return _FOREVER if timeout_s is None else time.monotonic() + timeout_s
 
 
-def decode(body: bytes) -> Published | None:
-    """The message in `body`; None for one of a type that this version does not know, and for what is none at all."""
-    try:
-        return _decoder.decode(body)
-    except UNREADABLE:
-        return None
-
-
-__all__ = ["Hole", "Subscriber", "ask", "decode"]
+__all__ = ["Hole", "Received", "Subscriber", "ask", "decode"]

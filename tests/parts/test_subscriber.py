@@ -4,10 +4,11 @@ import json
 import threading
 from contextlib import contextmanager
 
+import msgspec
 import pytest
 import zmq
 
-from mpengine.client.subscriber import Subscriber, ask
+from mpengine.client.subscriber import Hole, Received, Subscriber, ask
 from mpengine.shared import messages
 from mpengine.shared.errors import ConfigError, EngineUnreachable, ExitCode
 from tests.rig.server import reserve_port
@@ -110,6 +111,39 @@ def test_the_lower_layer_leaves_out_what_is_no_publication(endpoint):
         socket.send_multipart([b"n.three", b"{}", b"{}"])
         socket.send_multipart([b"n.\xff", b"{}"])
         assert subscriber.receive_raw(scaled(5)) == ("\ufffd", b"{}")
+
+
+def test_what_is_published_as_a_hole_is_none(endpoint):
+    with publisher(endpoint) as (socket, subscribed), Subscriber("n", publish=endpoint) as subscriber:
+        assert subscribed()
+        for body in (b"{}", b'{"type":"hole","topic":"gap","run":"r","first_seq":1}'):
+            socket.send_multipart([b"n.hole", body])
+        socket.send_multipart([b"n.level", b"{}"])
+        assert subscriber.receive_any(scaled(5)) == Received("n", "level", b"{}")
+
+
+def test_a_loss_comes_with_its_json_and_as_it_is(endpoint):
+    def final(seq, prev):
+        return messages.encode(messages.Transcript(text="a", is_final=True, run="r", boot="b", seq=seq, prev=prev))
+
+    with publisher(endpoint) as (socket, subscribed), Subscriber("n", publish=endpoint) as subscriber:
+        assert subscribed()
+        for body in (final(1, 0), final(5, 3), final(9, 7)):
+            socket.send_multipart([b"n.transcript.final", body])
+        assert subscriber.receive_any(scaled(5)).hole is None
+        received = subscriber.receive_any(scaled(5))
+        assert received.hole == received.message == Hole(topic="transcript.final", run="r", first_seq=2, last_seq=3)
+        assert received.topic == "hole"
+        assert json.loads(received.body) == {"type": "hole", **msgspec.structs.asdict(received.hole)}
+        assert subscriber.receive_any(scaled(5)).body == final(5, 3)
+        topic, body = subscriber.receive_raw(scaled(5))
+        assert (topic, json.loads(body)["first_seq"]) == ("hole", 6)
+
+
+def test_one_topic_needs_no_tuple(endpoint):
+    with publisher(endpoint) as (_, subscribed), Subscriber("n", publish=endpoint, topics="gap"):
+        assert subscribed() == b"\x01n.gap"
+        assert not subscribed(0.1)
 
 
 def test_only_the_topics_asked_for_are_received(endpoint):
@@ -253,12 +287,14 @@ def test_a_final_that_is_repeated_comes_once(endpoint):
     def final(run, seq, boot="b1"):
         return messages.Transcript(text=f"{run}{seq}", is_final=True, start_s=0, end_s=1, run=run, seq=seq, boot=boot)
 
-    sent = [final("r", 1), final("r", 3), final("r", 3, "b2"), final("r", 1, "b2"), final("r", 5), final("s", 2)]
+    before, after = [("r", 1), ("r", 3)], [("r", 3), ("r", 1), ("r", 5), ("s", 2)]
+    sent = [*(final(*each) for each in before), *(final(*each, "b2") for each in after)]
     with publisher(endpoint) as (socket, subscribed), Subscriber("n", publish=endpoint) as subscriber:
         assert subscribed()
         for each in sent:
             socket.send_multipart([b"n.transcript.final", messages.encode(each)])
-        received = [subscriber.receive(scaled(5)) for _ in range(5)]
-        assert [each.text for each in received[:3] + received[4:]] == ["r1", "r3", "r5", "s2"]
-        assert (received[3].run, received[3].first_seq, received[3].last_seq) == ("r", 6, None)  # nobody saw its end
+        received = [subscriber.receive(scaled(5)) for _ in range(6)]
+        holes = [received.pop(index) for index in (4, 2)]  # nobody saw the end of the run, nor of its first supervisor
+        assert [each.text for each in received] == ["r1", "r3", "r5", "s2"]
+        assert [(hole.run, hole.first_seq, hole.last_seq) for hole in holes] == [("r", 6, None), ("r", 4, None)]
         assert subscriber.receive(0.05) is None

@@ -6,6 +6,7 @@ import json
 import queue
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import zmq
@@ -142,7 +143,7 @@ def test_what_the_history_has_not_any_more_is_told(started):
 
 
 def test_an_engine_that_does_not_answer_holds_nothing_back_for_ever(started, monkeypatch):
-    monkeypatch.setattr("mpengine.client.following._HOLD_LIMIT_S", 0.3)
+    monkeypatch.setattr("mpengine.client.catching_up._HOLD_LIMIT_S", 0.3)
     engine = started(answers=False)
     engine.say("lost")
     with Subscriber("n", **engine.where, topics=("transcript.final",)) as subscriber:
@@ -151,6 +152,32 @@ def test_an_engine_that_does_not_answer_holds_nothing_back_for_ever(started, mon
         assert subscriber.receive(scaled(10)) == Hole(topic="transcript.final", run="r", first_seq=1, last_seq=1)
         engine.say(2)
         assert texts(subscriber, 2) == ["1", "2"]
+
+
+def test_the_status_comes_to_who_takes_nothing_else(started):
+    engine = started()
+    engine.publish(messages.Status(state="running"))
+    with Subscriber("n", **engine.where, topics="status", since=None) as subscriber:
+        assert subscriber.receive(scaled(10)).state == "running"
+
+
+def test_who_looks_every_few_seconds_is_given_the_looks_that_it_takes(started, monkeypatch):
+    """Each page of the history takes one, and in all they take longer than an engine is waited for."""
+    now = 0.0
+    monkeypatch.setattr("mpengine.client.subscriber.time", SimpleNamespace(monotonic=lambda: now))
+    engine = started()
+    engine.say(*["x" * 4000] * 300)
+    found, looks = [], 0
+    with Subscriber("n", **engine.where, topics=("transcript.final", "level")) as subscriber:
+        while len(found) < 301:
+            assert subscriber._poller.poll(scaled(10) * 1000)
+            while (message := subscriber.receive(0)) is not None:
+                found.append(message)
+            looks, now = looks + 1, now + 3.0
+            if looks == 1:  # it is subscribed, and this waits for what was before
+                engine.publish(messages.Level(rms_dbfs=-1.0, peak_dbfs=0.0, digital_silence=False))
+    assert [type(message) for message in found] == [messages.Transcript] * 300 + [messages.Level]
+    assert looks > 5
 
 
 def test_who_asks_without_end_and_never_reads_costs_the_engine_no_memory(started):
@@ -178,8 +205,9 @@ def test_of_several_engines_each_message_has_its_name(started, monkeypatch, tmp_
         engine.say(f"of {name}")
         for kind in ("results", "query"):
             (tmp_path / name / kind).symlink_to(tmp_path / f"{name}.{kind}")
-    with Subscriber(["a", "b"], topics=("transcript",)) as subscriber:
+    with Subscriber(["a", "b", "a"], topics=("transcript",)) as subscriber:
         received = [subscriber.receive_named(scaled(10)) for _ in range(2)]
+        assert subscriber.receive(0.2) is None  # each once, though one is named twice
     assert {(name, message.text) for name, message in received} == {("a", "of a"), ("b", "of b")}
 
 
@@ -247,7 +275,7 @@ def test_a_wait_that_is_cancelled_loses_nothing(started):
 
 
 def test_in_asyncio_too_nothing_is_held_back_for_ever(started, monkeypatch):
-    monkeypatch.setattr("mpengine.client.following._HOLD_LIMIT_S", 0.2)
+    monkeypatch.setattr("mpengine.client.catching_up._HOLD_LIMIT_S", 0.2)
     engine = started(answers=False)
     engine.say("lost")
 

@@ -1,12 +1,14 @@
 """Following an engine over every kind of loss: as histories, and against a model of an engine and its link."""
 
 import json
+import math
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpengine.client.following import Ask, Follower, Phase, Sync
+from mpengine.client.following import Ask, Follower, Sync
 from mpengine.client.known import Deliver, Hole, Tell
 from mpengine.shared.snapshot import FINALS, KEPT, SnapshotAnswer
 from mpengine.supervisor.history import History
@@ -19,6 +21,7 @@ class Engine:
         self.runs = 0
         self.most = most
         self.published = []  # (run, topic, seq)
+        self.boot_of = {}  # of those
         self.start_run()
 
     def start_run(self):
@@ -38,7 +41,8 @@ class Engine:
         """Its successor goes on with the run, and repeats the last final, as if it had not gone out."""
         self.seq += 10
         self.start_boot()
-        return [(FINALS, body) for _, body in self.kept[FINALS][-1:]]
+        again = [json.loads(body) | {"boot": self.boot} for _, body in self.kept[FINALS][-1:]]
+        return [(FINALS, json.dumps(each).encode()) for each in again]
 
     def publish(self, topic, **fields):
         self.seq += 1
@@ -49,6 +53,7 @@ class Engine:
         self.last[topic] = self.seq
         body = json.dumps(fields).encode()
         self.published.append((self.run, topic, self.seq))
+        self.boot_of[self.published[-1]] = self.boots
         if topic in KEPT:
             shelf = self.kept[topic]
             shelf.append((self.seq, body))
@@ -86,10 +91,12 @@ class Wire:
         self.connected = False
         self.syncs = 0
         self.got, self.holes = [], []
+        self.first_boots = {}  # of each run the first that was heard
 
     def connect(self):
         self.connected = True
-        self.way += [("sync", self._sync(0)), ("sync", self._sync(self.syncs))]
+        if self.follower.asks:
+            self.way += [("sync", self._sync(0)), ("sync", self._sync(self.syncs))]
 
     def disconnect(self):
         self.connected = False
@@ -105,9 +112,11 @@ class Wire:
                 return
             topic, body = self.way.pop(0)
             if topic == "sync":
-                self.perform(self.follower.synced(*body, self.now))
+                self.perform(self.follower.synced(*body))
             else:
-                self.perform(self.follower.heard(topic, body, self.now))
+                stamp = json.loads(body)
+                self.first_boots.setdefault(stamp["run"], int(stamp["boot"].rpartition("b")[2]))
+                self.perform(self.follower.heard(topic, body))
 
     def answer(self):
         """The engine answers; or its answer arrives, and what was published meanwhile is newer."""
@@ -116,7 +125,15 @@ class Wire:
             self.replies.append((number, self.engine.snapshot(since)))
         elif self.replies:
             number, answer = self.replies.pop(0)
-            self.perform(self.follower.answered(number, answer, self.now))
+            self.perform(self.follower.answered(number, answer))
+
+    def look(self):
+        """As a feed does: what was published, what was answered, then the time. What it asks is answered later."""
+        asked, self.answers = self.answers, []
+        self.arrive(len(self.way))
+        for number, since in asked:
+            self.perform(self.follower.answered(number, self.engine.snapshot(since)))
+        self.perform(self.follower.tick(self.now))
 
     def perform(self, actions):
         for action in actions:
@@ -150,7 +167,7 @@ class Wire:
             self.run_dry()
             self.now += 1.0
             self.perform(self.follower.tick(self.now))
-        assert self.follower.phase is Phase.LIVE
+        assert self.follower.is_live
 
     def _sync(self, number):
         return number, self.engine.run, self.engine.boot, self.engine.seq
@@ -175,7 +192,7 @@ def test_who_comes_late_gets_all_there_was(engine):
     for _ in range(5):
         engine.publish(FINALS)
     wire = connected(engine)
-    assert (wire.seqs(), wire.holes, wire.follower.phase) == ([1, 2, 3, 4, 5], [], Phase.LIVE)
+    assert (wire.seqs(), wire.holes, wire.follower.is_live) == ([1, 2, 3, 4, 5], [], True)
     wire.send(engine.publish(FINALS))
     wire.run_dry()
     assert wire.seqs() == [1, 2, 3, 4, 5, 6]
@@ -197,7 +214,16 @@ def test_what_is_published_between_the_sync_and_the_answer_comes_once_and_in_ord
 
 @pytest.mark.parametrize(
     ("since", "expected"),
-    [("start", [1, 2, 3]), (None, []), (2, [3]), (("r1", 2), [3]), (99, [1, 2, 3])],
+    [
+        ("start", [1, 2, 3]),
+        (None, []),
+        (2, [3]),
+        (("r1", 2), [3]),
+        (3, []),
+        (("r1", 3), []),
+        (99, [1, 2, 3]),
+        (("r1", 99), [1, 2, 3]),
+    ],
 )
 def test_since_says_from_where_on(engine, since, expected):
     for _ in range(3):
@@ -206,6 +232,22 @@ def test_since_says_from_where_on(engine, since, expected):
     wire.send(engine.publish(FINALS))
     wire.run_dry()
     assert (wire.seqs(), wire.holes) == ([*expected, 4], [])
+
+
+@pytest.mark.parametrize("since", [14, ("r1", 14)])
+def test_a_position_is_not_judged_by_a_final_that_is_repeated(engine, since):
+    for _ in range(3):
+        engine.publish(FINALS)
+    repeated = engine.kill()
+    engine.publish(FINALS)
+    wire = Wire(engine, since=since)
+    wire.connected = True
+    wire.send(repeated)
+    wire.arrive()
+    wire.connect()
+    wire.send(engine.publish(FINALS))
+    wire.run_dry()
+    assert (wire.seqs(), wire.holes) == ([15], [])
 
 
 def test_a_position_in_a_run_that_is_over_is_told_as_a_hole_without_an_end(engine):
@@ -217,7 +259,7 @@ def test_a_position_in_a_run_that_is_over_is_told_as_a_hole_without_an_end(engin
 
 def test_started_before_the_engine_it_waits(engine):
     wire = Wire(engine)
-    assert (wire.follower.phase, wire.follower.deadline) == (Phase.WAITING, float("inf"))
+    assert (wire.follower.is_live, wire.follower.deadline) == (False, float("inf"))
     wire.connect()
     wire.send(engine.publish(FINALS))
     wire.run_dry()
@@ -254,7 +296,7 @@ def test_a_loss_while_catching_up_begins_another_round(engine):
     engine.publish(FINALS)  # lost again
     wire.send(engine.publish(FINALS))
     wire.arrive(1)
-    wire.perform(wire.follower.answered(number, answer, wire.now))
+    wire.perform(wire.follower.answered(number, answer))
     wire.run_dry()
     assert (wire.seqs(), wire.holes) == ([1, 2, 3, 4], [])
 
@@ -320,10 +362,14 @@ def test_an_engine_that_does_not_answer_is_given_up_and_what_it_lost_is_told(eng
     engine.publish(FINALS)
     wire.send(engine.publish(FINALS))
     wire.arrive(2)
+    for wire.now in (0.0, 1.0, 2.0, 6.0, 9.9):
+        wire.answers.clear()
+        wire.look()
+        assert wire.got == []
+        assert wire.follower.deadline == min(wire.now + 1.0, 10.0)
     wire.answers.clear()
-    assert wire.follower.deadline == 10.0
     wire.now = 10.0
-    wire.perform(wire.follower.tick(10.0))
+    wire.look()
     assert wire.holes == [Hole(topic=FINALS, run="r1", first_seq=1, last_seq=1)]
     assert wire.seqs() == [2]
     assert wire.follower.deadline == float("inf")
@@ -335,10 +381,24 @@ def test_an_engine_that_publishes_but_does_not_answer_is_asked_again(engine):
     wire.send(engine.publish(FINALS))
     wire.arrive(2)
     wire.answers.clear()
+    wire.look()
     wire.now = 1.0
-    wire.send(engine.publish("level"))
+    wire.look()
     wire.run_dry()
     assert (wire.seqs(), wire.holes) == ([1, 2], [])
+
+
+def test_an_answer_that_waited_for_a_late_look_is_taken(engine):
+    """Each look finds first what was published, then the answer to what it asked the last time."""
+    for _ in range(5):
+        engine.publish(FINALS)
+    wire = Wire(engine)
+    wire.connect()
+    for _ in range(6):
+        wire.send(engine.publish("level"))
+        wire.look()
+        wire.now += 1.2
+    assert (wire.seqs(), wire.holes) == ([1, 2, 3, 4, 5], [])
 
 
 def test_an_answer_that_is_none_is_given_up_at_once(engine):
@@ -347,13 +407,13 @@ def test_an_answer_that_is_none_is_given_up_at_once(engine):
     wire.connect()
     wire.send(engine.publish("level"))
     wire.arrive(10)
-    wire.perform(wire.follower.answered(wire.answers.pop()[0], None, 0.0))
+    wire.perform(wire.follower.answered(wire.answers.pop()[0], None))
     assert [hole.topic for hole in wire.holes] == list(KEPT)
-    assert wire.follower.phase is Phase.LIVE
+    assert wire.follower.is_live
 
 
 def test_more_than_may_be_held_is_not(engine, monkeypatch):
-    monkeypatch.setattr("mpengine.client.following._MOST_HELD", 5)
+    monkeypatch.setattr("mpengine.client.catching_up._MOST_HELD", 5)
     wire = Wire(engine, topics=("level", FINALS))
     wire.connect()
     wire.arrive(10)
@@ -370,8 +430,8 @@ def test_an_answer_of_another_engine_is_not_taken(engine):
     wire.connect()
     wire.arrive(10)
     number, _ = wire.answers.pop()
-    assert wire.follower.answered(number, SnapshotAnswer(run="x"), 0.0) == []
-    assert wire.follower.phase is Phase.ASKING
+    assert wire.follower.answered(number, SnapshotAnswer(run="x")) == []
+    assert not wire.follower.is_live
 
 
 def test_without_a_way_to_ask_a_loss_is_told_at_once(engine):
@@ -388,6 +448,64 @@ def test_without_a_way_to_ask_a_loss_is_told_at_once(engine):
         Hole(topic=FINALS, run="r1", first_seq=3, last_seq=4),
         Hole(topic="speech_started", run="r1", first_seq=4, last_seq=5),
     ]
+
+
+def test_without_a_way_to_ask_a_loss_across_a_kill_is_told(engine):
+    """What is behind the last word that was heard is gone with its supervisor, and the next one does not name it."""
+    wire = Wire(engine, can_ask=False, topics=(FINALS,))
+    wire.connected = True
+    wire.send(engine.publish(FINALS) + engine.publish("metrics"))
+    engine.publish(FINALS)  # 3, lost
+    engine.kill()
+    wire.send(engine.publish("status") + engine.publish("metrics"))
+    wire.run_dry()
+    assert wire.holes == [Hole(topic=FINALS, run="r1", first_seq=2)]
+    repeated = json.loads(engine.kept[FINALS][-1][1]) | {"boot": engine.boot}
+    wire.send([(FINALS, json.dumps(repeated).encode())])  # late, but here it is
+    wire.send(engine.publish(FINALS))
+    wire.run_dry()
+    assert wire.seqs() == [1, 3, 16]
+    assert len(wire.holes) == 1
+
+
+def test_without_a_way_to_ask_a_restart_behind_the_last_word_is_no_loss(engine):
+    wire = Wire(engine, can_ask=False, topics=(FINALS,))
+    wire.connected = True
+    wire.send(engine.publish(FINALS) + engine.stop())
+    engine.start_boot()
+    wire.send(engine.publish("metrics") + engine.publish(FINALS))
+    wire.run_dry()
+    assert (wire.seqs(), wire.holes) == ([1, 5], [])
+
+
+def test_without_a_way_to_ask_metrics_tell_what_was_lost_before_the_first_message(engine):
+    wire = Wire(engine, can_ask=False, topics=(FINALS,))
+    wire.connected = True
+    wire.send(engine.publish("metrics"))
+    engine.publish(FINALS)  # lost
+    wire.send(engine.publish(FINALS))
+    wire.run_dry()
+    assert wire.holes == [Hole(topic=FINALS, run="r1", first_seq=2, last_seq=2)]
+
+
+@pytest.mark.parametrize("topics", [("status",), ("transcript.interim", "level")])
+@pytest.mark.parametrize("since", ["start", None, 1, ("r1", 1)])
+def test_the_status_and_the_open_interim_come_to_who_takes_nothing_else(topics, since):
+    follower = Follower(wants=lambda topic: topic.startswith(topics), since=since, can_ask=True)
+    assert follower.asks
+    follower.synced(0, "r", "b", 9)
+    (ask,) = follower.synced(1, "r", "b", 9)
+    assert ask.since == 9  # and not all the finals
+
+    def raw(kind, seq):
+        return msgspec.Raw(json.dumps({"type": kind, "run": "r", "boot": "b", "seq": seq}).encode())
+
+    answer = SnapshotAnswer(run="r", boot="b", seq=9, status=raw("status", 2), interim=raw("transcript", 8))
+    assert [each.topic for each in follower.answered(ask.number, answer)] == [topics[0]]
+
+
+def test_who_takes_nothing_that_can_be_had_does_not_ask():
+    assert not Follower(wants=lambda topic: topic == "level", since="start", can_ask=True).asks
 
 
 @pytest.mark.parametrize("topic", ["level", "status", "transcript.interim"])
@@ -412,12 +530,12 @@ def test_the_status_and_the_open_interim_of_the_snapshot_come_where_they_belong(
 
     for number, topic in enumerate((FINALS, "status", FINALS, "transcript.interim"), start=1):
         body(topic, number, 1 if number == 3 else 0)
-    follower.synced(0, "r", "b", 4, 0.0)
-    (ask,) = follower.synced(1, "r", "b", 4, 0.0)
+    follower.synced(0, "r", "b", 4)
+    (ask,) = follower.synced(1, "r", "b", 4)
     answer = history.answer(ask.since, run="r", boot="b", seq=4, now=0.0)
-    delivered = follower.answered(ask.number, answer, 0.0)
+    delivered = follower.answered(ask.number, answer)
     assert [json.loads(each.body)["seq"] for each in delivered] == [1, 2, 3, 4]
-    assert follower.heard("status", body("status", 2), 0.0) == []
+    assert follower.heard("status", body("status", 2)) == []
 
 
 def test_only_what_is_wanted_is_handed_over(engine):
@@ -429,7 +547,7 @@ def test_only_what_is_wanted_is_handed_over(engine):
 
 def test_what_is_no_message_is_handed_on(engine):
     wire = connected(engine)
-    assert wire.follower.heard("level", b"what?", 0.0) == [Deliver("level", b"what?")]
+    assert wire.follower.heard("level", b"what?") == [Deliver("level", b"what?")]
 
 
 # Against the model
@@ -507,7 +625,16 @@ def test_whatever_happens_each_comes_once_and_in_order_or_is_told(operations, mo
     play(wire, operations)
     if can_ask:
         wire.settle()
-    check(wire, wire.engine.published if can_ask else [])
+    else:
+        wire.connect()
+        wire.send([each for topic in KEPT for each in wire.engine.publish(topic)])
+        wire.run_dry()
+    check(wire, [each for each in wire.engine.published if can_ask or was_to_be_heard_of(wire, each)])
+
+
+def was_to_be_heard_of(wire, each):
+    """Who does not ask cannot know that a run which is new to him had a supervisor before."""
+    return wire.engine.boot_of[each] >= wire.first_boots.get(each[0], math.inf)
 
 
 def check(wire, published):

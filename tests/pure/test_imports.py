@@ -54,7 +54,7 @@ PURE = [
             "utc",
         )
     ),
-    *(f"mpengine.client.{name}" for name in ("following", "known")),
+    *(f"mpengine.client.{name}" for name in ("catching_up", "following", "known", "patience", "received")),
     "mpengine.embedded.story",
     *(f"mpengine.cli.{name}" for name in ("cues", "subtitles", "text", "tokens")),
     *(f"mpengine.shared.{name}" for name in ("backoff", "control", "decoding", "errors", "forks", "frames")),

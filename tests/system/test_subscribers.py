@@ -63,15 +63,15 @@ class Reader:
         return [message for message in self.received if isinstance(message, Hole)]
 
 
-def read(readers, condition, what):
-    """All of them read, as processes of their own would, until `condition` holds."""
+def read(readers, condition, what, *, every=0.01):
+    """All of them read, as processes of their own would, until `condition` holds: a look `every` so many seconds."""
 
     def holds():
         for reader in readers:
             reader.take()
         return condition()
 
-    wait_until(holds, 30, what)
+    wait_until(holds, 30 + 50 * every, what, every=every)
 
 
 @pytest.fixture
@@ -159,3 +159,28 @@ def test_whatever_befell_a_subscriber_it_has_the_finals_of_one_that_was_there_fr
         lines = [json.loads(line) for line in transcript.read_text().splitlines()]
         assert [(line["run"], line["seq"], line["text"]) for line in lines] == first.finals()
     running.assert_nothing_left()
+
+
+def test_who_looks_every_other_second_has_all_finals_too(engine, talk):
+    """As in the timer of a graphical program; at the start, and over a kill of the supervisor."""
+    look_s = 1.2
+    with contextlib.ExitStack() as stack, FakeDeepgram(responder=Echo(0.1, 0.3)) as server:
+        running = engine(byok(server) | talk, name="seldom")
+        running.wait_for_state("running")
+        running.bus.wait_until(lambda m: sum(each.get("is_final", False) for each in m) > 5, 30, "finals")
+        seldom = Reader(running, topics=("transcript.final", "gap", "status"))
+        stack.callback(seldom.subscriber.close)
+
+        def has(least):
+            return lambda: len(seldom.finals()) >= least
+
+        read([seldom], has(6), "what was before it came", every=look_s)
+        running.kill()
+        running.start()
+        running.wait_for_state("running")
+        read([seldom], has(len(seldom.finals()) + 6), "finals of the next supervisor", every=look_s)
+        running.send_signal(signal.SIGTERM)
+        read([seldom], seldom.has_ended, "the last word", every=look_s)
+        assert running.wait() == 0
+        assert seldom.holes == []
+        assert seldom.finals() == once(running.bus.finals())
