@@ -5,10 +5,11 @@ Usage: subscribe_async.py [NAME ...] (of engines on this machine; "default" if n
 """
 
 import asyncio
-import contextlib
+import os
 import sys
 
 from mpengine import Hole, Subscriber
+from mpengine.shared.errors import ConfigError
 from mpengine.shared.messages import Transcript
 
 
@@ -19,7 +20,9 @@ async def follow(names: list[str]) -> None:
             name, message = await subscriber.receive_named_async()
             match message:
                 case Transcript(text=text):
-                    print(f"{name}: {text}", flush=True)
+                    # It comes from a network: nothing in it shall steer the terminal.
+                    plain = "".join(character if character.isprintable() else " " for character in text)
+                    print(f"{name}: {plain}", flush=True)
                 case Hole():
                     print(f"{name}: [something was missed]", flush=True)
 
@@ -27,12 +30,18 @@ async def follow(names: list[str]) -> None:
 async def main(names: list[str]) -> None:
     """Follow, and show that the loop is free for other work."""
     following = asyncio.create_task(follow(names))
-    while not following.done():
-        await asyncio.wait([following], timeout=60)
+    while not (await asyncio.wait([following], timeout=60))[0]:
         print("[a minute has passed]", file=sys.stderr, flush=True)
     await following
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         asyncio.run(main(sys.argv[1:] or ["default"]))
+    except KeyboardInterrupt:
+        pass
+    except BrokenPipeError:  # Python writes what is left at its end: to nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ConfigError as error:
+        print(f"subscribe_async.py: {error}", file=sys.stderr)
+        sys.exit(2)
