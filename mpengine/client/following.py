@@ -92,7 +92,9 @@ class Follower:
         actions = self._meet(item.stamp.run, item.stamp.boot, None)
         if self._waits or (self._asks and self._round is None and self._known.lacks(item)):
             actions += self._catch_up()
-        return actions + (self._take(item) if self._round is None else self._hold(item, self._round))
+        if self._round is None or not self._known.followed:  # where nothing is followed nothing is missing before it
+            return actions + self._take(item)
+        return actions + self._hold(item, self._round)
 
     def synced(self, number: int, run: str, boot: str, seq: int) -> list[Action]:
         """The sync subscription with `number` was answered; number 0 is the one that tells of every reconnect."""

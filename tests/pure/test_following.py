@@ -504,6 +504,21 @@ def test_the_status_and_the_open_interim_come_to_who_takes_nothing_else(topics, 
     assert [each.topic for each in follower.answered(ask.number, answer)] == [topics[0]]
 
 
+def test_where_nothing_can_be_missing_nothing_is_held_back():
+    """The last word of an engine that ends while its status is asked for."""
+    follower = Follower(wants=lambda topic: topic == "status", since=None, can_ask=True)
+
+    def status(seq):
+        return json.dumps({"type": "status", "run": "r", "boot": "b", "seq": seq}).encode()
+
+    follower.synced(0, "r", "b", 4)
+    (ask,) = follower.synced(1, "r", "b", 4)
+    assert follower.heard("status", status(5)) == [Deliver("status", status(5))]
+    late = SnapshotAnswer(run="r", boot="b", seq=4, status=msgspec.Raw(status(2)))
+    assert follower.answered(ask.number, late) == []
+    assert follower.is_live
+
+
 def test_who_takes_nothing_that_can_be_had_does_not_ask():
     assert not Follower(wants=lambda topic: topic == "level", since="start", can_ask=True).asks
 
