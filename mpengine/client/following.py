@@ -135,9 +135,7 @@ class Follower:
         if not self._known.run:
             actions += self._begin(run, through)
         elif run != self._known.run:
-            if self._round is not None:
-                self._is_uncertain = False  # the end of the run is told below in any case
-                actions += self._give_up()
+            actions += [] if self._round is None else self._give_up()
             actions += [] if self._end.was_heard else self._known.lose_the_end()
             self._known.begin(run, 0)
             self._is_uncertain = True

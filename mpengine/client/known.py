@@ -134,9 +134,9 @@ class Known:
         if topic == "metrics":
             for other, last in item.last.items():
                 actions += self.lose(other, last) if other in self.followed else []
-            # They speak for their supervisor alone. What the one before it said last can come again only where it is
-            # asked for; else it may be lost, and be repeated late.
-            if self._can_fill:
+            # They speak for their supervisor alone. What the one before it said last may still be missing: in a merge,
+            # and for ever where nothing can be asked for.
+            if self._can_fill and complete is None:
                 self.caught_up(stamp.seq)
             else:
                 self.adopt(stamp.seq)

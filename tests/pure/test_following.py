@@ -349,6 +349,35 @@ def test_what_the_history_has_forgotten_is_a_hole():
     assert wire.seqs() == [4, 5]
 
 
+def test_what_was_lost_with_its_supervisor_and_is_forgotten_is_a_hole():
+    engine = Engine(most=1)
+    wire = connected(engine, topics=("gap",))
+    wire.send(engine.publish("gap"))
+    engine.kill()  # the gap died in the socket's queue
+    wire.disconnect()
+    wire.connect()
+    wire.send(engine.publish("metrics") + engine.publish("gap"))
+    wire.run_dry()
+    assert wire.holes == [Hole(topic="gap", run="r1", first_seq=1, last_seq=1)]
+    assert wire.seqs("gap") == [13]
+
+
+def test_what_was_lost_before_a_round_that_the_end_of_the_run_cuts_short_is_a_hole(engine):
+    wire = connected(engine, topics=("gap",))
+    engine.publish("gap")  # lost
+    engine.kill()
+    wire.disconnect()
+    wire.connect()
+    wire.send(engine.publish("gap") + engine.stop())
+    wire.arrive(len(wire.way))
+    engine.start_run()
+    wire.disconnect()
+    wire.connect()
+    wire.run_dry()
+    assert wire.holes == [Hole(topic="gap", run="r1", first_seq=1, last_seq=11)]
+    assert wire.seqs("gap") == [12]
+
+
 def test_what_grew_too_old_to_be_told_is_a_hole(engine):
     engine.publish(FINALS)
     engine.kept[FINALS].clear()
