@@ -5,6 +5,7 @@ One thread. Handlers of signals write too, between any two instructions of it.
 
 import contextlib
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable
@@ -12,9 +13,12 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from mpengine.cli.captions import Captions
-from mpengine.cli.streams import write_text
+from mpengine.cli.streams import drop_output, write_text
 from mpengine.client.known import Hole
 from mpengine.shared.messages import Published
+
+# A terminal that was stopped (Ctrl-S) takes nothing: we do not wait for it in order to end.
+_END_LIMIT_S = 1.0
 
 
 class Live:
@@ -34,7 +38,10 @@ class Live:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        write_text(self._captions.finish())
+        if _takes_output():
+            write_text(self._captions.finish())
+        else:
+            drop_output()
 
     def show(self, message: Published | Hole | None) -> None:
         """Write what `message` changes."""
@@ -65,6 +72,12 @@ class Live:
     def _end(self, number: int, _frame: FrameType | None) -> None:
         """Past Python's buffer, which may be in use."""
         with contextlib.suppress(OSError):
-            os.write(sys.stdout.fileno(), self._captions.finish().encode(errors="replace"))
+            if _takes_output():
+                os.write(sys.stdout.fileno(), self._captions.finish().encode(errors="replace"))
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
+
+
+def _takes_output() -> bool:
+    """Whether the terminal does; one that has gone does, too, and tells at the write."""
+    return bool(select.select([], [sys.stdout.fileno()], [], _END_LIMIT_S)[1])
