@@ -4,14 +4,16 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from mpengine.cli.captions import Captions, Look
 from mpengine.cli.cues import Cues
+from mpengine.cli.lines import inert, line
 from mpengine.cli.live import Live
 from mpengine.cli.output_file import OutputFile
+from mpengine.cli.positions import NOW, START, Position, end_of_lines, end_of_text
 from mpengine.cli.streams import write_bytes, write_text
 from mpengine.cli.subtitles import Subtitles
 from mpengine.cli.target import Target
@@ -22,17 +24,13 @@ from mpengine.shared import messages
 from mpengine.shared.decoding import UNREADABLE
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import Published
-from mpengine.shared.snapshot import Stamp, read_stamp
 
 Format = Literal["text", "jsonl", "srt", "vtt"]
 
 # An engine that lives says something every second (its metrics).
 _SILENCE_S = 5.0
-# More than the longest message that an engine publishes.
-_LAST_LINE_BYTES = 32 << 20
 _FORMATS: dict[str, Format] = {".jsonl": "jsonl", ".srt": "srt", ".vtt": "vtt"}
 
-_object = msgspec.json.Decoder(dict[str, Any])
 _hole = msgspec.json.Decoder(Hole)
 
 # Takes a message: its topic, its JSON, and what that means.
@@ -66,8 +64,8 @@ def listen(target: Target, wish: Wish) -> int:
     """
     was_heard = False
     with ExitStack() as stack:
-        show, since = _begin(wish, stack)
-        subscriber = stack.enter_context(target.subscriber(since=since))
+        show, position = begin(wish, stack)
+        subscriber = stack.enter_context(target.subscriber(since=position.since))
         while True:
             received = subscriber.receive_raw(_SILENCE_S if wish.exit_on_stop else None)
             if received is None:
@@ -76,54 +74,56 @@ def listen(target: Target, wish: Wish) -> int:
                 continue
             was_heard = True
             topic, body = received
-            message = _hole.decode(body) if topic == "hole" else decode(body)
-            show(topic, body, message)
+            message = _hole_in(body) if topic == "hole" else decode(body)
+            if not position.holds(message):
+                show(topic, body, message)
             if wish.exit_on_stop and isinstance(message, messages.Status) and message.state in {"stopped", "failed"}:
                 return int(ExitCode.OK if message.state == "stopped" else ExitCode.CRASH)
 
 
-def _begin(wish: Wish, stack: ExitStack) -> tuple[Show, Since]:
+def begin(wish: Wish, stack: ExitStack) -> tuple[Show, Position]:
     """How to show messages, and from where on."""
-    if wish.output is None:
-        return _to_standard_output(wish, stack), _since(wish, "start" if wish.format in {"srt", "vtt"} else None)
-    file = stack.enter_context(closing(OutputFile(wish.output, append=wish.append, force=wish.force)))
-    default: Since = "start" if file.is_new else None
+    show, position = _to_standard_output(wish, stack) if wish.output is None else _to_file(wish, wish.output, stack)
+    match wish.since:
+        case None:
+            return show, position
+        case "now":
+            return show, NOW
+    return show, Position(wish.since)
+
+
+def _to_file(wish: Wish, path: str, stack: ExitStack) -> tuple[Show, Position]:
+    """Behind what the file holds, whose torn end is mended first."""
+    file = stack.enter_context(closing(OutputFile(path, append=wish.append, force=wish.force)))
     match wish.format:
         case "jsonl":
-            return _lines(wish, file.write), _since(wish, _go_on_with_lines(file) or default)
+            show, ending = _lines(wish, file.write), end_of_lines(file.read_back())
         case "text":
-            if not file.is_new and file.read(1) != b"\n":
-                file.write(b"\n")
-            return _captions(wish, file.write), _since(wish, default)
+            show, ending = _captions(wish, file.write), end_of_text(next(file.read_back(), b""))
         case _:
             subtitles = _subtitles(wish)
-            continued = subtitles.go_on(file.read())
-            file.cut(continued.kept_bytes)
-            file.write(continued.mend.encode())
-            return _cues(subtitles, file.write), _since(wish, continued.since or default)
+            show, ending = _cues_in(file, subtitles), subtitles.go_on(file.read())
+    file.cut_last(ending.torn_bytes)
+    file.write(ending.mend)
+    return show, ending.position
 
 
-def _since(wish: Wish, default: Since) -> Since:
-    if wish.since == "now":
-        return None
-    return default if wish.since is None else wish.since
-
-
-def _to_standard_output(wish: Wish, stack: ExitStack) -> Show:
+def _to_standard_output(wish: Wish, stack: ExitStack) -> tuple[Show, Position]:
+    is_terminal = sys.stdout.isatty()
     match wish.format:
         case "jsonl":
-            return _lines(wish, write_bytes)
+            return _lines(wish, (lambda lines: write_bytes(inert(lines))) if is_terminal else write_bytes), NOW
         case "text":
-            is_live = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+            is_live = is_terminal and os.environ.get("TERM") != "dumb"
             captions = Captions(Look(is_live, not wish.finals_only, wish.with_names, wish.clock))
             if not is_live:
-                return lambda _topic, _body, message: write_text(captions.show(message))
+                return lambda _topic, _body, message: write_text(captions.show(message)), NOW
             live = stack.enter_context(Live(captions))
-            return lambda _topic, _body, message: live.show(message)
+            return lambda _topic, _body, message: live.show(message), NOW
         case _:
             subtitles = _subtitles(wish)
             write_text(subtitles.header)
-            return _cues(subtitles, write_bytes)
+            return lambda _topic, _body, message: write_bytes(subtitles.show(message).encode()), START
 
 
 def _subtitles(wish: Wish) -> Subtitles:
@@ -131,8 +131,14 @@ def _subtitles(wish: Wish) -> Subtitles:
     return Subtitles(cues, is_vtt=wish.format == "vtt")
 
 
-def _cues(subtitles: Subtitles, write: Callable[[bytes], None]) -> Show:
-    return lambda _topic, _body, message: write(subtitles.show(message).encode())
+def _cues_in(file: OutputFile, subtitles: Subtitles) -> Show:
+    def show(_topic: str, _body: bytes, message: Published | Hole | None) -> None:
+        kept_bytes = subtitles.take_back(message)
+        if kept_bytes is not None:
+            file.cut(kept_bytes)
+        file.write(subtitles.show(message).encode())
+
+    return show
 
 
 def _captions(wish: Wish, write: Callable[[bytes], None]) -> Show:
@@ -149,26 +155,9 @@ def _lines(wish: Wish, write: Callable[[bytes], None]) -> Show:
     return show
 
 
-def _go_on_with_lines(file: OutputFile) -> Since:
-    """Let go of a last line that was not written to its end; the run and the number of the one before it."""
-    last = file.read(_LAST_LINE_BYTES)
-    end = last.rfind(b"\n") + 1
-    file.cut_last(len(last) - end)
-    for each in reversed(last[:end].splitlines()):
-        try:
-            stamp = read_stamp(each)
-        except UNREADABLE:
-            stamp = Stamp()
-        if stamp.seq:
-            return stamp.run, stamp.seq
-    return None
-
-
-def line(body: bytes) -> bytes:
-    """A message as it came, of whatever type and with all its fields; nothing for what is no JSON object."""
+def _hole_in(body: bytes) -> Hole | None:
+    """None for what somebody has published as if it were one."""
     try:
-        _object.decode(body)
+        return _hole.decode(body)
     except UNREADABLE:
-        return b""
-    # In JSON a line end can only be white space.
-    return b" ".join(body.splitlines()) + b"\n"
+        return None

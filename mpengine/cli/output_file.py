@@ -4,10 +4,13 @@ import contextlib
 import fcntl
 import os
 import stat
+from collections.abc import Iterator
 
 from mpengine.shared.errors import ConfigError, MpengineError
 
 _PIECE_BYTES = 1 << 20
+# Some seconds of messages.
+_LAST_PIECE_BYTES = 1 << 16
 
 
 class OutputFile:
@@ -33,19 +36,17 @@ class OutputFile:
             if force:
                 os.ftruncate(self._descriptor, 0)
 
-    @property
-    def is_new(self) -> bool:
-        """Whether nothing is in it."""
-        return not self._is_regular or self._size_bytes == 0
+    def read(self) -> bytes:
+        """All that is in it."""
+        return b"".join(reversed(list(self.read_back(_PIECE_BYTES))))
 
-    def read(self, last_bytes: int | None = None) -> bytes:
-        """All that is in it, or the last bytes."""
-        pieces: list[bytes] = []
-        position = 0 if last_bytes is None else max(0, self._size_bytes - last_bytes)
-        while self._is_regular and (piece := os.pread(self._descriptor, _PIECE_BYTES, position)):
-            pieces.append(piece)
-            position += len(piece)
-        return b"".join(pieces)
+    def read_back(self, piece_bytes: int = _LAST_PIECE_BYTES) -> Iterator[bytes]:
+        """All that is in it, piece by piece from its end on."""
+        end = self._size_bytes if self._is_regular else 0
+        while end:
+            begin = max(0, end - piece_bytes)
+            yield os.pread(self._descriptor, end - begin, begin)
+            end = begin
 
     def cut(self, size_bytes: int) -> None:
         """Let go of all behind the first bytes."""

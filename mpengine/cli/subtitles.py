@@ -1,34 +1,17 @@
-"""SubRip and WebVTT: files that only grow, by whole cues, and how to go on with one. Pure.
+"""SubRip and WebVTT: what is written, live, into files that only grow. Pure.
 
-In WebVTT each run has a note that says where its second 0 is, and each cue is called after the final it comes from:
-RUN:SEQ.NUMBER. So who goes on with such a file misses nothing and writes nothing twice. SubRip has no place for that.
+In WebVTT each run has a note that says where its second 0 is, each cue is called after the final it comes from
+(RUN:SEQ.NUMBER/OF_NUMBER), and so is the note on a loss. So who goes on with such a file misses nothing and writes
+nothing twice: `subtitle_ends` reads it. SubRip has no place for that.
 """
 
-import re
-from typing import NamedTuple
-
 from mpengine.cli.cues import Cue, Cues
+from mpengine.cli.positions import Ending
+from mpengine.cli.subtitle_ends import HEADER, TornFinal, end_of_subtitles
 from mpengine.cli.text import harmless
 from mpengine.client.known import Hole
 from mpengine.shared.messages import Gap, Published, Transcript
 from mpengine.shared.snapshot import FINALS
-
-_HEADER = "WEBVTT\n\n"
-_CLOCK = r"(?:(\d+):)?(\d\d):(\d\d)[.,](\d\d\d)"
-_TIMES = re.compile(rf"^{_CLOCK}[ \t]+-->[ \t]+{_CLOCK}", re.MULTILINE)
-_RUN = re.compile(r"^NOTE run (\S+) begins at (-?\d+) ms$", re.MULTILINE)
-_NAME = re.compile(r"^(\S+):(\d+)\.\d+\n(?=.*-->)", re.MULTILINE)
-
-
-class Continued(NamedTuple):
-    """What is to be done with a file in order to go on: keep so many of its bytes, then write `mend`.
-
-    `since` is the run and the number of the final that was written last, if the file says so.
-    """
-
-    kept_bytes: int
-    mend: str
-    since: tuple[str, int] | None = None
 
 
 class Subtitles:
@@ -38,42 +21,45 @@ class Subtitles:
         self._cues = cues
         self._is_vtt = is_vtt
         self._number = 0
-        self.header = _HEADER if is_vtt else ""
+        self._torn: TornFinal | None = None
+        self.header = HEADER.decode() if is_vtt else ""
 
     def show(self, message: Published | Hole | None) -> str:
         """What to write for `message`; nothing for what is no concern of a reader."""
         match message:
             case Transcript(is_final=True, run=run, start_s=start_s) if message.text.strip():
                 return self._meet(run, start_s) + self._final(message)
-            case Gap(samples=samples, run=run, start_s=start_s, end_s=end_s) if samples and self._is_vtt:
-                clock = _clock(max(0, self._cues.zero_ms + round(start_s * 1000)), ".")
-                return f"NOTE {end_s - start_s:.1f} s lost at {clock}: {_text(message.reason)}\n\n"
-            case Hole(topic=topic) if topic == FINALS and self._is_vtt:
-                return "NOTE results lost\n\n"
+            case Gap(run=run, start_s=start_s) if message.samples and self._is_vtt:
+                return self._meet(run, start_s) + self._gap(message)
+            case Hole(topic=topic, last_seq=last_seq) if topic == FINALS and self._is_vtt:
+                last = "end" if last_seq is None else last_seq
+                return f"NOTE {_text(message.run)}:{last} results lost\n\n"
         return ""
 
-    def go_on(self, existing: bytes) -> Continued:
+    def go_on(self, existing: bytes) -> Ending:
         """From now on behind `existing`, which is a file that was begun earlier."""
-        text = existing.decode(errors="surrogateescape").replace("\r\n", "\n")
-        if not existing.strip():
-            return Continued(0, self.header)
+        end = end_of_subtitles(existing, is_vtt=self._is_vtt)
         self.header = ""
-        # Whoever wrote the last lines may have been killed meanwhile. A cue that has its times is kept.
-        begin = text.rstrip("\n").rfind("\n\n") + 1
-        is_torn = not text.endswith("\n\n") and not _TIMES.search(text, begin) and begin > 0
-        kept_bytes = len(existing)
-        if is_torn:
-            kept_bytes = max(existing.rfind(b"\n\n"), existing.rfind(b"\n\r\n")) + 1
-            text = text[:begin]
-        mend = "" if text.endswith("\n\n") else "\n" if text.endswith("\n") else "\n\n"
-        times, runs, names = (list(each.finditer(text)) for each in (_TIMES, _RUN, _NAME))
-        self._number = len(times)
-        last_ms = max((_read_ms(found.groups()[4:]) for found in times), default=0)
-        if runs and names and names[-1][1] == runs[-1][1]:
-            self._cues.go_on(runs[-1][1], int(runs[-1][2]), last_ms)
-            return Continued(kept_bytes, mend, (names[-1][1], int(names[-1][2])))
-        self._cues.go_on(None, self._cues.zero_ms, last_ms)
-        return Continued(kept_bytes, mend)
+        self._number = end.number_cues
+        self._cues.go_on(end.run, end.zero_ms if end.run else self._cues.zero_ms, end.last_ms)
+        self._torn = end.torn
+        return end.ending
+
+    def take_back(self, message: Published | Hole | None) -> int | None:
+        """How many bytes of the file to keep before `message` is shown; None if that is all of them.
+
+        A final that is there in part is let go of only when it comes again: an engine that has begun another run, as
+        after a loss of power, does not have it any more.
+        """
+        torn = self._torn
+        match message:
+            case Transcript(is_final=True, run=run, seq=seq) if torn and (run, seq) == (torn.run, torn.seq):
+                self._torn = None
+                self._cues.last_ms = torn.last_ms
+                return torn.begin_bytes
+            case Transcript(is_final=True) | Gap() | Hole():
+                self._torn = None  # it is not to be had any more, and not the last thing either
+        return None
 
     def _meet(self, run: str, start_s: float) -> str:
         if not self._cues.meet(run, start_s) or not self._is_vtt or not run:
@@ -82,7 +68,13 @@ class Subtitles:
 
     def _final(self, final: Transcript) -> str:
         cues = self._cues.of(final)
-        return "".join(self._cue(cue, f"{final.run}:{final.seq}.{number}") for number, cue in enumerate(cues, 1))
+        name = f"{final.run}:{final.seq}"
+        return "".join(self._cue(cue, f"{name}.{number}/{len(cues)}") for number, cue in enumerate(cues, 1))
+
+    def _gap(self, gap: Gap) -> str:
+        name = f"{_text(gap.run)}:{gap.seq} " if gap.run else ""
+        clock = _clock(max(0, self._cues.zero_ms + round(gap.start_s * 1000)), ".")
+        return f"NOTE {name}{gap.end_s - gap.start_s:.1f} s lost at {clock}: {_text(gap.reason)}\n\n"
 
     def _cue(self, cue: Cue, name: str) -> str:
         self._number += 1
@@ -102,8 +94,3 @@ def _clock(milliseconds: int, mark: str) -> str:
     seconds, rest = divmod(milliseconds, 1000)
     minutes, second = divmod(seconds, 60)
     return f"{minutes // 60:02}:{minutes % 60:02}:{second:02}{mark}{rest:03}"
-
-
-def _read_ms(parts: tuple[str | None, ...]) -> int:
-    hours, minutes, seconds, milliseconds = (int(part or 0) for part in parts)
-    return ((hours * 60 + minutes) * 60 + seconds) * 1000 + milliseconds

@@ -1,10 +1,12 @@
 """Live captions: what is written for each message."""
 
+import json
+
 import pytest
 
 from mpengine.cli import captions
 from mpengine.cli.captions import Captions, Look
-from mpengine.cli.listen import line
+from mpengine.cli.lines import inert, line
 from mpengine.cli.text import fitting, harmless
 from mpengine.client.known import Hole
 from mpengine.shared import messages
@@ -246,3 +248,15 @@ def test_without_interims_an_interruption_shows_nothing():
 )
 def test_a_message_is_one_line_of_json_as_it_came_or_none(body, written):
     assert line(body) == written
+
+
+@pytest.mark.parametrize(
+    ("text", "inert_text"),
+    [
+        ('{"a":"größer 日本語 🙂"}', '{"a":"größer 日本語 🙂"}'),
+        ('{"a\x9b":"\x9b31m\x7f\u2028\u202e\u2066"}', r'{"a\u009b":"\u009b31m\u007f\u2028\u202e\u2066"}'),
+    ],
+)
+def test_a_line_for_a_terminal_is_the_same_json_and_does_nothing_to_it(text, inert_text):
+    assert inert(line(text.encode())) == f"{inert_text}\n".encode()
+    assert json.loads(inert_text) == json.loads(text)
