@@ -4,23 +4,32 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import zmq
 
 from mpengine.cli import _parser
+from mpengine.cli.listen import Wish, begin
+from mpengine.cli.positions import NOW, START, Position
 from mpengine.cli.text import width
 from mpengine.shared import messages
-from tests.rig.processes import spawn
+from tests.rig.processes import spawned
 from tests.rig.subtitles import read_srt, read_vtt
 from tests.rig.terminal import Terminal
 from tests.rig.waiting import scaled, wait_until
 
 CTRL_C = b"\x03"
+
+
+def is_in_a_write(pid):
+    """Whether the kernel holds it in a call on standard output."""
+    return Path(f"/proc/{pid}/syscall").read_text().split()[1:2] == ["0x1"]
 
 
 class FakeEngine:
@@ -54,21 +63,14 @@ class FakeEngine:
         body = messages.Transcript(text=text, is_final=False)
         self._socket.send_multipart([b"default.transcript.interim", messages.encode(body)])
 
+    def publish(self, topic, body):
+        self._socket.send_multipart([f"default.{topic}".encode(), body])
+
     def status(self, state):
         self._socket.send_multipart([b"default.status", messages.encode(messages.Status(state=state))])
 
     def close(self):
         self._context.destroy(linger=0)
-
-
-@contextlib.contextmanager
-def started(command, **options):
-    """Runs `command`, and no longer than what is inside."""
-    with spawn(command, **options) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 @pytest.fixture
@@ -163,6 +165,43 @@ def test_a_signal_ends_it_as_signals_do_and_leaves_the_line(engine, terminal, nu
     assert listening.screen.cursor.y == 1
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, -15), (signal.SIGHUP, -1)])
+@pytest.mark.parametrize("is_writing", [False, True])
+def test_one_signal_ends_it_on_a_terminal_that_was_stopped(engine, terminal, number, code, is_writing):
+    listening = terminal()
+    engine.interim("so it")
+    listening.wait_for(lambda lines: lines == ["so it"])
+    listening.stop_output()
+    if is_writing:
+        engine.final("So it is.")
+        wait_until(lambda: is_in_a_write(listening.process.pid), 5, "it to write")
+    listening.process.send_signal(number)
+    assert listening.process.wait(scaled(10)) == code
+
+
+def test_json_does_nothing_to_a_terminal(engine, terminal):
+    listening = terminal("--format", "jsonl", columns=2000)
+    engine.final("\x9b31m \x1b[2J")
+    (line,) = listening.wait_for(lambda lines: lines and lines[-1].endswith("}"))
+    assert json.loads(line)["text"] == "\x9b31m \x1b[2J"
+    assert b"\xc2\x9b" not in listening.written
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"type":"hole","topic":"x","run":"r"}', b"\xff", b"[1]"])
+@pytest.mark.parametrize("form", ["text", "jsonl", "vtt"])
+def test_what_somebody_publishes_as_if_it_were_a_loss_stops_nothing(engine, body, form):
+    command = engine.command("--exit-on-stop", "--format", form)
+    with spawned(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        engine.wait_for_subscriber()
+        engine.publish("hole", body)
+        engine.final("So.")
+        engine.status("stopped")
+        output, errors = process.communicate(timeout=scaled(10))
+    assert (process.returncode, errors) == (0, b"")
+    assert b"So." in output
+    assert b"lost" not in output
+
+
 def test_no_color_means_no_colour(engine, terminal):
     listening = terminal(NO_COLOR="1")
     engine.interim("so")
@@ -180,7 +219,7 @@ def test_a_terminal_that_can_do_nothing_gets_lines(engine, terminal):
 
 
 def test_piped_there_are_no_escape_sequences(engine):
-    with started(engine.command("--exit-on-stop"), stdout=subprocess.PIPE) as process:
+    with spawned(engine.command("--exit-on-stop"), stdout=subprocess.PIPE) as process:
         engine.wait_for_subscriber()
         engine.interim("so")
         engine.final("So.")
@@ -190,7 +229,7 @@ def test_piped_there_are_no_escape_sequences(engine):
 
 @pytest.mark.parametrize(("form", "header"), [("srt", b""), ("vtt", b"WEBVTT\n\n")])
 def test_subtitles_come_out_of_a_pipe_as_they_are_spoken(engine, form, header):
-    with started(engine.command("--format", form, "--exit-on-stop"), stdout=subprocess.PIPE) as process:
+    with spawned(engine.command("--format", form, "--exit-on-stop"), stdout=subprocess.PIPE) as process:
         engine.wait_for_subscriber()
         assert process.stdout.read(len(header)) == header
         engine.final("So.")
@@ -207,7 +246,7 @@ def test_subtitles_come_out_of_a_pipe_as_they_are_spoken(engine, form, header):
 
 def run(engine, *arguments, code=0):
     """Listen until the engine stops, which it does at once; what is on standard output and error."""
-    with started(
+    with spawned(
         engine.command("--exit-on-stop", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         if not code:
@@ -248,7 +287,7 @@ def test_a_file_that_exists_is_not_touched_unless_one_says_so(engine, tmp_path):
 
 def test_a_file_that_is_being_written_is_left_alone(engine, tmp_path):
     file = tmp_path / "a.txt"
-    with started(engine.command("--output", str(file))) as process:
+    with spawned(engine.command("--output", str(file))) as process:
         engine.wait_for_subscriber()
         complaint = run(engine, "--output", str(file), "--force", code=2)
         assert complaint == f"mpengine: --output: {file} is being written by another process\n"
@@ -261,7 +300,7 @@ def test_a_file_that_cannot_be_is_one_line(engine, tmp_path):
 
 
 def test_a_full_disk_is_one_line(engine):
-    with started(engine.command("--output", "/dev/full"), stderr=subprocess.PIPE) as process:
+    with spawned(engine.command("--output", "/dev/full"), stderr=subprocess.PIPE) as process:
         engine.wait_for_subscriber()
         engine.final("So.")
         _, errors = process.communicate(timeout=scaled(10))
@@ -272,7 +311,7 @@ def test_what_does_not_fit_is_not_left_there_in_part(engine, tmp_path):
     file = tmp_path / "a.srt"
     # Of 100 bytes there is room for the first cue and a part of the second.
     words = ["prlimit", "--fsize=100", *engine.command("--output", str(file))]
-    with started(words, stderr=subprocess.PIPE) as process:
+    with spawned(words, stderr=subprocess.PIPE) as process:
         engine.wait_for_subscriber()
         engine.final("one " * 4)
         engine.final("two " * 8, 5.0, 8.0)
@@ -288,7 +327,7 @@ def test_whenever_it_is_killed_the_file_is_good_and_can_be_gone_on_with(engine, 
     chance = random.Random(form)  # the same moments in every run, as far as the machine lets them
     done = 0
     for life in range(8):
-        with started(engine.command("--output", str(file), "--append")) as process:
+        with spawned(engine.command("--output", str(file), "--append")) as process:
             engine.wait_for_subscriber()
             give_up = time.monotonic() + scaled(chance.uniform(0.0, 0.25))
             while time.monotonic() < give_up:
@@ -307,12 +346,57 @@ def test_whenever_it_is_killed_the_file_is_good_and_can_be_gone_on_with(engine, 
 
 def test_cues_are_written_while_they_are_spoken(engine, tmp_path):
     file = tmp_path / "a.srt"
-    with started(engine.command("--output", str(file))) as process:
+    with spawned(engine.command("--output", str(file))) as process:
         engine.wait_for_subscriber()
         for number in range(1, 4):
             engine.final("word", number * 10, number * 10 + 1)
             wait_until(lambda number=number: len(read_srt(file.read_bytes())) == number, 5, f"cue {number}")
         process.kill()
+
+
+def begun(*arguments, **wish):
+    """From where on it would listen."""
+    with contextlib.ExitStack() as stack:
+        return begin(Wish(append=True, **wish), stack)[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("a.vtt", b"WEBVTT\n\n"), ("a.vtt", b"WEB"), ("a.jsonl", b'{"type'), ("a.srt", b"1\n00:"), ("a.txt", b"\xc3")],
+)
+def test_a_file_that_holds_nothing_yet_is_gone_on_with_from_the_start(tmp_path, name, data):
+    file = tmp_path / name
+    file.write_bytes(data)
+    assert begun(output=str(file)) == START
+    assert file.read_bytes() in {b"", b"WEBVTT\n\n"}
+
+
+@pytest.mark.parametrize("name", ["a.srt", "a.txt"])
+def test_one_that_cannot_say_its_position_goes_on_from_now(tmp_path, name):
+    file = tmp_path / name
+    file.write_text("1\n00:00:01,000 --> 00:00:02,000\nSo.\n\n")
+    assert begun(output=str(file)) == NOW
+
+
+def test_from_where_on_counts_more_than_what_the_file_says(tmp_path):
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"type":"transcript","is_final":true,"run":"r","seq":7}\n')
+    assert begun(output=str(file)) == Position(("r", 7))
+    assert begun(output=str(file), since=3) == Position(3)
+    assert begun(output=str(file), since="now") == NOW
+
+
+def test_a_large_file_of_lines_is_not_read_whole(engine, tmp_path):
+    file = tmp_path / "a.jsonl"
+    line = b'{"type":"level","run":"r","seq":5,"rms_dbfs":-50.0}\n'
+    peaks_kb = []
+    for number in (1, 40_000_000 // len(line)):
+        file.write_bytes(line * number)
+        with spawned(engine.command("--output", str(file), "--append")) as process:
+            engine.wait_for_subscriber()
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            peaks_kb.append(int(re.search(r"VmHWM:\s+(\d+)", status)[1]))
+    assert peaks_kb[1] - peaks_kb[0] < 5000
 
 
 # Arguments

@@ -5,7 +5,8 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,3 +92,13 @@ def spawn(command: Sequence[str | Path], **options: Any) -> subprocess.Popen[byt
     if (setpriv := shutil.which("setpriv")) and threading.current_thread() is threading.main_thread():
         command = [setpriv, "--pdeathsig", "KILL", *command]
     return subprocess.Popen([str(part) for part in command], **options)
+
+
+@contextmanager
+def spawned(command: Sequence[str | Path], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """The same, for no longer than what is inside."""
+    with spawn(command, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()

@@ -12,7 +12,7 @@ from typing import Any
 import pyte
 
 from tests.rig.processes import spawn
-from tests.rig.waiting import scaled
+from tests.rig.waiting import scaled, wait_until
 
 
 class Terminal:
@@ -27,6 +27,7 @@ class Terminal:
         whole = {**os.environ, "TERM": "xterm-256color", "PYTHONWARNINGS": "error", **environment}
         words = ["setsid", "--ctty", *command]
         self.process = spawn(words, env=whole, stdin=inner, stdout=inner, stderr=inner)
+        self._inner_name = os.ttyname(inner)
         os.close(inner)
 
     @property
@@ -36,6 +37,13 @@ class Terminal:
         while lines and not lines[-1]:
             lines.pop()
         return lines
+
+    def stop_output(self) -> None:
+        """Ctrl-S: from now on it takes nothing."""
+        self.press(b"\x13")
+        inner = os.open(self._inner_name, os.O_RDWR | os.O_NOCTTY)
+        wait_until(lambda: not select.select([], [inner], [], 0)[1], 5, "the terminal to stop")
+        os.close(inner)
 
     def resize(self, rows: int, columns: int) -> None:
         """Give it another size, of which the command is told."""
