@@ -276,6 +276,19 @@ def test_webvtt_torn_at_any_byte_keeps_what_the_engine_does_not_remember():
         assert is_told == (not is_whole), (end, last_seq)
 
 
+@pytest.mark.parametrize("message", [gap(25, 30.0), Hole(topic="transcript.final", run="r", first_seq=20, last_seq=24)])
+def test_a_torn_final_behind_which_something_stands_is_not_touched_again(message):
+    whole = written(said("one", seq=10), said(LONG, 3.0, 30.0, seq=20), is_vtt=True).encode()
+    made = subtitles(is_vtt=True)
+    begun, position = mended(made, whole[:-40])
+    assert position.since == ("r", 19)
+    begun += made.show(message).encode() if made.take_back(message) is None else b""
+    assert made.take_back(said(LONG, 3.0, 30.0, seq=20)) is None
+    again, position = mended(subtitles(is_vtt=True), begun)
+    assert (again, position.since) == (begun, ("r", 20))
+    assert position.holds(message)
+
+
 def test_subrip_torn_at_any_byte_is_valid_and_has_nothing_twice():
     finals = [message for message in STORY if isinstance(message, messages.Transcript)]
     whole = written(*finals, is_vtt=False).encode()
