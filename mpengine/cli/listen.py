@@ -6,8 +6,6 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from typing import Literal, NamedTuple
 
-import msgspec
-
 from mpengine.cli.captions import Captions, Look
 from mpengine.cli.cues import Cues
 from mpengine.cli.lines import inert, line
@@ -19,9 +17,7 @@ from mpengine.cli.subtitles import Subtitles
 from mpengine.cli.target import Target
 from mpengine.client.following import Since
 from mpengine.client.known import Hole
-from mpengine.client.subscriber import decode
 from mpengine.shared import messages
-from mpengine.shared.decoding import UNREADABLE
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import Published
 
@@ -30,8 +26,6 @@ Format = Literal["text", "jsonl", "srt", "vtt"]
 # An engine that lives says something every second (its metrics).
 _SILENCE_S = 5.0
 _FORMATS: dict[str, Format] = {".jsonl": "jsonl", ".srt": "srt", ".vtt": "vtt"}
-
-_hole = msgspec.json.Decoder(Hole)
 
 # Takes a message: its topic, its JSON, and what that means.
 Show = Callable[[str, bytes, Published | Hole | None], None]
@@ -67,16 +61,15 @@ def listen(target: Target, wish: Wish) -> int:
         show, position = begin(wish, stack)
         subscriber = stack.enter_context(target.subscriber(since=position.since))
         while True:
-            received = subscriber.receive_raw(_SILENCE_S if wish.exit_on_stop else None)
+            received = subscriber.receive_any(_SILENCE_S if wish.exit_on_stop else None)
             if received is None:
                 if was_heard and not target.answers():
                     return int(ExitCode.CRASH)
                 continue
             was_heard = True
-            topic, body = received
-            message = _hole_in(body) if topic == "hole" else decode(body)
+            message = received.message
             if not position.holds(message):
-                show(topic, body, message)
+                show(received.topic, received.body, message)
             if wish.exit_on_stop and isinstance(message, messages.Status) and message.state in {"stopped", "failed"}:
                 return int(ExitCode.OK if message.state == "stopped" else ExitCode.CRASH)
 
@@ -153,11 +146,3 @@ def _lines(wish: Wish, write: Callable[[bytes], None]) -> Show:
             write(line(body))
 
     return show
-
-
-def _hole_in(body: bytes) -> Hole | None:
-    """None for what somebody has published as if it were one."""
-    try:
-        return _hole.decode(body)
-    except UNREADABLE:
-        return None
