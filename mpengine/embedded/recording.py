@@ -218,7 +218,7 @@ class Recording:
 
     def _tell_name(self, user_name: str) -> str:
         try:
-            question = messages.SetUserName(user_name=user_name)
+            question = messages.SetUserName(user_name=settings.published_name(user_name))
             ask(question, name=self._config.engine.name, timeout_s=_ANSWER_LIMIT_S)
         except EngineUnreachable as error:
             log.warning("%s", error)

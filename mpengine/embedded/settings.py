@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from mpengine.shared.boot import EngineBoot
 from mpengine.shared.config import Config
+from mpengine.shared.config_tables import LONGEST_USER_NAME
 from mpengine.shared.errors import ConfigError
 
 _FURTHER = ("byok_url", "ca_file", "hold_s", "parameters")
@@ -40,7 +41,7 @@ def config_of(
     """The configuration of an engine. Raises ConfigError."""
     tables = _tables(given.get("mpengine", {}))
     further = {key: given.get(f"remote.{key}", None) for key in _FURTHER}
-    tables["engine"] = {"name": name, "user_name": user_name}
+    tables["engine"] = {"name": name, "user_name": published_name(user_name)}
     remotes = tables.setdefault("remote", {})
     # None and "": not set, as far as the origin engine was concerned.
     remotes.update({key: value for key, value in {**further, **remote}.items() if value is not None and value != ""})
@@ -50,6 +51,11 @@ def config_of(
         audio["device"] = device
     tables.setdefault("supervisor", {}).setdefault("stop_limit_s", _STOP_LIMIT_S)
     return Config.parse(tables)
+
+
+def published_name(user_name: str) -> str:
+    """What others than the GUI see of a name, which the origin engine let be as long as it was."""
+    return user_name[:LONGEST_USER_NAME]
 
 
 def boot_of(config: Config) -> EngineBoot:

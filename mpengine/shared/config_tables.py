@@ -4,7 +4,7 @@ Children get the tables they need from the supervisor over a pipe.
 """
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -15,6 +15,9 @@ SECRETS = {
     ("bus", "curve_secret_key"): "MPENGINE_CURVE_SECRET_KEY",
 }
 NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
+# It stands in every transcript, and the history has room for so many bytes, not for so many messages.
+LONGEST_USER_NAME = 200
+UserName = Annotated[str, msgspec.Meta(max_length=LONGEST_USER_NAME)]
 
 
 class Secret:
@@ -50,7 +53,7 @@ class EngineConfig(Section, frozen=True, kw_only=True):
     """`name` stands in topics and in the runtime directory's path."""
 
     name: str = "default"
-    user_name: str = "User"
+    user_name: UserName = "User"
 
 
 class RemoteConfig(Section, frozen=True, kw_only=True):

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from mpengine.shared.config_tables import UserName
+
 VERSION = 1
 
 
@@ -230,7 +232,7 @@ class Continue(msgspec.Struct, tag_field="type", tag="resume", frozen=True):
 class SetUserName(msgspec.Struct, tag_field="type", tag="set_user_name", frozen=True):
     """Names the speaker in the transcripts from now on."""
 
-    user_name: str
+    user_name: UserName
 
 
 Command = StatusQuery | SnapshotQuery | Stop | Pause | Continue | SetUserName

@@ -20,6 +20,8 @@ def answer():
 
 def test_a_known_command_is_answered_with_ok(answer):
     assert answer(b'{"type":"set_user_name","user_name":"Ann"}') == {"type": "ok"}
+    longest = json.dumps({"type": "set_user_name", "user_name": "ß" * 200})
+    assert answer(longest.encode()) == {"type": "ok"}
 
 
 @pytest.mark.parametrize(
@@ -35,6 +37,7 @@ def test_a_known_command_is_answered_with_ok(answer):
         b'{"type":"set_user_name"}',
         b'{"type":"set_user_name","user_name":5}',
         b'{"type":"set_user_name","user_name":"\xff"}',
+        b'{"type":"set_user_name","user_name":"%s"}' % (b"x" * 201),
         b'{"type":"\xff"}',
         b'{"type":"stop","x":' + b"[" * 100_000,
         b"[" * 1_000_000,
@@ -50,6 +53,7 @@ def test_a_known_command_is_answered_with_ok(answer):
         "field missing",
         "wrong type",
         "no utf-8 in a field",
+        "a name that fills each message",
         "no utf-8 in the type",
         "deep in a field",
         "deep",

@@ -192,6 +192,7 @@ def test_an_unknown_key_is_refused_by_its_path(tables, path):
     ("tables", "path", "expected"),
     [
         (merged({"engine": {"name": 5}}), "engine.name", "str"),
+        (merged({"engine": {"user_name": "x" * 201}}), "engine.user_name", "str` of length <= 200"),
         (merged({"audio": {"sample_rate": "16000"}}), "audio.sample_rate", "int"),
         (merged({"audio": {"block_ms": True}}), "audio.block_ms", "int"),
         (merged({"audio": {"paced": 1}}), "audio.paced", "bool"),

@@ -10,9 +10,9 @@ from mpengine.shared.errors import ConfigError
 BYOK = {"mode": "byok", "byok_api_key": "a-key", "server_url": "", "auth_token": None}
 
 
-def config(given=(), *, remote=BYOK, device=None):
+def config(given=(), *, remote=BYOK, device=None, user_name="Ann"):
     return config_of(
-        dict(given), name="gui-1-a", user_name="Ann", remote=remote, device=device, sample_rate=16000, channels=1
+        dict(given), name="gui-1-a", user_name=user_name, remote=remote, device=device, sample_rate=16000, channels=1
     )
 
 
@@ -36,6 +36,10 @@ def test_tables_of_our_own_have_the_rest_but_not_what_the_engine_decides():
     assert found.supervisor.stop_limit_s == 3
     assert config({"mpengine": tables}).audio.device == 5
     assert tables["audio"] == {"latency": 0.1, "device": 5}
+
+
+def test_a_name_as_long_as_a_gui_lets_it_be_keeps_no_engine_from_working():
+    assert config(user_name="x" * 201).engine.user_name == "x" * 200
 
 
 @pytest.mark.parametrize("tables", ["text", {"audio": 3}, [1]])
