@@ -1,12 +1,14 @@
 """Fixtures of all tests: the virtual microphone, engines as real processes, and that nothing stays behind."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
 from tests.rig.engine import RUNNING, EngineProcess
 from tests.rig.microphone import VirtualMicrophone
+from tests.rig.small_disk import SmallDisk
 from tests.rig.waiting import rig_threads, wait_until
 
 
@@ -58,6 +60,17 @@ def microphone(_microphone: VirtualMicrophone) -> Iterator[VirtualMicrophone]:
     _microphone.wait_for_recording(0)
     if not _microphone.plugged:
         _microphone.plug()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A directory on a file system of 64 KiB."""
+    if not SmallDisk.is_possible():
+        pytest.skip("no file system can be mounted here, not even in a namespace")
+    where = tmp_path / "small"
+    where.mkdir()
+    with SmallDisk(where) as directory:
+        yield directory
 
 
 class Peer(Protocol):

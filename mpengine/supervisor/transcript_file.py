@@ -2,16 +2,20 @@
 
 A thread writes, behind a bounded queue: a disk that is full or stuck holds up nothing. The newest lines are dropped
 then, and `notices` says so.
+
+One engine alone writes it: the open file is flock'ed, which ends with the process. While it is rotated, the file before
+stays locked until the new one is, so that there is no moment at which another engine finds nothing that is held.
 """
 
 import collections
 import contextlib
 import errno
+import fcntl
 import os
 import threading
 
 from mpengine.shared.decoding import UNREADABLE
-from mpengine.shared.errors import MpengineError
+from mpengine.shared.errors import ConfigError, MpengineError
 from mpengine.shared.messages import Error
 from mpengine.shared.snapshot import Stamp, read_stamp
 
@@ -22,19 +26,29 @@ _TRY_AGAIN_S = 1.0
 _CLOSE_LIMIT_S = 2.0
 # The last line is looked for in so much of the end.
 _TAIL_BYTES = 1 << 20
+_HELD = "it is being written by another engine"
+# For file systems on which a file never looks the same twice.
+_MOST_OPENINGS = 10
 
 
 class TranscriptFile:
     """Appends lines. `last`: what the last line says that was there at the start."""
 
     def __init__(self, path: str, *, most_bytes: int, files: int) -> None:
-        """`files` are kept, the one that is written among them. Raises MpengineError when it cannot be opened."""
+        """`files` are kept, the one that is written among them.
+
+        Raises ConfigError when another engine writes it, MpengineError when it cannot be opened.
+        """
         self._path, self._most_bytes, self._files = path, most_bytes, files
         self._fd, self._size = -1, 0
         try:
             self._open()
             self.last = self._mend() or _last_line_of(f"{path}.1")
+        except BlockingIOError:
+            what_to_do = "name another file, or stop that engine"
+            raise ConfigError("bus.transcript", f"{path} is being written by another engine; {what_to_do}") from None
         except OSError as error:
+            self._let_go()
             raise MpengineError(f"cannot write the transcript {path} (bus.transcript): {error.strerror}") from None
         # All below belong to `_changed`'s lock.
         self._changed = threading.Condition()
@@ -93,8 +107,7 @@ class TranscriptFile:
             with self._changed:
                 self._waiting_bytes -= len(self._waiting.popleft())
                 self._out_of_trouble()
-        if self._fd >= 0:
-            os.close(self._fd)
+        self._let_go()
 
     def _append(self, line: bytes) -> None:
         if self._fd < 0:
@@ -108,22 +121,45 @@ class TranscriptFile:
         self._size += written
 
     def _rotate(self) -> None:
-        os.close(self._fd)
-        self._fd = -1
+        if self._files == 1:
+            os.ftruncate(self._fd, 0)
+            self._size = 0
+            return
         names = [self._path, *(f"{self._path}.{number}" for number in range(1, self._files))]
         for number in range(len(names) - 1, 0, -1):
             with contextlib.suppress(FileNotFoundError):
                 os.replace(names[number - 1], names[number])
-        if self._files == 1:
-            os.unlink(self._path)
-        self._open()
-
-    def _open(self) -> None:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._fd = os.open(self._path, flags, 0o600)
-        self._size = os.fstat(self._fd).st_size
+        before, self._fd = self._fd, -1
+        try:
+            # Who was faster to lock the new one goes away as soon as it sees that we hold the one before.
+            self._open(is_ours=True)
+        finally:
+            os.close(before)
 
     # Anywhere
+
+    def _open(self, *, is_ours: bool = False) -> None:
+        """Open and lock it. Raises BlockingIOError when another engine writes it, unless the file before `is_ours`."""
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        for opening in range(1, _MOST_OPENINGS + 1):
+            fd = os.open(self._path, flags, 0o600)
+            try:
+                _lock(fd, fcntl.LOCK_EX if is_ours else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not is_ours and _is_held(f"{self._path}.1"):
+                    raise BlockingIOError(errno.EAGAIN, _HELD)
+                found = os.fstat(fd)
+                # Else it was rotated before we had locked it.
+                if _is_at(self._path, found) or opening == _MOST_OPENINGS:
+                    self._fd, fd, self._size = fd, -1, found.st_size
+                    return
+            finally:
+                if fd >= 0:
+                    os.close(fd)
+
+    def _let_go(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
     def _mend(self) -> Stamp | None:
         """Cut off a last line that a kill or a full disk tore; returns what the one before it says."""
@@ -147,6 +183,38 @@ class TranscriptFile:
             text = f"the transcript {self._path} is written again; {self._dropped} lines are missing"
             self._notices.append(Error(source="supervisor", code="transcript_again", message=text))
             self._dropped = 0
+
+
+def _lock(fd: int, how: int) -> None:
+    """Raises BlockingIOError when somebody holds it. Where the file system has no locks, nobody does."""
+    try:
+        fcntl.flock(fd, how)
+    except BlockingIOError:
+        raise BlockingIOError(errno.EAGAIN, _HELD) from None
+    except OSError:
+        pass
+
+
+def _is_held(path: str) -> bool:
+    """Whether an engine has locked the file there, which is in the middle of a rotation then."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        _lock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _is_at(path: str, found: os.stat_result) -> bool:
+    """Whether the file `found` is (still) the one at `path`."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.lstat(path), found)
+    return False
 
 
 def _last_line_of(path: str) -> Stamp:

@@ -2,15 +2,19 @@
 
 import errno
 import os
+import signal
 import stat
+import subprocess
+import sys
 import threading
 
 import pytest
 
-from mpengine.shared.errors import MpengineError
+from mpengine.shared.errors import ConfigError, ExitCode, MpengineError
 from mpengine.shared.snapshot import Stamp
 from mpengine.supervisor import transcript_file as module
 from mpengine.supervisor.transcript_file import TranscriptFile
+from tests.rig.small_disk import fill
 from tests.rig.waiting import wait_until
 
 
@@ -82,6 +86,104 @@ def test_a_path_that_cannot_be_is_one_line(tmp_path):
         opened(str(tmp_path))
 
 
+# Two engines
+
+
+REFUSED = r"bus.transcript: .*said\.jsonl is being written by another engine; name another file, or stop that engine"
+
+
+def test_a_file_that_another_engine_writes_is_refused_and_left_as_it_is(path):
+    first = opened(path)
+    first.write(line(1))
+    with pytest.raises(ConfigError, match=REFUSED) as refusal:
+        opened(path)
+    assert refusal.value.exit_code == ExitCode.CONFIG
+    first.close()
+    assert content(path) == line(1) + b"\n"
+    assert written(path).last.seq == 1
+
+
+@pytest.mark.parametrize("files", [1, 3])
+def test_a_file_that_was_rotated_is_refused_too(path, files):
+    first = opened(path, most_bytes=1500, files=files)
+    for seq in range(4):
+        first.write(line(seq, 1000))
+    wait_until(lambda: content(path).startswith(line(3, 1000)), 20, "the rotation")
+    with pytest.raises(ConfigError, match=REFUSED):
+        opened(path)
+    first.close()
+    written(path)
+
+
+def test_who_starts_in_the_middle_of_a_rotation_is_refused(path, monkeypatch):
+    """The file has its new name already, and there is none of the old name."""
+    first, refused = opened(path, most_bytes=1500), []
+
+    def open_now(at, *arguments):
+        monkeypatch.undo()
+        with pytest.raises(ConfigError, match=REFUSED):
+            opened(path)
+        refused.append(at)
+        return os.open(at, *arguments)
+
+    first.write(line(1, 1000))
+    wait_until(lambda: content(path), 20, "the first line")
+    monkeypatch.setattr(module.os, "open", open_now)
+    first.write(line(2, 1000))
+    first.close()
+    assert refused == [path]
+    assert content(path) == line(2, 1000) + b"\n"
+    assert first.notices() == []
+
+
+def test_who_opened_it_before_a_rotation_and_locks_it_behind_is_refused(path, monkeypatch):
+    """By then, what it has opened is the file before, which nobody holds."""
+    first, really = opened(path, most_bytes=1500), os.open
+    first.write(line(1, 1000))
+    wait_until(lambda: content(path), 20, "the first line")
+
+    def open_before(at, *arguments):
+        monkeypatch.undo()
+        fd = really(at, *arguments)
+        first.write(line(2, 1000))
+        wait_until(lambda: content(path).startswith(line(2, 1000)), 20, "the rotation")
+        return fd
+
+    monkeypatch.setattr(module.os, "open", open_before)
+    with pytest.raises(ConfigError, match=REFUSED):
+        opened(path)
+    first.close()
+
+
+def test_it_is_free_when_its_engine_was_killed_whatever_that_had_started(path):
+    script = f"""
+import subprocess, sys
+from mpengine.supervisor.transcript_file import TranscriptFile
+file = TranscriptFile({path!r}, most_bytes=1000, files=2)
+child = subprocess.Popen(["cat"], stdout=subprocess.DEVNULL, close_fds=False)
+print(child.pid, flush=True)
+input()
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        child = int(holder.stdout.readline())
+        with pytest.raises(ConfigError, match=REFUSED):
+            opened(path)
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        written(path, line(1))
+        os.kill(child, 0)  # lives
+    assert content(path) == line(1) + b"\n"
+
+
+def test_where_files_cannot_be_locked_it_is_written_all_the_same(path, monkeypatch):
+    def flock(_fd, _how):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(module.fcntl, "flock", flock)
+    written(path, *(line(seq, 1000) for seq in range(3)), most_bytes=1500)
+    assert content(path) == line(2, 1000) + b"\n"
+
+
 class Disk:
     """In place of os.write: fails, writes half, or blocks."""
 
@@ -143,6 +245,41 @@ def test_a_stuck_disk_holds_up_nothing_and_what_is_dropped_is_told(path, disk, m
     assert again.message.endswith("3 lines are missing")
     file.close()
     assert content(path) == b"".join(line(seq) + b"\n" for seq in (1, 2, 3, 4, 5))
+
+
+def test_on_a_disk_that_is_really_full_no_line_is_lost_nor_torn(small_disk, monkeypatch):
+    monkeypatch.setattr(module, "_TRY_AGAIN_S", 0.01)
+    path = str(small_disk / "said.jsonl")
+    file = opened(path, most_bytes=9000, files=2)
+    file.write(line(0, 1000))
+    wait_until(lambda: content(path), 20, "the first line")
+    filler = fill(small_disk)
+    lines = [line(seq, 1000) for seq in range(1, 12)]
+    for each in lines:
+        file.write(each)
+    (full,) = notices(file)
+    assert (full.code, full.message.rpartition(": ")[2]) == ("transcript_stuck", "No space left on device; trying on")
+    filler.unlink()
+    (again,) = notices(file)
+    assert (again.code, again.message.rpartition("; ")[2]) == ("transcript_again", "0 lines are missing")
+    file.close()
+    found = content(f"{path}.1") + content(path)
+    assert found == b"".join(each + b"\n" for each in [line(0, 1000), *lines])
+
+
+def test_on_a_disk_that_is_really_full_it_can_be_opened_and_goes_on_behind_its_last_line(small_disk, monkeypatch):
+    monkeypatch.setattr(module, "_TRY_AGAIN_S", 0.01)
+    path = str(small_disk / "said.jsonl")
+    written(path, line(1))
+    filler = fill(small_disk)
+    file = opened(path)
+    assert file.last.seq == 1
+    file.write(line(2, 8000))
+    assert notices(file)[0].code == "transcript_stuck"
+    filler.unlink()
+    assert notices(file)[0].code == "transcript_again"
+    file.close()
+    assert content(path) == line(1) + b"\n" + line(2, 8000) + b"\n"
 
 
 def test_the_end_waits_for_a_stuck_disk_only_so_long(path, disk, monkeypatch):
