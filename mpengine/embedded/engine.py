@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 import weakref
 from collections.abc import Callable
 from datetime import datetime
@@ -36,9 +37,7 @@ class Engine:
     _connect_limit_s = 15.0
 
     def __init__(self, config: Getter, user_name: str = "User", input_device_index: int | str | None = None) -> None:
-        self.config = config
-        self.user_name = user_name
-        self.input_device_index = input_device_index
+        self.config, self.user_name, self.input_device_index = config, user_name, input_device_index
         self.mode: str = config.get("remote.mode", "managed")
         self.server_url: str = config.get("remote.server_url", "")
         self.auth_token: str = config.get("remote.auth_token", "")
@@ -50,23 +49,19 @@ class Engine:
         self.blocksize = 320  # as told; `audio.block_ms` sets it
         self.realtime_callback: OnResult | None = None
         self.final_callback: OnResult | None = None
-        self.name = files.new_name()
         self.last_error: str | None = None
         self._on_error: Callable[[str], object] | None = None
         self._on_credits_low: Callable[[int], object] | None = None
         self._is_initialized = False
-        self._lock = Lock()  # of the recording; held for no longer than it takes to start a thread
-        self._recording: Recording | None = None
-        self._callbacks = CallbackThread()
+        self._settle()
 
     def __repr__(self) -> str:
-        state = "recording" if self._is_recording else "ready" if self._is_initialized else "not initialised"
+        state = "recording" if self.is_recording_active() else "ready" if self._is_initialized else "not initialised"
         return f"<{type(self).__name__} {self.name!r}, {self.mode} mode, {state}>"
 
     def __del__(self) -> None:
-        # Without a wait: this may run in any thread, at any point.
-        recording = getattr(self, "_recording", None)
-        if recording is not None and recording.is_of_this_process:
+        # In any thread, between any two instructions, inside of locks: neither of the two takes one.
+        if (recording := getattr(self, "_recording", None)) is not None:
             recording.kill()
             self._callbacks.close()
 
@@ -108,7 +103,7 @@ class Engine:
             return False
         try:
             recording, is_new = self._begin()
-        except ConfigError as error:
+        except (ConfigError, RuntimeError) as error:
             return self._not_started(str(error))
         problem = recording.wait_started(self._connect_limit_s)
         if problem is None:
@@ -125,14 +120,18 @@ class Engine:
 
         It takes `supervisor.stop_limit_s` at most, and 5 s for callbacks that do not return.
         """
+        if self._pid != os.getpid():  # the recording is our parent's, and nobody may ever let go of the lock
+            return
         with self._lock:
             recording = self._recording
-        if recording is None or not recording.ask_to_end():
+        if recording is None:
             return
+        is_first = recording.ask_to_end()
         if not recording.wait_ended():
             log.error("the engine's thread does not end")
         self._callbacks.wait(_DELIVERY_LIMIT_S)
-        log.info("Recording stopped; %.1f s without a result", recording.unacknowledged_s)
+        if is_first:
+            log.info("Recording stopped; %.1f s without a result", recording.unacknowledged_s)
 
     def stop(self) -> None:
         """Stop, and be as before `initialize`."""
@@ -147,7 +146,7 @@ class Engine:
 
     def is_recording_active(self) -> bool:
         """Whether it records, or is about to: not after `stop_recording`, and not when it has ended for good."""
-        return self._is_recording
+        return self._recording is not None and self._recording.is_active
 
     def set_user_name(self, user_name: str) -> None:
         """Name the speaker in results from now on."""
@@ -157,10 +156,13 @@ class Engine:
 
     # Inside
 
-    @property
-    def _is_recording(self) -> bool:
-        recording = self._recording
-        return recording is not None and recording.is_active
+    def _settle(self) -> None:
+        """Have what only one process can have: in another, which it forks, nothing of it is alive."""
+        self._pid = os.getpid()
+        self.name = files.new_name()
+        self._lock = Lock()  # of the recording; held for no longer than it takes to start a thread
+        self._recording: Recording | None = None
+        self._callbacks = CallbackThread()
 
     def _problem(self) -> str:
         """What is wrong with the configuration; the first lines are the origin engine's."""
@@ -191,7 +193,9 @@ class Engine:
         )
 
     def _begin(self) -> tuple[Recording, bool]:
-        """The recording that runs, or a new one, and whether it is new. Raises ConfigError."""
+        """The recording that runs, or a new one, and whether it is new. Raises ConfigError, RuntimeError."""
+        if self._pid != os.getpid():
+            self._settle()
         with self._lock:
             before = self._recording
             if before is not None and before.is_active:
@@ -200,6 +204,7 @@ class Engine:
             deliver = functools.partial(_deliver, weakref.ref(self), self._callbacks)
             config = self._config()
             self.blocksize = config.audio.block_samples
+            self._callbacks.open()
             self._recording = Recording(config, deliver, after=before)
             return self._recording, True
 

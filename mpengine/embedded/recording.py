@@ -1,13 +1,17 @@
 """One recording of an Engine: its child process, and the thread that follows it from its start to its end.
 
-That thread alone owns the process and the Subscriber; others ask and wait, each wait has its limit. What it reads
-becomes calls, which it only hands over: whoever is called may take his time, and may start and stop recordings.
+Others ask and wait, each wait has its limit. What the thread reads becomes calls, which it only hands over: whoever is
+called may take his time, and may start and stop recordings.
+
+Which state is whose:
+
+* the thread's alone: the Subscriber, `_was_killed`, `_began_at`, `_heard_at`, and `_story`, of which others only read;
+* anybody's: `_process`, which says itself how; `_wanted_name`, of which the last one counts; the two events, which are
+  set once. `kill` touches the process alone: it may interrupt whoever sets an event, and the event's lock is held then.
 """
 
 import atexit
 import logging
-import os
-import signal
 import threading
 import time
 import weakref
@@ -15,12 +19,12 @@ from collections.abc import Callable
 
 from mpengine.client.subscriber import Subscriber, ask
 from mpengine.embedded import files, settings
+from mpengine.embedded.process import Process
 from mpengine.embedded.story import Call, Story, Trouble
 from mpengine.shared import messages
 from mpengine.shared.config import Config
 from mpengine.shared.errors import EngineUnreachable, MpengineError
 from mpengine.shared.runtime import RuntimeDir
-from mpengine.supervisor.children import Spawned
 
 log = logging.getLogger("mpengine.engine")
 
@@ -45,34 +49,32 @@ class Recording:
     """Starts at once, in a thread of its own. `deliver` gets every call; it must not block."""
 
     def __init__(self, config: Config, deliver: Callable[[Call], None], *, after: "Recording | None" = None) -> None:
-        """`after`: another one of the same name, which has to end first."""
+        """`after`: another one of the same name, which has to end first. Raises RuntimeError without room for it."""
         self._config = config
         self._deliver = deliver
         self._story = Story()
         self._wanted_name = config.engine.user_name
-        self._pid = os.getpid()
-        self._lock = threading.RLock()  # of the two below; re-entrant, since `__del__` runs anywhere
-        self._process: Spawned | None = None  # while it can be signalled
-        self._kill_at: float | None = None  # set when it is to end
+        self._process = Process()
         self._was_killed = False
         self._began_at = self._heard_at = time.monotonic()
         self._is_decided = threading.Event()  # whether it could be started
         self._has_ended = threading.Event()
-        _living.add(self)
         self._thread = threading.Thread(target=self._run, args=(after,), name="mpengine-engine", daemon=True)
         self._thread.start()
+        _living.add(self)
 
     # For others
 
     @property
     def is_active(self) -> bool:
-        """Whether it starts or works, and nobody has stopped it."""
-        return self._kill_at is None and not self._has_ended.is_set() and not self._story.is_over
+        """Whether it starts or works, here, and nobody has stopped it."""
+        is_over = self._process.is_ending or self._has_ended.is_set() or self._story.is_over
+        return self._process.is_ours and not is_over
 
     @property
     def is_of_this_process(self) -> bool:
-        """False in a process that the program has forked: nothing here is alive there, and the engine is not its."""
-        return os.getpid() == self._pid
+        """False in a process that the program has forked."""
+        return self._process.is_ours
 
     @property
     def unacknowledged_s(self) -> float:
@@ -84,7 +86,7 @@ class Recording:
         in_time = self._is_decided.wait(limit_s)
         if self._story.failure:
             return self._story.failure
-        if self._kill_at is not None:
+        if self._process.is_ending:
             return _CANCELLED
         if in_time:
             return None
@@ -95,25 +97,22 @@ class Recording:
 
     def ask_to_end(self) -> bool:
         """End it cleanly: the last words are awaited, in the time that the configuration allows. False if ending."""
-        with self._lock:
-            if self._kill_at is not None or not self.is_of_this_process:
-                return False
-            self._kill_at = time.monotonic() + self._stop_limit_s
-            self._signal(signal.SIGTERM)
-        self._is_decided.set()
-        return True
+        is_first = self._process.ask_to_end(self._stop_limit_s)
+        if is_first:
+            self._decide()
+        return is_first
 
     def kill(self) -> None:
-        """End it now. Never blocks."""
-        if not self.is_of_this_process:
-            return
-        with self._lock:
-            self._kill_at = time.monotonic()
-            self._signal(signal.SIGKILL)
-        self._is_decided.set()
+        """End it now. It never waits, whatever it interrupts."""
+        self._process.kill()
 
     def wait_ended(self, limit_s: float | None = None) -> bool:
-        """Wait until nothing is left of it, by default as long as a clean end may take."""
+        """Wait until nothing is left of it, by default as long as a clean end may take.
+
+        At once on its own thread, on which a GUI's `__del__` may have been called: that would wait for itself.
+        """
+        if threading.current_thread() is self._thread:
+            return False
         return self._has_ended.wait(self._stop_limit_s + _KILLED_LIMIT_S if limit_s is None else limit_s)
 
     def rename(self, user_name: str) -> None:
@@ -124,14 +123,26 @@ class Recording:
     def _stop_limit_s(self) -> float:
         return self._config.supervisor.stop_limit_s + _STOP_GRACE_S
 
-    def _signal(self, number: signal.Signals) -> None:
-        """Under the lock: once the process is collected, its pid may be another's."""
-        if self._process is not None:
-            (self._process.kill if number == signal.SIGKILL else self._process.terminate)()
+    def _decide(self) -> None:
+        # Not each time anew: a GUI's `__del__` that asks for the end would find the event's lock held.
+        if not self._is_decided.is_set():
+            self._is_decided.set()
 
     # The thread
 
     def _run(self, after: "Recording | None") -> None:
+        try:
+            how = self._work(after)
+            if not self._process.is_ending and not self._story.is_over:
+                self._call(self._story.ended(how))
+        except Exception:  # whatever it is, nobody may wait for us in vain
+            log.exception("the end of the engine could not be told")
+        finally:
+            self._has_ended.set()
+            self._decide()
+
+    def _work(self, after: "Recording | None") -> str:
+        """Follow processes until none is left; returns how the last one ended."""
         name = self._config.engine.name
         try:
             if after is not None:
@@ -139,53 +150,40 @@ class Recording:
                 after = None
             RuntimeDir(name)  # what is wrong with it is an error here, with its reason
             with Subscriber(name) as subscriber:
-                how = self._follow(subscriber, self._start())
+                how = self._follow(subscriber)
                 while self._may_go_on():
                     self._call([Trouble(f"The engine was {how}; restarting")])
-                    how = self._follow(subscriber, self._start())
+                    how = self._follow(subscriber)
         except (OSError, MpengineError) as error:
-            how = str(error)
-        except Exception as error:  # whatever it is, nobody may wait for us in vain
+            return str(error)
+        except Exception as error:
             log.exception("following the engine failed")
-            how = repr(error)
+            return repr(error)
+        else:
+            return how
         finally:
-            with self._lock:
-                process, self._process = self._process, None
-            if process is not None:
-                process.kill()
-                process.wait(_KILLED_LIMIT_S)
+            self._process.close(_KILLED_LIMIT_S)
             files.remove(name, self._config.buffer.directory)
-        if self._kill_at is None and not self._story.is_over:
-            self._call(self._story.ended(how))
-        self._has_ended.set()
-        self._is_decided.set()
-
-    def _start(self) -> Spawned:
-        with self._lock:
-            if self._kill_at is not None:
-                raise MpengineError(_CANCELLED)
-            boot = settings.boot_of(self._config)
-            self._process = Spawned("engine", boot, module="mpengine.embedded.child")
-            self._began_at = self._heard_at = time.monotonic()
-            return self._process
 
     def _may_go_on(self) -> bool:
         """Whether it was killed in the middle of its work: another one goes on with the files that it left."""
         lived_s = time.monotonic() - self._began_at
         return self._was_killed and self._story.has_started and self.is_active and lived_s > _SHORTEST_LIFE_S
 
-    def _follow(self, subscriber: Subscriber, process: Spawned) -> str:
-        """Hand over what is told until the process has ended; returns how it ended."""
-        known_name = self._wanted_name
-        while (status := self._reap(process)) is None:
-            kill_at = self._kill_at
-            self._take(subscriber, _LOOK_S if kill_at is None else _LOOK_AT_END_S)
-            if kill_at is not None and time.monotonic() >= kill_at:
-                self.kill()
+    def _follow(self, subscriber: Subscriber) -> str:
+        """Start a process, hand over what is told until it has ended; returns how it ended."""
+        known_name = self._config.engine.user_name
+        if not self._process.start(settings.boot_of(self._config)):
+            return _CANCELLED
+        self._began_at = self._heard_at = time.monotonic()
+        while (status := self._process.reap()) is None:
+            self._take(subscriber, _LOOK_AT_END_S if self._process.is_ending else _LOOK_S)
+            if self._process.is_overdue:
+                self._process.kill()
             elif self._story.has_started and time.monotonic() > self._heard_at + _SILENCE_LIMIT_S:
                 log.error("the engine hangs: it said nothing for %.0f s", _SILENCE_LIMIT_S)
                 self._heard_at = time.monotonic()
-                process.kill()
+                self._process.replace()
             if self._story.has_started and known_name != self._wanted_name:
                 known_name = self._tell_name(self._wanted_name)
         give_up = time.monotonic() + _LAST_WORD_S
@@ -194,23 +192,13 @@ class Recording:
         self._was_killed = status < 0
         return f"killed by signal {-status}" if self._was_killed else f"exit code {status}"
 
-    def _reap(self, process: Spawned) -> int | None:
-        with self._lock:
-            try:
-                status = process.reap()
-            except ChildProcessError:  # the program collects all its children itself, or ignores SIGCHLD
-                status = 0
-            if status is not None:
-                self._process = None
-            return status
-
     def _take(self, subscriber: Subscriber, limit_s: float) -> None:
         message = subscriber.receive(limit_s)
         if message is not None:
             self._heard_at = time.monotonic()
             self._call(self._story.read(message))
         if self._story.has_started or self._story.failure:
-            self._is_decided.set()
+            self._decide()
 
     def _call(self, calls: list[Call]) -> None:
         for call in calls:

@@ -83,6 +83,56 @@ def test_a_done_call_is_not_kept(callbacks):
     assert gone.wait(scaled(5))
 
 
+def test_where_there_is_no_room_for_a_thread_the_calls_wait_for_it(callbacks, monkeypatch, caplog):
+    really, done = threading.Thread.start, []
+
+    def no_room(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_room)
+    callbacks.put(lambda: done.append(1))
+    assert not callbacks.wait(0)
+    assert "no thread for the callbacks of the engine: can't start new thread" in caplog.text
+    monkeypatch.setattr(threading.Thread, "start", really)
+    callbacks.put(lambda: done.append(2))
+    assert callbacks.wait(scaled(5))
+    assert done == [1, 2]
+
+
+def test_calls_that_wait_for_a_thread_get_one_from_who_waits_for_them(callbacks, monkeypatch):
+    done = []
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", lambda _thread: (_ for _ in ()).throw(RuntimeError("no room")))
+        callbacks.put(lambda: done.append(1))
+    assert callbacks.wait(scaled(5))
+    assert done == [1]
+
+
+def test_it_is_closed_without_waiting_for_anybody(callbacks):
+    """By `__del__`, in a thread of which nobody knows what it holds."""
+    callbacks.put(lambda: None)
+    assert callbacks.wait(scaled(5))
+    thread, holds, let_go = callbacks._thread, threading.Event(), threading.Event()
+
+    def hold():
+        with callbacks._changed:
+            holds.set()
+            let_go.wait(scaled(20))
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert holds.wait(scaled(5))
+    closer = threading.Thread(target=callbacks.close)
+    closer.start()
+    closer.join(scaled(5))
+    is_closed = not closer.is_alive()
+    let_go.set()
+    for each in (holder, closer, thread):
+        each.join(scaled(5))
+        assert not each.is_alive()
+    assert is_closed
+
+
 def test_what_killed_programs_left_is_removed_and_nothing_else(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     dead = subprocess.Popen([sys.executable, "-c", ""])
