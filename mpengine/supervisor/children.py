@@ -75,11 +75,15 @@ class Spawned:
 
     def reap(self) -> int | None:
         """See ChildProcess."""
-        pid, status = os.waitpid(self.pid, os.WNOHANG)
-        if pid == 0:
-            return None
-        os.close(self._writer)
-        return os.waitstatus_to_exitcode(status)
+        has_ended = True
+        try:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            has_ended = pid != 0
+        finally:  # also when somebody else has collected it
+            if has_ended and self._writer >= 0:
+                os.close(self._writer)
+                self._writer = -1
+        return os.waitstatus_to_exitcode(status) if has_ended else None
 
     def wait(self, limit_s: float) -> None:
         """See ChildProcess."""

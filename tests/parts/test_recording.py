@@ -1,5 +1,6 @@
 """A recording whose engine is played: ended at any point, by any thread, and with nothing left of it."""
 
+import os
 import signal
 import threading
 
@@ -10,7 +11,9 @@ from mpengine.embedded import process as process_module
 from mpengine.embedded import recording as recording_module
 from mpengine.embedded.process import Process
 from mpengine.embedded.recording import Recording
+from mpengine.shared.boot import Parent
 from mpengine.shared.messages import Status, Transcript
+from mpengine.supervisor.children import Spawned
 from tests.rig.waiting import scaled, wait_until
 
 OURS = ("/embedded/", "/threading.py", "/weakref.py")
@@ -280,3 +283,19 @@ def test_a_name_that_was_changed_is_told_to_the_engine_that_replaces_a_killed_on
     wait_until(lambda: len(told) == 2, 5, "the new name, once more")
     assert told == [(1, "Bob"), (2, "Bob")]
     engine.stop()
+
+
+def test_with_sigchld_ignored_no_descriptor_stays_open():
+    """The kernel collects the children then, and nobody is told how they ended."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        spawned = Spawned("engine", Parent(parent_pid=os.getpid()), module="keyword")
+        writer = spawned._writer
+        os.fstat(writer)
+        for _ in range(2):
+            with pytest.raises(ChildProcessError):
+                spawned.wait(scaled(20))
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(writer)
+    finally:
+        signal.signal(signal.SIGCHLD, before)

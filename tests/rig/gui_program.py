@@ -2,7 +2,7 @@
 
 It prints one JSON line once it records, and then ends as HOW says: `wait` does not, `fork` neither, but a process that
 it has forked holds all its descriptors; `return` leaves the interpreter without a stop; `drop` lets go of the engine
-and waits.
+and waits; `record` forks a process that records too, and stops.
 """
 
 import gc
@@ -30,6 +30,23 @@ def main(module: str, name: str, how: str, config: str) -> None:
             sys.exit()
         os.waitpid(inheritor, 0)
         is_started = engine.is_recording_active()
+    if how == "record":
+        reader, writer = os.pipe()
+        if not os.fork():
+            os.write(writer, json.dumps(_record_again(engine)).encode())
+            os._exit(0)
+        print(
+            json.dumps(
+                {
+                    "name": engine.name,
+                    "forked": json.loads(os.read(reader, 4096)),
+                    "started": engine.is_recording_active(),
+                }
+            ),
+            flush=True,
+        )
+        engine.stop()
+        return
     print(json.dumps({"started": is_started, "name": engine.name, "forked": forked}), flush=True)
     match how:
         case "drop":
@@ -38,6 +55,15 @@ def main(module: str, name: str, how: str, config: str) -> None:
             time.sleep(WAIT_S)
         case "wait" | "fork":
             time.sleep(WAIT_S)
+
+
+def _record_again(engine):
+    """What an engine that records is to a process that was forked."""
+    told = {"before": engine.is_recording_active()}
+    engine.stop()
+    told |= {"started": engine.initialize() and engine.start_recording(), "name": engine.name}
+    engine.stop()
+    return told | {"after": engine.is_recording_active()}
 
 
 if __name__ == "__main__":

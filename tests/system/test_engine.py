@@ -116,6 +116,17 @@ def test_an_engine_that_nobody_refers_to_ends(mark, microphone):
         program.wait()
 
 
+def test_a_process_that_a_recording_program_forks_has_a_recording_of_its_own_or_none(mark):
+    with FakeDeepgram() as server:
+        program, told = start_program(server, "record")
+        forked = told["forked"]
+        assert (forked["before"], forked["started"], forked["after"], told["started"]) == (False, True, False, True)
+        assert forked["name"] != told["name"]
+        assert program.wait(scaled(15)) == 0
+        assert len(server.connections) == 2
+        wait_until(lambda: not running(mark), 1, "the end of both engines")
+
+
 def start_program(server, how):
     command = [sys.executable, "-m", "tests.rig.gui_program", "mpengine", "Engine", how, json.dumps(flat(byok(server)))]
     program = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
