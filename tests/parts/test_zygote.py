@@ -4,7 +4,6 @@ import contextlib
 import os
 import pathlib
 import signal
-import wave
 
 import pytest
 
@@ -14,6 +13,7 @@ from mpengine.supervisor import zygote as zygote_module
 from mpengine.supervisor.children import Spawned
 from mpengine.supervisor.spawner import Spawner
 from mpengine.supervisor.zygote import Forked
+from tests.rig.configs import write_wav
 from tests.rig.processes import process_info
 from tests.rig.waiting import wait_until
 
@@ -21,12 +21,7 @@ from tests.rig.waiting import wait_until
 @pytest.fixture
 def settings(tmp_path):
     """Makes settings with which capture plays a file, for as long as it is let; a missing one ends it (exit code 2)."""
-    path = tmp_path / "silence.wav"
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16000)
-        file.writeframes(bytes(32000 * 60))
+    path = write_wav(tmp_path / "silence.wav", bytes(32000 * 60))
 
     def make(source=path):
         return CaptureBoot(

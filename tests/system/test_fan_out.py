@@ -1,10 +1,8 @@
 """Fifty subscribers, some of them stuck: the others get everything, and the supervisor does not grow."""
 
-import wave
-
 import pytest
 
-from tests.rig.configs import byok
+from tests.rig.configs import byok, silent_file
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.echo import Echo
 from tests.rig.fan_out import Readers, reading
@@ -25,13 +23,7 @@ class Flood(Echo):
 @pytest.fixture
 def talk(tmp_path):
     """Ten seconds, at the pace of speech."""
-    path = tmp_path / "talk.wav"
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16000)
-        file.writeframes(bytes(2 * 16000 * 10))
-    return {"audio": {"source": str(path)}}
+    return silent_file(tmp_path / "talk.wav", 10)
 
 
 def test_the_stuck_ones_cost_nobody_a_message_and_no_memory(engine, talk):

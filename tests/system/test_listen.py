@@ -5,11 +5,10 @@ import re
 import subprocess
 import sys
 import time
-import wave
 
 import pytest
 
-from tests.rig.configs import byok
+from tests.rig.configs import byok, silent_file
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.echo import Echo
 from tests.rig.processes import spawned
@@ -25,22 +24,12 @@ def texts_in(file, form):
     return [each["text"] for each in found if each["type"] == "transcript" and each["is_final"]]
 
 
-def silence_in(directory):
-    source = directory / "talk.wav"
-    with wave.open(str(source), "wb") as silence:
-        silence.setnchannels(1)
-        silence.setsampwidth(2)
-        silence.setframerate(16000)
-        silence.writeframes(bytes(2 * 16000 * 120))
-    return {"audio": {"source": str(source)}}
-
-
 @pytest.mark.parametrize(("form", "data"), [("vtt", b"WEBVTT\n\n"), ("vtt", b"WEB"), ("jsonl", b'{"type":"sta')])
 def test_a_file_left_before_the_first_final_has_every_final_once(engine, tmp_path, form, data):
     file = tmp_path / f"talk.{form}"
     file.write_bytes(data)
     with FakeDeepgram(responder=Echo(interim_s=0.1, final_s=0.3)) as server:
-        running = engine(byok(server) | silence_in(tmp_path))
+        running = engine(byok(server) | silent_file(tmp_path / "talk.wav", 120))
         running.bus.wait_until(lambda _: len(running.bus.finals()) >= 3, 20, "finals that nobody heard")
         words = ["listen", "--name", running.name, "--output", str(file), "--append", "--exit-on-stop"]
         command = [sys.executable, "-m", "mpengine", *words]
@@ -67,7 +56,7 @@ class Wordy(Echo):
 def test_a_final_that_was_torn_between_its_cues_is_written_again_as_a_whole(engine, tmp_path):
     file = tmp_path / "talk.vtt"
     with FakeDeepgram(responder=Wordy(interim_s=0.1, final_s=1.0)) as server:
-        running = engine(byok(server) | silence_in(tmp_path))
+        running = engine(byok(server) | silent_file(tmp_path / "talk.wav", 120))
         running.wait_for_state("running")
         words = ["listen", "--name", running.name, "--output", str(file), "--append"]
         command = [sys.executable, "-m", "mpengine", *words]
@@ -93,7 +82,7 @@ def test_a_final_that_was_torn_between_its_cues_is_written_again_as_a_whole(engi
 def test_a_killed_listener_that_goes_on_has_every_final_once(engine, tmp_path, form):
     file = tmp_path / f"talk.{form}"
     with FakeDeepgram(responder=Echo(interim_s=0.1, final_s=0.3)) as server:
-        running = engine(byok(server) | silence_in(tmp_path))
+        running = engine(byok(server) | silent_file(tmp_path / "talk.wav", 120))
         running.wait_for_state("running")
         words = ["listen", "--name", running.name, "--output", str(file), "--append"]
         command = [sys.executable, "-m", "mpengine", *words]

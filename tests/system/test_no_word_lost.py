@@ -8,11 +8,10 @@ import contextlib
 import os
 import random
 import signal
-import wave
 
 import pytest
 
-from tests.rig.configs import byok, managed
+from tests.rig.configs import byok, managed, write_wav
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.oracle import SAMPLES, Oracle, speech, spoken_positions
 from tests.rig.proxy import FakeProxy
@@ -164,12 +163,7 @@ def test_on_the_microphone_with_faults(microphone, engine, mode):
 def test_a_file_with_faults_loses_nothing(engine, tmp_path):
     chance = random.Random(SEED)
     print(f"seed {SEED}")
-    path = tmp_path / "speech.wav"
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16000)
-        file.writeframes(speech(POSITIONS))
+    path = write_wav(tmp_path / "speech.wav", speech(POSITIONS))
     with FakeDeepgram(responder=Oracle(SEED)) as server:
         running = engine(byok(server) | {"audio": {"source": str(path)}, "supervisor": SUPERVISOR})
         running.wait_for_state("running")

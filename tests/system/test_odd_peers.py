@@ -3,12 +3,11 @@
 import json
 import signal
 import socket
-import wave
 
 import pytest
 from websockets.frames import Close, Frame, Opcode
 
-from tests.rig.configs import byok, managed
+from tests.rig.configs import byok, managed, write_wav
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.processes import process_info
 from tests.rig.proxy import FakeProxy
@@ -185,10 +184,7 @@ def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(microphone, en
 
 
 def test_sigterm_ends_streaming_at_once_while_a_peer_does_not_read(engine, tmp_path):
-    path = tmp_path / "long.wav"
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, 16000, 0, "NONE", ""))
-        file.writeframes(bytes(250 * 32000))
+    path = write_wav(tmp_path / "long.wav", bytes(250 * 32000))
     with FakeDeepgram(receive_buffer=4096) as server:
         running = engine(byok(server) | {"audio": {"source": str(path), "paced": False}})
         connection = server.wait_for_connection()

@@ -5,14 +5,13 @@ import json
 import signal
 import subprocess
 import sys
-import wave
 from pathlib import Path
 
 import pytest
 
 from mpengine import Hole, Subscriber
 from mpengine.shared.messages import Status, Transcript
-from tests.rig.configs import byok
+from tests.rig.configs import byok, silent_file
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.echo import Echo
 from tests.rig.processes import spawn
@@ -77,13 +76,7 @@ def read(readers, condition, what, *, every=0.01):
 @pytest.fixture
 def talk(tmp_path):
     """A minute of silence, at the pace of speech."""
-    path = tmp_path / "talk.wav"
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16000)
-        file.writeframes(bytes(2 * 16000 * 60))
-    return {"audio": {"source": str(path)}}
+    return silent_file(tmp_path / "talk.wav", 60)
 
 
 def once(finals):
