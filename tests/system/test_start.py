@@ -7,15 +7,18 @@ from tests.rig.deepgram import FakeDeepgram
 from tests.rig.proxy import FakeProxy
 from tests.rig.server import reserve_port
 
+QUICK = {"buffer": {"catch_up": 20.0}}  # what waited is sent quickly, and so a stop is quick
+
 
 def finds_device(message):
     return message["type"] == "status" and message["device"]
 
 
+@pytest.mark.slow
 def test_with_the_server_started_later_its_first_sample_is_the_first_captured(microphone, engine):
     port = reserve_port()
     with FakeDeepgram(port=port) as absent:
-        config = byok(absent)
+        config = byok(absent) | QUICK
     running = engine(config, microphone)
     running.bus.wait_for(finds_device)
     first_words = noise(5)
@@ -32,6 +35,7 @@ def test_with_the_server_started_later_its_first_sample_is_the_first_captured(mi
         assert running.bus.of_type("gap") == []
 
 
+@pytest.mark.slow
 def test_audio_that_waited_is_sent_at_the_configured_pace(microphone, engine):
     port = reserve_port()
     with FakeDeepgram(port=port) as absent:
@@ -83,12 +87,13 @@ def test_without_a_server_for_15_seconds_the_status_says_why(microphone, engine)
 @pytest.mark.slow
 def test_a_proxy_that_never_says_ready_is_given_up_after_15_seconds_and_tried_again(engine, microphone):
     with FakeProxy(auth_answer=FakeProxy.SILENCE) as server:
-        running = engine(managed(server), microphone)
+        running = engine(managed(server) | QUICK, microphone)
+        server.wait_for(lambda: server.auths, what="the first attempt")
+        server.auth_answer = FakeProxy.READY  # for the next one
         error = running.bus.wait_for(
             lambda m: m["type"] == "error" and "Timed out waiting for proxy ready message" in m["message"], 30
         )
         assert not error["fatal"]
-        server.auth_answer = FakeProxy.READY
         server.wait_for_connection(2, 20)
         running.wait_for_state("running")
         assert len(server.auths) == 2
