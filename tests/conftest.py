@@ -13,7 +13,7 @@ from tests.rig.waiting import rig_threads, wait_until
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Whoever uses the microphone is a device test; whoever starts an engine, or a command, is a system test."""
     for item in items:
         if item.path.parent.name == "system":
@@ -22,6 +22,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture, marker in (("microphone", "device"), ("engine", "system")):
             if fixture in fixtures:
                 item.add_marker(marker)
+    if hasattr(config, "workerinput"):  # one of several at once: long ones first, so that all are done at one time
+        items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in ("slow", "system")])
 
 
 @pytest.hookimpl(wrapper=True)

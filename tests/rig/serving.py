@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import functools
+import os
 import random
 import socket
 import ssl
@@ -18,13 +19,17 @@ from tests.rig.waiting import PREFIX, scaled
 
 START_S = 10.0
 
+# Outside the range from which the kernel takes ports for clients: else another client could take one that is reserved,
+# or one that tries to reach the absent server could connect to itself. Each worker of pytest-xdist has its own.
+FIRST_PORT, PORTS = 20000, 12000
+WORKERS = 12
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % WORKERS
+
 
 def reserve_port() -> int:
-    """A port of 127.0.0.1 that is free, for a server that is started later.
-
-    Outside the range from which the kernel takes ports for clients: else another client could take it, or
-    one that tries to reach the absent server could connect to itself."""
-    for port in random.sample(range(20000, 32000), 200):
+    """A port of 127.0.0.1 that is free, for a server that is started later."""
+    first = FIRST_PORT + WORKER * PORTS // WORKERS
+    for port in random.sample(range(first, first + PORTS // WORKERS), 200):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -32,7 +37,7 @@ def reserve_port() -> int:
             except OSError:
                 continue
             return port
-    raise AssertionError("no free port between 20000 and 32000")
+    raise AssertionError(f"no free port from {first} on")
 
 
 @functools.cache
