@@ -96,8 +96,10 @@ def spawn(command: Sequence[str | Path], **options: Any) -> subprocess.Popen[byt
 
 @contextmanager
 def spawned(command: Sequence[str | Path], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """The same, for no longer than what is inside."""
-    with spawn(command, **options) as process:
+    """Runs `command`, and no longer than what is inside: a test that fails does not wait for its end.
+
+    Nothing is buffered here: `communicate()` has all that `stdout.readline()` has left."""
+    with spawn(command, bufsize=0, **options) as process:
         try:
             yield process
         finally:

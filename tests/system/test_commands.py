@@ -1,8 +1,8 @@
 """The commands, and the questions on the bus that they are made of."""
 
+import contextlib
 import json
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -19,6 +19,7 @@ from tests.rig.deepgram import FakeDeepgram
 from tests.rig.processes import process_info, spawn, spawned
 from tests.rig.proxy import FakeProxy
 from tests.rig.server import reserve_port
+from tests.rig.terminal import Terminal
 from tests.rig.waiting import scaled, wait_until
 
 DATA = Path(__file__).parents[1] / "data"
@@ -428,28 +429,16 @@ def test_listen_rewrites_the_interim_line_on_a_terminal(microphone, engine):
     with FakeDeepgram(echoing=True) as server:
         running = engine(byok(server), microphone)
         running.wait_for_state("running")
-        terminal, inner = pty.openpty()
-        listen = subprocess.Popen(
-            [sys.executable, "-m", "mpengine", "listen", "--name", running.name, "--exit-on-stop"],
-            env=running.environment,
-            stdout=inner,
-            stderr=inner,
-        )
-        os.close(inner)
-        running.bus.wait_for(lambda m: m["type"] == "transcript" and m["is_final"] and m["start_s"] >= 2, 20)
-        running.stop()
-        assert listen.wait(scaled(10)) == 0
-        shown = b""
-        try:
-            while piece := os.read(terminal, 65536):
-                shown += piece
-        except OSError:  # the other end is closed
-            pass
-        os.close(terminal)
-        text = shown.decode()
-        assert re.search("\r\x1b\\[J\x1b\\[\\?7l\x1b\\[2mwords \\d+\x1b\\[0m\x1b\\[\\?7h\r", text)
-        assert re.search("\r\x1b\\[Jwords \\d+\r\n", text)
-        assert "Traceback" not in text
+        words = [*COMMAND, "listen", "--name", running.name, "--exit-on-stop"]
+        with contextlib.closing(Terminal(words, XDG_RUNTIME_DIR=str(running.directory))) as listening:
+            for shown in (
+                b"\r\x1b\\[J\x1b\\[\\?7l\x1b\\[2mwords \\d+\x1b\\[0m\x1b\\[\\?7h\r",
+                b"\r\x1b\\[Jwords \\d+\r\n",
+            ):
+                listening.wait_for(lambda _, shown=shown: re.search(shown, listening.written), 20)
+            running.stop()
+            assert listening.wait_for_end() == 0
+            assert b"Traceback" not in listening.written
 
 
 def test_listen_writes_every_message_as_it_came(tmp_path):

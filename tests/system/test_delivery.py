@@ -10,7 +10,9 @@ import zmq
 
 from tests.rig.configs import byok, managed, noise
 from tests.rig.deepgram import FakeDeepgram
+from tests.rig.processes import spawned
 from tests.rig.proxy import FakeProxy
+from tests.rig.waiting import scaled
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -36,28 +38,25 @@ def test_results_come_out_of_plain_pyzmq_and_of_listen(microphone, engine):
     with FakeDeepgram(echoing=True) as server:
         running = engine(byok(server), microphone)
         running.wait_for_state("running")
-        listen = subprocess.Popen(
-            [sys.executable, "-m", "mpengine", "listen", "--name", running.name, "--format", "jsonl", "--exit-on-stop"],
-            env=running.environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        with zmq.Context() as context, context.socket(zmq.SUB) as socket:
-            socket.connect(f"ipc://{running.runtime}/results")
-            socket.subscribe(f"{running.name}.transcript")
-            topics = set()
-            while len(topics) < 2:
-                assert socket.poll(20_000), "no transcript"
-                topic, body = socket.recv_multipart()
-                message = json.loads(body)
-                assert message["type"] == "transcript"
-                assert message["text"]
-                topics.add(topic.decode())
-        assert topics == {f"{running.name}.transcript.interim", f"{running.name}.transcript.final"}
-        line = listen.stdout.readline()
-        assert json.loads(line)["v"] == 1
-        running.stop()
-        rest, _ = listen.communicate(timeout=20)
+        words = ["listen", "--name", running.name, "--format", "jsonl", "--exit-on-stop"]
+        command = [sys.executable, "-m", "mpengine", *words]
+        with spawned(command, env=running.environment, stdout=subprocess.PIPE) as listen:
+            with zmq.Context() as context, context.socket(zmq.SUB) as socket:
+                socket.connect(f"ipc://{running.runtime}/results")
+                socket.subscribe(f"{running.name}.transcript")
+                topics = set()
+                while len(topics) < 2:
+                    assert socket.poll(20_000), "no transcript"
+                    topic, body = socket.recv_multipart()
+                    message = json.loads(body)
+                    assert message["type"] == "transcript"
+                    assert message["text"]
+                    topics.add(topic.decode())
+            assert topics == {f"{running.name}.transcript.interim", f"{running.name}.transcript.final"}
+            line = listen.stdout.readline()
+            assert json.loads(line)["v"] == 1
+            running.stop()
+            rest, _ = listen.communicate(timeout=scaled(20))
         states = [m["state"] for m in map(json.loads, rest.splitlines()) if m["type"] == "status"]
         assert states[-1] == "stopped"
         assert listen.returncode == 0

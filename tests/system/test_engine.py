@@ -20,7 +20,7 @@ from tests.rig.configs import byok
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.gui import Gui, flat
 from tests.rig.origin_table import TABLE
-from tests.rig.processes import kill_all, marked, process_info
+from tests.rig.processes import kill_all, marked, process_info, spawned
 from tests.rig.waiting import scaled, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -249,8 +249,7 @@ def test_others_can_follow_it_by_its_name_and_see_no_secret(mark):
                 assert b"s3cr3t" not in Path(f"/proc/{info.pid}/{file}").read_bytes()
         gui.engine.set_user_name("Bob")
         command = [sys.executable, "-m", "mpengine", "listen", "--name", gui.engine.name, "--format", "jsonl"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listen:
+        with spawned(command, stdout=subprocess.PIPE) as listen:
             names = (json.loads(line).get("user_name") for line in listen.stdout)
             assert "Bob" in names
-            listen.terminate()
     wait_for_threads()

@@ -1,6 +1,7 @@
 """`mpengine listen --append`, killed again and again while a real engine talks: the file ends with every final once."""
 
 import json
+import random
 import re
 import subprocess
 import sys
@@ -17,11 +18,19 @@ from tests.rig.waiting import scaled, wait_until
 
 
 def texts_in(file, form):
-    data = file.read_bytes()
+    data = file.read_bytes() if file.exists() else b""
+    if not data:
+        return []
     if form == "vtt":
         return [cue.text.replace("\n", " ") for cue in read_vtt(data)[0]]
     found = [json.loads(line) for line in data.splitlines()]
     return [each["text"] for each in found if each["type"] == "transcript" and each["is_final"]]
+
+
+def wait_for_more(file, form):
+    """Until it has a final that it has not now."""
+    before = len(texts_in(file, form))
+    wait_until(lambda: len(texts_in(file, form)) > before, 20, "another final in the file", every=0.05)
 
 
 @pytest.mark.parametrize(("form", "data"), [("vtt", b"WEBVTT\n\n"), ("vtt", b"WEB"), ("jsonl", b'{"type":"sta')])
@@ -81,20 +90,22 @@ def test_a_final_that_was_torn_between_its_cues_is_written_again_as_a_whole(engi
 @pytest.mark.parametrize("form", ["vtt", "jsonl"])
 def test_a_killed_listener_that_goes_on_has_every_final_once(engine, tmp_path, form):
     file = tmp_path / f"talk.{form}"
+    chance = random.Random(form)
     with FakeDeepgram(responder=Echo(interim_s=0.1, final_s=0.3)) as server:
         running = engine(byok(server) | silent_file(tmp_path / "talk.wav", 120))
         running.wait_for_state("running")
         words = ["listen", "--name", running.name, "--output", str(file), "--append"]
         command = [sys.executable, "-m", "mpengine", *words]
-        for life in range(4):
+        for life in range(8):
             with spawned(command, env=running.environment):
-                time.sleep(scaled(1.5))
-            if life == 2:
+                wait_for_more(file, form)
+                time.sleep(chance.uniform(0.0, 0.5))
+            if life == 4:
                 running.kill()
                 running.start()
                 running.wait_for_state("running")
         with spawned([*command, "--exit-on-stop"], env=running.environment, stderr=subprocess.PIPE) as process:
-            time.sleep(scaled(1.5))
+            wait_for_more(file, form)
             assert running.stop() == 0
             assert process.communicate(timeout=scaled(10))[1] == b""
     # What the successor of a killed supervisor publishes again has the number it had.

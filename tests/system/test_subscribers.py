@@ -14,8 +14,8 @@ from mpengine.shared.messages import Status, Transcript
 from tests.rig.configs import byok, silent_file
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.echo import Echo
-from tests.rig.processes import spawn
-from tests.rig.waiting import wait_until
+from tests.rig.processes import spawned
+from tests.rig.waiting import scaled, wait_until
 
 ROOT = Path(__file__).parents[2]
 FLOOD = 6000  # more than the engine keeps for a subscriber that does not read, and the sockets between them
@@ -89,16 +89,11 @@ def test_the_example_for_asyncio_prints_what_was_and_what_comes(engine, talk):
         running = engine(byok(server) | talk, name="example")
         running.bus.wait_for(lambda m: m["type"] == "transcript" and m["is_final"], 20)
         environment = running.environment | {"PYTHONPATH": str(ROOT)}
-        program = spawn(
-            [sys.executable, ROOT / "scripts" / "subscribe_async.py", running.name],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        with program:
+        words = [sys.executable, ROOT / "scripts" / "subscribe_async.py", running.name]
+        with spawned(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as program:
             said = [program.stdout.readline().decode() for _ in range(5)]
             program.send_signal(signal.SIGINT)
-            rest = program.stdout.read().decode()
+            rest = program.communicate(timeout=scaled(10))[0].decode()
         assert said == [f"example: words {number}\n" for number in range(1, 6)]
         assert "Traceback" not in rest
         assert program.returncode == 0
