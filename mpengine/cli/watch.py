@@ -15,6 +15,9 @@ from mpengine.cli.text import harmless
 from mpengine.shared import messages
 from mpengine.shared.errors import EngineUnreachable
 
+# A signal that comes when a sleep is about to begin is seen only when it is over.
+_LONGEST_SLEEP_S = 0.5
+
 
 def watch(target: Target, *, interval_s: float, as_json: bool) -> None:
     """Ask and show until Ctrl-C. An engine that does not answer may still come, or come back."""
@@ -47,7 +50,8 @@ def _answers(target: Target, interval_s: float) -> Iterator[_Answer | EngineUnre
         except EngineUnreachable as error:
             answer = error
         yield answer
-        time.sleep(max(0.0, next_at - time.monotonic()))
+        while (rest_s := next_at - time.monotonic()) > 0:
+            time.sleep(min(rest_s, _LONGEST_SLEEP_S))
 
 
 def _text(answer: _Answer | EngineUnreachable) -> str:
