@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from typing import Literal, NamedTuple
@@ -25,6 +26,8 @@ Format = Literal["text", "jsonl", "srt", "vtt"]
 
 # An engine that lives says something every second (its metrics).
 _SILENCE_S = 5.0
+# A signal that comes when a wait is about to begin is seen only when it is over.
+_LONGEST_WAIT_S = 0.5
 _FORMATS: dict[str, Format] = {".jsonl": "jsonl", ".srt": "srt", ".vtt": "vtt"}
 
 # Takes a message: its topic, its JSON, and what that means.
@@ -60,13 +63,17 @@ def listen(target: Target, wish: Wish) -> int:
     with ExitStack() as stack:
         show, position = begin(wish, stack)
         subscriber = stack.enter_context(target.subscriber(since=position.since))
+        silent_since = time.monotonic()
         while True:
-            received = subscriber.receive_any(_SILENCE_S if wish.exit_on_stop else None)
+            received = subscriber.receive_any(_LONGEST_WAIT_S)
+            now = time.monotonic()
             if received is None:
-                if was_heard and not target.answers():
-                    return int(ExitCode.CRASH)
+                if wish.exit_on_stop and was_heard and now - silent_since >= _SILENCE_S:
+                    if not target.answers():
+                        return int(ExitCode.CRASH)
+                    silent_since = time.monotonic()
                 continue
-            was_heard = True
+            was_heard, silent_since = True, now
             message = received.message
             if not position.holds(message):
                 show(received.topic, received.body, message)
