@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 import threading
 
 import pytest
@@ -75,13 +76,15 @@ STARTED = []
 
 
 @pytest.fixture(autouse=True)
-def played(monkeypatch, tmp_path):
+def played(monkeypatch):
     STARTED.clear()
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setattr(process_module, "Spawned", PlayedProcess)
     monkeypatch.setattr(recording_module, "Subscriber", PlayedSubscriber)
-    yield
-    wait_until(lambda: not ours(), 5, "the end of the engine's threads")
+    # Short: pytest's own directories are too long for a socket.
+    with tempfile.TemporaryDirectory(prefix="mpe-", dir="/tmp") as directory:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", directory)
+        yield
+        wait_until(lambda: not ours(), 5, "the end of the engine's threads")
 
 
 def ours():

@@ -24,7 +24,9 @@ class Terminal:
         self.screen: Any = pyte.HistoryScreen(columns, rows)
         self._stream: Any = pyte.ByteStream(self.screen)
         self.written = b""
-        whole = {**os.environ, "TERM": "xterm-256color", "PYTHONWARNINGS": "error", **environment}
+        # Test runners set these for themselves, and programs believe them more than the terminal.
+        inherited = {key: value for key, value in os.environ.items() if key not in {"COLUMNS", "LINES"}}
+        whole = {**inherited, "TERM": "xterm-256color", "PYTHONWARNINGS": "error", **environment}
         words = ["setsid", "--ctty", *command]
         self.process = spawn(words, env=whole, stdin=inner, stdout=inner, stderr=inner)
         self._inner_name = os.ttyname(inner)
