@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -56,6 +57,7 @@ def prepare(chosen: argparse.Namespace) -> Bench:
     bench = Bench(
         rounds=chosen.rounds, seconds=chosen.seconds, tries=chosen.tries, minutes=chosen.minutes, device=chosen.device
     )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends all as Ctrl-C does
     # All temporary files below one directory, which goes even when a second Ctrl-C cuts its owners short.
     tempfile.tempdir = tempfile.mkdtemp(prefix="mpbench-")
     atexit.register(shutil.rmtree, tempfile.tempdir, ignore_errors=True)
