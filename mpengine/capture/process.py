@@ -62,7 +62,7 @@ class Capture:
             boot.frames,
             self._window,
             run=run,
-            block_s=audio.block_ms / 1000,
+            block_s=audio.block_samples / audio.sample_rate,
             sample_bytes=sample_bytes,
             hole=self._tell_lost,
         )

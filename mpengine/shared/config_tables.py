@@ -71,6 +71,10 @@ class RemoteConfig(Section, frozen=True, kw_only=True):
     parameters: dict[str, str | bool | int | float | list[str | int | float]] = {}
 
 
+# As long as services like it.
+_UNPACED_BLOCK_MS = 200
+
+
 class AudioConfig(Section, frozen=True, kw_only=True):
     """The source. `latency` is PortAudio's suggested latency in seconds; `source` is "portaudio" or a WAV's path."""
 
@@ -85,8 +89,10 @@ class AudioConfig(Section, frozen=True, kw_only=True):
 
     @property
     def block_samples(self) -> int:
-        """Samples of each channel in one block."""
-        return self.sample_rate * self.block_ms // 1000
+        """Samples of each channel in one block. A file that is not paced comes in long ones: each costs."""
+        is_unpaced = self.is_file and not self.paced
+        block_ms = max(self.block_ms, _UNPACED_BLOCK_MS) if is_unpaced else self.block_ms
+        return self.sample_rate * block_ms // 1000
 
     @property
     def is_file(self) -> bool:

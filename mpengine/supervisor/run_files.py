@@ -25,13 +25,14 @@ class RunFiles:
         self.window_path = os.path.join(config.buffer.directory or runtime_path, f"{name}.window")
         self.recovered: Recovered | None = None
         self.abandoned = ""
+        shape = f"{config.buffer.seconds} s of {config.audio.block_samples} samples"
         wanted = Identity(
             run=os.urandom(8).hex(),
             machine_boot=_machine_boot(),
             sample_rate=rate,
             channels=config.audio.channels,
             source=os.path.abspath(config.audio.source) if config.audio.is_file else config.audio.source,
-            window=f"{os.path.abspath(self.window_path)} {config.buffer.seconds} s of {config.audio.block_ms} ms",
+            window=f"{os.path.abspath(self.window_path)} {shape}",
         )
         path = os.path.join(runtime_path, "journal")
         bus = config.bus

@@ -113,8 +113,16 @@ def test_an_unpaced_file_comes_whole_and_bit_exact(path, source):
 
 def test_blocks_have_the_configured_length_but_for_the_last(path, source):
     write(path, pcm(0, 1000))
-    blocks = source(paced=False).read(START, 1000)
+    file = source()
+    file.read(START, 1000)
+    blocks = file.read(START + 1000 * MS, 1000)
     assert [len(block.pcm) // 2 for block in blocks] == [320, 320, 320, 40]
+
+
+def test_unpaced_blocks_are_long(path, source):
+    write(path, pcm(0, 7000))
+    assert [len(block.pcm) // 2 for block in source(paced=False).read(START, 1000)] == [3200, 3200, 600]
+    assert [len(block.pcm) // 2 for block in source(paced=False, block_ms=250).read(START, 1000)] == [4000, 3000]
 
 
 @pytest.mark.parametrize("first_sample", [0, 1, 320, 99_999])
