@@ -116,6 +116,7 @@ def finals(messages: list[dict]) -> list[dict]:
     return [message for message in messages if message["type"] == "transcript" and message["is_final"]]
 
 
+@pytest.mark.slow
 def test_speech_becomes_words(running):
     connection = running.ready()
     for first in range(0, len(SPEECH), 640):
@@ -170,6 +171,7 @@ def test_finalize_without_audio(running):
     assert finalize(running.ready()) == [{"type": "session_end", "seconds_used": 0.0}]
 
 
+@pytest.mark.slow
 def test_who_connects_twice_gets_two_recognisers(running):
     first, second = running.ready(), running.ready()
     for connection in (first, second):

@@ -16,6 +16,8 @@ pytest.importorskip("pocketsphinx", reason="needs mpengine[local]")
 from mpengine.recogniser.speech import BLANK, FRAME, HOLD, Heard, SpeechRecogniser
 from mpengine.recogniser.words import SpokenWord, WordDecoder, widest_gap
 
+pytestmark = pytest.mark.slow  # all of them together: it is much to hear
+
 DATA = Path(__file__).parent.parent / "data"
 RATE = 16000
 SENTENCES = (DATA / "speech.txt").read_text().splitlines()

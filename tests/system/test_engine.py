@@ -61,9 +61,10 @@ def supervisors(mark):
 
 
 @pytest.fixture
-def soon(monkeypatch):
-    """The 15 s limit, shortened."""
-    monkeypatch.setattr(Engine, "_connect_limit_s", 3.0)
+def soon(row, monkeypatch):
+    """The 15 s limit, shortened where it is waited for; anywhere else a busy machine may need some of it."""
+    if row.name == "server away, server silent":
+        monkeypatch.setattr(Engine, "_connect_limit_s", 5.0)
 
 
 def wait_for_threads():
