@@ -3,7 +3,6 @@
 import os
 import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from mpengine.shared.config_tables import SECRETS
@@ -24,7 +23,7 @@ def read(
     `ps`.
     """
     environment = os.environ if environment is None else environment
-    tables = _read_toml(Path(path)) if path is not None else {}
+    tables = _read_toml(os.fspath(path)) if path is not None else {}
     for key, value in overrides.items():
         section, _, name = key.partition(".")
         if (section, name) in SECRETS:
@@ -47,9 +46,9 @@ def parse_override(text: str) -> tuple[str, Any]:
         return key, value.strip()
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _read_toml(path: str) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             tables = tomllib.load(file)
     except OSError as error:
         raise ConfigError("", f"cannot read {path}: {error.strerror}") from None
@@ -58,12 +57,17 @@ def _read_toml(path: Path) -> dict[str, Any]:
     for section, name in _PATHS:
         value = _section(tables, section).get(name)
         if isinstance(value, str) and value not in {"", "portaudio"}:
-            tables[section][name] = str(path.parent / Path(value).expanduser())
+            tables[section][name] = _beside(path, value)
     for section, name in SECRETS:
         value = _section(tables, section).get(f"{name}_file")
         if isinstance(value, str):
-            tables[section][f"{name}_file"] = str(path.parent / Path(value).expanduser())
+            tables[section][f"{name}_file"] = _beside(path, value)
     return tables
+
+
+def _beside(path: str, value: str) -> str:
+    """`value` as a path that is meant from the folder of the file `path`."""
+    return os.path.join(os.path.dirname(path), os.path.expanduser(value))
 
 
 def _section(tables: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -93,7 +97,7 @@ def _take_secret(
             raise ConfigError(f"{section}.{name}", f"set either it or {name}_file, not both")
         if not isinstance(file, str):
             raise ConfigError(f"{section}.{name}_file", "expected a path")
-        table[name] = _read_secret(Path(file).expanduser(), f"{section}.{name}_file")
+        table[name] = _read_secret(os.path.expanduser(file), f"{section}.{name}_file")
     elif name not in table:
         given = _credential(variable, f"{section}.{name}", environment) or environment.get(variable, "").strip()
         if given:
@@ -105,12 +109,13 @@ def _credential(variable: str, key: str, environment: Mapping[str, str]) -> str:
     directory = environment.get("CREDENTIALS_DIRECTORY")
     if not directory or not os.path.exists(os.path.join(directory, variable)):
         return ""
-    return _read_secret(Path(directory, variable), key)
+    return _read_secret(os.path.join(directory, variable), key)
 
 
-def _read_secret(path: Path, key: str) -> str:
+def _read_secret(path: str, key: str) -> str:
     try:
-        return path.read_text(encoding="utf-8").strip()
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ConfigError(key, f"cannot read {path}: {why}") from None

@@ -8,7 +8,6 @@ import contextlib
 import fcntl
 import os
 import stat
-import tempfile
 
 from mpengine.shared.errors import AlreadyRunning, RuntimeDirError
 
@@ -22,6 +21,8 @@ def runtime_path(name: str) -> str:
     base = os.environ.get("XDG_RUNTIME_DIR")
     if base:
         return os.path.join(base, "mpengine", name)
+    import tempfile  # noqa: PLC0415  most systems have the variable, and it loads half a megabyte
+
     return os.path.join(tempfile.gettempdir(), f"mpengine-{os.getuid()}", name)
 
 
