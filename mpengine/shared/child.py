@@ -7,17 +7,20 @@ import collections
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from types import FrameType
 
 import zmq
 
-from mpengine.shared import boot, control, sockets
+from mpengine.shared import boot, control, memory, sockets
 from mpengine.shared.boot import Boot
 from mpengine.shared.decoding import UNREADABLE
 
 _KEPT_MESSAGES = 10_000
 _LINGER_MS = 1000
+# Behind what a start allocates and lets go of: libraries, the device, TLS and its certificates.
+_STARTED_S = 3.0
 
 
 class ControlChannel:
@@ -71,6 +74,7 @@ class ChildLoop:
         self.control = ControlChannel(self.context, settings.control, settings.identity)
         self.leaving = False
         self.on_terminate: Callable[[], None] | None = None
+        self._give_back_at = time.monotonic() + _STARTED_S
         self._poller = zmq.Poller()
         self._watched: dict[object, tuple[Callable[[], None], int]] = {}
         self._wake, wake_writer = socket.socketpair()
@@ -95,6 +99,9 @@ class ChildLoop:
 
     def wait(self, timeout_s: float) -> None:
         """Sleep until something happens, at most `timeout_s`, and call what is ready."""
+        if time.monotonic() > self._give_back_at:
+            self._give_back_at = float("inf")
+            memory.give_back()
         timeout_ms = max(0, min(int(timeout_s * 1000) + 1, 60_000)) if timeout_s > 0 else 0
         for source, _ in self._poller.poll(timeout_ms):
             watched = self._watched.get(source)

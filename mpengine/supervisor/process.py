@@ -12,7 +12,7 @@ import time
 
 import zmq
 
-from mpengine.shared import control, messages, runtime
+from mpengine.shared import control, memory, messages, runtime
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import Secret
 from mpengine.shared.errors import ExitCode
@@ -48,6 +48,7 @@ from mpengine.supervisor.transcript_file import TranscriptFile
 log = logging.getLogger("mpengine.supervisor")
 
 _METRICS_S = 1.0
+_STARTED_S = 3.0  # then what only the start needed is given back to the system
 _LONGEST_WAIT_S = 1.0
 # A turn of the loop that took this much longer than asked for: the supervisor was stopped, or the machine slept.
 _OVERSLEPT_S = 1.0
@@ -190,6 +191,7 @@ class Supervisor:
             self._poller.register(source, zmq.POLLIN)
         judged = time.monotonic()
         next_metrics = judged + _METRICS_S
+        give_back_at = judged + _STARTED_S
         self._tell_at = judged + _RECONNECT_S
         while self._exit_code is None:
             wake_at = min(self._coordinator.deadline, next_metrics, self._tell_at, judged + _LONGEST_WAIT_S)
@@ -208,6 +210,9 @@ class Supervisor:
             self._service.tell(self._desk.publish_status(), self._coordinator, now)
             if now >= self._tell_at:
                 self._tell_of_before()
+            if now >= give_back_at:
+                give_back_at = _NEVER
+                memory.give_back()
             if now >= next_metrics:
                 next_metrics = now + _METRICS_S
                 self._bus.mark_published()
