@@ -12,12 +12,14 @@ import time
 from typing import Any
 
 from mpengine.capture.devices import Device, choose
+from mpengine.capture.soname import found_by_soname
 from mpengine.capture.source import Block, SourceInfo
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import DeviceError
 
 try:
-    import sounddevice
+    with found_by_soname():
+        import sounddevice
 except OSError as error:  # its own words for a missing library
     raise DeviceError(
         f"{error}: on Debian, apt-get install libportaudio2 (scripts/install does it); on macOS, brew install portaudio"
