@@ -1,15 +1,51 @@
 """`mpengine run`: an engine, in this terminal, until it is stopped."""
 
+import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from mpengine.shared import logs
-from mpengine.shared.config import Config
-from mpengine.shared.config_file import parse_override
-from mpengine.supervisor.process import Supervisor
+from mpengine.shared import lean
+
+with lean.imports():
+    from mpengine import zygote
+    from mpengine.shared import own_block
+    from mpengine.shared.config_tables import SECRETS
+
+if TYPE_CHECKING:
+    from mpengine.zygote import ForkedZygote
 
 
 def run(config_path: str | None, overrides: Sequence[str], log_level: str, log_format: str) -> int:
-    """Run the engine; returns its exit code."""
-    config = Config.load(config_path, overrides=dict(parse_override(text) for text in overrides))
-    logs.setup("supervisor", log_level, log_format)
-    return Supervisor(config, log_level=log_level, log_format=log_format).run()
+    """Run the engine; returns its exit code. To be called by a process that has one thread, early."""
+    environment = dict(os.environ)
+    forked = _forked_zygote()
+    with lean.imports():  # what the zygote shall not have, and shares with us all the same
+        from mpengine.shared import logs  # noqa: PLC0415
+        from mpengine.shared.config import Config  # noqa: PLC0415
+        from mpengine.shared.config_file import parse_override  # noqa: PLC0415
+        from mpengine.supervisor.process import Supervisor  # noqa: PLC0415
+        from mpengine.supervisor.spawner import Spawner  # noqa: PLC0415
+
+    spawner = Spawner(zygote=forked)
+    try:
+        given = dict(parse_override(text) for text in overrides)
+        config = Config.load(config_path, overrides=given, environment=environment)
+        logs.setup("supervisor", log_level, log_format)
+        return Supervisor(config, log_level=log_level, log_format=log_format, spawner=spawner).run()
+    finally:
+        spawner.close()
+
+
+def _forked_zygote() -> "ForkedZygote | None":
+    """A zygote that was forked while this process holds little more than it; None: the supervisor starts one itself.
+
+    It shows others the environment of this process, so that secrets are taken out of that first.
+    """
+    if not own_block.hide(SECRETS.values()):
+        return None
+    for name in SECRETS.values():
+        os.environ.pop(name, None)
+    try:
+        return zygote.fork()
+    except OSError:
+        return None

@@ -42,36 +42,12 @@ class ChildProcess(Protocol):
         """End it at once, stopped or not."""
 
 
-class Spawned:
-    """A new interpreter: `python -m mpengine.NAME`."""
+class OwnChild:
+    """A child of this very process. `writer` is the end of its pipe that is ours."""
 
-    def __init__(
-        self, name: str, settings: Parent, *, inherit_fd: int | None = None, module: str | None = None
-    ) -> None:
-        """Start it, or another `module`. Raises OSError when the system has no room for it.
-
-        `inherit_fd` is a descriptor that the child finds at `boot.LISTENER_FD`.
-        """
-        reader, self._writer = payload_pipe(name, settings)
-        try:
-            actions = [(os.POSIX_SPAWN_DUP2, reader, boot.PIPE_FD)]
-            if inherit_fd is not None:
-                actions.append((os.POSIX_SPAWN_DUP2, inherit_fd, boot.LISTENER_FD))
-            # -P: the folder we happen to stand in is no place to import from.
-            self.pid = os.posix_spawn(
-                sys.executable,
-                [sys.executable, "-P", "-m", module or f"mpengine.{name}"],
-                _environment(),
-                file_actions=actions,
-                setpgroup=0,
-                setsigmask=[signal.SIGINT],
-                setsigdef=[signal.SIGPIPE],
-            )
-        except BaseException:
-            os.close(self._writer)
-            raise
-        finally:
-            os.close(reader)
+    def __init__(self, pid: int, writer: int) -> None:
+        self.pid = pid
+        self._writer = writer
 
     def reap(self) -> int | None:
         """See ChildProcess."""
@@ -106,6 +82,39 @@ class Spawned:
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
+
+
+class Spawned(OwnChild):
+    """A new interpreter: `python -m mpengine.NAME`."""
+
+    def __init__(
+        self, name: str, settings: Parent, *, inherit_fd: int | None = None, module: str | None = None
+    ) -> None:
+        """Start it, or another `module`. Raises OSError when the system has no room for it.
+
+        `inherit_fd` is a descriptor that the child finds at `boot.LISTENER_FD`.
+        """
+        reader, writer = payload_pipe(name, settings)
+        try:
+            actions = [(os.POSIX_SPAWN_DUP2, reader, boot.PIPE_FD)]
+            if inherit_fd is not None:
+                actions.append((os.POSIX_SPAWN_DUP2, inherit_fd, boot.LISTENER_FD))
+            # -P: the folder we happen to stand in is no place to import from.
+            pid = os.posix_spawn(
+                sys.executable,
+                [sys.executable, "-P", "-m", module or f"mpengine.{name}"],
+                _environment(),
+                file_actions=actions,
+                setpgroup=0,
+                setsigmask=[signal.SIGINT],
+                setsigdef=[signal.SIGPIPE],
+            )
+        except BaseException:
+            os.close(writer)
+            raise
+        finally:
+            os.close(reader)
+        super().__init__(pid, writer)
 
 
 def payload_pipe(name: str, settings: Parent) -> tuple[int, int]:

@@ -7,11 +7,15 @@ macOS cannot: its system libraries do not survive a fork.
 import logging
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from mpengine.shared.boot import Boot
 from mpengine.shared.logs import Event
 from mpengine.supervisor.children import ChildProcess, Spawned
 from mpengine.supervisor.zygote import NoRoom, Zygote
+
+if TYPE_CHECKING:
+    from mpengine.zygote import ForkedZygote
 
 log = logging.getLogger("mpengine.supervisor")
 
@@ -22,9 +26,10 @@ _MOST_FAILURES = 3
 class Spawner:
     """Starts children. The main thread owns the zygote."""
 
-    def __init__(self, *, forks: bool | None = None) -> None:
-        """`forks`: whether to use a zygote; None where the system can."""
+    def __init__(self, *, forks: bool | None = None, zygote: "ForkedZygote | None" = None) -> None:
+        """`forks`: whether to use a zygote; None where the system can. `zygote`: the first one, if there is one yet."""
         self._forks = _can_fork() if forks is None else forks
+        self._first = zygote
         self._zygote: Zygote | None = None
         self._failures = 0
 
@@ -63,13 +68,34 @@ class Spawner:
         zygote, self._zygote = self._zygote, None
         if zygote is not None:
             zygote.close()
+        first, self._first = self._first, None
+        if first is not None:  # and nothing was ever started
+            first.socket.close()  # which ends it
+            os.close(first.writer)
 
     def _living_zygote(self) -> Zygote:
         if self._zygote is not None and not self._zygote.is_alive:
             self.close()
         if self._zygote is None:
-            self._zygote = Zygote.spawned()
+            self._zygote = self._adopted() or Zygote.spawned()
         return self._zygote
+
+    def _adopted(self) -> Zygote | None:
+        """The one that was there before us, once."""
+        first, self._first = self._first, None
+        if first is None:
+            return None
+        reason = "it has ended"
+        try:
+            zygote = Zygote.adopted(first)
+            zygote.listen()
+            if zygote.is_alive:
+                return zygote
+            zygote.close()
+        except OSError as error:
+            reason = str(error)
+        log.warning(Event("zygote_failed", reason=reason, starting="another one"))
+        return None
 
 
 def _can_fork() -> bool:

@@ -10,13 +10,16 @@ import select
 import signal
 import socket
 import time
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
 from mpengine.shared import forks
 from mpengine.shared.boot import Boot, Parent
-from mpengine.supervisor.children import ChildProcess, Spawned, payload_pipe
+from mpengine.supervisor.children import ChildProcess, OwnChild, Spawned, payload_pipe
+
+if TYPE_CHECKING:
+    from mpengine.zygote import ForkedZygote
 
 _READY_LIMIT_S = 10.0
 _FORK_LIMIT_S = 5.0
@@ -54,6 +57,11 @@ class Zygote:
             ours.close()
             raise
         return cls(process, ours)
+
+    @classmethod
+    def adopted(cls, forked: "ForkedZygote") -> Self:
+        """One that was forked off this process. Raises OSError."""
+        return cls(OwnChild(forked.pid, forked.writer), forked.socket)
 
     @property
     def pid(self) -> int:

@@ -4,6 +4,8 @@ import contextlib
 import os
 import pathlib
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -13,9 +15,10 @@ from mpengine.supervisor import zygote as zygote_module
 from mpengine.supervisor.children import Spawned
 from mpengine.supervisor.spawner import Spawner
 from mpengine.supervisor.zygote import Forked
+from tests.pure.support import ENVIRONMENT
 from tests.rig.configs import write_wav
 from tests.rig.processes import process_info
-from tests.rig.waiting import wait_until
+from tests.rig.waiting import scaled, wait_until
 
 
 @pytest.fixture
@@ -223,3 +226,67 @@ def test_a_signal_to_all_processes_of_a_session_leaves_the_zygote_to_the_supervi
     process.terminate()  # the child obeys it all the same
     assert end_of(process) == 0
     assert isinstance(spawner.start("capture", settings("/no/such.wav")), Forked)
+
+
+FORKED = """
+import os, sys
+import mpengine.zygote
+early = mpengine.zygote.fork()
+from mpengine.shared.boot import CaptureBoot
+from mpengine.shared.config_tables import AudioConfig
+from mpengine.supervisor.spawner import Spawner
+import select, time
+source, directory, what = sys.argv[1:]
+spawner = Spawner(forks=what != "none", zygote=early)
+def start():
+    settings = CaptureBoot(
+        identity="capture.test-1", control=f"ipc://{directory}/control", frames=f"ipc://{directory}/frames",
+        log_level="info", parent_pid=os.getpid(), run="00" * 8, audio=AudioConfig(source=source),
+        window_path=f"{directory}/window", window_seconds=60, open_device=True,
+    )
+    return spawner.start("capture", settings)
+def end_of(process):
+    while (status := process.reap()) is None:
+        time.sleep(0.01)
+    return status
+if what == "killed":
+    os.kill(early.pid, 9)
+    time.sleep(0.1)
+first = end_of(start())
+print(first, spawner.zygote_pid == early.pid, spawner.zygote_pid is not None)
+if what == "used":
+    with open(f"/proc/{early.pid}/cmdline") as file:
+        print(file.read().split("\\0")[0])
+spawner.close()
+"""
+
+
+def forked(source, directory, what):
+    """What the script above printed, with a zygote that was forked off it; nothing else may say a word."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", FORKED, str(source), str(directory), what],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=scaled(30),
+        check=True,
+    )
+    return done.stdout.splitlines(), done.stderr
+
+
+def test_a_zygote_that_was_forked_off_the_supervisor_forks_and_tells_like_any_other(tmp_path):
+    lines, said = forked("/no/such.wav", tmp_path, "used")
+    assert lines == ["2 True True", "mpengine.zygote"]
+    assert said == ""
+
+
+def test_a_forked_zygote_that_died_is_replaced_by_a_spawned_one(tmp_path):
+    lines, said = forked("/no/such.wav", tmp_path, "killed")
+    assert lines == ["2 False True"]
+    assert said.count("zygote_failed") == 1
+
+
+def test_a_forked_zygote_that_is_not_wanted_goes_without_a_word(tmp_path):
+    lines, said = forked("/no/such.wav", tmp_path, "none")
+    assert lines == ["2 False False"]
+    assert said == ""
