@@ -22,6 +22,7 @@ from mpengine.shared.child import ChildLoop
 from mpengine.shared.errors import DeviceError, ExitCode, MpengineError
 
 _BEAT_S = 1.0
+_EARLY_S = 0.2
 _ANCHOR_S = 10.0
 _LEVELS_PER_S = 4
 _LONGEST_WAIT_S = 1.0
@@ -74,6 +75,7 @@ class Capture:
         self._lost_reason = boot.lost_reason
         self._losses = Losses()
         self._next_beat = self._next_anchor = 0.0
+        self._has_told = False
 
     def run(self) -> None:
         """Work until told to leave. Raises DeviceError when the device is missing or goes away."""
@@ -207,6 +209,7 @@ class Capture:
         loudness = self._meter.add(block.pcm)
         if loudness is not None:
             self._control.mention(control.LevelHeard(**loudness._asdict()))
+            self._has_told = True
 
     def _end(self) -> None:
         """Nothing follows: mark the end behind the last sample."""
@@ -225,7 +228,9 @@ class Capture:
 
     def _tick(self, now: float) -> None:
         self._control.flush()
-        if now < self._next_beat:
+        # A beat that is nearly due goes with the level, so that the supervisor is woken once.
+        early_s, self._has_told = _EARLY_S * self._has_told, False
+        if now < self._next_beat - early_s:
             return
         self._next_beat = now + _BEAT_S
         self._tell_dropped(self._losses.flush())

@@ -31,7 +31,8 @@ def run(config_path: str | None, overrides: Sequence[str], log_level: str, log_f
         given = dict(parse_override(text) for text in overrides)
         config = Config.load(config_path, overrides=given, environment=environment)
         logs.setup("supervisor", log_level, log_format)
-        return Supervisor(config, log_level=log_level, log_format=log_format, spawner=spawner).run()
+        supervisor = Supervisor(config, log_level=log_level, log_format=log_format, spawner=spawner, ends_process=True)
+        return supervisor.run()
     finally:
         spawner.close()
 

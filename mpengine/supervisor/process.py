@@ -48,6 +48,7 @@ from mpengine.supervisor.transcript_file import TranscriptFile
 log = logging.getLogger("mpengine.supervisor")
 
 _METRICS_S = 1.0
+_EARLY_S = 0.2
 _STARTED_S = 3.0  # then what only the start needed is given back to the system
 _LONGEST_WAIT_S = 1.0
 # A turn of the loop that took this much longer than asked for: the supervisor was stopped, or the machine slept.
@@ -71,9 +72,10 @@ class Supervisor:
         log_format: str = "text",
         spawner: Spawner | None = None,
         awaits_subscriber_s: float = 0.0,
+        ends_process: bool = False,
     ) -> None:
         """`spawner`: how children come to be, if not in the usual way. `awaits_subscriber_s`: how long to wait for a
-        first subscriber at the start, so that it misses nothing.
+        first subscriber at the start, so that it misses nothing. `ends_process`: whether the process ends with `run`.
 
         Raises RuntimeDirError when the runtime directory cannot be used.
         """
@@ -87,6 +89,7 @@ class Supervisor:
         self._poller = zmq.Poller()
         self._spawner = spawner or Spawner()
         self._awaits_subscriber_s = awaits_subscriber_s
+        self._ends_process = ends_process
         self._watched: int | None = None  # the spawner's descriptor, as far as `_poller` knows it
         self._exit_code: ExitCode | None = None
         self._has_stop_signal = False
@@ -102,7 +105,7 @@ class Supervisor:
             stack.callback(lambda: self._files.close(is_done=self._is_done))
             # With the terminal that it was started from, it ends; else SIGHUP asks a daemon to read its files anew.
             has_terminal = any(os.isatty(fd) for fd in range(3))
-            self._signals = stack.enter_context(StopSignals(hangup_stops=has_terminal))
+            self._signals = stack.enter_context(StopSignals(hangup_stops=has_terminal, ends_process=self._ends_process))
             context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context())
             self._open_sockets(context, stack)
             self._bus.subscriptions.poll(int(self._awaits_subscriber_s * 1000))
@@ -197,7 +200,7 @@ class Supervisor:
             wake_at = min(self._coordinator.deadline, next_metrics, self._tell_at, judged + _LONGEST_WAIT_S)
             wait_s = max(0.0, wake_at - time.monotonic())
             self._poller.poll(int(wait_s * 1000) + (wait_s > 0))
-            self._hear()
+            has_heard = self._hear()
             self._take_signals()
             self._reap()
             self._bus.answer_subscriptions()
@@ -213,7 +216,8 @@ class Supervisor:
             if now >= give_back_at:
                 give_back_at = _NEVER
                 memory.give_back()
-            if now >= next_metrics:
+            # Those that are nearly due go out now, if we are awake anyway.
+            if now >= next_metrics - _EARLY_S * has_heard:
                 next_metrics = now + _METRICS_S
                 self._bus.mark_published()
                 self._note_progress()
@@ -223,12 +227,14 @@ class Supervisor:
         self._desk.publish_metrics()  # its `last` shows who missed the end
         self._desk.publish_status()
 
-    def _hear(self) -> None:
-        """Read all that the children have sent, before anyone is judged."""
-        for child, message in self._channel.hear():
+    def _hear(self) -> bool:
+        """Read all that the children have sent, before anyone is judged; whether there was anything."""
+        told = self._channel.hear()
+        for child, message in told:
             self._perform(self._coordinator.heard(child, message, time.monotonic()))
             if isinstance(message, control.Connecting):
                 self._note_progress()  # its number is not to be used again
+        return bool(told)
 
     def _take_signals(self) -> None:
         if self._signals.take_reload():

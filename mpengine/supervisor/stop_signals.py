@@ -18,9 +18,14 @@ _ONE_REQUEST_S = 0.3
 class StopSignals:
     """Takes over the signals while it is entered; what was set before comes back afterwards."""
 
-    def __init__(self, *, hangup_stops: bool = True) -> None:
-        """`hangup_stops`: whether SIGHUP is a request to stop; else `take_reload` tells of it."""
+    def __init__(self, *, hangup_stops: bool = True, ends_process: bool = False) -> None:
+        """`hangup_stops`: whether SIGHUP is a request to stop; else `take_reload` tells of it.
+
+        `ends_process`: whether nothing comes behind; then requests to stop are ignored from there on, for an impatient
+        user's next Ctrl-C would change the exit code.
+        """
         self._hangup_stops = hangup_stops
+        self._ends_process = ends_process
         self._is_reload_asked = False
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
@@ -41,7 +46,8 @@ class StopSignals:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         signal.set_wakeup_fd(self._wakeup_before)
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            is_late = self._ends_process and number in _STOPPING
+            signal.signal(number, signal.SIG_IGN if is_late else handler)
         self._reader.close()
         self._writer.close()
 

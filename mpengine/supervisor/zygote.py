@@ -93,10 +93,11 @@ class Zygote:
             pass
 
     def end_of(self, pid: int, limit_s: float = 0.0) -> int | None:
-        """How the child `pid` ended; None as long as nothing was told of it."""
-        give_up = time.monotonic() + limit_s
-        while self.is_alive and pid not in self._ended and self._hear(give_up) is not None:
-            pass
+        """How the child `pid` ended, as far as it was told by now, or is within `limit_s`; None if it was not."""
+        if limit_s:
+            give_up = time.monotonic() + limit_s
+            while self.is_alive and pid not in self._ended and self._hear(give_up) is not None:
+                pass
         return self._ended.pop(pid, None)
 
     def close(self) -> None:
@@ -150,6 +151,9 @@ class Forked:
             self._pidfd = os.pidfd_open(pid)
         except ProcessLookupError:  # it has ended already
             self._pidfd = -1
+        else:
+            self._end = select.poll()
+            self._end.register(self._pidfd, select.POLLIN)
 
     def reap(self) -> int | None:
         """See ChildProcess."""
@@ -183,9 +187,7 @@ class Forked:
         """Whether it has ended, after waiting so long."""
         if self._pidfd < 0:
             return True
-        poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
-        return bool(poll.poll(timeout_ms))
+        return bool(self._end.poll(timeout_ms))
 
     def _signal(self, number: signal.Signals) -> None:
         if self._pidfd >= 0:
