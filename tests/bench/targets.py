@@ -58,11 +58,14 @@ def _ahead(part: str, name: str) -> Callable[[Figures], float | None]:
     return value
 
 
+START = "to the first audio at the server"
 P50 = "p50 against the floor"
 TARGETS = (
     Target("cpu", "whole tree", "ratio", _ratio("cpu", "whole tree"), 0.9, 0.75, " x baseline"),
     Target("memory", "PSS", "", _median("memory", "PSS"), 30, 27, " MB"),
     Target("memory", "PSS", "ratio", _ratio("memory", "PSS"), 0.9, None, " x baseline"),
+    Target("start", START, "", _median("start", START), 0.6, None, " s"),
+    Target("start", START, "ratio", _ratio("start", START), 1.5, None, " x baseline"),
     Target("delay", P50, "", _median("delay", P50), 10, 0, " ms"),
     Target("delay", P50, "ahead of the baseline by", _ahead("delay", P50), 40, None, " ms", at_least=True),
     Target("hops", "p50 added", "", _median("hops", "p50 added"), 0.5, None, " ms"),
