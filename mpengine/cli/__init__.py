@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mpengine.cli.target import Target
 
 _SERVER_KEY = "MPENGINE_CURVE_SERVER_KEY"
+_KEY_OPTION = "--server-key"
 _MOST_DIGITS = 19
 _LONGEST_OFFSET_S = 1e9
 _SHORTEST_WATCH_S, _LONGEST_WATCH_S = 0.1, 86400.0
@@ -24,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv`; returns the exit code. No traceback for a closed pipe or Ctrl-C."""
     try:
         ensure_standard_streams()
-        code = _run(_parser().parse_args(argv))
+        code = _run(_parser().parse_args(_with_key(sys.argv[1:] if argv is None else argv)))
         sys.stdout.flush()
     except MpengineError as error:
         complain(str(error))
@@ -37,6 +38,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         drop_output()
         return int(ExitCode.OK)
     return code
+
+
+def _with_key(argv: Sequence[str]) -> list[str]:
+    """The same with a key and its option in one word: one key in 85 begins with a hyphen, as options do."""
+    words = list(argv)
+    for place, word in enumerate(words[:-1]):
+        if word == _KEY_OPTION:
+            return [*words[:place], f"{word}={words[place + 1]}", *words[place + 2 :]]
+    return words
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -204,7 +214,7 @@ def _add_target(parser: argparse.ArgumentParser, *endpoints: str) -> None:
     for endpoint in endpoints:
         parser.add_argument(f"--{endpoint}", metavar="ENDPOINT", help=f"its bus.{endpoint}, if that was configured")
     parser.add_argument(
-        "--server-key",
+        _KEY_OPTION,
         metavar="KEY",
         default=os.environ.get(_SERVER_KEY) or None,
         help=f"the public part of its bus.curve_secret_key, if that was configured (else ${_SERVER_KEY})",

@@ -189,7 +189,7 @@ def test_an_encrypted_engine_takes_commands_with_its_public_key(engine):
         bus = {"publish": publish, "query": query, "curve_secret_key": secret}
         running = engine(of_a_file(server) | {"bus": bus})
         there = ("--name", running.name, "--query", query)
-        key = (f"--server-key={public}",)  # in one word, because one in 85 begins with a hyphen
+        key = ("--server-key", public)
         words = [*COMMAND, "listen", *there, *key, "--publish", publish, "--exit-on-stop", "--finals"]
         with spawned(words, env=running.environment, stdout=subprocess.PIPE) as listen:
             wait_until(lambda: mpengine(running, "status", *there, *key).returncode == 0, 10, "an answer")
@@ -215,6 +215,7 @@ def test_an_encrypted_engine_takes_commands_with_its_public_key(engine):
         (("status", "--name", "a" * 200), "engine.name: expected 1 to 32 of A-Z a-z 0-9 _ -"),
         (("listen", "--name", "a/../b"), "engine.name: expected 1 to 32 of A-Z a-z 0-9 _ -"),
         (("stop", "--server-key", "short"), "server_key: expected the engine's public CURVE key"),
+        (("stop", "--server-key", "-begins-like-an-option"), "server_key: expected the engine's public CURVE key"),
     ],
 )
 def test_an_argument_that_cannot_be_is_a_configuration_error(arguments, words):
