@@ -13,6 +13,7 @@ from tests.rig.deepgram import FakeDeepgram
 
 OUTAGE_S = int(os.environ.get("MPENGINE_OUTAGE_SECONDS", "6"))
 CATCH_UP = 1.25 if OUTAGE_S >= 60 else 4.0
+TREND = 12 if OUTAGE_S >= 60 else 3  # seconds in which more is worked off than a figure may be off
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,8 @@ def test_through_an_outage_nothing_grows_and_the_backlog_is_worked_off(microphon
             for m in running.bus.of_type("metrics")
             if m["seq"] <= over["seq"] and m["reconnects"] == over["reconnects"]
         ]
-        assert all(after <= before + 1 for before, after in itertools.pairwise(falling))
+        # What was captured and what was sent are told once a second each: a figure may be a second off, not a trend.
+        assert all(after < before for before, after in zip(falling, falling[TREND:], strict=False)), falling
         assert over["backlog_s"] < worst["backlog_s"] - 1
         for name in ("capture", "streaming", "supervisor"):
             before, after = (m["children"][name]["rss_mb"] for m in (calm, over))
