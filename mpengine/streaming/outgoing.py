@@ -1,6 +1,6 @@
 """A message as the bytes of one WebSocket frame (RFC 6455, section 5.2). Pure.
 
-websocket-client frames, too, but in a dozen calls a block: half of what streaming costs a processor that was asleep.
+websocket-client frames, too, but in many calls a block, and a processor that was asleep feels every one of them.
 """
 
 import struct
