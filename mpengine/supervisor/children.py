@@ -80,6 +80,8 @@ class OwnChild:
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
+        if self._writer < 0:  # collected: its pid may be another's
+            return
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 

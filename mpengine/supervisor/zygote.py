@@ -195,6 +195,8 @@ class Forked:
                 signal.pidfd_send_signal(self._pidfd, number)
 
     def _close(self) -> None:
-        os.close(self._writer)
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
+        """From here on it cannot be signalled: its descriptors' numbers may soon be others'."""
+        for descriptor in (self._writer, self._pidfd):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._writer = self._pidfd = -1

@@ -121,6 +121,21 @@ def test_one_that_hangs_writes_its_stacks(either, settings, capfd):
     assert "mpengine/capture" in stacks  # where it was
 
 
+def test_one_that_is_collected_is_signalled_no_more(either, settings, monkeypatch):
+    process = either.start("capture", settings("/no/such.wav"))
+    assert end_of(process) == 2
+    # Neither its pid nor the numbers of its descriptors need be its own any more.
+    taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(4)]
+    sent = []
+    monkeypatch.setattr(os, "kill", lambda *what: sent.append(what))
+    monkeypatch.setattr(signal, "pidfd_send_signal", lambda *what: sent.append(what))
+    for end in (process.terminate, process.abort, process.kill):
+        end()
+    assert sent == []
+    for descriptor in taken:
+        os.close(descriptor)
+
+
 def test_waiting_for_a_killed_one_is_bounded(either, settings):
     process = either.start("capture", settings())
     works(process)
