@@ -231,17 +231,18 @@ def test_whoever_stops_it_has_waited_for_its_last_words(monkeypatch):
 
 def test_a_stop_on_its_own_thread_waits_for_nobody(monkeypatch):
     """A GUI's `__del__` that stops its engine runs wherever the last reference is let go of."""
-    engine, seen = recording_engine(), []
+    engine, seen, has_begun = recording_engine(), [], threading.Event()
     really = PlayedSubscriber.receive
 
     def receive(self, limit_s):
-        if STARTED and not self._messages and not seen:
+        if has_begun.is_set() and not self._messages and not seen:
             seen.append(engine._recording.wait_ended())
             engine.stop_recording()
         return really(self, limit_s)
 
     monkeypatch.setattr(PlayedSubscriber, "receive", receive)
     assert engine.start_recording()
+    has_begun.set()
     wait_until(lambda: not engine.is_recording_active(), 5, "the end")
     assert engine._recording.wait_ended(scaled(5))
     assert seen == [False]
