@@ -56,7 +56,10 @@ PURE = [
     ),
     *(f"mpengine.client.{name}" for name in ("catching_up", "following", "known", "patience", "received")),
     "mpengine.embedded.story",
-    *(f"mpengine.cli.{name}" for name in ("cues", "subtitles", "text", "tokens")),
+    *(
+        f"mpengine.cli.{name}"
+        for name in ("cues", "lines", "positions", "subtitle_ends", "subtitles", "text", "tokens")
+    ),
     *(f"mpengine.shared.{name}" for name in ("backoff", "control", "decoding", "errors", "forks", "frames")),
     *(f"mpengine.shared.{name}" for name in ("messages", "repeats")),
 ]
