@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 
 
 class LockedSocket:
-    """A plain or TLS socket, connected or about to be, as websocket-client expects a non-blocking one."""
+    """A plain or TLS socket, connected or about to be."""
 
     def __init__(self, sock: socket.socket, *, send_timeout_s: float) -> None:
         sock.setblocking(False)
@@ -114,13 +114,6 @@ class LockedSocket:
     def fileno(self) -> int:
         """Return the descriptor, -1 once it is closed."""
         return self._socket.fileno()
-
-    def gettimeout(self) -> float:
-        """Return 0, always: websocket-client then leaves the waiting to this class."""
-        return 0.0
-
-    def settimeout(self, _seconds: float | None) -> None:
-        """Do nothing: the deadlines of this class are its own."""
 
     @contextlib.contextmanager
     def _entered(self) -> Iterator[None]:
