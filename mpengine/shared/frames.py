@@ -4,7 +4,8 @@ One part, so that a block costs one message. Integers are little-endian, as the 
 """
 
 import struct
-from typing import NamedTuple
+
+import msgspec
 
 _HEADER = struct.Struct("<8sIBxxxQ")
 _END = 1
@@ -12,7 +13,7 @@ _END = 1
 HEADER_BYTES = _HEADER.size
 
 
-class Frame(NamedTuple):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """Some samples of a run.
 
     `run`: id of the sample clock, 8 bytes. `session`: the grant under which it was sent; frames of an older one are
