@@ -7,6 +7,7 @@ window, and when the window is full, the oldest of it is dropped and told.
 
 import os
 import time
+from collections.abc import Sequence
 
 import zmq
 
@@ -70,6 +71,8 @@ class Capture:
         self._meter = LevelMeter(audio.sample_rate * audio.channels // _LEVELS_PER_S)
         self._audio = audio
         self._is_open = False
+        self._is_behind = False  # the disk, when it was last looked at
+        self._awaits_room = False  # in the frames socket
         self._open_wanted = boot.open_device
         self._has_ended = False
         self._lost_reason = boot.lost_reason
@@ -87,9 +90,8 @@ class Capture:
             self._open()
         while not self._loop.leaving:
             self._loop.wait(self._timeout_s())
-            self._capture()
-            self._pusher.pump()
-            self._watch_pusher()
+            if self._is_behind or not self._keeps_time:  # no descriptor tells when to go on
+                self._capture()
             self._tick(time.monotonic())
         self._close_device("stopped")
         self._control.tell(self._beat())
@@ -103,17 +105,22 @@ class Capture:
 
     def _timeout_s(self) -> float:
         timeout = min(_LONGEST_WAIT_S, self._next_beat - time.monotonic())
-        if self._window.is_behind:
+        if self._is_behind:
             timeout = min(timeout, _BEHIND_WAIT_S)
-        if self._is_open and not self._has_ended and self._may_read():
+        if not self._keeps_time and self._is_open and not self._has_ended and self._room > 0:
             due = self._source.due_s(time.monotonic_ns())
             if due is not None:
                 timeout = min(timeout, due)
         return timeout
 
-    def _watch_pusher(self) -> None:
-        if self._pusher.is_blocked:
-            self._loop.watch(self._pusher.socket, self._pusher.pump, zmq.POLLOUT)
+    def _push(self, latest: Sequence[Slot] = ()) -> None:
+        """Send what is to be sent, now or as soon as there is room."""
+        awaits_room = self._pusher.pump(latest)
+        if awaits_room is self._awaits_room:
+            return
+        self._awaits_room = awaits_room
+        if awaits_room:
+            self._loop.watch(self._pusher.socket, self._push, zmq.POLLOUT)
         else:
             self._loop.unwatch(self._pusher.socket)
 
@@ -126,7 +133,7 @@ class Capture:
             self._clock.interrupted(self._lost_reason)
         fd = self._source.fileno()
         if fd is not None:
-            self._loop.watch(fd, _woken)
+            self._loop.watch(fd, self._capture)
         self._control.tell(
             control.DeviceOpened(
                 name=info.name,
@@ -148,30 +155,33 @@ class Capture:
         self._lost_reason = reason
         self._control.tell(control.DeviceClosed())
 
-    def _may_read(self) -> bool:
-        """A file waits for room; a microphone waits for nobody."""
-        return self._keeps_time or self._room > 0
-
     @property
     def _room(self) -> int:
         """How many blocks may be read from the source now. A microphone keeps waiting ones while the disk is slow."""
-        if self._window.is_behind:
+        if self._is_behind:
             return 0
         return _UNLIMITED if self._keeps_time else self._window.room
 
     def _capture(self) -> None:
-        """Read what the source has, once."""
-        if not self._is_open or self._has_ended or not self._may_read():
+        """Read what the source has, once. A file waits for room; a microphone waits for nobody."""
+        if not self._is_open or self._has_ended:
+            return
+        self._is_behind = self._window.is_behind
+        room = self._room
+        if not room and not self._keeps_time:
             return
         try:
-            blocks = self._source.read(time.monotonic_ns(), self._room)
+            blocks = self._source.read(time.monotonic_ns(), room)
         except DeviceError:
             self._keep_held()
             raise
+        kept: list[Slot] = []
         for block in blocks:
             for placed in self._clock.add(block):
-                self._keep(placed)
-        if self._source.has_ended():
+                kept.append(self._keep(placed))  # noqa: PERF401  a comprehension is a function more, 28 times a second
+        if kept and not self._awaits_room:
+            self._push(kept)
+        if not self._keeps_time and self._source.has_ended():
             self._end()
 
     def _capture_rest(self) -> None:
@@ -186,8 +196,9 @@ class Capture:
         """Nothing follows by which the clock could know better: place what it held."""
         for placed in self._clock.settle():
             self._keep(placed)
+        self._push()
 
-    def _keep(self, placed: Placed) -> None:
+    def _keep(self, placed: Placed) -> Slot:
         if placed.missing is not None:
             self._control.tell(
                 control.SamplesMissing(
@@ -205,16 +216,17 @@ class Capture:
         forgotten = self._window.append(placed.first_sample, block.pcm, arrival_ns)
         if forgotten is not None and not self._pusher.has_pushed(oldest):
             self._tell_dropped(self._losses.dropped(forgotten))
-        self._pusher.pump(Slot(placed.first_sample, arrival_ns, block.pcm))
         loudness = self._meter.add(block.pcm)
         if loudness is not None:
             self._control.mention(control.LevelHeard(**loudness._asdict()))
             self._has_told = True
+        return Slot(placed.first_sample, arrival_ns, block.pcm)
 
     def _end(self) -> None:
         """Nothing follows: mark the end behind the last sample."""
         self._has_ended = True
         self._pusher.end(self._clock.next_sample)
+        self._push()
         self._control.tell(control.SourceEnded(end=self._clock.next_sample))
 
     # What is told
@@ -259,6 +271,7 @@ class Capture:
         match command:
             case control.Resume(session=session, sample=sample):
                 self._pusher.resume(session, sample)
+                self._push()
             case control.Acknowledge(sample=sample):
                 self._window.acknowledge(sample)
             case control.OpenDevice():
@@ -270,10 +283,6 @@ class Capture:
                 self._close_device("stopped")
                 if not self._has_ended:
                     self._end()
-
-
-def _woken() -> None:
-    """For descriptors that only end the wait: what they stand for is done in every turn of the loop."""
 
 
 def run(boot: CaptureBoot) -> ExitCode:

@@ -4,7 +4,7 @@ The main thread owns the socket. A successful send says nothing (what the consum
 nothing is forgotten for having been sent: only an acknowledgement moves the window's tail.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import zmq
 
@@ -12,8 +12,10 @@ from mpengine.capture.window import Range, Slot, Window
 from mpengine.shared import frames, sockets
 from mpengine.shared.frames import Frame
 
-# The window is the buffer; the socket holds about a second.
+# The window is the buffer; the socket holds about half a second of the longest frames.
 _QUEUED_S = 0.5
+# Blocks that wait together go out together, up to so much: each message costs, not each byte.
+_JOINED_S = 0.1
 _FRAMES_AT_ONCE = 100
 
 
@@ -38,7 +40,8 @@ class Pusher:
         self._hole = hole
         self._expected = 0
         self._has_skipped = False
-        hwm = max(4, int(_QUEUED_S / block_s))
+        self._most_together = max(1, int(_JOINED_S / block_s))
+        hwm = max(4, int(_QUEUED_S / max(_JOINED_S, block_s)))
         self.socket = sockets.make(context, zmq.PUSH, send_hwm=hwm, linger_ms=1000)
         sockets.bind(self.socket, endpoint)
         self._session: int | None = None
@@ -46,17 +49,6 @@ class Pusher:
         self._from_sample = 0
         self._end_mark: int | None = None
         self._end_sent_in: int | None = None
-
-    @property
-    def is_blocked(self) -> bool:
-        """Whether frames wait for room in the socket: call `pump` when it is writable."""
-        if self._session is None:
-            return False
-        return self._sequence < self._window.head or self._owes_end_mark
-
-    @property
-    def _owes_end_mark(self) -> bool:
-        return self._end_mark is not None and self._end_sent_in != self._session
 
     def resume(self, session: int, sample: int) -> None:
         """Send from `sample` on, marked with `session`."""
@@ -69,48 +61,72 @@ class Pusher:
         """Mark the end of the stream at `sample`, behind the last frame of every session from now on."""
         self._end_mark = sample
 
-    def pump(self, latest: Slot | None = None) -> None:
-        """Send what the socket takes. `latest` is the youngest slot, if it is at hand: it need not be read again."""
+    def pump(self, latest: Sequence[Slot] = ()) -> bool:
+        """Send what the socket takes; whether something waits for room there: pump again when it is writable.
+
+        `latest`: the youngest slots, if they are at hand: they need not be read again.
+        """
         if self._session is None:
-            return
+            return False
         window = self._window
         self._sequence = max(self._sequence, window.tail)
         for _ in range(_FRAMES_AT_ONCE):
             if self._sequence >= window.head:
-                self._send_end_mark()
-                return
-            is_latest = latest is not None and self._sequence == window.head - 1
-            slot = latest if is_latest else window.read(self._sequence)
-            if slot is None:
-                self._has_skipped = True
-            elif self._send(slot):
-                self._expected = slot.first_sample + len(slot.pcm) // self._sample_bytes
-            else:
-                return
-            self._sequence += 1
+                return self._end_mark is not None and not self._send_end_mark()
+            if not self._send_next(latest):
+                break
+        return True
 
     def has_pushed(self, sequence: int) -> bool:
         """Whether the slot `sequence` went out in this session."""
         return self._session is not None and sequence < self._sequence
 
-    def _send(self, slot: Slot) -> bool:
+    def _send_next(self, latest: Sequence[Slot]) -> bool:
+        """Send the slots that come next and belong together, as one frame; False when there is no room for it."""
         assert self._session is not None
-        if slot.first_sample > self._expected:
-            reason = "window_damaged" if self._has_skipped else "window_full"
-            self._hole(Range(self._expected, slot.first_sample), reason)
-            self._expected = slot.first_sample
-        self._has_skipped = False
-        skipped = max(0, self._from_sample - slot.first_sample)
-        pcm = memoryview(slot.pcm)[skipped * self._sample_bytes :] if skipped else slot.pcm
-        if len(pcm) == 0:
-            return True
-        frame = Frame(self._run, self._session, slot.first_sample + skipped, pcm)
-        return sockets.try_send(self.socket, [frames.pack(frame)])
+        together, sequence = self._next_together(latest)
+        if together:
+            first_sample = max(together[0].first_sample, self._from_sample)
+            if first_sample > self._expected:
+                reason = "window_damaged" if self._has_skipped else "window_full"
+                self._hole(Range(self._expected, first_sample), reason)
+                self._expected = first_sample
+            self._has_skipped = False
+            pcm: bytes | memoryview = b"".join([slot.pcm for slot in together])
+            skipped = first_sample - together[0].first_sample
+            if skipped:
+                pcm = memoryview(pcm)[skipped * self._sample_bytes :]
+            frame = Frame(self._run, self._session, first_sample, pcm)
+            if not sockets.try_send(self.socket, [frames.pack(frame)]):
+                return False
+            self._expected = first_sample + len(pcm) // self._sample_bytes
+        self._sequence = sequence
+        return True
 
-    def _send_end_mark(self) -> None:
-        """Once a session: `resume` begins another, which gets the mark again behind its own frames."""
-        if self._session is None or self._end_mark is None or not self._owes_end_mark:
-            return
-        mark = Frame(self._run, self._session, self._end_mark, b"", is_last=True)
-        if sockets.try_send(self.socket, [frames.pack(mark)]):
+    def _next_together(self, latest: Sequence[Slot]) -> tuple[list[Slot], int]:
+        """The next slots without a gap between them, none where the next one is damaged; and what comes behind."""
+        window, sequence, end = self._window, self._sequence, 0
+        first_at_hand = window.head - len(latest)
+        together: list[Slot] = []
+        while sequence < window.head and len(together) < self._most_together:
+            slot = latest[sequence - first_at_hand] if sequence >= first_at_hand else window.read(sequence)
+            if slot is None and not together:
+                self._has_skipped = True
+                return together, sequence + 1
+            if slot is None or (together and slot.first_sample != end):
+                break
+            together.append(slot)
+            end = slot.first_sample + len(slot.pcm) // self._sample_bytes
+            sequence += 1
+        return together, sequence
+
+    def _send_end_mark(self) -> bool:
+        """Once a session: `resume` begins another, which gets the mark again behind its own frames. False: no room."""
+        assert self._session is not None
+        assert self._end_mark is not None
+        if self._end_sent_in != self._session:
+            mark = Frame(self._run, self._session, self._end_mark, b"", is_last=True)
+            if not sockets.try_send(self.socket, [frames.pack(mark)]):
+                return False
             self._end_sent_in = self._session
+        return True

@@ -12,7 +12,8 @@ stall moves arrivals but not the envelope: it is no loss.
 
 import collections
 import itertools
-from typing import NamedTuple
+
+import msgspec
 
 from mpengine.capture.source import Block
 
@@ -31,7 +32,7 @@ _STALL_NS = 1_000_000_000
 _LEAST_MOVE_NS = 50_000_000
 
 
-class Missing(NamedTuple):
+class Missing(msgspec.Struct, frozen=True, gc=False):
     """Samples [first, end) were never captured; the length may be off by `uncertainty`."""
 
     first: int
@@ -40,7 +41,7 @@ class Missing(NamedTuple):
     uncertainty: int
 
 
-class Placed(NamedTuple):
+class Placed(msgspec.Struct, frozen=True, gc=False):
     """A block with its index, and what is missing just before it."""
 
     first_sample: int
@@ -92,7 +93,9 @@ class SampleClock:
         """Take the next block; the blocks whose indexes are known now."""
         if block.overflowed or (block.lost_before and self._cuts):
             self.interrupted("overflow")
-        before = self._notice_stall(block)
+        last_ns, self._last_arrival_ns = self._last_arrival_ns, block.arrival_ns
+        has_stalled = last_ns is not None and block.arrival_ns - last_ns > _STALL_NS
+        before = self._hold_behind_stall() if has_stalled else []
         if not self._cuts:
             return [*before, self._place(block)]
         self._hold(block)
@@ -156,11 +159,9 @@ class SampleClock:
         most_s = _MOST_HELD_STALLED_S if self._stalls else _MOST_HELD_S
         return has_returned or has_stopped or self._held_samples > most_s * self._rate
 
-    def _notice_stall(self, block: Block) -> list[Placed]:
-        """Hold what comes behind a stall; what was held for the stall before it, if any, is placed."""
-        last_ns, self._last_arrival_ns = self._last_arrival_ns, block.arrival_ns
-        has_stalled = last_ns is not None and block.arrival_ns - last_ns > _STALL_NS
-        if not self._keeps_time or not has_stalled or len(self._held) in self._cuts:
+    def _hold_behind_stall(self) -> list[Placed]:
+        """Hold what comes now; what was held for the stall before this one, if any, is placed."""
+        if not self._keeps_time or len(self._held) in self._cuts:
             return []
         placed = self.settle() if self._stalls == set(self._cuts) else []
         self._stalls.add(len(self._held))
@@ -178,7 +179,7 @@ class SampleClock:
 
     def _count_in(self, block: Block, missing: Missing | None) -> Placed:
         placed = Placed(self.next_sample, block, missing)
-        self.next_sample += self._count(block)
+        self.next_sample += len(block.pcm) // self._sample_bytes
         return placed
 
     def _observe_block(self, end_sample: int, block: Block) -> None:

@@ -2,8 +2,10 @@
 
 from typing import NamedTuple, Protocol
 
+import msgspec
 
-class Block(NamedTuple):
+
+class Block(msgspec.Struct, frozen=True, gc=False):
     """Some samples as the source gave them.
 
     `arrival_ns`: monotonic clock when the last of them arrived. `is_timed`: that is what the device says, to a few

@@ -68,11 +68,6 @@ class Window:
         return self._slots - (self.head - self.tail)
 
     @property
-    def is_full(self) -> bool:
-        """Whether the next append overwrites the oldest slot."""
-        return self.room <= 0
-
-    @property
     def is_behind(self) -> bool:
         """Whether the disk cannot follow: the source should wait, as well as it can."""
         return self._file.is_behind
@@ -80,7 +75,7 @@ class Window:
     def append(self, first_sample: int, pcm: bytes, arrival_ns: int) -> Range | None:
         """Keep `pcm` (at most a block); the range that had to be forgotten for it, if the window was full."""
         forgotten = None
-        if self.is_full:
+        if self.head - self.tail >= self._slots:
             oldest = self.read(self.tail)
             if oldest is not None:
                 forgotten = Range(oldest.first_sample, self._end(oldest))

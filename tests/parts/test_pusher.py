@@ -46,20 +46,41 @@ class Ends:
         wait_until(lambda: not getattr(self.window._file, "_waiting", None), 10, "the window in its file")
 
     def received(self, count):
-        """`count` frames, sent as the socket takes them."""
+        """Frames, sent as the socket takes them, until there are so many blocks in them; an end mark counts as one."""
         got = []
-        while len(got) < count:
+        while sum(max(1, len(blocks_of(frame))) for frame in got) < count:
             self.pusher.socket.poll(20, zmq.POLLOUT)  # as the work loop does: it lets libzmq see the room there is
             self.pusher.pump()
             assert self.pull.poll(5000), f"only {len(got)} frames"
             got.append(frames.unpack(self.pull.recv()))
         return got
 
+    def push(self):
+        """Have the socket take what it has room for."""
+        self.pusher.socket.poll(20, zmq.POLLOUT)
+        return self.pusher.pump()
+
     def close(self):
         self.pull.close(0)
         self.pusher.socket.close(0)
         self.context.term()
         self.window.close()
+
+
+def blocks_of(frame):
+    """The numbers of the blocks that a frame holds, the first of which may have been cut."""
+    end = frame.first_sample + len(frame.pcm) // 2
+    return list(range(frame.first_sample // BLOCK, -(-end // BLOCK)))
+
+
+def got_pcm(got):
+    """What they hold."""
+    return [bytes(frame.pcm) for frame in got]
+
+
+def numbers(got):
+    """The numbers of the blocks in all of them."""
+    return [number for frame in got for number in blocks_of(frame)]
 
 
 @pytest.fixture
@@ -71,8 +92,7 @@ def ends(tmp_path):
 
 def test_nothing_is_sent_before_it_is_granted(ends):
     ends.fill(10)
-    ends.pusher.pump()
-    assert not ends.pusher.is_blocked
+    assert not ends.pusher.pump()
     assert not ends.pull.poll(50)
 
 
@@ -80,7 +100,8 @@ def test_everything_comes_in_order_from_the_granted_sample_on(ends):
     ends.fill(200)
     ends.pusher.resume(3, 10 * BLOCK)
     got = ends.received(190)
-    assert [frame.first_sample for frame in got] == [number * BLOCK for number in range(10, 200)]
+    assert numbers(got) == list(range(10, 200))
+    assert b"".join(got_pcm(got)) == b"".join(number.to_bytes(2, "little") * BLOCK for number in range(10, 200))
     assert {frame.session for frame in got} == {3}
     assert ends.holes == []
 
@@ -88,9 +109,31 @@ def test_everything_comes_in_order_from_the_granted_sample_on(ends):
 def test_a_grant_in_the_middle_of_a_block_begins_there(ends):
     ends.fill(3)
     ends.pusher.resume(1, BLOCK + 100)
-    first, second = ends.received(2)
-    assert (first.first_sample, len(first.pcm) // 2) == (BLOCK + 100, BLOCK - 100)
-    assert second.first_sample == 2 * BLOCK
+    (frame,) = ends.received(2)
+    assert (frame.first_sample, len(frame.pcm) // 2) == (BLOCK + 100, 2 * BLOCK - 100)
+
+
+def test_blocks_that_wait_together_go_out_together_but_no_longer_than_a_tenth_of_a_second(ends):
+    ends.fill(12)
+    ends.pusher.resume(1, 0)
+    assert [blocks_of(frame) for frame in ends.received(12)] == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11]]
+
+
+def test_a_block_that_comes_alone_goes_out_alone_and_at_once(ends):
+    ends.pusher.resume(1, 0)
+    for number in range(3):
+        ends.fill(1, first=number * BLOCK)
+        assert [blocks_of(frame) for frame in ends.received(1)] == [[number]]
+
+
+def test_what_finds_no_room_waits_for_it_in_the_window(ends):
+    ends.fill(2000)
+    ends.pusher.resume(1, 0)
+    wait_until(lambda: ends.pusher.socket.poll(20, zmq.POLLOUT), 10, "the peer's connection")
+    assert ends.push()
+    got = ends.received(2000)
+    assert numbers(got) == list(range(2000))
+    assert not ends.push()
 
 
 def test_the_end_mark_comes_last_in_every_session(ends):
@@ -98,11 +141,9 @@ def test_the_end_mark_comes_last_in_every_session(ends):
     ends.pusher.end(2 * BLOCK)
     for session in (1, 2):
         ends.pusher.resume(session, 0)
-        assert [(frame.first_sample, frame.is_last) for frame in ends.received(3)] == [
-            (0, False),
-            (BLOCK, False),
-            (2 * BLOCK, True),
-        ]
+        got = ends.received(3)
+        assert [(frame.first_sample, frame.is_last) for frame in got] == [(0, False), (2 * BLOCK, True)]
+        assert len(got[0].pcm) == 2 * 2 * BLOCK
     ends.pusher.pump()
     assert not ends.pull.poll(50)
 
@@ -111,8 +152,19 @@ def test_the_latest_block_need_not_be_read_again(ends):
     ends.pusher.resume(1, 0)
     ends.fill(1)
     assert ends.pusher.socket.poll(5000, zmq.POLLOUT)
-    ends.pusher.pump(Slot(0, 0, b"ab" * BLOCK))
+    ends.pusher.pump([Slot(0, 0, b"ab" * BLOCK)])
     assert bytes(ends.received(1)[0].pcm) == b"ab" * BLOCK
+
+
+def test_the_latest_blocks_follow_upon_those_that_are_read(ends):
+    ends.fill(2)
+    ends.pusher.resume(1, 0)
+    ends.fill(2, first=2 * BLOCK)
+    assert ends.pusher.socket.poll(5000, zmq.POLLOUT)
+    ends.pusher.pump([Slot(2 * BLOCK, 0, b"cc" * BLOCK), Slot(3 * BLOCK, 0, b"dd" * BLOCK)])
+    (frame,) = ends.received(4)
+    zeros, ones = bytes(2) * BLOCK, b"\1\0" * BLOCK
+    assert bytes(frame.pcm) == zeros + ones + b"cc" * BLOCK + b"dd" * BLOCK
 
 
 def test_a_torn_slot_is_a_hole_and_is_told(ends):
@@ -122,7 +174,7 @@ def test_a_torn_slot_is_a_hole_and_is_told(ends):
         os.pwrite(ends.window._file._fd, b"torn", 4096 + sequence * ends.window._slot_bytes + 100)
     ends.pusher.resume(1, 0)
     got = ends.received(8)
-    assert [frame.first_sample // BLOCK for frame in got] == [0, 1, 2, 3, 6, 7, 8, 9]
+    assert [blocks_of(frame) for frame in got] == [[0, 1, 2, 3], [6, 7, 8, 9]]
     assert ends.holes == [(Range(4 * BLOCK, 6 * BLOCK), "window_damaged")]
 
 
@@ -137,5 +189,5 @@ def test_a_gap_in_the_clock_is_a_hole_too(ends):
     ends.fill(2)
     ends.fill(2, first=10 * BLOCK)
     ends.pusher.resume(1, 0)
-    ends.received(4)
+    assert [blocks_of(frame) for frame in ends.received(4)] == [[0, 1], [10, 11]]
     assert [lost for lost, _ in ends.holes] == [Range(2 * BLOCK, 10 * BLOCK)]

@@ -119,9 +119,9 @@ def test_the_window_holds_the_last_blocks(open_window, blocks):
 def test_a_full_window_says_so(open_window):
     window = open_window()
     fill(window, SLOTS - 1)
-    assert not window.is_full
+    assert window.room > 0
     fill(window, 1, SLOTS - 1)
-    assert window.is_full
+    assert window.room == 0
 
 
 def test_what_has_to_be_forgotten_is_named(open_window):
