@@ -6,7 +6,6 @@ appends on the right, the main thread pops on the left.
 """
 
 import collections
-import contextlib
 import os
 import time
 from typing import Any
@@ -137,9 +136,10 @@ class Microphone:
         self._wake()
 
     def _wake(self) -> None:
-        # When the pipe is full, the main thread will be woken by what is in it.
-        with contextlib.suppress(OSError):
+        try:  # noqa: SIM105  as above
             os.write(self._wake_writer, b"\0")
+        except OSError:  # it is full: the main thread will be woken by what is in it
+            pass
 
 
 def input_devices() -> list[Device]:

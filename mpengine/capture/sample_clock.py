@@ -137,7 +137,7 @@ class SampleClock:
 
     def arrival_ns(self, sample: int) -> int | None:
         """When `sample` arrived, on the monotonic clock, as the envelope has it."""
-        return None if self._offset_ns is None else self._offset_ns + self._duration_ns(sample)
+        return None if self._offset_ns is None else self._offset_ns + sample * 1_000_000_000 // self._rate
 
     def _hold(self, block: Block) -> None:
         self._held.append(block)

@@ -9,13 +9,23 @@ The file is written with `pwrite` (mapping five minutes costs 10 MB of memory, p
 holds its flock, and allocated at once: a full disk is an error at the start, never a signal in the middle.
 """
 
-import struct
 import zlib
 from typing import NamedTuple
 
 from mpengine.capture.window_file import open_file
 from mpengine.shared.errors import ConfigError
-from mpengine.shared.window_layout import CURSOR, HEAD_AT, HEADER, HEADER_BYTES, MAGIC, SLOT, TAIL_AT, VERSION
+from mpengine.shared.window_layout import (
+    CRC,
+    CURSOR,
+    HEAD_AT,
+    HEADER,
+    HEADER_BYTES,
+    MAGIC,
+    SLOT,
+    SLOT_HEADER_BYTES,
+    TAIL_AT,
+    VERSION,
+)
 
 _MAX_SEQUENCE = 1 << 62
 # A disk that cannot follow for longer makes the source wait.
@@ -49,7 +59,7 @@ class Window:
         """
         self._path = path
         self._sample_bytes = 2 * channels
-        self._slot_bytes = SLOT.size + block_samples * self._sample_bytes
+        self._slot_bytes = SLOT_HEADER_BYTES + block_samples * self._sample_bytes
         self._slots = max(2, int(seconds * sample_rate) // block_samples)
         self._size = HEADER_BYTES + self._slots * self._slot_bytes
         self._identity = HEADER.pack(MAGIC, VERSION, self._slot_bytes, self._slots, sample_rate, channels, run)
@@ -80,8 +90,8 @@ class Window:
             if oldest is not None:
                 forgotten = Range(oldest.first_sample, self._end(oldest))
             self._move_tail(self.tail + 1)
-        fields = (self.head, first_sample, arrival_ns, len(pcm))
-        slot = SLOT.pack(*fields, _crc(fields, pcm)) + pcm
+        fields = SLOT.pack(self.head, first_sample, arrival_ns, len(pcm))
+        slot = b"".join((fields, CRC.pack(zlib.crc32(pcm, zlib.crc32(fields))), pcm))
         self._file.write(slot, self._position(self.head))
         self.head += 1
         self._file.write(CURSOR.pack(self.head), HEAD_AT)
@@ -140,11 +150,12 @@ class Window:
 
     def _slot(self, sequence: int) -> Slot | None:
         data = self._file.read(self._slot_bytes, self._position(sequence))
-        if len(data) < SLOT.size:
+        if len(data) < SLOT_HEADER_BYTES:
             return None
-        found, first_sample, arrival_ns, length, crc = SLOT.unpack_from(data)
-        pcm = data[SLOT.size : SLOT.size + length]
-        if found != sequence or len(pcm) != length or crc != _crc((found, first_sample, arrival_ns, length), pcm):
+        found, first_sample, arrival_ns, length = SLOT.unpack_from(data)
+        (crc,) = CRC.unpack_from(data, SLOT.size)
+        pcm = data[SLOT_HEADER_BYTES : SLOT_HEADER_BYTES + length]
+        if found != sequence or len(pcm) != length or crc != zlib.crc32(pcm, zlib.crc32(data[: SLOT.size])):
             return None
         return Slot(first_sample, arrival_ns, pcm)
 
@@ -165,7 +176,3 @@ class Window:
     def _end_of_last(self) -> int:
         last = self.last()
         return self._end(last) if last is not None else 0
-
-
-def _crc(fields: tuple[int, int, int, int], pcm: bytes) -> int:
-    return zlib.crc32(pcm, zlib.crc32(struct.pack("<QQQI", *fields)))

@@ -19,7 +19,8 @@ _MAX_OWN_BYTES = 16 << 20
 _RECONNECT_MS = 5
 _RECONNECT_MAX_MS = 250
 # As plain numbers: with zmq's own, which are members of enumerations, each `&` runs Python code.
-_EVENTS, _READABLE, _AT_ONCE = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.NOBLOCK)
+_EVENTS, _READABLE = int(zmq.EVENTS), int(zmq.POLLIN)
+_AT_ONCE, _MORE_AT_ONCE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 
 
 def make(
@@ -76,10 +77,9 @@ def try_receive(socket: "zmq.Socket[bytes]") -> bytes | None:
 def try_send(socket: "zmq.Socket[bytes]", parts: Sequence[bytes]) -> bool:
     """Send without blocking; False when the peer is gone or its queue is full."""
     try:
-        if len(parts) == 1:
-            socket.send(parts[0], zmq.NOBLOCK)
-        else:
-            socket.send_multipart(parts, zmq.NOBLOCK)
+        for part in parts[:-1]:
+            socket.send(part, _MORE_AT_ONCE)
+        socket.send(parts[-1], _AT_ONCE)
     except zmq.ZMQError as error:
         if error.errno in {zmq.EAGAIN, zmq.EHOSTUNREACH}:
             return False

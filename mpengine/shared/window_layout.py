@@ -14,7 +14,9 @@ HEADER_BYTES = 4096
 TAIL_AT = 1024
 HEAD_AT = 2048
 CURSOR = struct.Struct("<Q")
-SLOT = struct.Struct("<QQQII")  # sequence, first sample, arrival_ns, bytes of PCM, crc32 of all that and the PCM
+SLOT = struct.Struct("<QQQI")  # sequence, first sample, arrival_ns, bytes of PCM
+CRC = struct.Struct("<I")  # crc32 of all that and the PCM, which follows
+SLOT_HEADER_BYTES = SLOT.size + CRC.size
 
 
 class Left(NamedTuple):
@@ -37,5 +39,5 @@ def left_in(path: str) -> Left | None:
     (tail,), (head,) = CURSOR.unpack_from(data, TAIL_AT), CURSOR.unpack_from(data, HEAD_AT)
     if (magic, version) != (MAGIC, VERSION) or not (rate and channels) or not 0 <= head - tail <= slots:
         return None
-    block_s = (slot_bytes - SLOT.size) / (2 * channels) / rate
+    block_s = (slot_bytes - SLOT_HEADER_BYTES) / (2 * channels) / rate
     return Left(run.hex(), (head - tail) * block_s)
