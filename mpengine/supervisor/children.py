@@ -26,6 +26,9 @@ class ChildProcess(Protocol):
 
     pid: int
 
+    def fileno(self) -> int | None:
+        """Readable when it has ended, until it is reaped; None where SIGCHLD tells."""
+
     def reap(self) -> int | None:
         """The exit status once it has ended (minus the signal that killed it), None before; not again after that."""
 
@@ -48,6 +51,9 @@ class OwnChild:
     def __init__(self, pid: int, writer: int) -> None:
         self.pid = pid
         self._writer = writer
+
+    def fileno(self) -> None:
+        """See ChildProcess."""
 
     def reap(self) -> int | None:
         """See ChildProcess."""

@@ -90,7 +90,6 @@ class Supervisor:
         self._spawner = spawner or Spawner()
         self._awaits_subscriber_s = awaits_subscriber_s
         self._ends_process = ends_process
-        self._watched: int | None = None  # the spawner's descriptor, as far as `_poller` knows it
         self._exit_code: ExitCode | None = None
         self._has_stop_signal = False
         self._tell_at = _NEVER
@@ -250,12 +249,13 @@ class Supervisor:
             self._perform(self._coordinator.stop(now, name))
 
     def _reap(self) -> None:
-        self._spawner.listen()
-        self._watch_spawner()
         for child, process in list(self._processes.items()):
+            fileno = process.fileno()
             status = process.reap()
             if status is None:
                 continue
+            if fileno is not None:
+                self._poller.unregister(fileno)
             give_up = time.monotonic() + _DRAIN_LIMIT_S
             self._hear()
             while self._channel.may_have_more(child) and time.monotonic() < give_up:
@@ -308,18 +308,10 @@ class Supervisor:
             self._perform(self._coordinator.spawn_failed(child, str(error), now))
             return
         self._processes[child] = process
-        self._watch_spawner()
+        fileno = process.fileno()
+        if fileno is not None:
+            self._poller.register(fileno, zmq.POLLIN)
         self._coordinator.spawned(child, process.pid, now)
-
-    def _watch_spawner(self) -> None:
-        """Its descriptor is another with every zygote."""
-        fileno = self._spawner.fileno()
-        if fileno != self._watched:
-            if self._watched is not None:
-                self._poller.unregister(self._watched)
-            if fileno is not None:
-                self._poller.register(fileno, zmq.POLLIN)
-            self._watched = fileno
 
     def _tell_of_before(self) -> None:
         """What the supervisor before us left to tell, now that there is somebody to hear it."""

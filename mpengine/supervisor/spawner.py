@@ -38,15 +38,6 @@ class Spawner:
         """The zygote's pid, while there is one."""
         return self._zygote.pid if self._zygote else None
 
-    def fileno(self) -> int | None:
-        """Readable when a forked child has ended; for others there is SIGCHLD."""
-        return self._zygote.fileno() if self._zygote and self._zygote.is_alive else None
-
-    def listen(self) -> None:
-        """Take in what the zygote tells of its children, or that it has ended."""
-        if self._zygote is not None:
-            self._zygote.listen()
-
     def start(self, name: str, settings: Boot, *, inherit_fd: int | None = None) -> ChildProcess:
         """Start the child `name`. Raises OSError when the system has no room for it."""
         if self._forks and self._failures < _MOST_FAILURES:
@@ -74,8 +65,10 @@ class Spawner:
             os.close(first.writer)
 
     def _living_zygote(self) -> Zygote:
-        if self._zygote is not None and not self._zygote.is_alive:
-            self.close()
+        if self._zygote is not None:
+            self._zygote.listen()
+            if not self._zygote.is_alive:
+                self.close()
         if self._zygote is None:
             self._zygote = self._adopted() or Zygote.spawned()
         return self._zygote

@@ -68,10 +68,6 @@ class Zygote:
         """The zygote's own."""
         return self._process.pid
 
-    def fileno(self) -> int:
-        """Readable when a child has ended, or the zygote itself."""
-        return self._socket.fileno()
-
     def fork(self, name: str, settings: Boot, *, inherit_fd: int | None = None) -> ChildProcess:
         """Start the child `name`. Raises OSError when it cannot."""
         reader, writer = payload_pipe(name, msgspec.structs.replace(settings, parent_pid=self.pid))
@@ -88,16 +84,15 @@ class Zygote:
             os.close(reader)
 
     def listen(self) -> None:
-        """Take in all that it has told."""
+        """Take in all that it has told, or that it has ended."""
         while self.is_alive and self._hear(0.0) is not None:
             pass
 
-    def end_of(self, pid: int, limit_s: float = 0.0) -> int | None:
-        """How the child `pid` ended, as far as it was told by now, or is within `limit_s`; None if it was not."""
-        if limit_s:
-            give_up = time.monotonic() + limit_s
-            while self.is_alive and pid not in self._ended and self._hear(give_up) is not None:
-                pass
+    def end_of(self, pid: int) -> int | None:
+        """How the child `pid` ended, which it has; None if that is not told in time."""
+        give_up = time.monotonic() + _END_LIMIT_S
+        while self.is_alive and pid not in self._ended and self._hear(give_up) is not None:
+            pass
         return self._ended.pop(pid, None)
 
     def close(self) -> None:
@@ -155,13 +150,15 @@ class Forked:
             self._end = select.poll()
             self._end.register(self._pidfd, select.POLLIN)
 
+    def fileno(self) -> int | None:
+        """See ChildProcess."""
+        return self._pidfd if self._pidfd >= 0 else None
+
     def reap(self) -> int | None:
         """See ChildProcess."""
+        if not self._poll(0):
+            return None
         status = self._zygote.end_of(self.pid)
-        if status is None:
-            if not self._poll(0):
-                return None
-            status = self._zygote.end_of(self.pid, _END_LIMIT_S)
         self._close()
         # Nobody was there to see it: then it went with the zygote.
         return -signal.SIGKILL if status is None else status

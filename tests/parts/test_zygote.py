@@ -148,10 +148,21 @@ def test_waiting_for_a_killed_one_is_bounded(either, settings):
 def test_the_descriptor_tells_of_an_end(spawner, settings):
     process = spawner.start("capture", settings("/no/such.wav"))
     ready = zygote_module.select.poll()
-    ready.register(spawner.fileno(), zygote_module.select.POLLIN)
+    ready.register(process.fileno(), zygote_module.select.POLLIN)
     assert ready.poll(20_000)
-    spawner.listen()
-    assert end_of(process) == 2
+    assert process.reap() == 2
+    assert process.fileno() is None
+
+
+def test_the_descriptor_tells_of_an_end_that_the_zygote_does_not(spawner, settings):
+    process = spawner.start("capture", settings())
+    works(process)
+    ready = zygote_module.select.poll()
+    ready.register(process.fileno(), zygote_module.select.POLLIN)
+    assert not ready.poll(0)
+    os.kill(spawner.zygote_pid, signal.SIGKILL)
+    assert ready.poll(20_000)
+    assert process.reap() == -signal.SIGKILL
 
 
 def test_the_zygote_has_one_thread_and_only_what_all_share(spawner, settings):
@@ -189,8 +200,6 @@ def test_children_go_with_their_zygote_and_the_next_has_another(spawner, setting
     before = spawner.zygote_pid
     os.kill(before, signal.SIGKILL)
     assert end_of(process) == -signal.SIGKILL
-    spawner.listen()
-    assert spawner.fileno() is None  # nothing that would wake the loop again and again
     after = spawner.start("capture", settings())
     assert isinstance(after, Forked)
     assert spawner.zygote_pid != before
