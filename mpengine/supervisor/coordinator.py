@@ -37,6 +37,20 @@ _KILLED_LIMIT_S = 2.0
 # Less than that may wait for the next turn of somebody's loop.
 _LEAST_BACKLOG_S = 2.0
 _FOREVER = float("inf")
+# What children say all the time. Of one that works, it moves cursors or is passed on: no status is another by it, and
+# what becomes due by it does so in seconds.
+_ROUTINE = frozenset(
+    {
+        control.LevelHeard,
+        control.CaptureBeat,
+        control.StreamBeat,
+        control.RecogniserBeat,
+        control.Anchor,
+        control.Heard,
+        control.SpeechBegan,
+        control.UtteranceEnded,
+    }
+)
 
 
 class Phase(enum.Enum):
@@ -64,6 +78,7 @@ class Coordinator:
         self.connection = 0
         self.is_connected = False
         self.is_paused = False
+        self.has_news = True  # of a child since the last `tick`: the status may be another, and something due
         self._ends_by_itself = False  # the file is over; nobody asked to stop
         self._exit_code = ExitCode.OK
         self._deadline = _FOREVER  # of the phase
@@ -137,13 +152,14 @@ class Coordinator:
 
     @property
     def deadline(self) -> float:
-        """When `tick` has something to do."""
+        """When `tick` has something to do, if there is no news before."""
         return min(self._deadline, self._connect_by, self._care.deadline)
 
     # Time
 
     def tick(self, now: float) -> list[Action]:
         """Spawn what is due, end what hangs, give up what takes too long."""
+        self.has_news = False
         if self.phase is Phase.DONE:
             return []
         self._note_progress(now)
@@ -311,6 +327,7 @@ class Coordinator:
         return [self._expect()]
 
     def _expect(self) -> Action:
+        self.has_news = True
         self.picture.expects_audio = self.expects_audio
         return Send(Child.STREAMING, control.Expect(audio=self.expects_audio))
 
@@ -318,6 +335,12 @@ class Coordinator:
 
     def heard(self, child: Child, message: control.Up, now: float) -> list[Action]:
         """A child said something, in its current incarnation."""
+        life = self.lives[child]
+        if life.state is not ChildState.RUNNING or type(message) not in _ROUTINE:
+            self.has_news = True
+        elif isinstance(message, control.LevelHeard):  # most of all that is said, and nothing is expected by it
+            life.heard(now)
+            return self._reports.level(message)
         return [*self._heard(child, message, now), *self._expectation()]
 
     def _heard(self, child: Child, message: control.Up, now: float) -> list[Action]:

@@ -47,10 +47,11 @@ from mpengine.supervisor.transcript_file import TranscriptFile
 
 log = logging.getLogger("mpengine.supervisor")
 
-_METRICS_S = 1.0
+# So often the metrics are told and everything is looked at, news or none. Early is good enough if we are awake anyway:
+# children speak once a second or more often, and hardly ever is this a wake of its own.
+_METRICS_S = 1.1
 _EARLY_S = 0.2
 _STARTED_S = 3.0  # then what only the start needed is given back to the system
-_LONGEST_WAIT_S = 1.0
 # A turn of the loop that took this much longer than asked for: the supervisor was stopped, or the machine slept.
 _OVERSLEPT_S = 1.0
 _DRAIN_LIMIT_S = 1.0
@@ -189,42 +190,54 @@ class Supervisor:
     # Working
 
     def _loop(self) -> None:
+        """Most turns only hear what children say all the time, and end there: the rest costs several times as much."""
         for source in (self._channel.socket, self._bus.queries, self._bus.subscriptions, self._signals.fileno()):
             self._poller.register(source, zmq.POLLIN)
-        judged = time.monotonic()
-        next_metrics = judged + _METRICS_S
-        give_back_at = judged + _STARTED_S
-        self._tell_at = judged + _RECONNECT_S
+        awake_at = due_at = time.monotonic()
+        self._next_metrics = awake_at + _METRICS_S
+        self._give_back_at = awake_at + _STARTED_S
+        self._tell_at = awake_at + _RECONNECT_S
         while self._exit_code is None:
-            wake_at = min(self._coordinator.deadline, next_metrics, self._tell_at, judged + _LONGEST_WAIT_S)
-            wait_s = max(0.0, wake_at - time.monotonic())
-            self._poller.poll(int(wait_s * 1000) + (wait_s > 0))
+            wait_s = max(0.0, due_at - time.monotonic())
+            is_called = False
+            for source, _ in self._poller.poll(int(wait_s * 1000) + (wait_s > 0)):
+                is_called |= source is not self._channel.socket
             has_heard = self._hear()
-            self._take_signals()
-            self._reap()
-            self._bus.answer_subscriptions()
-            self._answer()
             now = time.monotonic()
-            if now > judged + wait_s + _OVERSLEPT_S:
-                self._coordinator.overslept(now, now - judged - wait_s)
-            self._perform(self._coordinator.tick(now))
-            judged = now
-            self._service.tell(self._desk.publish_status(), self._coordinator, now)
-            if now >= self._tell_at:
-                self._tell_of_before()
-            if now >= give_back_at:
-                give_back_at = _NEVER
-                memory.give_back()
-            # Those that are nearly due go out now, if we are awake anyway.
-            if now >= next_metrics - _EARLY_S * has_heard:
-                next_metrics = now + _METRICS_S
-                self._bus.mark_published()
-                self._note_progress()
-                self._tell_of_transcript()
-                self._desk.publish_metrics()
+            # What is nearly due is done now, if we are awake anyway.
+            if is_called or self._coordinator.has_news or now >= due_at - _EARLY_S * has_heard:
+                now = self._attend(awake_at + wait_s, is_called=is_called, has_heard=has_heard)
+                due_at = min(self._coordinator.deadline, self._next_metrics, self._tell_at)
+            awake_at = now
         self._tell_of_before()
         self._desk.publish_metrics()  # its `last` shows who missed the end
         self._desk.publish_status()
+
+    def _attend(self, expected_at: float, *, is_called: bool, has_heard: bool) -> float:
+        """Look after everything; we meant to be awake at `expected_at`. Returns when the children were judged."""
+        if is_called:
+            self._take_signals()
+        self._reap()
+        if is_called:
+            self._bus.answer_subscriptions()
+            self._answer()
+        now = time.monotonic()
+        if now > expected_at + _OVERSLEPT_S:
+            self._coordinator.overslept(now, now - expected_at)
+        self._perform(self._coordinator.tick(now))
+        self._service.tell(self._desk.publish_status(), self._coordinator, now)
+        if now >= self._tell_at:
+            self._tell_of_before()
+        if now >= self._give_back_at:
+            self._give_back_at = _NEVER
+            memory.give_back()
+        if now >= self._next_metrics - _EARLY_S * has_heard:
+            self._next_metrics = now + _METRICS_S
+            self._bus.mark_published()
+            self._note_progress()
+            self._tell_of_transcript()
+            self._desk.publish_metrics()
+        return now
 
     def _hear(self) -> bool:
         """Read all that the children have sent, before anyone is judged; whether there was anything."""

@@ -59,13 +59,18 @@ class Reports:
                 self._picture.device = None
             case control.Anchor(sample=sample, utc_ns=utc_ns):
                 self._results.anchors.add(sample, utc_ns)
-            case control.LevelHeard(rms_dbfs=rms, peak_dbfs=peak, digital_silence=is_silent):
-                level = messages.Level(rms_dbfs=rms, peak_dbfs=peak, digital_silence=is_silent)
-                self._picture.last_level = level
-                return [Publish(level), *self._silence(is_silent)]
+            case control.LevelHeard():
+                return self.level(message)
             case control.SamplesMissing():
                 return self._missing(message)
         return []
+
+    def level(self, heard: control.LevelHeard) -> list[Action]:
+        """How loud it is."""
+        is_silent = heard.digital_silence
+        level = messages.Level(rms_dbfs=heard.rms_dbfs, peak_dbfs=heard.peak_dbfs, digital_silence=is_silent)
+        self._picture.last_level = level
+        return [Publish(level), *self._silence(is_silent)]
 
     def _silence(self, is_silent: bool) -> list[Action]:
         """A device that opens and gives nothing but zeros is muted, or the wrong one: said once, until it is heard."""
