@@ -26,6 +26,8 @@ _QUEUED_MESSAGES = 2000
 _QUEUED_ANSWERS = 16
 _LINGER_MS = 1000
 _SUBSCRIBED = 1
+# Who comes late has no use for them.
+_FLEETING = (messages.Level, messages.Metrics)
 # What goes into the transcript.
 _LASTING = {FINALS, "gap"}
 _QUESTIONS_AT_ONCE = 100
@@ -116,7 +118,8 @@ class Bus:
         body = messages.encode(stamped)
         if isinstance(message, messages.Transcript) and message.is_final:
             self.publish_again()
-        self._remember(stamped, body, covers)
+        if not isinstance(message, _FLEETING):
+            self._remember(stamped, body, covers)
         sockets.try_send(self._publisher, [topic.encode(), body])
 
     def _remember(self, message: Message, body: bytes, covers: int) -> None:

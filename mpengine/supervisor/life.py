@@ -37,6 +37,10 @@ class ChildState(enum.StrEnum):
     FATAL = "FATAL"
 
 
+_ALIVE = frozenset({ChildState.STARTING, ChildState.RUNNING, ChildState.STOPPING})
+_DOWN = frozenset({ChildState.STOPPED, ChildState.BACKOFF})
+
+
 class Ended(NamedTuple):
     """How a child ended. `exit_code`: the engine has to end with it; None: the child is tried again (or was told)."""
 
@@ -73,7 +77,7 @@ class Life:
     @property
     def is_alive(self) -> bool:
         """Whether a process of this child exists."""
-        return self.state in {ChildState.STARTING, ChildState.RUNNING, ChildState.STOPPING}
+        return self.state in _ALIVE
 
     @property
     def alive_since(self) -> float | None:
@@ -83,7 +87,7 @@ class Life:
     @property
     def deadline(self) -> float:
         """When it must be spawned, or when its silence is too long."""
-        if self.state in {ChildState.STOPPED, ChildState.BACKOFF}:
+        if self.state in _DOWN:
             return self.spawn_at
         if not self.is_alive:
             return _FOREVER
@@ -91,7 +95,7 @@ class Life:
 
     def is_due(self, now: float) -> bool:
         """Whether to spawn it now."""
-        return self.state in {ChildState.STOPPED, ChildState.BACKOFF} and now >= self.spawn_at
+        return self.state in _DOWN and now >= self.spawn_at
 
     def hangs(self, now: float) -> str:
         """Why it has to be ended, or to be killed again; empty as long as it is well."""

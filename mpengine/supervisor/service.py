@@ -21,6 +21,8 @@ class Service:
     def tell(self, status: Status, coordinator: Coordinator, now: float) -> None:
         """Tell what is new."""
         notifier = self._notifier
+        if not notifier.is_awaited:
+            return
         if coordinator.lives[Child.CAPTURE].state is ChildState.RUNNING:
             notifier.ready()  # not once connected: the network may be away, and the words are kept
         notifier.status(f"{status.state}: {status.reason}" if status.reason else status.state)

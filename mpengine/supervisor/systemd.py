@@ -24,6 +24,7 @@ class Notifier:
         self._address = _address(environment.pop("NOTIFY_SOCKET", ""))
         limit_s = _watchdog_limit_s(environment.pop("WATCHDOG_USEC", ""), environment.pop("WATCHDOG_PID", ""))
         self.watchdog_s = limit_s / 2 if self._address and limit_s else None
+        self.is_awaited = bool(self._address)
         self._told: dict[str, str] = {}
         self._unsent: dict[str, str] = {}
 
