@@ -35,6 +35,7 @@ _MAGIC = b"mpjourn1"
 _HEADER_BYTES = 512
 _IDENTITY_AT = 64
 _COUNTER = struct.Struct("<Q")
+_PROGRESS = struct.Struct("<QQQ")  # captured, sent, connection: next to one another
 _PUBLISHED_AT, _RESERVED_AT, _ACKNOWLEDGED_AT, _CAPTURED_AT, _SENT_AT, _CONNECTION_AT = 16, 24, 32, 40, 48, 56
 # `seq` is promised in steps, so that not every message costs a write; after a kill it goes on behind the step.
 _RESERVE = 1000
@@ -145,9 +146,7 @@ class Journal:
 
     def progress(self, *, captured: int, sent: int, connection: int) -> None:
         """How far capture and streaming have come, and the connection in use: a later one's number is higher."""
-        self._set(_CAPTURED_AT, captured)
-        self._set(_SENT_AT, sent)
-        self._set(_CONNECTION_AT, connection)
+        os.pwrite(self._fd, _PROGRESS.pack(captured, sent, connection), _CAPTURED_AT)
 
     def close(self, *, remove: bool) -> None:
         """Close it; `remove` when there is nothing left to go on with."""
