@@ -26,8 +26,8 @@ _QUEUED_MESSAGES = 2000
 _QUEUED_ANSWERS = 16
 _LINGER_MS = 1000
 _SUBSCRIBED = 1
-# Who comes late has no use for them.
-_FLEETING = (messages.Level, messages.Metrics)
+# Of use only to who is there. They are most of all messages, and many engines have nobody who wants them.
+_FLEETING: frozenset[type[Message]] = frozenset({messages.Level, messages.Metrics})
 # What goes into the transcript.
 _LASTING = {FINALS, "gap"}
 _QUESTIONS_AT_ONCE = 100
@@ -66,6 +66,7 @@ class Bus:
         self._sync_prefix = f"{name}.sync.".encode()
         self._seq = seq
         self._marked = 0
+        self._unheard = _FLEETING
         self._again = list(again)
         self._transcript = transcript
         self._journal = journal
@@ -99,10 +100,12 @@ class Bus:
         return self._publisher
 
     def publish(self, message: Message, *, covers: int = 0) -> None:
-        """Number `message` and give it to all subscribers.
+        """Number `message` and give it to all subscribers; see `is_heard`.
 
         A final goes into the journal first, with the sample that it `covers` the audio to.
         """
+        if type(message) in self._unheard:
+            return
         topic = messages.topic_of(self._name, message)
         self._seq += 1
         self._journal.reserve(self._seq)
@@ -118,13 +121,13 @@ class Bus:
         body = messages.encode(stamped)
         if isinstance(message, messages.Transcript) and message.is_final:
             self.publish_again()
-        if not isinstance(message, _FLEETING):
-            self._remember(stamped, body, covers)
+        if type(message) not in _FLEETING:
+            self._remember(topic, stamped, body, covers)
         sockets.try_send(self._publisher, [topic.encode(), body])
 
-    def _remember(self, message: Message, body: bytes, covers: int) -> None:
+    def _remember(self, topic: str, message: Message, body: bytes, covers: int) -> None:
         """For who comes late, and for whoever may have to go on after us."""
-        topic, history = messages.topic_of(self._name, message).partition(".")[2], self._journal.history
+        topic, history = topic.partition(".")[2], self._journal.history
         if isinstance(message, messages.Transcript) and message.interrupted:
             history.interrupted()
             return
@@ -179,9 +182,20 @@ class Bus:
         """Answer subscriptions to `NAME.sync.TOKEN`: proof that all earlier ones of that socket are live."""
         for parts in sockets.receive_all(self._publisher):
             data = parts[0]
-            if data[:1] == bytes([_SUBSCRIBED]) and data[1:].startswith(self._sync_prefix):
+            if data[:1] != bytes([_SUBSCRIBED]):
+                continue
+            topic = data[1:]
+            self._unheard -= {kind for kind in self._unheard if self._all_of(kind).startswith(topic)}
+            if topic.startswith(self._sync_prefix):
                 body = msgspec.json.encode({"type": "sync", "run": self.run, "boot": self.boot, "seq": self._seq})
-                sockets.try_send(self._publisher, [data[1:], body])
+                sockets.try_send(self._publisher, [topic, body])
+
+    def is_heard(self, kind: type[Message]) -> bool:
+        """False for what nobody has ever subscribed to, and nobody would ask for later: it is left out."""
+        return kind not in self._unheard
+
+    def _all_of(self, kind: type[Message]) -> bytes:
+        return f"{self._name}.{kind.__struct_config__.tag}".encode()
 
     def questions(self) -> list[tuple[list[bytes], bytes]]:
         """The questions that wait, each with the envelope its answer goes into."""

@@ -43,7 +43,8 @@ class Desk:
 
     def publish_metrics(self) -> None:
         """Publish the cursors, and what the processes use."""
-        self._bus.publish(self._metrics())
+        if self._bus.is_heard(messages.Metrics):
+            self._bus.publish(self._metrics())
 
     def answer(self, body: bytes, now: float) -> tuple[bytes, list[Action]]:
         """The answer to a question, and what is to be done for it. What cannot be read gets an `error`."""
