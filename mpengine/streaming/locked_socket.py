@@ -15,6 +15,8 @@ Who owns what:
 
 A thread that waits is ended by `shutdown`, from any thread or signal handler: the state stays on the descriptor,
 so it cannot be missed as a signal could. (`close` would wake nobody.)
+
+What runs for every block of audio is plain calls: a processor that was asleep feels each closure and generator.
 """
 
 import contextlib
@@ -25,8 +27,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -47,28 +48,37 @@ class LockedSocket:
 
     def connect(self, address: Any, *, deadline: float) -> None:
         """Connect to `address` before `deadline` (monotonic seconds), or raise OSError."""
-        with self._entered():
+        self._enter()
+        try:
             with contextlib.suppress(BlockingIOError):  # in progress: poll tells when it is decided
                 self._socket.connect(address)
             self._wait(select.POLLOUT, deadline)
             if code := self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 raise OSError(code, os.strerror(code))
+        finally:
+            self._leave()
 
     def start_tls(self, context: ssl.SSLContext, *, server_hostname: str, deadline: float) -> None:
         """Take up TLS on the connected socket before `deadline`, or raise OSError (ssl.SSLError is one)."""
-        with self._entered():
+        self._enter()
+        try:
             with self._life:  # the descriptor changes hands, and a shutdown must not fall in between
                 secured = context.wrap_socket(
                     self._socket, server_hostname=server_hostname, do_handshake_on_connect=False
                 )
                 self._socket = secured
-            self._until_done(secured.do_handshake, select.POLLIN, deadline)
+            self._until_done(select.POLLIN, deadline, secured.do_handshake)
+        finally:
+            self._leave()
 
     def recv(self, size: int, *, deadline: float | None = None) -> bytes:
         """Up to `size` bytes as soon as there are some; none at the end of the stream or after `shutdown`."""
         try:
-            with self._entered():
-                return self._until_done(lambda: self._socket.recv(size), select.POLLIN, deadline)
+            self._enter()
+            try:
+                return self._until_done(select.POLLIN, deadline, self._socket.recv, size)
+            finally:
+                self._leave()
         except OSError:
             if self._ended:
                 return b""
@@ -81,10 +91,12 @@ class LockedSocket:
         deadline = time.monotonic() + self._send_timeout_s
         rest = memoryview(data)
         try:
-            with self._entered():
+            self._enter()
+            try:
                 while rest:
-                    sent = self._until_done(partial(self._socket.send, rest), select.POLLOUT, deadline)
-                    rest = rest[sent:]
+                    rest = rest[self._until_done(select.POLLOUT, deadline, self._socket.send, rest) :]
+            finally:
+                self._leave()
         except OSError:
             self.shutdown()
             raise
@@ -115,25 +127,27 @@ class LockedSocket:
         """Return the descriptor, -1 once it is closed."""
         return self._socket.fileno()
 
-    @contextlib.contextmanager
-    def _entered(self) -> Iterator[None]:
+    def _enter(self) -> None:
+        """Before anything that uses the descriptor; `_leave` must follow."""
         with self._life:
-            self._refuse_if_ended()
+            if self._ended:
+                raise _shut_down()
             self._inside += 1
-        try:
-            yield
-        finally:
-            with self._life:
-                self._inside -= 1
-                if self._closing and not self._inside:
-                    self._socket.close()
 
-    def _until_done(self, step: Callable[[], Result], blocked: int, deadline: float | None) -> Result:
+    def _leave(self) -> None:
+        with self._life:
+            self._inside -= 1
+            if self._closing and not self._inside:
+                self._socket.close()
+
+    def _until_done(
+        self, blocked: int, deadline: float | None, step: Callable[..., Result], *arguments: object
+    ) -> Result:
         """Repeat `step` until it lacks neither input nor room; TLS may lack either one in both directions."""
         while True:
             try:
                 with self._turn:
-                    return step()
+                    return step(*arguments)
             except ssl.SSLWantReadError:
                 lacking = select.POLLIN
             except ssl.SSLWantWriteError:
@@ -147,10 +161,11 @@ class LockedSocket:
         poller.register(self._socket, lacking)
         remaining_ms = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
         ready = poller.poll(remaining_ms)
-        self._refuse_if_ended()
+        if self._ended:
+            raise _shut_down()
         if not ready:
             raise TimeoutError(errno.ETIMEDOUT, "timed out")
 
-    def _refuse_if_ended(self) -> None:
-        if self._ended:
-            raise ConnectionAbortedError(errno.ECONNABORTED, "shut down")
+
+def _shut_down() -> OSError:
+    return ConnectionAbortedError(errno.ECONNABORTED, "shut down")
