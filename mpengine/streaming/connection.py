@@ -5,7 +5,8 @@ Who owns what:
 * the owner: the thread that called `start`. It alone sends, pongs and the answer to a close frame included.
 * the reader: the one thread that is started here. It connects, then reads, and never sends a frame.
 * the socket: shared by both through `LockedSocket`. The reader closes it as the last thing it does.
-* `_changed` (lock and condition): guards what stands below it in `__init__`. No network wait happens in it.
+* `_changed` (lock and condition): guards what stands below it in `__init__`. No network wait happens in it. Only a
+  send looks at `_open` and `_end` without it: each is set once, and what is too late for a look the socket refuses.
 * the pipe: one byte is in it exactly while events wait. It is closed with the object.
 
 Events are bounded: with 256 waiting the reader stops reading, so that TCP makes the peer wait.
@@ -148,10 +149,9 @@ class Connection:
     def _send(self, payload: bytes | memoryview, opcode: int) -> None:
         if threading.get_ident() != self._owner:
             raise RuntimeError("only the thread that started a connection sends on it")
-        with self._changed:
-            if self._open is None or self._end:
-                raise ConnectionLost(self._end or "not open yet")
-            opened = self._open
+        opened = self._open
+        if opened is None or self._end:
+            raise ConnectionLost(self._end or "not open yet")
         try:
             opened.send(frame(opcode, payload, os.urandom(4)))
         except TimeoutError:
