@@ -101,15 +101,15 @@ class Session:
 
     def takes_audio(self, now: float) -> bool:
         """Whether a frame may be taken from PULL now: nothing is before the recogniser is ready."""
-        return self.state is State.READY and self._pacer.may_send(now)
+        return self.state is State.READY and now >= self._pacer.due
 
     def next_deadline(self, now: float) -> float:
         """When `tick` has something to do."""
         deadline = min(self._due_at, self._next_beat)
         if self.state is State.READY:
             deadline = min(deadline, self._upkeep.deadline)
-            if not self._pacer.may_send(now):
-                deadline = min(deadline, self._pacer.due(now))
+            if now < self._pacer.due:
+                deadline = min(deadline, self._pacer.due)
         return deadline
 
     @property
