@@ -57,21 +57,16 @@ def bind(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
 def receive_all(socket: "zmq.Socket[bytes]", limit: int = 1000) -> list[list[bytes]]:
     """The messages that wait on `socket`, at most `limit`, each as its parts. Never blocks."""
     waiting: list[list[bytes]] = []
-    while len(waiting) < limit and _is_readable(socket):
+    while len(waiting) < limit and is_readable(socket):
         waiting.append(socket.recv_multipart(_AT_ONCE))
     return waiting
 
 
-def _is_readable(socket: "zmq.Socket[bytes]") -> bool:
-    """Asked before anything is taken: `Again` as an exception costs more than all the rest."""
+def is_readable(socket: "zmq.Socket[bytes]") -> bool:
+    """Whether a message waits. Asked before anything is taken: `Again` as an exception costs more than all the rest."""
     events = socket.getsockopt(_EVENTS)
     assert isinstance(events, int)
     return bool(events & _READABLE)
-
-
-def try_receive(socket: "zmq.Socket[bytes]") -> bytes | None:
-    """The next message of one part, None when there is none. Never blocks."""
-    return socket.recv(_AT_ONCE) if _is_readable(socket) else None
 
 
 def try_send(socket: "zmq.Socket[bytes]", parts: Sequence[bytes]) -> bool:

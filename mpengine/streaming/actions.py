@@ -1,4 +1,7 @@
-"""What the session wants done, as values; the work loop performs them in order. Pure."""
+"""What the session wants done, as values; the work loop performs them in order. Pure.
+
+Audio is none of them: it goes its own way, see `Session.audio`.
+"""
 
 from typing import NamedTuple
 
@@ -14,12 +17,6 @@ class Connect(NamedTuple):
 
 class Drop(NamedTuple):
     """End the current connection at once; nothing of it is wanted any more."""
-
-
-class SendAudio(NamedTuple):
-    """One binary frame of whole samples."""
-
-    pcm: bytes | memoryview
 
 
 class SendText(NamedTuple):
@@ -64,24 +61,4 @@ class Leave(NamedTuple):
     exit_code: ExitCode
 
 
-Action = Connect | Drop | SendAudio | SendText | SendPing | SendPong | SendClose | Tell | Mention | Leave
-
-
-def joined(actions: list[Action], most_bytes: int) -> list[Action]:
-    """The same with audio that follows upon audio in one frame, of at most `most_bytes` unless one alone is longer."""
-    if len(actions) < 2:
-        return actions
-    result: list[Action] = []
-    together: list[bytes | memoryview] = []
-    size = 0
-    for action in actions:
-        pcm = action.pcm if isinstance(action, SendAudio) else None
-        if together and (pcm is None or size + len(pcm) > most_bytes):
-            result.append(SendAudio(b"".join(together)))
-            together, size = [], 0
-        if pcm is None:
-            result.append(action)
-        else:
-            together.append(pcm)
-            size += len(pcm)
-    return [*result, SendAudio(b"".join(together))] if together else result
+Action = Connect | Drop | SendText | SendPing | SendPong | SendClose | Tell | Mention | Leave

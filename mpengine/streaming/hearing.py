@@ -33,6 +33,7 @@ class Hearing:
     def __init__(self, *, sample_rate: int, sample_bytes: int, hold_s: float, sent_before: int) -> None:
         self._rate = sample_rate
         self._sample_bytes = sample_bytes
+        self.bytes_per_s = sample_bytes * sample_rate
         self.hold_s = hold_s
         self._highest_sent = sent_before
         self._replayed_until = sent_before  # what is sent before it on this connection is sent again
@@ -73,10 +74,6 @@ class Hearing:
             self._replayed += min(end, self._replayed_until) - first
         self._highest_sent = max(self._highest_sent, end)
         return pcm
-
-    def duration_s(self, pcm: bytes | memoryview) -> float:
-        """Seconds of audio in `pcm`."""
-        return len(pcm) / (self._sample_bytes * self._rate)
 
     @property
     def sent_until(self) -> int:

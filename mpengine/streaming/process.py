@@ -20,13 +20,11 @@ from mpengine.streaming.actions import (
     Drop,
     Leave,
     Mention,
-    SendAudio,
     SendClose,
     SendPing,
     SendPong,
     SendText,
     Tell,
-    joined,
 )
 from mpengine.streaming.connection import Connection
 from mpengine.streaming.connection_events import Failed
@@ -38,9 +36,6 @@ from mpengine.streaming.session import CONNECT_LIMIT_S, Session
 
 # High-water mark of PULL, in frames: the window is the buffer.
 _QUEUED_FRAMES = 25
-_FRAMES_AT_ONCE = 50
-# The longest message of audio: services ask for 20 to 250 ms.
-_JOINED_S = 0.25
 _SEND_LIMIT_S = 10.0
 _LAST_WORDS_S = 0.1
 _LONGEST_WAIT_S = 1.0
@@ -53,7 +48,6 @@ class Streaming:
         self._loop = loop
         self._control = loop.control
         self._run = bytes.fromhex(boot.run)
-        self._most_bytes = int(_JOINED_S * boot.sample_rate) * 2 * boot.channels
         self._ca_file = boot.remote.ca_file
         self._dialect = dialect_for(boot)
         sample_bytes = 2 * boot.channels
@@ -92,7 +86,7 @@ class Streaming:
         return self._exit_code
 
     def _look(self, now: float) -> None:
-        """After whatever may have changed what is due; blocks that go out as they come change nothing."""
+        """After whatever may have changed what is due; audio that goes out as it comes changes nothing."""
         self._perform(self._session.tick(now))
         self._settle_loss()
         # PULL is drained only while the recogniser takes audio, and no faster than it may be sent.
@@ -109,21 +103,24 @@ class Streaming:
         self._frames.close(linger=0)
 
     def _on_frames(self) -> None:
-        """Take what waits; blocks that wait together go out together: each message costs, not each byte."""
-        session, now = self._session, time.monotonic()
-        actions: list[Action] = []
-        if self._loss is not None:
+        """Take one message and send on what it holds: what waited together has come together in it."""
+        session, connection = self._session, self._connection
+        if connection is None or self._loss is not None:
             return
-        for _ in range(_FRAMES_AT_ONCE):
-            if not session.takes_audio(now):
-                break
-            data = sockets.try_receive(self._frames)
-            if data is None:
-                break
-            frame = frames.unpack(data)
-            if frame.run == self._run:
-                actions += session.audio(frame, now)
-        self._perform(joined(actions, self._most_bytes))
+        try:
+            frame = frames.unpack(self._frames.recv(zmq.NOBLOCK))
+        except zmq.Again:  # rare, as it was polled for: only then an exception is cheap enough
+            return
+        if frame.run != self._run:
+            return
+        now = time.monotonic()
+        if frame.is_last:
+            self._perform(session.end(frame, now))
+        elif pcm := session.audio(frame, now):
+            try:
+                connection.send_audio(pcm)
+            except ConnectionLost as error:
+                self._loss = str(error)
         if self._loss is not None or not session.takes_audio(now):
             self._look_at = 0.0
 
@@ -144,8 +141,13 @@ class Streaming:
                 case control.Expect(audio=audio):
                     self._session.expect(audio=audio)
                 case control.Finish():
-                    self._on_frames()  # what capture had sent before it went
+                    self._drain()  # what capture had sent before it went
                     self._perform(self._session.finish(time.monotonic()))
+
+    def _drain(self) -> None:
+        """Take all that waits, as far as it may be sent."""
+        while self._loss is None and self._session.takes_audio(time.monotonic()) and sockets.is_readable(self._frames):
+            self._on_frames()
 
     def _perform(self, actions: list[Action]) -> None:
         for action in actions:
@@ -204,8 +206,6 @@ def _send(connection: Connection, action: Action) -> str | None:
     """Why it could not be sent; None if it was."""
     try:
         match action:
-            case SendAudio(pcm=pcm):
-                connection.send_audio(pcm)
             case SendText(text=text):
                 connection.send_text(text)
             case SendPing(payload=payload):

@@ -22,7 +22,6 @@ from mpengine.streaming.actions import (
     Drop,
     Leave,
     Mention,
-    SendAudio,
     SendClose,
     SendPong,
     SendText,
@@ -123,19 +122,23 @@ class Session:
         """Whether audio can come. What is connected stays so; what waits to connect does at once when it can again."""
         self._expects_audio = audio
 
-    def audio(self, frame: Frame, now: float) -> list[Action]:
-        """A frame came from capture. Frames of an older grant and samples that went out already are skipped."""
+    def audio(self, frame: Frame, now: float) -> bytes | memoryview:
+        """A frame came from capture: what of it goes out now. It is no action: it comes too often for that.
+
+        Frames of an older grant and samples that went out already are skipped.
+        """
         if self.state is not State.READY or frame.session != self.connection:
-            return []
-        if frame.is_last:
-            return self.finish(now)
+            return b""
         fresh = self._hearing.sending(frame, now)
-        if not fresh:
-            return []
-        duration_s = self._hearing.duration_s(fresh)
-        self._pacer.sent(duration_s, now)
-        self._upkeep.sent(fresh, duration_s, now)
-        return [SendAudio(fresh)]
+        if fresh:
+            duration_s = len(fresh) / self._hearing.bytes_per_s
+            self._pacer.sent(duration_s, now)
+            self._upkeep.sent(fresh, duration_s, now)
+        return fresh
+
+    def end(self, mark: Frame, now: float) -> list[Action]:
+        """The end mark came from capture; one of an older grant is skipped."""
+        return self.finish(now) if mark.session == self.connection else []
 
     def finish(self, now: float) -> list[Action]:
         """The end mark has come, or nobody is there to send one: ask for what is still to be heard."""

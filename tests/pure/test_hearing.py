@@ -111,10 +111,6 @@ def test_what_an_earlier_process_had_sent_counts_too():
     assert hearing.beat() == control.StreamBeat(sent=4800, highest_sent=4800, replayed=1600)
 
 
-def test_the_length_of_audio_is_in_seconds(hearing):
-    assert hearing.duration_s(pcm(0, 320)) == 0.02
-
-
 # Times
 
 

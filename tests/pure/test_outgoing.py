@@ -1,4 +1,4 @@
-"""What is sent: the frames on the wire, read by two libraries, and what goes together into one."""
+"""What is sent: the frames on the wire, read by two libraries."""
 
 import pytest
 import websocket
@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from websockets.frames import Frame
 from websockets.streams import StreamReader
 
-from mpengine.streaming.actions import SendAudio, SendText, joined
 from mpengine.streaming.outgoing import frame
 
 BINARY = websocket.ABNF.OPCODE_BINARY
@@ -39,23 +38,3 @@ def test_a_frame_is_what_websocket_client_would_make(payload, key, opcode):
     theirs = websocket.ABNF.create_frame(payload, opcode)
     theirs.get_mask_key = lambda _length: key
     assert frame(opcode, payload, key) == theirs.format()
-
-
-def test_audio_that_waits_together_goes_together_and_everything_keeps_its_order():
-    a, b, c, d = (SendAudio(bytes([number]) * 4) for number in range(4))
-    word = SendText("word")
-    assert joined([a, b, word, c, d], 100) == [SendAudio(a.pcm + b.pcm), word, SendAudio(c.pcm + d.pcm)]
-    assert joined([word, a], 100) == [word, a]
-    assert joined([a], 100) == [a]
-    assert joined([], 100) == []
-
-
-def test_no_joined_message_is_longer_than_it_may_be():
-    parts = [SendAudio(memoryview(bytes([number]) * 4)) for number in range(5)]
-    messages = joined(parts, 10)
-    assert [len(message.pcm) for message in messages] == [8, 8, 4]
-    assert b"".join(message.pcm for message in messages) == b"".join(bytes(part.pcm) for part in parts)
-
-
-def test_what_is_longer_by_itself_goes_alone():
-    assert [len(message.pcm) for message in joined([SendAudio(bytes(2)), SendAudio(bytes(20))], 10)] == [2, 20]

@@ -13,7 +13,6 @@ from mpengine.streaming.actions import (
     Drop,
     Leave,
     Mention,
-    SendAudio,
     SendClose,
     SendPing,
     SendPong,
@@ -98,7 +97,7 @@ def finishing_session(dialect=BYOK, *, now=100.0, **options):
     """A session that has sent a second of audio and the end mark."""
     session = ready_session(dialect, now=now, **options)
     session.audio(frame(0, S), now)
-    session.audio(end_mark(S), now)
+    session.end(end_mark(S), now)
     return session
 
 
@@ -241,25 +240,25 @@ def test_no_audio_is_taken_before_the_recogniser_is_ready():
 
 
 def test_a_frame_goes_out_as_it_came():
-    assert ready_session().audio(frame(5 * S, 5 * S + 320), 100.0) == [SendAudio(pcm(5 * S, 5 * S + 320))]
+    assert ready_session().audio(frame(5 * S, 5 * S + 320), 100.0) == pcm(5 * S, 5 * S + 320)
 
 
 @pytest.mark.parametrize("number", [0, 1, 3])
 def test_a_frame_of_another_grant_is_dropped(number):
-    assert ready_session(first_connection=2).audio(frame(0, 320, session=number), 100.0) == []
+    assert ready_session(first_connection=2).audio(frame(0, 320, session=number), 100.0) == b""
 
 
 def test_an_end_mark_of_another_grant_is_dropped():
     session = ready_session(first_connection=2)
-    assert session.audio(end_mark(320, session=1), 100.0) == []
+    assert session.end(end_mark(320, session=1), 100.0) == []
     assert session.takes_audio(100.0)
 
 
 def test_samples_that_went_out_are_skipped():
     session = ready_session()
     session.audio(frame(0, 640), 100.0)
-    assert session.audio(frame(0, 320), 100.0) == []
-    assert session.audio(frame(320, 960), 100.0) == [SendAudio(pcm(640, 960))]
+    assert session.audio(frame(0, 320), 100.0) == b""
+    assert session.audio(frame(320, 960), 100.0) == pcm(640, 960)
 
 
 def test_a_gap_between_frames_is_a_gap_in_the_results():
@@ -483,7 +482,7 @@ def test_in_the_middle_a_proxys_other_messages_mean_nothing(text):
 def test_at_the_end_deepgram_is_asked_for_what_is_left():
     session = ready_session()
     session.audio(frame(0, S), 100.0)
-    assert session.audio(end_mark(S), 101.0) == [
+    assert session.end(end_mark(S), 101.0) == [
         Tell(control.EndTaken()),
         SendText('{"type":"Finalize"}'),
         SendText('{"type":"CloseStream"}'),
@@ -492,12 +491,12 @@ def test_at_the_end_deepgram_is_asked_for_what_is_left():
 
 def test_at_the_end_a_proxy_that_can_is_asked_to_finalize():
     session = ready_session(MANAGED, ready=READY_TO_FINALIZE)
-    assert acted(session.audio(end_mark(S), 101.0)) == [SendText('{"type":"finalize"}')]
+    assert acted(session.end(end_mark(S), 101.0)) == [SendText('{"type":"finalize"}')]
 
 
 def test_at_the_end_another_proxy_is_sent_a_close_frame_when_nothing_has_come_for_3_s():
     session = ready_session(MANAGED)
-    assert acted(session.audio(end_mark(S), 101.0)) == []
+    assert acted(session.end(end_mark(S), 101.0)) == []
     assert acted(session.tick(103.9)) == []
     assert acted(session.tick(104.0)) == [SendClose(1000)]
     assert acted(session.tick(104.1)) == []
@@ -505,7 +504,7 @@ def test_at_the_end_another_proxy_is_sent_a_close_frame_when_nothing_has_come_fo
 
 def test_each_of_its_last_words_puts_the_close_frame_off():
     session = ready_session(MANAGED)
-    session.audio(end_mark(S), 101.0)
+    session.end(end_mark(S), 101.0)
     session.event(TRANSCRIPT, 103.5)
     assert acted(session.tick(106.4)) == []
     assert acted(session.tick(106.5)) == [SendClose(1000)]
@@ -514,14 +513,14 @@ def test_each_of_its_last_words_puts_the_close_frame_off():
 @pytest.mark.parametrize("text", ['{"type":"heartbeat"}', '{"type":"ready"}', "no json"])
 def test_what_means_nothing_does_not_put_it_off(text):
     session = ready_session(MANAGED)
-    session.audio(end_mark(S), 101.0)
+    session.end(end_mark(S), 101.0)
     session.event(Received(text), 103.5)
     assert acted(session.tick(104.0)) == [SendClose(1000)]
 
 
 def test_a_long_hold_puts_it_off_by_10_s_at_most():
     session = ready_session(MANAGED, hold_s=60.0)
-    session.audio(end_mark(S), 101.0)
+    session.end(end_mark(S), 101.0)
     assert acted(session.tick(110.9)) == []
     assert acted(session.tick(111.0)) == [SendClose(1000)]
 
@@ -539,9 +538,9 @@ def test_behind_the_close_frame_no_pong_is_sent():
 
 def test_a_finish_is_what_the_end_mark_is():
     session = ready_session()
-    assert session.finish(101.0) == ready_session().audio(end_mark(S), 101.0)
+    assert session.finish(101.0) == ready_session().end(end_mark(S), 101.0)
     assert session.finish(101.0) == []
-    assert session.audio(end_mark(S), 101.0) == []
+    assert session.end(end_mark(S), 101.0) == []
 
 
 def test_a_finish_without_a_connection_is_nothing():
@@ -557,14 +556,14 @@ def test_what_a_proxy_could_on_the_connection_before_does_not_count():
     session.tick(110.0)
     session.event(Opened(None), 110.0)
     session.event(READY, 110.0)
-    session.audio(end_mark(S, session=2), 111.0)
+    session.end(end_mark(S, session=2), 111.0)
     assert acted(session.tick(114.0)) == [SendClose(1000)]
 
 
 def test_behind_the_end_no_audio_is_taken():
     session = finishing_session()
     assert not session.takes_audio(101.0)
-    assert session.audio(frame(S, 2 * S), 101.0) == []
+    assert session.audio(frame(S, 2 * S), 101.0) == b""
 
 
 def test_behind_the_end_results_are_still_told():
@@ -613,7 +612,7 @@ def test_a_last_word_from_before_the_end_mark_confirms_nothing():
     session = ready_session()
     session.audio(frame(0, S), 100.0)
     session.event(METADATA, 100.5)
-    session.audio(end_mark(S), 101.0)
+    session.end(end_mark(S), 101.0)
     assert told(session.event(CloseReceived(1000, ""), 102.0), control.StreamEnded) == []
 
 
@@ -657,13 +656,13 @@ def test_what_finals_covered_on_the_connection_before_does_not_count():
     session.tick(110.0)
     session.event(Opened(None), 110.0)
     session.audio(frame(2 * S, 3 * S, session=2), 110.0)
-    session.audio(end_mark(3 * S, session=2), 110.0)
+    session.end(end_mark(3 * S, session=2), 110.0)
     assert told(session.event(CloseReceived(1000, ""), 111.0), control.StreamEnded) == []
 
 
 def test_where_nothing_was_sent_nothing_is_missing():
     session = ready_session()
-    session.audio(end_mark(0), 101.0)
+    session.end(end_mark(0), 101.0)
     assert told(session.event(CloseReceived(1000, ""), 102.0)) == [control.StreamEnded(sent=0)]
 
 
@@ -761,8 +760,8 @@ def test_after_a_loss_behind_the_end_the_rest_goes_to_the_next_connection():
     session.event(Failed("reset"), 102.0)
     session.tick(103.0)
     session.event(Opened(None), 103.0)
-    assert session.audio(frame(0, S, session=2), 103.0) == [SendAudio(pcm(0, S))]
-    assert SendText('{"type":"CloseStream"}') in session.audio(end_mark(S, session=2), 103.0)
+    assert session.audio(frame(0, S, session=2), 103.0) == pcm(0, S)
+    assert SendText('{"type":"CloseStream"}') in session.end(end_mark(S, session=2), 103.0)
 
 
 # Losses
