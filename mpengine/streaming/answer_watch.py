@@ -13,7 +13,7 @@ _NEVER = float("inf")
 
 
 class AnswerWatch:
-    """For one connection, which takes audio from `now` on."""
+    """For one connection, which takes audio from `now` on. What is sent until `listens_from` it need not know."""
 
     def __init__(self, now: float, dead_after_s: float = DEAD_AFTER_S) -> None:
         self._dead_after_s = dead_after_s
@@ -21,13 +21,13 @@ class AnswerWatch:
 
     def heard(self, now: float) -> None:
         """A message came, of whatever kind."""
-        self._heard_at = now
+        self.listens_from = now + _LATELY_S
         self._audible_s = 0.0
         self._unanswered_since = _NEVER
 
     def sent(self, pcm: bytes | memoryview, duration_s: float, now: float) -> None:
         """Audio goes out: int16, whole samples."""
-        if now - self._heard_at > _LATELY_S and _is_audible(pcm):
+        if _is_audible(pcm):
             self._audible_s += duration_s
             self._unanswered_since = min(self._unanswered_since, now)
 

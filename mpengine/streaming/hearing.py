@@ -69,7 +69,8 @@ class Hearing:
         if self._untimed is None:
             self._untimed = UntimedFinals(self.hold_s, first)
         self._timeline.sent_samples(first, count)
-        self._untimed.sent(end, now)
+        if now >= self._untimed.next_step:
+            self._untimed.sent(end, now)
         if first < self._replayed_until:
             self._replayed += min(end, self._replayed_until) - first
         self._highest_sent = max(self._highest_sent, end)
@@ -140,7 +141,8 @@ class Hearing:
     def _estimated(self, said: Hypothesis, now: float) -> Heard:
         if self._untimed is None:  # it speaks before it has heard anything
             return self._message(said, self._highest_sent, self._highest_sent, None, estimated=True)
-        guess = self._untimed.final(now) if said.is_final else self._untimed.interim()
+        end = self.sent_until
+        guess = self._untimed.final(end, now) if said.is_final else self._untimed.interim(end)
         return self._message(
             said, guess.first, guess.end, guess.acknowledges if said.is_final else None, estimated=True
         )

@@ -12,18 +12,14 @@ _LEAST_TOLERANCE_S = 0.001
 
 
 class Timeline:
-    """What was sent on one connection."""
+    """What was sent on one connection: `sent` samples, the last one before `end_sample` (None before the first)."""
 
     def __init__(self, sample_rate: int) -> None:
         self._rate = sample_rate
         self._begins: list[int] = []  # each piece's first sample, counted in samples sent on the connection
         self._firsts: list[int] = []  # the same sample's index on the run's clock
         self.sent = 0
-
-    @property
-    def end_sample(self) -> int | None:
-        """The index after the last sample that was sent; None before the first."""
-        return self._firsts[-1] + self.sent - self._begins[-1] if self._begins else None
+        self.end_sample: int | None = None
 
     def sent_samples(self, first_sample: int, count: int) -> None:
         """`count` samples from `first_sample` on were sent, behind all before."""
@@ -31,6 +27,7 @@ class Timeline:
             self._begins.append(self.sent)
             self._firsts.append(first_sample)
         self.sent += count
+        self.end_sample = first_sample + count
 
     def start(self, seconds: float) -> int:
         """The sample that starts at `seconds`."""

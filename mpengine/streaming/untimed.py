@@ -20,31 +20,33 @@ class Estimate(NamedTuple):
 
 
 class UntimedFinals:
-    """Remembers what was sent when, for one connection that began at `first_sample`."""
+    """Remembers what was sent when, for one connection that began at `first_sample`.
+
+    What is sent before second `next_step` it need not know. `end_sample` is the end of all that has been sent.
+    """
 
     def __init__(self, hold_s: float, first_sample: int) -> None:
         self._hold_s = hold_s
         self._sent: collections.deque[tuple[float, int]] = collections.deque()
         self._held = first_sample
         self._at_last_final = first_sample
-        self._end = first_sample
+        self.next_step = 0.0
 
     def sent(self, end_sample: int, now: float) -> None:
         """Everything before `end_sample` has been sent."""
-        self._end = end_sample
-        if not self._sent or now - self._sent[-1][0] >= _STEP_S:
-            self._sent.append((now, end_sample))
-            self._forget(now)
+        self.next_step = now + _STEP_S
+        self._sent.append((now, end_sample))
+        self._forget(now)
 
-    def interim(self) -> Estimate:
+    def interim(self, end_sample: int) -> Estimate:
         """Where an interim probably belongs."""
-        return Estimate(self._at_last_final, self._end, self._at_last_final)
+        return Estimate(self._at_last_final, end_sample, self._at_last_final)
 
-    def final(self, now: float) -> Estimate:
+    def final(self, end_sample: int, now: float) -> Estimate:
         """A final came."""
         self._forget(now)
-        first, self._at_last_final = self._at_last_final, self._end
-        return Estimate(first, self._end, min(self._held, first))
+        first, self._at_last_final = self._at_last_final, end_sample
+        return Estimate(first, end_sample, min(self._held, first))
 
     def _forget(self, now: float) -> None:
         while self._sent and self._sent[0][0] <= now - self._hold_s:

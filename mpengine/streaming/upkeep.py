@@ -27,7 +27,8 @@ class Upkeep:
     def sent(self, pcm: bytes | memoryview, duration_s: float, now: float) -> None:
         """Audio goes out."""
         self._keep_alive_at = _NEVER if self._keep_alive is None else now + KEEP_ALIVE_AFTER_S
-        self._answers.sent(pcm, duration_s, now)
+        if now > self._answers.listens_from:
+            self._answers.sent(pcm, duration_s, now)
 
     def heard(self, now: float) -> None:
         """A message came. Pongs are none: a proxy answers pings while the recogniser behind it is dead."""

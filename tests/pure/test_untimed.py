@@ -22,10 +22,11 @@ class Sending:
         while self.now < 100.0 + seconds - 1e-9:
             self.now += BLOCK_S
             self.end += BLOCK
-            self.finals.sent(self.end, self.now)
+            if self.now >= self.finals.next_step:
+                self.finals.sent(self.end, self.now)
 
     def final(self):
-        return self.finals.final(self.now)
+        return self.finals.final(self.end, self.now)
 
     def seconds(self, sample):
         return (sample - self.first) / RATE
@@ -86,12 +87,12 @@ def test_an_interim_lies_behind_the_last_final_and_settles_nothing():
     sending.until(5)
     sending.final()
     sending.until(7)
-    assert sending.finals.interim() == Estimate(5 * RATE, 7 * RATE, 5 * RATE)
+    assert sending.finals.interim(sending.end) == Estimate(5 * RATE, 7 * RATE, 5 * RATE)
     assert sending.final().first == 5 * RATE
 
 
 def test_a_final_before_any_audio_covers_nothing():
-    assert UntimedFinals(3.0, 777).final(100.0) == Estimate(777, 777, 777)
+    assert UntimedFinals(3.0, 777).final(777, 100.0) == Estimate(777, 777, 777)
 
 
 def test_an_hour_without_finals_is_remembered_in_little():
