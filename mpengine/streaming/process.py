@@ -39,6 +39,7 @@ _QUEUED_FRAMES = 25
 _SEND_LIMIT_S = 10.0
 _LAST_WORDS_S = 0.1
 _LONGEST_WAIT_S = 1.0
+_NO_ROOM_WAIT_S = 0.05
 
 
 class Streaming:
@@ -78,11 +79,10 @@ class Streaming:
         self._loop.on_terminate = self._interrupt
         while not self._loop.leaving:
             now = time.monotonic()
-            if now >= self._look_at:
+            if now < self._look_at:
+                self._loop.wait(self._look_at - now)
+            else:
                 self._look(now)
-            self._control.flush()
-            if not self._loop.leaving:
-                self._loop.wait(self._look_at - time.monotonic())
         return self._exit_code
 
     def _look(self, now: float) -> None:
@@ -94,7 +94,8 @@ class Streaming:
             self._loop.watch(self._frames, self._on_frames)
         else:
             self._loop.unwatch(self._frames)
-        due_at = min(now + _LONGEST_WAIT_S, self._session.next_deadline(now))
+        longest_wait_s = _LONGEST_WAIT_S if self._control.flush() else _NO_ROOM_WAIT_S
+        due_at = min(now + longest_wait_s, self._session.next_deadline(now))
         self._look_at = due_at if self._loss is None else 0.0
 
     def close(self) -> None:
