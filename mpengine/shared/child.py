@@ -10,12 +10,15 @@ import socket
 import time
 from collections.abc import Callable
 from types import FrameType
+from typing import TypeAlias
 
 import zmq
 
 from mpengine.shared import boot, control, memory, sockets
 from mpengine.shared.boot import Boot
 from mpengine.shared.decoding import UNREADABLE
+
+Source: TypeAlias = "zmq.Socket[bytes] | int"
 
 _KEPT_MESSAGES = 10_000
 _LINGER_MS = 1000
@@ -75,8 +78,8 @@ class ChildLoop:
         self.leaving = False
         self.on_terminate: Callable[[], None] | None = None
         self._give_back_at = time.monotonic() + _STARTED_S
-        self._poller = zmq.Poller()
-        self._watched: dict[object, tuple[Callable[[], None], int]] = {}
+        self._watched: dict[Source, tuple[Callable[[], None], int]] = {}
+        self._polled: list[tuple[Source, int]] = []  # the same, as zmq_poll wants it: its Poller is Python code
         self._wake, wake_writer = socket.socketpair()
         self._wake.setblocking(False)
         wake_writer.setblocking(False)
@@ -86,16 +89,16 @@ class ChildLoop:
         self.watch(self._wake.fileno(), self._drain_wake)
         self.watch(boot.PIPE_FD, self._parent_gone)
 
-    def watch(self, source: "zmq.Socket[bytes] | int", ready: Callable[[], None], events: int = zmq.POLLIN) -> None:
+    def watch(self, source: Source, ready: Callable[[], None], events: int = zmq.POLLIN) -> None:
         """Call `ready` whenever `source` has `events`."""
         if self._watched.get(source) != (ready, events):
-            self._poller.register(source, events)
             self._watched[source] = (ready, events)
+            self._list_polled()
 
-    def unwatch(self, source: "zmq.Socket[bytes] | int") -> None:
+    def unwatch(self, source: Source) -> None:
         """Forget `source`."""
         if self._watched.pop(source, None) is not None:
-            self._poller.unregister(source)
+            self._list_polled()
 
     def wait(self, timeout_s: float) -> None:
         """Sleep until something happens, at most `timeout_s`, and call what is ready."""
@@ -103,7 +106,7 @@ class ChildLoop:
             self._give_back_at = float("inf")
             memory.give_back()
         timeout_ms = max(0, min(int(timeout_s * 1000) + 1, 60_000)) if timeout_s > 0 else 0
-        for source, _ in self._poller.poll(timeout_ms):
+        for source, _ in zmq.zmq_poll(self._polled, timeout_ms):
             watched = self._watched.get(source)
             if watched is not None:
                 watched[0]()
@@ -115,6 +118,9 @@ class ChildLoop:
         signal.set_wakeup_fd(-1)
         self._wake.close()
         self._wake_writer.close()
+
+    def _list_polled(self) -> None:
+        self._polled = [(source, events) for source, (_, events) in self._watched.items()]
 
     def _drain_wake(self) -> None:
         try:
