@@ -1,0 +1,125 @@
+"""How streaming takes frames, from a real PUSH; the connection writes down what is sent on it."""
+
+import time
+from types import SimpleNamespace
+
+import pytest
+import zmq
+
+from mpengine.shared import control, frames
+from mpengine.shared.boot import StreamingBoot
+from mpengine.shared.config_tables import RemoteConfig
+from mpengine.shared.errors import ConnectionLost
+from mpengine.shared.frames import Frame
+from mpengine.streaming.connection_events import Opened
+from mpengine.streaming.process import Streaming
+
+RUN = bytes(8)
+S = 16000
+ENDPOINT = "inproc://frames"  # what was sent waits at the other end at once
+
+
+class Recorder:
+    """In place of a connection, whose sends are written down until it is lost."""
+
+    def __init__(self):
+        self.sent, self.is_lost = [], False
+
+    def send_audio(self, pcm):
+        if self.is_lost:
+            raise ConnectionLost("reset by peer")
+        self.sent.append(bytes(pcm))
+
+    def send_text(self, text):
+        self.sent.append(text)
+
+
+class Ends:
+    """Streaming with a recogniser that takes audio, and the peer that pushes frames."""
+
+    def __init__(self, *, pace):
+        self.context = zmq.Context()
+        self.push = self.context.socket(zmq.PUSH)
+        self.push.bind(ENDPOINT)
+        self.commands = []
+        loop = SimpleNamespace(
+            context=self.context,
+            control=SimpleNamespace(tell=lambda _: None, receive=lambda: self.commands),
+        )
+        boot = StreamingBoot(
+            parent_pid=0,
+            identity="streaming.1",
+            control="",
+            log_level="info",
+            run=RUN.hex(),
+            frames=ENDPOINT,
+            remote=RemoteConfig(mode="byok"),
+            sample_rate=S,
+            channels=1,
+            first_connection=1,
+            pace=pace,
+        )
+        self.streaming = Streaming(boot, loop)
+        self.streaming._session.tick(time.monotonic())
+        self.streaming._session.event(Opened(None), time.monotonic())
+        self.connection = self.streaming._connection = Recorder()
+
+    def pushed(self, count, *, run=RUN):
+        """That many seconds of audio wait in the socket; they are returned."""
+        blocks = [bytes([number + 1]) * 2 * S for number in range(count)]
+        for number, pcm in enumerate(blocks):
+            self.push.send(frames.pack(Frame(run, 1, number * S, pcm)))
+        return blocks
+
+    def close(self):
+        self.streaming._frames.close(linger=0)
+        self.context.destroy(linger=0)
+
+
+@pytest.fixture
+def ends(request):
+    made = Ends(pace=getattr(request, "param", None))
+    yield made
+    made.close()
+
+
+def test_one_message_is_taken_and_sent_at_a_time(ends):
+    first, _ = ends.pushed(2)
+    ends.streaming._on_frames()
+    assert ends.connection.sent == [first]
+
+
+def test_where_nothing_waits_nothing_happens(ends):
+    ends.streaming._on_frames()
+    assert ends.connection.sent == []
+
+
+def test_frames_of_another_run_are_dropped(ends):
+    ends.pushed(1, run=b"another.")
+    ends.streaming._on_frames()
+    assert ends.connection.sent == []
+
+
+def test_what_capture_had_sent_before_it_went_goes_out_before_the_end(ends):
+    blocks = ends.pushed(3)
+    ends.commands.append(control.Finish())
+    ends.streaming._on_commands()
+    assert ends.connection.sent == [*blocks, '{"type":"Finalize"}', '{"type":"CloseStream"}']
+
+
+@pytest.mark.parametrize("ends", [1.25], indirect=True)
+def test_even_then_no_more_goes_out_than_the_pace_allows(ends):
+    first, second, _ = ends.pushed(3)
+    ends.commands.append(control.Finish())
+    ends.streaming._on_commands()
+    assert ends.connection.sent[:-2] == [first, second]  # a second is free, and one more is owed
+
+
+def test_on_a_lost_connection_no_more_is_taken(ends):
+    ends.connection.is_lost = True
+    ends.pushed(2)
+    ends.commands.append(control.Finish())
+    ends.streaming._on_commands()
+    ends.streaming._on_frames()
+    assert ends.streaming._frames.poll(0)
+    assert ends.connection.sent == []
