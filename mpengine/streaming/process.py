@@ -34,8 +34,8 @@ from mpengine.streaming.hearing import Hearing
 from mpengine.streaming.managed import Managed
 from mpengine.streaming.session import CONNECT_LIMIT_S, Session
 
-# High-water mark of PULL, in frames: the window is the buffer.
-_QUEUED_FRAMES = 25
+# High-water mark of PULL, in frames of at most a tenth of a second, or of one block: the window is the buffer.
+_QUEUED_FRAMES = 10
 _SEND_LIMIT_S = 10.0
 _LAST_WORDS_S = 0.1
 _LONGEST_WAIT_S = 1.0
