@@ -27,8 +27,9 @@ def ask(
     try:
         socket = sockets.make(context, zmq.REQ)
         connect(socket, endpoint, "bus.query", server_key)
-        socket.send(messages.encode(question))
-        if not socket.poll(int(timeout_s * 1000)):
+        # Who speaks in clear to an engine with a key is refused for good: then nothing can be sent, now or later.
+        is_sent = sockets.try_send(socket, [messages.encode(question)])
+        if not is_sent or not socket.poll(int(timeout_s * 1000)):
             raise EngineUnreachable(f'no engine called "{name}" answers at {endpoint}; {_hint(endpoint)}')
         return socket.recv()
     finally:
