@@ -87,8 +87,10 @@ class Microphone:
         blocks: list[Block] = []
         while self._blocks and len(blocks) < room:
             blocks.append(self._blocks.popleft())
-        if self._has_finished and self._stream is not None and not blocks and not self._blocks:
-            raise DeviceError("the audio device has gone: PortAudio ended the stream")
+        if self._has_finished and self._stream is not None and not self._blocks:
+            if not blocks:
+                raise DeviceError("the audio device has gone: PortAudio ended the stream")
+            self._wake()  # for the next time: nothing else will
         return blocks
 
     def due_s(self, now_ns: int) -> None:

@@ -151,7 +151,7 @@ class Capture:
             self._loop.unwatch(fd)
         self._source.close()
         self._capture_rest()
-        self._is_open = False
+        self._is_open = self._is_behind = False
         self._lost_reason = reason
         self._control.tell(control.DeviceClosed())
 

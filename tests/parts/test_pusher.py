@@ -178,6 +178,17 @@ def test_a_torn_slot_is_a_hole_and_is_told(ends):
     assert ends.holes == [(Range(4 * BLOCK, 6 * BLOCK), "window_damaged")]
 
 
+def test_no_empty_frame_goes_out_behind_damage(ends):
+    """A search that meets damage may begin before what is asked for."""
+    ends.fill(20)
+    ends.is_written()
+    for sequence in (9, 10):
+        os.pwrite(ends.window._file._fd, b"torn", ends.window._position(sequence))
+    ends.pusher.resume(1, 17 * BLOCK + 100)
+    (frame,) = ends.received(3)
+    assert (frame.first_sample, len(frame.pcm) // 2) == (17 * BLOCK + 100, 3 * BLOCK - 100)
+
+
 def test_what_the_full_window_has_dropped_is_a_hole_when_it_is_wanted_again(ends):
     ends.fill(60 * 50 + 7)
     ends.pusher.resume(1, 0)
