@@ -24,7 +24,7 @@ from mpengine.shared.messages import Published
 
 Format = Literal["text", "jsonl", "srt", "vtt"]
 
-# An engine that lives says something every second (its metrics).
+# An engine that lives says something every second to who subscribes to everything, as we do (its metrics).
 _SILENCE_S = 5.0
 # A signal that comes when a wait is about to begin is seen only when it is over.
 _LONGEST_WAIT_S = 0.5

@@ -36,7 +36,7 @@ _ANSWER_LIMIT_S = 1.0
 _STOP_GRACE_S = 1.0
 _KILLED_LIMIT_S = 2.0
 _TIMED_OUT = "Timed out connecting to Deepgram"
-# A working engine tells its metrics every second.
+# A working engine tells its metrics every second to who subscribes to everything, as we do.
 _SILENCE_LIMIT_S = 20.0
 # One that is killed sooner would be again.
 _SHORTEST_LIFE_S = 1.0

@@ -97,7 +97,7 @@ class Picture:
     # What is told
 
     def status(self, lives: Mapping[Child, Life], phase: str, now: float) -> messages.Status:
-        """The status as it is now; asked for in every turn of the loop."""
+        """The status as it is now; asked for on every news, and once a second."""
         if self.last_disconnect and self._disconnected_at is None:
             self._disconnected_at = now
         state, reason = self._state(lives, phase)

@@ -249,10 +249,11 @@ class Supervisor:
         return bool(told)
 
     def _take_signals(self) -> None:
+        stops = self._signals.take()  # first: with this the descriptor is no longer readable
         if self._signals.take_reload():
             why = "the configuration is read at the start only: restart the engine, nothing that was captured is lost"
             log.warning(Event("reload_refused", reason=why))
-        for name in self._signals.take():
+        for name in stops:
             now = time.monotonic()
             if self._has_stop_signal:
                 log.warning(Event("stopping_at_once", signal=name))

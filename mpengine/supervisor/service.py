@@ -1,4 +1,4 @@
-"""What systemd is told in every turn of the loop, where it waits for notices."""
+"""What systemd is told where it waits for notices: on every news, and once a second."""
 
 import os
 
