@@ -1,6 +1,6 @@
 """A frame of audio on the PUSH socket: a fixed header, then PCM.
 
-One part, so that a block costs one message. Integers are little-endian, as the samples are.
+One part, so that each is one message. Integers are little-endian, as the samples are.
 """
 
 import struct
