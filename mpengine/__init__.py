@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mpengine.supervisor.process import Supervisor as Supervisor
 
 __all__ = ["Config", "Engine", "Hole", "Subscriber", "Supervisor", "TranscriptionResult"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "Config": "mpengine.shared.config",

@@ -86,7 +86,7 @@ def run(settings: RecogniserBoot) -> ExitCode:
         try:
             from mpengine.recogniser.server import RecogniserServer  # noqa: PLC0415  the extra may be missing
         except ImportError as error:
-            text = f"remote.mode: local mode needs more packages ({error}): pip install 'mpengine[local]'"
+            text = f"remote.mode: local mode needs two more packages ({error}): pip install pocketsphinx websockets"
             loop.control.tell(control.Fault(code="config", message=text, exit_code=int(ExitCode.CONFIG)))
             return ExitCode.CONFIG
         return Recogniser(settings, loop, RecogniserServer).run()

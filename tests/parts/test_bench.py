@@ -22,7 +22,7 @@ from tests.bench.watch import WriteTimes
 from tests.rig import MS, VirtualMicrophone, wait_until
 from tests.rig.configs import noise
 
-needs_numpy = pytest.mark.skipif(importlib.util.find_spec("numpy") is None, reason="the baseline needs mpengine[bench]")
+needs_numpy = pytest.mark.skipif(importlib.util.find_spec("numpy") is None, reason="the baseline needs mpengine-stt[bench]")
 
 
 @pytest.fixture

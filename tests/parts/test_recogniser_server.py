@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import websocket
 
-pytest.importorskip("pocketsphinx", reason="needs mpengine[local]")
+pytest.importorskip("pocketsphinx", reason="needs mpengine-stt[local]")
 
 from mpengine.recogniser.server import MAX_CONNECTIONS, RecogniserServer
 

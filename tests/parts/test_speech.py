@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("pocketsphinx", reason="needs mpengine[local]")
+pytest.importorskip("pocketsphinx", reason="needs mpengine-stt[local]")
 
 from mpengine.recogniser.speech import BLANK, FRAME, HOLD, Heard, SpeechRecogniser
 from mpengine.recogniser.words import SpokenWord, WordDecoder, widest_gap
