@@ -1,7 +1,6 @@
 """The benchmark's parts: that what it measures with, and what it measures against, does what it says."""
 
 import array
-import importlib.util
 import json
 import os
 import sys
@@ -21,8 +20,6 @@ from tests.bench.subjects import Baseline, Floor, Place, Program, compile_floor,
 from tests.bench.watch import WriteTimes
 from tests.rig import MS, VirtualMicrophone, wait_until
 from tests.rig.configs import noise
-
-needs_numpy = pytest.mark.skipif(importlib.util.find_spec("numpy") is None, reason="the baseline needs mpengine-stt[bench]")
 
 
 @pytest.fixture
@@ -132,7 +129,6 @@ def play_and_compare(subject: Program, microphone: VirtualMicrophone, tmp_path: 
     assert len(heard) - begin >= len(played)
 
 
-@needs_numpy
 def test_baseline_delivers_what_is_played(microphone: VirtualMicrophone, server: SinkServer, tmp_path: Path):
     # Full scale is 32767 there: the float round trip is not exact, nor is the origin engine's.
     place = Place(microphone.name, microphone.environment)
