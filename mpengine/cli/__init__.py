@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv`; returns the exit code. No traceback for a closed pipe or Ctrl-C."""
     try:
         ensure_standard_streams()
+        _look_for_a_namesake()
         code = _run(_parser().parse_args(_with_key(sys.argv[1:] if argv is None else argv)))
         sys.stdout.flush()
     except MpengineError as error:
@@ -38,6 +39,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         drop_output()
         return int(ExitCode.OK)
     return code
+
+
+def _look_for_a_namesake() -> None:
+    """Say how to part this package from another distribution that uses the folder mpengine/ as well.
+
+    The package index has one, called mpengine. pip installs both into one folder without a word, and to remove either
+    removes files of the other one. Raises MpengineError where the other one's `__init__.py` stands in place of ours.
+    """
+    site = os.path.dirname(os.path.dirname(os.path.abspath(mpengine.__file__)))
+    try:
+        names = os.listdir(site)
+    except OSError:  # a zip file, or a folder that may be searched but not listed
+        return
+    if not any(name.startswith("mpengine-") and name.endswith((".dist-info", ".egg-info")) for name in names):
+        return
+    text = (
+        "a package of somebody else, called mpengine, is installed in the same folder as this one (mpengine-stt). "
+        "To part them: pip uninstall mpengine mpengine-stt, then install this one alone"
+    )
+    if not hasattr(mpengine, "Supervisor"):
+        raise MpengineError(text)
+    complain(text)
 
 
 def _with_key(argv: Sequence[str]) -> list[str]:

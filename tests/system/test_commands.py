@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import zmq
 
+from mpengine import __version__, cli
 from mpengine.cli.stop import reachable
 from tests.rig.configs import byok, managed
 from tests.rig.deepgram import FakeDeepgram
@@ -513,3 +514,26 @@ def test_ctrl_c_ends_every_command_quietly(tmp_path, arguments):
             process.send_signal(signal.SIGINT)
             assert process.communicate(timeout=scaled(5)) == (b"", b"")
             assert process.returncode == 0
+
+
+@pytest.mark.parametrize("is_theirs", [False, True], ids=["ours was installed last", "theirs was installed last"])
+def test_a_namesake_in_the_same_folder_is_explained(tmp_path, is_theirs):
+    # As pip leaves them: both distributions use the folder mpengine/, and the last one has the __init__.py.
+    package = tmp_path / "mpengine"
+    package.mkdir()
+    for ours in Path(cli.__file__).parents[1].iterdir():
+        (package / ours.name).symlink_to(ours)
+    if is_theirs:
+        (package / "__init__.py").unlink()
+        (package / "__init__.py").write_text('__version__ = "0.5.0"\n')
+    (tmp_path / "mpengine-0.5.0.dist-info").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "mpengine", "--version"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=scaled(30),
+        check=False,
+    )
+    assert "pip uninstall mpengine mpengine-stt" in done.stderr
+    assert (done.returncode, done.stdout) == ((1, "") if is_theirs else (0, f"mpengine {__version__}\n"))
