@@ -23,6 +23,7 @@ class SlowDisk:
         self._may_write = threading.Semaphore(0)
         self._has_written = threading.Semaphore(0)
         self._really = os.pwrite
+        monkeypatch.setattr(window_file, "is_in_memory", lambda _: False)  # also where tests lie on a tmpfs
         monkeypatch.setattr(window_file.os, "pwrite", self._pwrite)
 
     def let(self, writes):

@@ -1,4 +1,7 @@
-"""A file system of 64 KiB that can really be full: a tmpfs in a mount namespace of its own, which needs no root."""
+"""A file system of 64 KiB that can really be full: a tmpfs in a mount namespace of its own.
+
+It needs no root where a user may have a user namespace; root, who may not have one in a chroot, does without.
+"""
 
 import contextlib
 import functools
@@ -6,7 +9,8 @@ import subprocess
 from pathlib import Path
 from types import TracebackType
 
-_UNSHARE = ("unshare", "--map-root-user", "--mount")
+_UNSHARES = (("unshare", "--map-root-user", "--mount"), ("unshare", "--mount"))
+_TRY = ("mount", "-t", "tmpfs", "-o", "size=64k", "small-disk", "/mnt")
 _MOUNT = 'mount -t tmpfs -o size=64k small-disk "$0" && echo mounted && exec cat'
 
 
@@ -20,17 +24,12 @@ class SmallDisk:
         self._where = where
 
     @staticmethod
-    @functools.cache
     def is_possible() -> bool:
         """Whether this system lets us."""
-        command = [*_UNSHARE, "mount", "-t", "tmpfs", "-o", "size=64k", "small-disk", "/mnt"]
-        try:
-            return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
-        except FileNotFoundError:
-            return False
+        return bool(_unshare())
 
     def __enter__(self) -> Path:
-        command = [*_UNSHARE, "sh", "-c", _MOUNT, str(self._where)]
+        command = [*_unshare(), "sh", "-c", _MOUNT, str(self._where)]
         self._holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._holder.stdout is not None
         assert self._holder.stdout.readline() == b"mounted\n"
@@ -39,6 +38,16 @@ class SmallDisk:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         with self._holder:  # closes its input, upon which it ends
             pass
+
+
+@functools.cache
+def _unshare() -> tuple[str, ...]:
+    """The command that makes a namespace in which a tmpfs can be mounted; empty where none does."""
+    for command in _UNSHARES:
+        with contextlib.suppress(FileNotFoundError):
+            if subprocess.run([*command, *_TRY], stderr=subprocess.DEVNULL, check=False).returncode == 0:
+                return command
+    return ()
 
 
 def fill(directory: Path) -> Path:
