@@ -13,7 +13,7 @@ from typing import Any
 from mpengine.capture.devices import Device, choose
 from mpengine.capture.soname import found_by_soname
 from mpengine.capture.source import Block, SourceInfo
-from mpengine.shared.config_tables import AudioConfig
+from mpengine.shared.config.tables import AudioConfig
 from mpengine.shared.errors import DeviceError
 
 try:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import mpengine
-from mpengine.cli.streams import complain, drop_output, ensure_standard_streams
 from mpengine.shared.errors import ExitCode, MpengineError
+from mpengine.shared.standard_streams import complain, drop_output, ensure_standard_streams
 
 if TYPE_CHECKING:
     from mpengine.cli.target import Target

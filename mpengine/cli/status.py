@@ -2,11 +2,11 @@
 
 import msgspec
 
-from mpengine.cli.streams import write_bytes, write_text
 from mpengine.cli.target import Target, read_status
-from mpengine.cli.text import harmless
 from mpengine.shared import messages
 from mpengine.shared.errors import ExitCode
+from mpengine.shared.standard_streams import write_bytes, write_text
+from mpengine.shared.text import harmless
 
 _UNKNOWN = messages.ChildMetrics()
 # From here on hours and minutes are read more easily than seconds.

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from mpengine.cli.screen import Screen
 from mpengine.cli.status import table
-from mpengine.cli.streams import write_bytes, write_text
 from mpengine.cli.target import Target, read_status
-from mpengine.cli.text import harmless
+from mpengine.cli.terminal.screen import Screen
 from mpengine.shared import messages
 from mpengine.shared.errors import EngineUnreachable
+from mpengine.shared.standard_streams import write_bytes, write_text
+from mpengine.shared.text import harmless
 
 # A signal that comes when a sleep is about to begin is seen only when it is over.
 _LONGEST_SLEEP_S = 0.5

@@ -1,6 +1,6 @@
 """One round of catching up: what waits for it, what it has found, and how long it may take. Pure."""
 
-from mpengine.client.known import Item
+from mpengine.client.position import Item
 
 # How long messages are held back, and how many, for what was lost before them.
 _HOLD_LIMIT_S = 10.0

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import zmq
 
-from mpengine.client.asking import connect
-from mpengine.client.following import Action, Ask, Follower, Since, Sync
-from mpengine.client.known import Deliver, Tell
+from mpengine.client.ask import connect
+from mpengine.client.follow import Action, Ask, Follower, Since, Sync
+from mpengine.client.position import Deliver, Tell
 from mpengine.client.received import HOLE, Received, loss
 from mpengine.shared import messages, sockets
 from mpengine.shared.decoding import UNREADABLE

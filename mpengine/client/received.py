@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from mpengine.client.known import Hole
+from mpengine.client.position import Hole
 from mpengine.shared.decoding import UNREADABLE
 from mpengine.shared.messages import Published
 

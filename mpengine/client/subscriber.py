@@ -9,11 +9,11 @@ from typing import Self
 
 import zmq
 
-from mpengine.client.asking import ask, endpoint_of
+from mpengine.client.ask import ask, endpoint_of
 from mpengine.client.feed import Endpoints, Feed
-from mpengine.client.following import Since
-from mpengine.client.known import Hole
+from mpengine.client.follow import Since
 from mpengine.client.patience import Patience
+from mpengine.client.position import Hole
 from mpengine.client.received import Received, decode
 from mpengine.shared.errors import ConfigError
 from mpengine.shared.messages import Published

@@ -1,4 +1,4 @@
-"""Every message that leaves the engine: what PUB publishes, what the query endpoint takes and answers.
+"""Every message that leaves the engine: what PUB publishes, what the query endpoint takes and answers. Pure.
 
 One JSON object each (UTF-8), told apart by `type`. Units stand in the names: ``_s`` seconds on the run's
 sample clock, ``_time_ns`` UTC in nanoseconds. New fields get defaults, so that old readers and new writers
@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from mpengine.shared.config_tables import UserName
+from mpengine.shared.config.tables import UserName
 
 VERSION = 1
 

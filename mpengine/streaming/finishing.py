@@ -9,8 +9,8 @@ nothing behind it, so the close frame goes out only when nothing has come for `h
 then sends them before it answers.
 """
 
-from mpengine.streaming.connection_events import NO_CLOSE_CODE
-from mpengine.streaming.dialect import Ignored, Note, Ready, Said
+from mpengine.dialects.base import Ignored, Note, Ready, Said
+from mpengine.streaming.websocket.events import NO_CLOSE_CODE
 
 FINISH_LIMIT_S = 10.0
 # A close frame without a code is what a library sends that was told none. 1001 is a server that is shut down.

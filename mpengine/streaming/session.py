@@ -12,10 +12,13 @@ close connections that get none, so that there would be one after the other.
 import enum
 from collections.abc import Callable
 
+from mpengine.dialects import causes
+from mpengine.dialects.base import Dialect, Ready, Said, ServiceError
+from mpengine.dialects.causes import Cause
 from mpengine.shared import control
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.frames import Frame
-from mpengine.streaming import causes, secrecy
+from mpengine.streaming import redact
 from mpengine.streaming.actions import (
     Action,
     Connect,
@@ -28,8 +31,12 @@ from mpengine.streaming.actions import (
     Tell,
 )
 from mpengine.streaming.answer_watch import DEAD_AFTER_S
-from mpengine.streaming.causes import Cause
-from mpengine.streaming.connection_events import (
+from mpengine.streaming.finishing import FINISH_LIMIT_S, Finishing
+from mpengine.streaming.liveness import Upkeep
+from mpengine.streaming.outage import Outage
+from mpengine.streaming.pacer import Pacer
+from mpengine.streaming.placing import Hearing
+from mpengine.streaming.websocket.events import (
     NO_CLOSE_CODE,
     CloseReceived,
     Event,
@@ -40,12 +47,6 @@ from mpengine.streaming.connection_events import (
     Received,
     Refused,
 )
-from mpengine.streaming.dialect import Dialect, Ready, Said, ServiceError
-from mpengine.streaming.finishing import FINISH_LIMIT_S, Finishing
-from mpengine.streaming.hearing import Hearing
-from mpengine.streaming.outage import Outage
-from mpengine.streaming.pacer import Pacer
-from mpengine.streaming.upkeep import Upkeep
 
 # The origin engine's limits.
 CONNECT_LIMIT_S = 15.0
@@ -157,7 +158,7 @@ class Session:
 
     def event(self, event: Event, now: float) -> list[Action]:
         """Something came from the connection; what is told of it does not hold our secret."""
-        return [secrecy.struck(action, self._dialect.secret) for action in self._answer(event, now)]
+        return [redact.struck(action, self._dialect.secret) for action in self._answer(event, now)]
 
     def _answer(self, event: Event, now: float) -> list[Action]:
         if self.state in {State.WAITING, State.ENDED}:  # late: from a connection that is no more

@@ -11,8 +11,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux'
 
 HIDE = """
 import os, sys
-from mpengine.shared import own_block
-assert own_block.hide(["A_TOKEN", "ANOTHER", "NOT_THERE"])
+from mpengine.processes import proc_title
+assert proc_title.hide(["A_TOKEN", "ANOTHER", "NOT_THERE"])
 print(open("/proc/self/environ").read().replace("\\0", " "))
 print(os.environ["A_TOKEN"], os.environ["A_TOKEN_FILE"], flush=True)
 pid = os.fork()
@@ -39,22 +39,22 @@ def test_a_hidden_variable_is_gone_from_proc_for_this_process_and_those_it_forks
 def test_where_proc_cannot_be_written_it_says_that_nothing_is_hidden():
     code = """
 import os
-from mpengine.shared import own_block
+from mpengine.processes import proc_title
 def refuse(*_): raise PermissionError
 os.open = refuse
-print(own_block.hide(["HOME"]))
-own_block.show_as("x")
+print(proc_title.hide(["HOME"]))
+proc_title.show_as("x")
 """
     assert in_fresh_interpreter(code) == "False\n"
 
 
-@pytest.mark.parametrize("title", ["mpengine.zygote", "x" * 5000])
+@pytest.mark.parametrize("title", ["mpengine.processes.zygote", "x" * 5000])
 def test_the_title_stands_instead_of_the_arguments_as_far_as_there_is_room(title):
     code = f"""
-from mpengine.shared import own_block
+from mpengine.processes import proc_title
 before = open("/proc/self/cmdline", "rb").read()
 environment = open("/proc/self/environ", "rb").read()
-own_block.show_as({title!r})
+proc_title.show_as({title!r})
 after = open("/proc/self/cmdline", "rb").read()
 assert open("/proc/self/environ", "rb").read() == environment
 print(after.rstrip(b"\\0").decode(), len(before))

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from mpengine.supervisor.stop_signals import StopSignals
+from mpengine.supervisor.host.signals import StopSignals
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 

@@ -13,11 +13,11 @@ import zmq
 
 from mpengine import Hole, Subscriber
 from mpengine.shared import messages
-from mpengine.shared.config_tables import Secret
-from mpengine.supervisor.bus import Bus
-from mpengine.supervisor.history import History
-from mpengine.supervisor.journal import Journal
-from mpengine.supervisor.journal_records import Identity
+from mpengine.shared.config.tables import Secret
+from mpengine.supervisor.bus.bus import Bus
+from mpengine.supervisor.bus.history import History
+from mpengine.supervisor.bus.journal import Journal
+from mpengine.supervisor.bus.journal_records import Identity
 from tests.rig.waiting import scaled
 
 

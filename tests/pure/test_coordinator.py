@@ -6,9 +6,20 @@ import pytest
 from mpengine.shared import control, messages
 from mpengine.shared.config import Config
 from mpengine.shared.errors import ExitCode
-from mpengine.supervisor.actions import Abort, Acknowledge, Child, Exit, Kill, Log, Publish, Send, Spawn, Terminate
-from mpengine.supervisor.coordinator import Coordinator, Phase
-from mpengine.supervisor.life import ChildState
+from mpengine.supervisor.decide.actions import (
+    Abort,
+    Acknowledge,
+    Child,
+    Exit,
+    Kill,
+    Log,
+    Publish,
+    Send,
+    Spawn,
+    Terminate,
+)
+from mpengine.supervisor.decide.coordinator import Coordinator, Phase
+from mpengine.supervisor.decide.life import ChildState
 from tests.pure.support import of_kind
 
 CAPTURE, STREAMING, RECOGNISER = Child.CAPTURE, Child.STREAMING, Child.RECOGNISER

@@ -1,6 +1,6 @@
 """How often the end of a file is tried."""
 
-from mpengine.supervisor.ends import MOST_TRIES, Ends
+from mpengine.supervisor.decide.ends import MOST_TRIES, Ends
 
 
 def test_three_ends_that_brought_nothing_are_enough():

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpengine.client.following import Ask, Follower, Sync
-from mpengine.client.known import Deliver, Hole, Tell
+from mpengine.client.follow import Ask, Follower, Sync
+from mpengine.client.position import Deliver, Hole, Tell
 from mpengine.shared.snapshot import FINALS, KEPT, SnapshotAnswer
-from mpengine.supervisor.history import History
+from mpengine.supervisor.bus.history import History
 
 
 class Engine:

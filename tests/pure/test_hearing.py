@@ -2,11 +2,7 @@
 
 import pytest
 
-from mpengine.shared import control
-from mpengine.shared.control import SampleWord
-from mpengine.shared.frames import Frame
-from mpengine.streaming.actions import Mention, Tell
-from mpengine.streaming.dialect import (
+from mpengine.dialects.base import (
     Hypothesis,
     Ignored,
     Malformed,
@@ -17,7 +13,11 @@ from mpengine.streaming.dialect import (
     SpokenWord,
     UtteranceStop,
 )
-from mpengine.streaming.hearing import Hearing
+from mpengine.shared import control
+from mpengine.shared.control import SampleWord
+from mpengine.shared.frames import Frame
+from mpengine.streaming.actions import Mention, Tell
+from mpengine.streaming.placing import Hearing
 from tests.pure.support import RUN, pcm
 
 S = 16000

@@ -8,7 +8,7 @@ from tests.pure.support import in_fresh_interpreter
 def test_what_is_not_needed_is_not_there_while_it_lasts_and_can_be_imported_afterwards():
     code = """
 import sys
-from mpengine.shared import lean
+from mpengine.processes import lean
 sys.path.insert(0, sys.argv[1])
 with lean.imports():
     try:
@@ -25,7 +25,7 @@ assert "ast" not in sys.modules
 def test_inspect_is_imported_and_only_loaded_by_its_use():
     code = """
 import sys
-from mpengine.shared import lean
+from mpengine.processes import lean
 with lean.imports():
     import inspect
     import inspect as again
@@ -44,7 +44,7 @@ def test_what_is_loaded_already_stays(name):
     code = """
 import importlib, sys
 before = importlib.import_module(sys.argv[1])
-from mpengine.shared import lean
+from mpengine.processes import lean
 with lean.imports():
     assert importlib.import_module(sys.argv[1]) is before
 """

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mpengine.supervisor.overlap import Overlap
+from mpengine.supervisor.decide.overlap import Overlap
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ import pytest
 
 from mpengine.shared import control, messages
 from mpengine.shared.config import Config
-from mpengine.shared.config_tables import SupervisorConfig
-from mpengine.supervisor.actions import Child
-from mpengine.supervisor.life import Life
-from mpengine.supervisor.picture import Picture
-from mpengine.supervisor.reports import Reports
-from mpengine.supervisor.results import Results
+from mpengine.shared.config.tables import SupervisorConfig
+from mpengine.supervisor.decide.actions import Child
+from mpengine.supervisor.decide.life import Life
+from mpengine.supervisor.decide.reports import Reports
+from mpengine.supervisor.decide.results import Results
+from mpengine.supervisor.decide.status import Picture
 
 S = 16000
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from mpengine.client.known import Hole
+from mpengine.client.position import Hole
 from mpengine.client.received import Received, loss
 from mpengine.shared import messages
 

@@ -3,7 +3,7 @@
 import pytest
 
 from mpengine.shared import control, messages
-from mpengine.supervisor.results import Results, note
+from mpengine.supervisor.decide.results import Results, note
 
 NOON_NS = 1_770_000_000_000_000_000
 

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from mpengine.capture.sample_clock import Missing, SampleClock
+from mpengine.capture.clock import Missing, SampleClock
 from mpengine.capture.source import Block
 
 RATE = 16000

@@ -4,10 +4,10 @@ import pytest
 
 from mpengine.shared import control
 from mpengine.shared.config import Config
-from mpengine.shared.config_tables import Secret
-from mpengine.supervisor.actions import Child
-from mpengine.supervisor.coordinator import Coordinator
-from mpengine.supervisor.settings import Settings
+from mpengine.shared.config.tables import Secret
+from mpengine.supervisor.children.boot_for import Settings
+from mpengine.supervisor.decide.actions import Child
+from mpengine.supervisor.decide.coordinator import Coordinator
 
 S = 16000
 CONFIG = Config.parse({"remote": {"mode": "byok", "byok_api_key": "k"}})

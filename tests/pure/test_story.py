@@ -2,7 +2,7 @@
 
 import pytest
 
-from mpengine.embedded.story import CreditsLow, Story, Trouble, Words
+from mpengine.embedded.callbacks import CreditsLow, Story, Trouble, Words
 from mpengine.shared.messages import CreditsLow as CreditsLowMessage
 from mpengine.shared.messages import Error, Level, SessionEnd, Status, Transcript
 

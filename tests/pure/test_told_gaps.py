@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from mpengine.supervisor.told_gaps import Range, ToldGaps
+from mpengine.supervisor.decide.told_gaps import Range, ToldGaps
 
 
 @pytest.fixture

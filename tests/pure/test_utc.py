@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from mpengine.supervisor.utc import Anchors
+from mpengine.supervisor.decide.utc import Anchors
 
 S = 1_000_000_000
 NOON = 1_770_000_000 * S

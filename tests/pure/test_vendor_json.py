@@ -6,13 +6,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from mpengine.dialects.base import Ignored, Malformed
+from mpengine.dialects.deepgram import Deepgram
+from mpengine.dialects.managed import Managed
 from mpengine.shared import control
 from mpengine.shared.frames import Frame
 from mpengine.streaming.actions import Mention, Tell
-from mpengine.streaming.deepgram import Deepgram
-from mpengine.streaming.dialect import Ignored, Malformed
-from mpengine.streaming.hearing import Hearing
-from mpengine.streaming.managed import Managed
+from mpengine.streaming.placing import Hearing
 from tests.pure.support import RUN, pcm, within
 
 S = 16000

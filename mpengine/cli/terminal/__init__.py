@@ -1,0 +1,1 @@
+"""What is drawn in place on a terminal."""
