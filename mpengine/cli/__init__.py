@@ -73,7 +73,7 @@ def _run(arguments: argparse.Namespace) -> int:
             )
             return listen(_target(arguments), wish)
         case "status" if arguments.watch is not None:
-            from mpengine.cli.watch import watch  # noqa: PLC0415
+            from mpengine.cli.status import watch  # noqa: PLC0415
 
             watch(_target(arguments), interval_s=arguments.watch, as_json=arguments.json)
             return int(ExitCode.OK)

@@ -9,12 +9,12 @@ from typing import Literal, NamedTuple
 
 from mpengine.cli.formats.captions import Captions, Look
 from mpengine.cli.formats.cues import Cues
-from mpengine.cli.formats.lines import inert, line
+from mpengine.cli.formats.jsonl import end_of_lines, inert, line
 from mpengine.cli.formats.output_file import OutputFile
-from mpengine.cli.formats.positions import NOW, START, Position, end_of_lines, end_of_text
+from mpengine.cli.formats.positions import NOW, START, Position, end_of_text
 from mpengine.cli.formats.subtitles import Subtitles
 from mpengine.cli.target import Target
-from mpengine.cli.terminal.live import Live
+from mpengine.cli.terminal import Live
 from mpengine.client.follow import Since
 from mpengine.client.position import Hole
 from mpengine.shared import messages

@@ -16,15 +16,85 @@ judges that, when all that has come was handed in: an answer may lie there behin
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
-from mpengine.client.catching_up import Round
 from mpengine.client.position import Deliver, End, Item, Known, Tell, read, read_kept
-from mpengine.shared.snapshot import SnapshotAnswer
+from mpengine.shared.messages import SnapshotAnswer
 
-_FOREVER = float("inf")
+# How long messages are held back, and how many, for what was lost before them.
+_HOLD_LIMIT_S = 10.0
+_MOST_HELD = 10_000
+# An engine that publishes but does not answer is asked again.
+_ASK_AGAIN_S = 1.0
+# A time without a look counts for so long at most. A program that looks as often as its screen is drawn waits no longer
+# than one that waits inside a look; one that looks every other second is given as many looks.
+_LONGEST_ABSENCE_S = 0.1
 # A snapshot has the last one of these, beside the messages that each count.
 _LAST_IN_SNAPSHOT = ("status", "transcript.interim")
+_FOREVER = float("inf")
 
 Since = tuple[str, int] | int | Literal["start"] | None
+
+
+class Round:
+    """One round of catching up: what waits for it, what it has found, and how long it may take.
+
+    It begins with a sync; once that is answered a snapshot is asked for, page by page. It can be begun again with what
+    it holds back, which does not make its time any longer.
+    """
+
+    def __init__(self, number: int) -> None:
+        """`number`: that of the sync."""
+        self.held: list[Item] = []
+        self._give_up_at = _FOREVER
+        self.begin_again(number)
+
+    def begin_again(self, number: int) -> None:
+        """With another sync; answers to what was asked before count no more."""
+        self.number = number
+        self.found: list[Item] = []
+        # Behind which `seq` the snapshot, or its next page, was asked for.
+        self.since: int | None = None
+        self._ask_again_at = _FOREVER
+
+    def ask(self, number: int, since: int) -> None:
+        """The question with `number` goes out."""
+        self.number, self.since = number, since
+        self._ask_again_at = _FOREVER
+
+    def hold(self, item: Item) -> bool:
+        """Hold `item` back; False when these are more than may be held."""
+        self.held.append(item)
+        return len(self.held) < _MOST_HELD
+
+    # Time. It counts from the first `wait` on: only there is known that nothing else has come. And it counts only while
+    # something is held back, by which the engine is seen to live.
+
+    def wait(self, now: float) -> None:
+        """All that has come was dealt with."""
+        if self.held:
+            self._give_up_at = min(self._give_up_at, now + _HOLD_LIMIT_S)
+            self._ask_again_at = min(self._ask_again_at, now + _ASK_AGAIN_S)
+
+    @property
+    def deadline(self) -> float:
+        """When it takes too long, or the engine for its answer."""
+        return min(self._give_up_at, self._ask_again_at)
+
+    def takes_too_long(self, now: float) -> bool:
+        """Whether it is to be given up."""
+        return now >= self._give_up_at
+
+    def is_unanswered(self, now: float) -> bool:
+        """Whether it is to be begun again."""
+        return now >= self._ask_again_at
+
+    def all_in_order(self) -> list[Item]:
+        """What was held and what was found; what has no number keeps its place."""
+        placed = [(item.stamp.seq, item) for item in self.found if item.stamp.seq]
+        place = 0
+        for item in self.held:
+            place = item.stamp.seq or place
+            placed.append((place, item))
+        return [item for _, item in sorted(placed, key=lambda pair: pair[0])]
 
 
 class Sync(NamedTuple):
@@ -239,3 +309,28 @@ class Follower:
     def _take(self, item: Item, complete: Mapping[str, int] | None = None) -> list[Action]:
         self._end.note(item)
         return [*self._known.take(item, complete)]
+
+
+class Patience:
+    """Measures time that nearly stands still while nobody looks: what came meanwhile is not late."""
+
+    def __init__(self, now: float) -> None:
+        self._left_at = now
+        self._missed_s = 0.0
+
+    def back(self, now: float) -> None:
+        """A look begins."""
+        self._missed_s += max(0.0, now - self._left_at - _LONGEST_ABSENCE_S)
+        self._left_at = now
+
+    def leave(self, now: float) -> None:
+        """A look is over."""
+        self._left_at = now
+
+    def waited(self, now: float) -> float:
+        """The time of a clock, as it is measured here."""
+        return now - self._missed_s
+
+    def clock(self, waited: float) -> float:
+        """When it will be so late, as long as somebody looks."""
+        return waited + self._missed_s

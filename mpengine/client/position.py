@@ -1,4 +1,4 @@
-"""What a subscriber knows of one run: for each topic, up to which `seq` everything is dealt with. Pure.
+"""What a subscriber is handed, and what it knows of a run: up to which `seq` of each topic all is dealt with. Pure.
 
 Finals, gaps, errors and the service's notes count one by one: what is missing is told as a `Hole`. Of interims, status,
 level and metrics each replaces the one before it, so that the next one heals a loss.
@@ -10,9 +10,11 @@ from typing import NamedTuple
 import msgspec
 
 from mpengine.shared.decoding import UNREADABLE
-from mpengine.shared.snapshot import KEPT, Stamp, read_stamp
+from mpengine.shared.messages import KEPT, Published, Stamp, read_stamp
 
 _COUNTED = {*KEPT, "speech_started", "utterance_end", "credits_low", "session_end", "metadata"}
+HOLE = "hole"
+"""The topic of a loss. No engine publishes it."""
 
 
 class Hole(msgspec.Struct, tag_field="type", tag="hole", frozen=True, kw_only=True):
@@ -25,6 +27,33 @@ class Hole(msgspec.Struct, tag_field="type", tag="hole", frozen=True, kw_only=Tr
     run: str
     first_seq: int
     last_seq: int | None = None
+
+
+class Received(NamedTuple):
+    """A message of `topic` (without the engine's name) as it came; or a loss, which alone has a `hole`."""
+
+    name: str
+    topic: str
+    body: bytes
+    hole: Hole | None = None
+
+    @property
+    def message(self) -> Published | Hole | None:
+        """What it means; None for a type that this version does not know, and for what is no message at all."""
+        return self.hole or decode(self.body)
+
+
+def loss(name: str, hole: Hole) -> Received:
+    """A loss, which has JSON of its own too."""
+    return Received(name, HOLE, msgspec.json.encode(hole), hole)
+
+
+def decode(body: bytes) -> Published | None:
+    """The message in `body`; None for one of a type that this version does not know, and for what is none at all."""
+    try:
+        return _decoder.decode(body)
+    except UNREADABLE:
+        return None
 
 
 class Deliver(NamedTuple):
@@ -58,6 +87,7 @@ class Item(NamedTuple):
     state: str = ""
 
 
+_decoder: msgspec.json.Decoder[Published] = msgspec.json.Decoder(Published)
 _read_metrics = msgspec.json.Decoder(_Metrics).decode
 _read_status = msgspec.json.Decoder(_Status).decode
 

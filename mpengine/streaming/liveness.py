@@ -1,13 +1,57 @@
-"""What keeps a connection open while it takes audio, and tells when it is dead. Pure."""
+"""What keeps a connection open while it takes audio, how fast that may be sent, and when it is dead. Pure."""
+
+import array
+import math
 
 from mpengine.streaming.actions import Action, SendPing, SendText
-from mpengine.streaming.answer_watch import DEAD_AFTER_S, AnswerWatch
 
 PING_INTERVAL_S = 20.0
 PONG_LIMIT_S = 10.0
 # The service closes after 10 s without audio or text; it advises a KeepAlive every 3 to 5.
 KEEP_ALIVE_AFTER_S = 4.0
+DEAD_AFTER_S = 30.0
+_LATELY_S = 2.0  # audio is looked at only when nothing came for so long: listening costs
+_AUDIBLE_PEAK = 328  # -40 dBFS
+# Sound servers hand over audio in bursts; a second of credit lets them through.
+_BURST_S = 1.0
 _NEVER = float("inf")
+
+
+class AnswerWatch:
+    """Whether the recogniser still answers what it hears, on one connection, which takes audio from `now` on.
+
+    A quiet room is no reason for it to speak, and a burst gives it no time to: it is dead when half a minute of audible
+    audio went out, over half a minute at least, without any message from it. What is sent until `listens_from` need not
+    be known here.
+    """
+
+    def __init__(self, now: float, dead_after_s: float = DEAD_AFTER_S) -> None:
+        self._dead_after_s = dead_after_s
+        self.heard(now)
+
+    def heard(self, now: float) -> None:
+        """A message came, of whatever kind."""
+        self.listens_from = now + _LATELY_S
+        self._audible_s = 0.0
+        self._unanswered_since = _NEVER
+
+    def sent(self, pcm: bytes | memoryview, duration_s: float, now: float) -> None:
+        """Audio goes out: int16, whole samples."""
+        if _is_audible(pcm):
+            self._audible_s += duration_s
+            self._unanswered_since = min(self._unanswered_since, now)
+
+    @property
+    def dead_at(self) -> float:
+        """When it must be given up; infinity as long as it has not been sent enough."""
+        limit_s = self._dead_after_s
+        return self._unanswered_since + limit_s if self._audible_s >= limit_s else _NEVER
+
+
+def _is_audible(pcm: bytes | memoryview) -> bool:
+    samples = array.array("h")
+    samples.frombytes(pcm)
+    return max(samples) >= _AUDIBLE_PEAK or min(samples) <= -_AUDIBLE_PEAK
 
 
 class Upkeep:
@@ -66,3 +110,20 @@ class Upkeep:
             self._keep_alive_at = now + KEEP_ALIVE_AFTER_S
             actions.append(SendText(self._keep_alive))
         return actions
+
+
+class Pacer:
+    """How fast audio may be sent: as it comes, and audio that waited at most `pace` times real time (None: no limit).
+
+    A token bucket of `_BURST_S` seconds of audio, kept as the one moment from which on it is not empty. Live audio
+    never empties it: it arrives at 1.0. `due`: when the next frame may go out.
+    """
+
+    def __init__(self, pace: float | None, now: float) -> None:
+        self._pace = math.inf if pace is None else pace
+        self._full_after_s = _BURST_S / self._pace
+        self.due = now - self._full_after_s
+
+    def sent(self, duration_s: float, now: float) -> None:
+        """A frame of `duration_s` went out."""
+        self.due = max(self.due, now - self._full_after_s) + duration_s / self._pace

@@ -21,7 +21,7 @@ from mpengine.shared.logs import Event
 from mpengine.shared.runtime import RuntimeDir
 from mpengine.supervisor.bus.answers import Desk
 from mpengine.supervisor.bus.bus import Bus
-from mpengine.supervisor.bus.journal_records import ToldGap
+from mpengine.supervisor.bus.journal import ToldGap
 from mpengine.supervisor.bus.transcript_file import TranscriptFile
 from mpengine.supervisor.children.boot_for import Settings
 from mpengine.supervisor.children.channel import ChildChannel
@@ -42,8 +42,8 @@ from mpengine.supervisor.decide.actions import (
     Terminate,
 )
 from mpengine.supervisor.decide.coordinator import Coordinator
-from mpengine.supervisor.host.service import Service
 from mpengine.supervisor.host.signals import StopSignals
+from mpengine.supervisor.host.systemd import Service
 from mpengine.supervisor.run_files import RunFiles
 
 log = logging.getLogger("mpengine.supervisor")

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from mpengine.shared.errors import ConfigError, ExitCode, MpengineError
-from mpengine.shared.snapshot import Stamp
+from mpengine.shared.messages import Stamp
 from mpengine.supervisor.bus import transcript_file as module
 from mpengine.supervisor.bus.transcript_file import TranscriptFile
 from tests.rig.small_disk import fill

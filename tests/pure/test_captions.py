@@ -6,7 +6,7 @@ import pytest
 
 from mpengine.cli.formats import captions
 from mpengine.cli.formats.captions import Captions, Look
-from mpengine.cli.formats.lines import inert, line
+from mpengine.cli.formats.jsonl import inert, line
 from mpengine.client.position import Hole
 from mpengine.shared import messages
 from mpengine.shared.text import fitting, harmless

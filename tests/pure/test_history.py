@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from mpengine.shared.snapshot import FINALS, SnapshotAnswer, read_answer, read_stamp
+from mpengine.shared.messages import FINALS, SnapshotAnswer, read_answer, read_stamp
 from mpengine.supervisor.bus import history as module
 from mpengine.supervisor.bus.history import History
 

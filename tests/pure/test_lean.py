@@ -54,7 +54,7 @@ with lean.imports():
 def test_portaudio_is_found_without_looking_for_it_and_ctypes_is_whole_afterwards():
     code = """
 import sys
-from mpengine.capture.soname import found_by_soname
+from mpengine.capture.microphone import found_by_soname
 with found_by_soname():
     from ctypes.util import find_library
     print(find_library("portaudio"))

@@ -5,7 +5,7 @@ import pytest
 
 from mpengine.cli.status import table
 from mpengine.cli.target import read_status
-from mpengine.cli.terminal.screen import drawing
+from mpengine.cli.terminal import drawing
 from mpengine.shared import messages
 from mpengine.shared.text import beginning
 

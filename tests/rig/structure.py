@@ -29,7 +29,7 @@ FLOORS = (
 FLOORS_INSIDE = {
     "streaming": ({"websocket"}, {""}),
     "supervisor": ({"decide"}, {"children", "host"}, {"bus"}, {""}),
-    "cli": ({"formats"}, {"terminal"}, {""}),
+    "cli": ({"formats"}, {""}),
 }
 SLIVER_LINES = 60
 

@@ -7,8 +7,7 @@ from typing import Literal, NamedTuple
 from mpengine.cli.formats.tokens import turns_of
 from mpengine.client.position import Hole
 from mpengine.shared import messages
-from mpengine.shared.messages import Published, Transcript
-from mpengine.shared.snapshot import FINALS
+from mpengine.shared.messages import FINALS, Published, Transcript
 from mpengine.shared.standard_streams import terminal_size
 from mpengine.shared.text import fitting, harmless
 

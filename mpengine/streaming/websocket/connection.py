@@ -25,10 +25,9 @@ import websocket
 
 from mpengine.shared.errors import ConnectionLost
 from mpengine.streaming.websocket.events import NO_CLOSE_CODE, Event, Failed, Opened
-from mpengine.streaming.websocket.framing import Incoming, MessageTooBigError
+from mpengine.streaming.websocket.framing import Incoming, MessageTooBigError, frame
 from mpengine.streaming.websocket.locked_socket import LockedSocket
 from mpengine.streaming.websocket.opening import Link, NotOpenedError, Target, open_link
-from mpengine.streaming.websocket.outgoing import frame
 
 logger = logging.getLogger(__name__)
 

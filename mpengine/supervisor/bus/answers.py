@@ -14,7 +14,12 @@ from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.children.process import ChildProcess
 from mpengine.supervisor.decide.actions import Action, Child
 from mpengine.supervisor.decide.coordinator import Coordinator
-from mpengine.supervisor.host.usage import usage_of
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
+# Fields of /proc/PID/stat behind the name in parentheses, proc_pid_stat(5).
+_UTIME, _STIME, _RSS = 11, 12, 21
+_MOST_BYTES = 1024
 
 _command = msgspec.json.Decoder(messages.Command)
 
@@ -101,3 +106,22 @@ class Desk:
             last_disconnect_ago_s=picture.last_disconnect_ago_s(now),
             metrics=self._metrics(),
         )
+
+
+def usage_of(pid: int) -> ChildMetrics:
+    """CPU seconds and resident megabytes of `pid`, from /proc; elsewhere nothing is as cheap, and nothing is told."""
+    try:
+        fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    except OSError:
+        return ChildMetrics()
+    ticks = int(fields[_UTIME]) + int(fields[_STIME])
+    return ChildMetrics(cpu_s=round(ticks / _TICKS_PER_S, 2), rss_mb=round(int(fields[_RSS]) * _PAGE_MB, 1))
+
+
+def _read(path: str) -> bytes:
+    """Three system calls, where a file object takes nine."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, _MOST_BYTES)
+    finally:
+        os.close(fd)

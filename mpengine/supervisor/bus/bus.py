@@ -13,10 +13,8 @@ import zmq
 from mpengine.shared import messages, sockets
 from mpengine.shared.config.tables import Secret
 from mpengine.shared.errors import ConfigError, MpengineError
-from mpengine.shared.messages import Message
-from mpengine.shared.snapshot import FINALS, KEPT
-from mpengine.supervisor.bus.journal import Journal
-from mpengine.supervisor.bus.journal_records import Final, Note, ToldGap
+from mpengine.shared.messages import FINALS, KEPT, Message
+from mpengine.supervisor.bus.journal import Final, Journal, Note, ToldGap
 from mpengine.supervisor.bus.transcript_file import TranscriptFile
 
 # About three minutes of speech. What waits for a subscriber that has stopped is held in our memory, and the history

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from mpengine.shared import messages
-from mpengine.shared.snapshot import FINALS, KEPT, NOTHING, SnapshotAnswer
+from mpengine.shared.messages import FINALS, KEPT, NOTHING, SnapshotAnswer
 
 # So many finals stay whatever their age: what is heard again after a kill of the supervisor is compared with them.
 LEAST_FINALS = 100

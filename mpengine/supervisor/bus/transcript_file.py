@@ -16,8 +16,7 @@ import threading
 
 from mpengine.shared.decoding import UNREADABLE
 from mpengine.shared.errors import ConfigError, MpengineError
-from mpengine.shared.messages import Error
-from mpengine.shared.snapshot import Stamp, read_stamp
+from mpengine.shared.messages import Error, Stamp, read_stamp
 
 _MOST_WAITING = 10_000
 _MOST_WAITING_BYTES = 4 << 20

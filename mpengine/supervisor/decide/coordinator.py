@@ -24,14 +24,13 @@ from mpengine.supervisor.decide.actions import (
     Send,
     Terminate,
 )
-from mpengine.supervisor.decide.care import Care, error
-from mpengine.supervisor.decide.ends import MOST_TRIES, Ends
-from mpengine.supervisor.decide.life import ChildState
+from mpengine.supervisor.decide.life import Care, ChildState, error
 from mpengine.supervisor.decide.reports import Reports, acknowledge
 from mpengine.supervisor.decide.results import Results
 from mpengine.supervisor.decide.status import Picture
 
 CONNECT_LIMIT_S = 15.0
+MOST_TRIES = 3  # of the end of a file, with nothing heard of it
 _LEAVE_LIMIT_S = 3.0
 _KILLED_LIMIT_S = 2.0
 # Less than that may wait for the next turn of somebody's loop.
@@ -60,6 +59,27 @@ class Phase(enum.Enum):
     DRAINING = enum.auto()
     LEAVING = enum.auto()
     DONE = enum.auto()
+
+
+class Ends:
+    """How often the end of a file is sent again to a recogniser that never confirms it.
+
+    It counts the tries that brought nothing: each replays audio, which may be billed.
+    """
+
+    def __init__(self) -> None:
+        self._tries = 0
+        self._acknowledged = -1
+
+    @property
+    def may_try_again(self) -> bool:
+        """Whether another try is worth it."""
+        return self._tries < MOST_TRIES
+
+    def sent(self, acknowledged: int) -> None:
+        """The end went out once more; with `acknowledged` moved since, the recogniser is merely slow."""
+        self._tries = self._tries + 1 if acknowledged == self._acknowledged else 1
+        self._acknowledged = acknowledged
 
 
 class Coordinator:

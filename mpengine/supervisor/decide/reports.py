@@ -6,9 +6,8 @@ from mpengine.shared import control, messages
 from mpengine.supervisor.decide import results
 from mpengine.supervisor.decide.actions import Acknowledge, Action, Child, KeepGap, Log, Publish, Send
 from mpengine.supervisor.decide.life import Life
-from mpengine.supervisor.decide.results import Results
+from mpengine.supervisor.decide.results import Results, ToldGaps
 from mpengine.supervisor.decide.status import Picture
-from mpengine.supervisor.decide.told_gaps import ToldGaps
 
 # Ten seconds of levels. A room is never that quiet: its noise is not zero.
 _SILENT_LEVELS = 40

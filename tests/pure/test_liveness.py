@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from mpengine.streaming.pacer import Pacer
+from mpengine.streaming.liveness import Pacer
 
 BLOCK_S = 0.02
 

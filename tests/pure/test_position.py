@@ -2,8 +2,7 @@
 
 import msgspec
 
-from mpengine.client.position import Hole
-from mpengine.client.received import Received, loss
+from mpengine.client.position import Hole, Received, loss
 from mpengine.shared import messages
 
 HOLE = Hole(topic="gap", run="r", first_seq=3)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from websockets.frames import Frame
 from websockets.streams import StreamReader
 
-from mpengine.streaming.websocket.outgoing import frame
+from mpengine.streaming.websocket.framing import frame
 
 BINARY = websocket.ABNF.OPCODE_BINARY
 LENGTHS = [0, 1, 3, 4, 5, 125, 126, 127, 640, 0xFFFF, 0x10000, 200_001]

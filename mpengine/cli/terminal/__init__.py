@@ -1,1 +1,0 @@
-"""What is drawn in place on a terminal."""
