@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mpengine.client.known import Hole as Hole
+    from mpengine.client.position import Hole as Hole
     from mpengine.client.subscriber import Subscriber as Subscriber
     from mpengine.embedded.engine import Engine as Engine
     from mpengine.embedded.result import TranscriptionResult as TranscriptionResult
@@ -15,7 +15,7 @@ __version__ = "0.2.0"
 
 _HOMES = {
     "Config": "mpengine.shared.config",
-    "Hole": "mpengine.client.known",
+    "Hole": "mpengine.client.position",
     "Engine": "mpengine.embedded.engine",
     "Subscriber": "mpengine.client.subscriber",
     "Supervisor": "mpengine.supervisor.process",

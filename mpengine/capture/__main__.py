@@ -3,7 +3,8 @@
 import sys
 
 from mpengine.capture.native_stderr import silence_native_stderr
-from mpengine.shared import boot, logs
+from mpengine.processes import boot
+from mpengine.shared import logs
 
 
 def main() -> None:

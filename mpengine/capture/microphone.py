@@ -6,15 +6,58 @@ appends on the right, the main thread pops on the left.
 """
 
 import collections
+import contextlib
+import ctypes
 import os
+import sys
 import time
+import types
+from collections.abc import Iterator
 from typing import Any
 
 from mpengine.capture.devices import Device, choose
-from mpengine.capture.soname import found_by_soname
 from mpengine.capture.source import Block, SourceInfo
-from mpengine.shared.config_tables import AudioConfig
+from mpengine.shared.config.tables import AudioConfig
 from mpengine.shared.errors import DeviceError
+
+# What may wait for the main thread. It never waits long; the bound is there for a main thread that was stopped.
+_WAITING_S = 30
+# After an opening these decide how long the gap was. Asking costs, and later the median of many does as well.
+_EXACT_BLOCKS = 16
+# The longest a block may plausibly have waited for us in the sound server.
+_OLDEST_S = 300.0
+_SONAME = "libportaudio.so.2"
+_FINDER = "ctypes.util"
+
+
+@contextlib.contextmanager
+def found_by_soname() -> Iterator[None]:
+    """While it lasts, `ctypes.util.find_library` answers with PortAudio, where the linker knows that.
+
+    sounddevice asks it where PortAudio is, and it asks ldconfig, a process of its own: 20 ms of every restart, and half
+    a megabyte for `subprocess`. On Linux the name that packages link by is enough for the dynamic linker.
+    """
+    if _FINDER in sys.modules or not _is_known():
+        yield
+        return
+    finder = types.ModuleType(_FINDER)
+    finder.find_library = lambda _name: _SONAME  # type: ignore[attr-defined]
+    sys.modules[_FINDER] = finder
+    try:
+        yield
+    finally:
+        del sys.modules[_FINDER]
+
+
+def _is_known() -> bool:
+    if sys.platform != "linux":
+        return False
+    try:
+        ctypes.CDLL(_SONAME)
+    except OSError:
+        return False
+    return True
+
 
 try:
     with found_by_soname():
@@ -23,13 +66,6 @@ except OSError as error:  # its own words for a missing library
     raise DeviceError(
         f"{error}: on Debian, apt-get install libportaudio2 (scripts/install does it); on macOS, brew install portaudio"
     ) from None
-
-# What may wait for the main thread. It never waits long; the bound is there for a main thread that was stopped.
-_WAITING_S = 30
-# After an opening these decide how long the gap was. Asking costs, and later the median of many does as well.
-_EXACT_BLOCKS = 16
-# The longest a block may plausibly have waited for us in the sound server.
-_OLDEST_S = 300.0
 
 
 class Microphone:

@@ -11,15 +11,14 @@ from collections.abc import Sequence
 
 import zmq
 
+from mpengine.capture.clock import Placed, SampleClock
 from mpengine.capture.level import LevelMeter
-from mpengine.capture.losses import Losses
 from mpengine.capture.pusher import Pusher
-from mpengine.capture.sample_clock import Placed, SampleClock
 from mpengine.capture.source import Source
-from mpengine.capture.window import Range, Slot, Window
+from mpengine.capture.window import Losses, Range, Slot, Window
+from mpengine.processes.boot import CaptureBoot
+from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control
-from mpengine.shared.boot import CaptureBoot
-from mpengine.shared.child import ChildLoop
 from mpengine.shared.errors import DeviceError, ExitCode, MpengineError
 
 _BEAT_S = 1.0

@@ -1,4 +1,4 @@
-"""What a source of audio is to capture's work loop: a microphone or a file."""
+"""What a source of audio is to capture's work loop: a microphone or a file. Pure."""
 
 from typing import NamedTuple, Protocol
 

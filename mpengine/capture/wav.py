@@ -3,7 +3,7 @@
 import wave
 
 from mpengine.capture.source import Block, SourceInfo
-from mpengine.shared.config_tables import AudioConfig
+from mpengine.shared.config.tables import AudioConfig
 from mpengine.shared.errors import ConfigError
 
 # How far an unpaced file is read in one turn of the work loop.

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import mpengine
-from mpengine.cli.streams import complain, drop_output, ensure_standard_streams
 from mpengine.shared.errors import ExitCode, MpengineError
+from mpengine.shared.standard_streams import complain, drop_output, ensure_standard_streams
 
 if TYPE_CHECKING:
     from mpengine.cli.target import Target
@@ -96,7 +96,7 @@ def _run(arguments: argparse.Namespace) -> int:
             )
             return listen(_target(arguments), wish)
         case "status" if arguments.watch is not None:
-            from mpengine.cli.watch import watch  # noqa: PLC0415
+            from mpengine.cli.status import watch  # noqa: PLC0415
 
             watch(_target(arguments), interval_s=arguments.watch, as_json=arguments.json)
             return int(ExitCode.OK)

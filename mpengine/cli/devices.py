@@ -3,8 +3,8 @@
 import json
 
 from mpengine.capture.native_stderr import silence_native_stderr
-from mpengine.cli.text import harmless
 from mpengine.shared.errors import ExitCode
+from mpengine.shared.text import harmless
 
 
 def devices(*, as_json: bool) -> int:

@@ -7,20 +7,20 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from typing import Literal, NamedTuple
 
-from mpengine.cli.captions import Captions, Look
-from mpengine.cli.cues import Cues
-from mpengine.cli.lines import inert, line
-from mpengine.cli.live import Live
-from mpengine.cli.output_file import OutputFile
-from mpengine.cli.positions import NOW, START, Position, end_of_lines, end_of_text
-from mpengine.cli.streams import write_bytes, write_text
-from mpengine.cli.subtitles import Subtitles
+from mpengine.cli.formats.captions import Captions, Look
+from mpengine.cli.formats.cues import Cues
+from mpengine.cli.formats.jsonl import end_of_lines, inert, line
+from mpengine.cli.formats.output_file import OutputFile
+from mpengine.cli.formats.positions import NOW, START, Position, end_of_text
+from mpengine.cli.formats.subtitles import Subtitles
 from mpengine.cli.target import Target
-from mpengine.client.following import Since
-from mpengine.client.known import Hole
+from mpengine.cli.terminal import Live
+from mpengine.client.follow import Since
+from mpengine.client.position import Hole
 from mpengine.shared import messages
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import Published
+from mpengine.shared.standard_streams import write_bytes, write_text
 
 Format = Literal["text", "jsonl", "srt", "vtt"]
 

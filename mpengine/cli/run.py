@@ -4,15 +4,14 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mpengine.shared import lean
+from mpengine.processes import lean
 
 with lean.imports():
-    from mpengine import zygote
-    from mpengine.shared import own_block
-    from mpengine.shared.config_tables import SECRETS
+    from mpengine.processes import proc_title, zygote
+    from mpengine.shared.config.tables import SECRETS
 
 if TYPE_CHECKING:
-    from mpengine.zygote import ForkedZygote
+    from mpengine.processes.zygote import ForkedZygote
 
 
 def run(config_path: str | None, overrides: Sequence[str], log_level: str, log_format: str) -> int:
@@ -22,9 +21,9 @@ def run(config_path: str | None, overrides: Sequence[str], log_level: str, log_f
     with lean.imports():  # what the zygote shall not have, and shares with us all the same
         from mpengine.shared import logs  # noqa: PLC0415
         from mpengine.shared.config import Config  # noqa: PLC0415
-        from mpengine.shared.config_file import parse_override  # noqa: PLC0415
+        from mpengine.shared.config.file import parse_override  # noqa: PLC0415
+        from mpengine.supervisor.children.spawner import Spawner  # noqa: PLC0415
         from mpengine.supervisor.process import Supervisor  # noqa: PLC0415
-        from mpengine.supervisor.spawner import Spawner  # noqa: PLC0415
 
     spawner = Spawner(zygote=forked)
     try:
@@ -42,7 +41,7 @@ def _forked_zygote() -> "ForkedZygote | None":
 
     It shows others the environment of this process, so that secrets are taken out of that first.
     """
-    if not own_block.hide(SECRETS.values()):
+    if not proc_title.hide(SECRETS.values()):
         return None
     for name in SECRETS.values():
         os.environ.pop(name, None)

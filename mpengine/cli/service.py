@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 
 import mpengine
-from mpengine.shared.config_tables import NAME, SECRETS
+from mpengine.shared.config.tables import NAME, SECRETS
 from mpengine.shared.errors import ConfigError, ExitCode
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./=+,-]+")

@@ -8,11 +8,11 @@ import time
 from typing import Self
 
 from mpengine.cli.target import Target, read_status
-from mpengine.cli.text import harmless
 from mpengine.client.subscriber import Subscriber
 from mpengine.shared import messages
 from mpengine.shared.errors import ExitCode, MpengineError
 from mpengine.shared.messages import Status
+from mpengine.shared.text import harmless
 
 _LOOK_S = 0.1
 # What was published last may still be on its way when its process has ended.

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from mpengine.client.asking import ask
-from mpengine.client.following import Since
+from mpengine.client.ask import ask
+from mpengine.client.follow import Since
 from mpengine.client.subscriber import Subscriber
 from mpengine.shared import messages
 from mpengine.shared.decoding import UNREADABLE

@@ -3,20 +3,21 @@
 import collections
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import zmq
 
-from mpengine.client.asking import ask, endpoint_of
+from mpengine.client.ask import ask, endpoint_of
 from mpengine.client.feed import Endpoints, Feed
-from mpengine.client.following import Since
-from mpengine.client.known import Hole
-from mpengine.client.patience import Patience
-from mpengine.client.received import Received, decode
+from mpengine.client.follow import Patience, Since
+from mpengine.client.position import Hole, Received, decode
 from mpengine.shared.errors import ConfigError
 from mpengine.shared.messages import Published
+
+if TYPE_CHECKING:
+    import zmq
 
 _QUEUED_MESSAGES = 10_000
 _FOREVER = float("inf")
@@ -195,11 +196,9 @@ class Subscriber:
         """The same for asyncio."""
         if self._ready:
             return
-        from mpengine.client.awaiting import readable  # noqa: PLC0415  who does not use asyncio does not load it
-
         with self._looking():
             while not self._look():
-                await readable([socket for feed in self._feeds for socket in feed.sockets], self._deadline)
+                await _readable([socket for feed in self._feeds for socket in feed.sockets], self._deadline)
 
 
 def _several(given: str | Iterable[str]) -> tuple[str, ...]:
@@ -209,6 +208,35 @@ def _several(given: str | Iterable[str]) -> tuple[str, ...]:
 
 def _deadline(timeout_s: float | None) -> float:
     return _FOREVER if timeout_s is None else time.monotonic() + timeout_s
+
+
+async def _readable(sockets: "Sequence[zmq.Socket[bytes]]", deadline: float) -> None:
+    """Return when one of `sockets` may have something, or at `deadline` (monotonic).
+
+    A socket's descriptor announces only what came after the socket was last found empty, and any other call on the
+    socket may take the announcement: to be called right behind a look that found all of them empty.
+    """
+    import asyncio  # noqa: PLC0415  who does not use it does not load it
+
+    loop = asyncio.get_running_loop()
+    woken = loop.create_future()
+
+    def wake() -> None:
+        if not woken.done():
+            woken.set_result(None)
+
+    descriptors = [socket.fileno() for socket in sockets]
+    for descriptor in descriptors:
+        loop.add_reader(descriptor, wake)
+    rest_s = deadline - time.monotonic()
+    timer = loop.call_later(rest_s, wake) if rest_s < float("inf") else None
+    try:
+        await woken
+    finally:
+        for descriptor in descriptors:
+            loop.remove_reader(descriptor)
+        if timer is not None:
+            timer.cancel()
 
 
 __all__ = ["Hole", "Received", "Subscriber", "ask", "decode"]

@@ -10,12 +10,13 @@ import select
 import sys
 import threading
 
-from mpengine.cli.streams import complain, ensure_standard_streams
 from mpengine.embedded import files
-from mpengine.shared import boot, logs
-from mpengine.shared.boot import EngineBoot
+from mpengine.processes import boot
+from mpengine.processes.boot import EngineBoot
+from mpengine.shared import logs
 from mpengine.shared.config import Config
 from mpengine.shared.errors import MpengineError
+from mpengine.shared.standard_streams import complain, ensure_standard_streams
 
 # The Engine is about to subscribe; without it there is still the exit code.
 _SUBSCRIBER_LIMIT_S = 2.0

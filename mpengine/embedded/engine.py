@@ -9,11 +9,11 @@ from datetime import datetime
 from threading import Lock
 
 from mpengine.embedded import files
-from mpengine.embedded.calls import CallbackThread
+from mpengine.embedded.callback_thread import CallbackThread
+from mpengine.embedded.callbacks import Call, CreditsLow, Trouble, Words
 from mpengine.embedded.recording import Recording
 from mpengine.embedded.result import TranscriptionResult
 from mpengine.embedded.settings import Getter, config_of
-from mpengine.embedded.story import Call, CreditsLow, Trouble, Words
 from mpengine.shared.config import Config
 from mpengine.shared.errors import ConfigError
 

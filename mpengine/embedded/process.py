@@ -15,8 +15,8 @@ import os
 import threading
 import time
 
-from mpengine.shared.boot import EngineBoot
-from mpengine.supervisor.children import Spawned
+from mpengine.processes.boot import EngineBoot
+from mpengine.supervisor.children.process import Spawned
 
 
 class Process:

@@ -19,8 +19,8 @@ from collections.abc import Callable
 
 from mpengine.client.subscriber import Subscriber, ask
 from mpengine.embedded import files, settings
+from mpengine.embedded.callbacks import Call, Story, Trouble
 from mpengine.embedded.process import Process
-from mpengine.embedded.story import Call, Story, Trouble
 from mpengine.shared import messages
 from mpengine.shared.config import Config
 from mpengine.shared.errors import EngineUnreachable, MpengineError

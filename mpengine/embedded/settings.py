@@ -10,9 +10,9 @@ import os
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from mpengine.shared.boot import EngineBoot
+from mpengine.processes.boot import EngineBoot
 from mpengine.shared.config import Config
-from mpengine.shared.config_tables import LONGEST_USER_NAME
+from mpengine.shared.config.tables import LONGEST_USER_NAME
 from mpengine.shared.errors import ConfigError
 
 _FURTHER = ("byok_url", "ca_file", "hold_s", "parameters")

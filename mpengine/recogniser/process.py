@@ -11,9 +11,10 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from mpengine.shared import boot, control
-from mpengine.shared.boot import RecogniserBoot
-from mpengine.shared.child import ChildLoop
+from mpengine.processes import boot
+from mpengine.processes.boot import RecogniserBoot
+from mpengine.processes.loop import ChildLoop
+from mpengine.shared import control
 from mpengine.shared.errors import ExitCode
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The control channel: what children tell the supervisor (`Up`) and what it tells them (`Down`).
+"""The control channel: what children tell the supervisor (`Up`) and what it tells them (`Down`). Pure.
 
 msgpack, one message each, over ROUTER (supervisor) and DEALER (child, identity ``NAME.INCARNATION``). Positions are
 indexes on the run's sample clock. It never leaves the machine and both ends are of one version: no envelope.

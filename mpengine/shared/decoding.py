@@ -1,4 +1,4 @@
-"""What decoding a message from outside can raise; whoever decodes one catches all of it."""
+"""What decoding a message from outside can raise; whoever decodes one catches all of it. Pure."""
 
 import msgspec
 

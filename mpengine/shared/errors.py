@@ -1,4 +1,4 @@
-"""Every error that mpengine raises on purpose, split by what the caller can do about it.
+"""Every error that mpengine raises on purpose, split by what the caller can do about it. Pure.
 
 MpengineError
 ├── ConfigError          a key is wrong: the message starts with its path        exit code 2

@@ -1,4 +1,4 @@
-"""A frame of audio on the PUSH socket: a fixed header, then PCM.
+"""A frame of audio on the PUSH socket: a fixed header, then PCM. Pure.
 
 One part, so that each is one message. Integers are little-endian, as the samples are.
 """

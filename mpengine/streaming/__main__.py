@@ -2,7 +2,8 @@
 
 import sys
 
-from mpengine.shared import boot, logs
+from mpengine.processes import boot
+from mpengine.shared import logs
 from mpengine.streaming.process import run
 
 

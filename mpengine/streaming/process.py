@@ -10,9 +10,12 @@ import time
 
 import zmq
 
+from mpengine.dialects.base import Dialect
+from mpengine.dialects.deepgram import Deepgram
+from mpengine.dialects.managed import Managed
+from mpengine.processes.boot import StreamingBoot
+from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control, frames, sockets
-from mpengine.shared.boot import StreamingBoot
-from mpengine.shared.child import ChildLoop
 from mpengine.shared.errors import ConnectionLost, ExitCode
 from mpengine.streaming.actions import (
     Action,
@@ -26,13 +29,10 @@ from mpengine.streaming.actions import (
     SendText,
     Tell,
 )
-from mpengine.streaming.connection import Connection
-from mpengine.streaming.connection_events import Failed
-from mpengine.streaming.deepgram import Deepgram
-from mpengine.streaming.dialect import Dialect
-from mpengine.streaming.hearing import Hearing
-from mpengine.streaming.managed import Managed
+from mpengine.streaming.placing import Hearing
 from mpengine.streaming.session import CONNECT_LIMIT_S, Session
+from mpengine.streaming.websocket.connection import Connection
+from mpengine.streaming.websocket.events import Failed
 
 # High-water mark of PULL, in frames of at most a tenth of a second, or of one block: the window is the buffer.
 _QUEUED_FRAMES = 10

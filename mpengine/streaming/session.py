@@ -12,10 +12,14 @@ close connections that get none, so that there would be one after the other.
 import enum
 from collections.abc import Callable
 
+from mpengine.dialects import causes
+from mpengine.dialects.base import Dialect, Ignored, Note, Ready, Said, ServiceError
+from mpengine.dialects.causes import Cause
 from mpengine.shared import control
+from mpengine.shared.backoff import full_jitter_s
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.frames import Frame
-from mpengine.streaming import causes, secrecy
+from mpengine.streaming import redact
 from mpengine.streaming.actions import (
     Action,
     Connect,
@@ -27,9 +31,9 @@ from mpengine.streaming.actions import (
     SendText,
     Tell,
 )
-from mpengine.streaming.answer_watch import DEAD_AFTER_S
-from mpengine.streaming.causes import Cause
-from mpengine.streaming.connection_events import (
+from mpengine.streaming.liveness import DEAD_AFTER_S, Pacer, Upkeep
+from mpengine.streaming.placing import Hearing
+from mpengine.streaming.websocket.events import (
     NO_CLOSE_CODE,
     CloseReceived,
     Event,
@@ -40,17 +44,17 @@ from mpengine.streaming.connection_events import (
     Received,
     Refused,
 )
-from mpengine.streaming.dialect import Dialect, Ready, Said, ServiceError
-from mpengine.streaming.finishing import FINISH_LIMIT_S, Finishing
-from mpengine.streaming.hearing import Hearing
-from mpengine.streaming.outage import Outage
-from mpengine.streaming.pacer import Pacer
-from mpengine.streaming.upkeep import Upkeep
 
 # The origin engine's limits.
 CONNECT_LIMIT_S = 15.0
 READY_LIMIT_S = 15.0
+FINISH_LIMIT_S = 10.0
+# A close frame without a code is what a library sends that was told none. 1001 is a server that is shut down.
+_NORMAL = frozenset({1000, NO_CLOSE_CODE})
 _BEAT_S = 1.0
+# How long to wait after a failed attempt; the second pair where the service asks for patience.
+_BASE_S, _CEILING_S = 0.5, 10.0
+_SLOW_BASE_S, _SLOW_CEILING_S = 2.0, 30.0
 _FOREVER = float("inf")
 
 
@@ -63,6 +67,74 @@ class State(enum.Enum):
     READY = enum.auto()
     FINISHING = enum.auto()
     ENDED = enum.auto()
+
+
+class Outage:
+    """Failed attempts since the recogniser last worked, and how long to wait before the next one.
+
+    `chance` gives random numbers in [0, 1).
+    """
+
+    def __init__(self, chance: Callable[[], float]) -> None:
+        self._chance = chance
+        self.failures = 0
+
+    def over(self) -> None:
+        """The recogniser has worked."""
+        self.failures = 0
+
+    def failed(self, *, slow: bool) -> float:
+        """Another attempt failed; seconds until the next. `slow`: the service asks for patience."""
+        self.failures += 1
+        base_s, ceiling_s = (_SLOW_BASE_S, _SLOW_CEILING_S) if slow else (_BASE_S, _CEILING_S)
+        return full_jitter_s(self.failures, base_s=base_s, ceiling_s=ceiling_s, chance=self._chance())
+
+
+class Finishing:
+    """From the end mark to an end that the recogniser has confirmed, for one connection.
+
+    A recogniser that can be asked for its last results (`asked`) answers with them, a last word (Metadata,
+    `session_end`) and a close. The close alone confirms nothing: servers close connections unasked, too. Only finals
+    that cover all that was sent say as much as the last word. `needs_close`: see `fails_with_last_word`.
+
+    Any other recogniser is given time first: an ordinary WebSocket library answers our close frame at once and can send
+    nothing behind it, so the close frame goes out only when nothing has come for `hold_s`. A proxy that still has words
+    then sends them before it answers.
+    """
+
+    def __init__(self, *, asked: bool, needs_close: bool, hold_s: float, now: float) -> None:
+        self._asked = asked
+        self._needs_close = needs_close
+        self._patience_s = FINISH_LIMIT_S if asked else min(hold_s, FINISH_LIMIT_S)
+        self._close_sent = self._has_last_word = self._is_confirmed = False
+        self.deadline = now + self._patience_s
+
+    def heard(self, said: Said, now: float) -> None:
+        """A message came: where that one was, more may follow. What has no meaning may be a proxy's heartbeat."""
+        if isinstance(said, (Ignored, Ready)):
+            return
+        self.deadline = now + self._patience_s
+        if self._asked and isinstance(said, Note) and said.is_last:
+            self._has_last_word = True
+            self._is_confirmed = not self._needs_close
+
+    def may_close(self, now: float) -> bool:
+        """Whether the deadline is one for the close frame, which goes out now; else there is no hope any more."""
+        if self._asked or self._close_sent:
+            return False
+        self._close_sent = True
+        self._patience_s = FINISH_LIMIT_S
+        self.deadline = now + self._patience_s
+        return True
+
+    def closed(self, code: int) -> None:
+        """The peer's close frame came: a confirmation behind its last word, or if it answers ours."""
+        if code in _NORMAL and (self._has_last_word if self._asked else self._close_sent):
+            self._is_confirmed = True
+
+    def is_confirmed(self, *, is_covered: bool) -> bool:
+        """Whether nothing is missing, now that the connection has ended. `is_covered`: finals cover all of it."""
+        return self._is_confirmed or (self._asked and is_covered)
 
 
 class Session:
@@ -157,7 +229,7 @@ class Session:
 
     def event(self, event: Event, now: float) -> list[Action]:
         """Something came from the connection; what is told of it does not hold our secret."""
-        return [secrecy.struck(action, self._dialect.secret) for action in self._answer(event, now)]
+        return [redact.struck(action, self._dialect.secret) for action in self._answer(event, now)]
 
     def _answer(self, event: Event, now: float) -> list[Action]:
         if self.state in {State.WAITING, State.ENDED}:  # late: from a connection that is no more

@@ -12,13 +12,22 @@ import time
 
 import zmq
 
-from mpengine.shared import control, memory, messages, runtime
+from mpengine.processes import memory
+from mpengine.shared import control, messages, runtime
 from mpengine.shared.config import Config
-from mpengine.shared.config_tables import Secret
+from mpengine.shared.config.tables import Secret
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.logs import Event
 from mpengine.shared.runtime import RuntimeDir
-from mpengine.supervisor.actions import (
+from mpengine.supervisor.bus.answers import Desk
+from mpengine.supervisor.bus.bus import Bus
+from mpengine.supervisor.bus.journal import ToldGap
+from mpengine.supervisor.bus.transcript_file import TranscriptFile
+from mpengine.supervisor.children.boot_for import Settings
+from mpengine.supervisor.children.channel import ChildChannel
+from mpengine.supervisor.children.process import ChildProcess
+from mpengine.supervisor.children.spawner import Spawner
+from mpengine.supervisor.decide.actions import (
     Abort,
     Acknowledge,
     Action,
@@ -32,18 +41,10 @@ from mpengine.supervisor.actions import (
     Spawn,
     Terminate,
 )
-from mpengine.supervisor.bus import Bus
-from mpengine.supervisor.child_channel import ChildChannel
-from mpengine.supervisor.children import ChildProcess
-from mpengine.supervisor.coordinator import Coordinator
-from mpengine.supervisor.desk import Desk
-from mpengine.supervisor.journal_records import ToldGap
+from mpengine.supervisor.decide.coordinator import Coordinator
+from mpengine.supervisor.host.signals import StopSignals
+from mpengine.supervisor.host.systemd import Service
 from mpengine.supervisor.run_files import RunFiles
-from mpengine.supervisor.service import Service
-from mpengine.supervisor.settings import Settings
-from mpengine.supervisor.spawner import Spawner
-from mpengine.supervisor.stop_signals import StopSignals
-from mpengine.supervisor.transcript_file import TranscriptFile
 
 log = logging.getLogger("mpengine.supervisor")
 

@@ -11,9 +11,8 @@ import time
 from mpengine.shared.config import Config
 from mpengine.shared.errors import RuntimeDirError
 from mpengine.shared.window_layout import left_in
-from mpengine.supervisor.history import History
-from mpengine.supervisor.journal import Journal
-from mpengine.supervisor.journal_records import Identity, Recovered
+from mpengine.supervisor.bus.history import History
+from mpengine.supervisor.bus.journal import Identity, Journal, Recovered
 
 
 class RunFiles:

@@ -7,11 +7,10 @@ import pytest
 import zmq
 
 from mpengine.shared import messages
-from mpengine.shared.config_tables import Secret
-from mpengine.supervisor.bus import Bus
-from mpengine.supervisor.history import History
-from mpengine.supervisor.journal import Journal
-from mpengine.supervisor.journal_records import Identity
+from mpengine.shared.config.tables import Secret
+from mpengine.supervisor.bus.bus import Bus
+from mpengine.supervisor.bus.history import History
+from mpengine.supervisor.bus.journal import Identity, Journal
 from tests.rig.waiting import scaled
 
 LEVEL = messages.Level(rms_dbfs=-30.0, peak_dbfs=-10.0, digital_silence=False)

@@ -22,8 +22,8 @@ import trustme
 from websockets.sync.server import serve
 
 from mpengine.shared.errors import ConnectionLost
-from mpengine.streaming.connection import Connection
-from mpengine.streaming.connection_events import (
+from mpengine.streaming.websocket.connection import Connection
+from mpengine.streaming.websocket.events import (
     NO_CLOSE_CODE,
     CloseReceived,
     Failed,

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from mpengine.embedded import calls, files
-from mpengine.embedded.calls import CallbackThread
+from mpengine.embedded import callback_thread, files
+from mpengine.embedded.callback_thread import CallbackThread
 from tests.rig.waiting import scaled
 
 
@@ -41,8 +41,8 @@ def test_an_exception_is_logged_and_ends_nothing(callbacks, caplog):
 
 
 def test_the_queue_is_bounded_and_leaves_interims_out_first(callbacks, caplog, monkeypatch):
-    monkeypatch.setattr(calls, "MOST_WAITING", 20)
-    monkeypatch.setattr(calls, "MOST_WAITING_INTERIMS", 10)
+    monkeypatch.setattr(callback_thread, "MOST_WAITING", 20)
+    monkeypatch.setattr(callback_thread, "MOST_WAITING_INTERIMS", 10)
     begun, free, done = threading.Event(), threading.Event(), []
     callbacks.put(lambda: (begun.set(), free.wait(scaled(10))))
     assert begun.wait(scaled(5))

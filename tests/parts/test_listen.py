@@ -15,10 +15,10 @@ import pytest
 import zmq
 
 from mpengine.cli import _parser
+from mpengine.cli.formats.positions import NOW, START, Position
 from mpengine.cli.listen import Wish, begin
-from mpengine.cli.positions import NOW, START, Position
-from mpengine.cli.text import width
 from mpengine.shared import messages
+from mpengine.shared.text import width
 from tests.rig.processes import spawned
 from tests.rig.subtitles import read_srt, read_vtt
 from tests.rig.terminal import Terminal

@@ -14,7 +14,7 @@ import zlib
 import pytest
 import trustme
 
-from mpengine.streaming.locked_socket import LockedSocket
+from mpengine.streaming.websocket.locked_socket import LockedSocket
 
 SOON = 5.0  # no wait in these tests comes near it, but on a very busy machine
 LOAD_SECONDS = float(os.environ.get("MPENGINE_LOAD_SECONDS", "3"))

@@ -232,7 +232,7 @@ def test_several_processes_share_a_pipe_that_nobody_reads(pipe, child):
 
 def test_another_who_takes_the_room_between_question_and_write_stops_nothing(pipe, child):
     """poll() says that there is room, and then there is none: it is the descriptor that must not block."""
-    deceived = "from mpengine.shared import log_output\nlog_output._has_room = lambda _: True\n"
+    deceived = "from mpengine.shared.logs import output\noutput._has_room = lambda _: True\n"
     writer = child(pipe.writer, code=deceived + CHILD)
     fill(writer)
     assert writer.end() == 0

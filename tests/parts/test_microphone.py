@@ -7,7 +7,7 @@ import pytest
 
 from mpengine.capture.microphone import Microphone
 from mpengine.capture.source import Block
-from mpengine.shared.config_tables import AudioConfig
+from mpengine.shared.config.tables import AudioConfig
 from mpengine.shared.errors import DeviceError
 from tests.rig.waiting import scaled
 

@@ -21,9 +21,9 @@ from mpengine.cli import _parser
 from mpengine.cli.target import read_status
 from mpengine.shared import control, messages
 from mpengine.shared.config import Config
-from mpengine.supervisor.actions import Child
-from mpengine.supervisor.coordinator import Coordinator
-from mpengine.supervisor.desk import Desk
+from mpengine.supervisor.bus.answers import Desk
+from mpengine.supervisor.decide.actions import Child
+from mpengine.supervisor.decide.coordinator import Coordinator
 from tests.pure.support import within
 from tests.rig.processes import spawn
 from tests.rig.waiting import scaled, wait_until

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import pytest
 import zmq
 
+from mpengine.processes.boot import StreamingBoot
 from mpengine.shared import control, frames
-from mpengine.shared.boot import StreamingBoot
-from mpengine.shared.config_tables import RemoteConfig
+from mpengine.shared.config.tables import RemoteConfig
 from mpengine.shared.errors import ConnectionLost
 from mpengine.shared.frames import Frame
-from mpengine.streaming.connection_events import Opened
 from mpengine.streaming.process import Streaming
+from mpengine.streaming.websocket.events import Opened
 
 RUN = bytes(8)
 S = 16000

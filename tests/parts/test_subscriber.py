@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import zmq
 
-from mpengine.client import asking
+from mpengine.client import ask as ask_module
 from mpengine.client.subscriber import Hole, Received, Subscriber, ask
 from mpengine.shared import messages
 from mpengine.shared.errors import ConfigError, EngineUnreachable, ExitCode
@@ -284,7 +284,7 @@ def test_without_the_right_key_nothing_is_to_be_had(keys, key):
 
 def test_a_question_that_the_engine_refused_before_it_was_asked_is_not_waited_with(endpoint, monkeypatch):
     """libzmq lets go of a connection whose other end wants a key: a send would wait for ever."""
-    monkeypatch.setattr(asking, "connect", lambda *_: None)
+    monkeypatch.setattr(ask_module, "connect", lambda *_: None)
     with pytest.raises(EngineUnreachable):
         ask(messages.StatusQuery(), query=endpoint, timeout_s=0.5)
 

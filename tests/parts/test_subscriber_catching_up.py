@@ -13,11 +13,10 @@ import zmq
 
 from mpengine import Hole, Subscriber
 from mpengine.shared import messages
-from mpengine.shared.config_tables import Secret
-from mpengine.supervisor.bus import Bus
-from mpengine.supervisor.history import History
-from mpengine.supervisor.journal import Journal
-from mpengine.supervisor.journal_records import Identity
+from mpengine.shared.config.tables import Secret
+from mpengine.supervisor.bus.bus import Bus
+from mpengine.supervisor.bus.history import History
+from mpengine.supervisor.bus.journal import Identity, Journal
 from tests.rig.waiting import scaled
 
 
@@ -143,7 +142,7 @@ def test_what_the_history_has_not_any_more_is_told(started):
 
 
 def test_an_engine_that_does_not_answer_holds_nothing_back_for_ever(started, monkeypatch):
-    monkeypatch.setattr("mpengine.client.catching_up._HOLD_LIMIT_S", 0.3)
+    monkeypatch.setattr("mpengine.client.follow._HOLD_LIMIT_S", 0.3)
     engine = started(answers=False)
     engine.say("lost")
     with Subscriber("n", **engine.where, topics=("transcript.final",)) as subscriber:
@@ -275,7 +274,7 @@ def test_a_wait_that_is_cancelled_loses_nothing(started):
 
 
 def test_in_asyncio_too_nothing_is_held_back_for_ever(started, monkeypatch):
-    monkeypatch.setattr("mpengine.client.catching_up._HOLD_LIMIT_S", 0.2)
+    monkeypatch.setattr("mpengine.client.follow._HOLD_LIMIT_S", 0.2)
     engine = started(answers=False)
     engine.say("lost")
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from mpengine.supervisor.systemd import Notifier
+from mpengine.supervisor.host.systemd import Notifier
 from tests.pure.support import within
 
 

@@ -11,9 +11,9 @@ import threading
 import pytest
 
 from mpengine.shared.errors import ConfigError, ExitCode, MpengineError
-from mpengine.shared.snapshot import Stamp
-from mpengine.supervisor import transcript_file as module
-from mpengine.supervisor.transcript_file import TranscriptFile
+from mpengine.shared.messages import Stamp
+from mpengine.supervisor.bus import transcript_file as module
+from mpengine.supervisor.bus.transcript_file import TranscriptFile
 from tests.rig.small_disk import fill
 from tests.rig.waiting import wait_until
 
@@ -158,7 +158,7 @@ def test_who_opened_it_before_a_rotation_and_locks_it_behind_is_refused(path, mo
 def test_it_is_free_when_its_engine_was_killed_whatever_that_had_started(path):
     script = f"""
 import subprocess, sys
-from mpengine.supervisor.transcript_file import TranscriptFile
+from mpengine.supervisor.bus.transcript_file import TranscriptFile
 file = TranscriptFile({path!r}, most_bytes=1000, files=2)
 child = subprocess.Popen(["cat"], stdout=subprocess.DEVNULL, close_fds=False)
 print(child.pid, flush=True)

@@ -9,12 +9,12 @@ import sys
 
 import pytest
 
-from mpengine.shared.boot import CaptureBoot
-from mpengine.shared.config_tables import AudioConfig
-from mpengine.supervisor import zygote as zygote_module
-from mpengine.supervisor.children import Spawned
-from mpengine.supervisor.spawner import Spawner
-from mpengine.supervisor.zygote import Forked
+from mpengine.processes.boot import CaptureBoot
+from mpengine.shared.config.tables import AudioConfig
+from mpengine.supervisor.children import zygote_client as zygote_module
+from mpengine.supervisor.children.process import Spawned
+from mpengine.supervisor.children.spawner import Spawner
+from mpengine.supervisor.children.zygote_client import Forked
 from tests.pure.support import ENVIRONMENT
 from tests.rig.configs import write_wav
 from tests.rig.processes import process_info
@@ -235,7 +235,7 @@ def test_where_zygotes_fail_again_and_again_children_are_started_without(spawner
         tries.append(1)
         raise TimeoutError("the zygote did not answer")
 
-    monkeypatch.setattr("mpengine.supervisor.spawner.Zygote.spawned", fails)
+    monkeypatch.setattr("mpengine.supervisor.children.spawner.Zygote.spawned", fails)
     for _ in range(5):
         process = spawner.start("capture", settings("/no/such.wav"))
         assert isinstance(process, Spawned)
@@ -254,11 +254,11 @@ def test_a_signal_to_all_processes_of_a_session_leaves_the_zygote_to_the_supervi
 
 FORKED = """
 import os, sys
-import mpengine.zygote
-early = mpengine.zygote.fork()
-from mpengine.shared.boot import CaptureBoot
-from mpengine.shared.config_tables import AudioConfig
-from mpengine.supervisor.spawner import Spawner
+import mpengine.processes.zygote
+early = mpengine.processes.zygote.fork()
+from mpengine.processes.boot import CaptureBoot
+from mpengine.shared.config.tables import AudioConfig
+from mpengine.supervisor.children.spawner import Spawner
 import select, time
 source, directory, what = sys.argv[1:]
 spawner = Spawner(forks=what != "none", zygote=early)
@@ -300,7 +300,7 @@ def forked(source, directory, what):
 
 def test_a_zygote_that_was_forked_off_the_supervisor_forks_and_tells_like_any_other(tmp_path):
     lines, said = forked("/no/such.wav", tmp_path, "used")
-    assert lines == ["2 True True", "mpengine.zygote"]
+    assert lines == ["2 True True", "mpengine.processes.zygote"]
     assert said == ""
 
 

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from mpengine.cli import captions
-from mpengine.cli.captions import Captions, Look
-from mpengine.cli.lines import inert, line
-from mpengine.cli.text import fitting, harmless
-from mpengine.client.known import Hole
+from mpengine.cli.formats import captions
+from mpengine.cli.formats.captions import Captions, Look
+from mpengine.cli.formats.jsonl import inert, line
+from mpengine.client.position import Hole
 from mpengine.shared import messages
+from mpengine.shared.text import fitting, harmless
 
 CLEAR, DIM, PLAIN = "\r\x1b[J", "\x1b[?7l\x1b[2m", "\x1b[0m\x1b[?7h\r"
 UNDIMMED, PLAIN_AGAIN = "\x1b[?7l", "\x1b[?7h\r"
@@ -115,7 +115,7 @@ def test_an_interim_stands_open_until_a_line_ends_it():
 def test_an_interim_is_drawn_again_as_it_fits_now(monkeypatch):
     captions = Captions(Look(is_live=True))
     captions.show(interim("so it is"))
-    monkeypatch.setattr("mpengine.cli.captions._columns", lambda: 6)
+    monkeypatch.setattr("mpengine.cli.formats.captions._columns", lambda: 6)
     assert captions.again() == f"{CLEAR}{DIM}it is{PLAIN}"
 
 

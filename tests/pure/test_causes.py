@@ -2,8 +2,8 @@
 
 import pytest
 
+from mpengine.dialects import causes
 from mpengine.shared.errors import ExitCode
-from mpengine.streaming import causes
 
 CONFIG, ACCOUNT = ExitCode.CONFIG, ExitCode.ACCOUNT
 SENTENCE = "Deepgram did not {}. See https://dpgr.am/{}"

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from mpengine.shared.config import Config
-from mpengine.supervisor.coordinator import Coordinator
-from mpengine.supervisor.desk import Desk
+from mpengine.supervisor.bus.answers import Desk
+from mpengine.supervisor.decide.coordinator import Coordinator
 
 
 @pytest.fixture

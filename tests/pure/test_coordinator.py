@@ -6,9 +6,20 @@ import pytest
 from mpengine.shared import control, messages
 from mpengine.shared.config import Config
 from mpengine.shared.errors import ExitCode
-from mpengine.supervisor.actions import Abort, Acknowledge, Child, Exit, Kill, Log, Publish, Send, Spawn, Terminate
-from mpengine.supervisor.coordinator import Coordinator, Phase
-from mpengine.supervisor.life import ChildState
+from mpengine.supervisor.decide.actions import (
+    Abort,
+    Acknowledge,
+    Child,
+    Exit,
+    Kill,
+    Log,
+    Publish,
+    Send,
+    Spawn,
+    Terminate,
+)
+from mpengine.supervisor.decide.coordinator import MOST_TRIES, Coordinator, Ends, Phase
+from mpengine.supervisor.decide.life import ChildState
 from tests.pure.support import of_kind
 
 CAPTURE, STREAMING, RECOGNISER = Child.CAPTURE, Child.STREAMING, Child.RECOGNISER
@@ -1304,3 +1315,21 @@ def test_the_last_result_of_a_pause_is_news_since_no_connection_is_wanted_any_mo
     engine.says(CAPTURE, control.DeviceClosed())
     assert not has_news(engine, STREAMING, heard(0, S))
     assert has_news(engine, STREAMING, heard(S, 2 * S))
+
+
+# How often the end of a file is tried.
+
+
+def test_three_ends_that_brought_nothing_are_enough():
+    ends = Ends()
+    for _ in range(MOST_TRIES):
+        assert ends.may_try_again
+        ends.sent(acknowledged=100)
+    assert not ends.may_try_again
+
+
+def test_a_recogniser_that_gets_on_is_merely_slow():
+    ends = Ends()
+    for acknowledged in range(100):
+        ends.sent(acknowledged)
+        assert ends.may_try_again

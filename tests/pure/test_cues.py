@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpengine.cli.cues import LEAST_MS, LINE_COLUMNS, LONGEST_MS, Cue, Cues
-from mpengine.cli.text import harmless, width
+from mpengine.cli.formats.cues import LEAST_MS, LINE_COLUMNS, LONGEST_MS, Cue, Cues
 from mpengine.shared.messages import Transcript, Word
+from mpengine.shared.text import harmless, width
 
 
 def final(text, start_s=0.0, end_s=0.0, words=(), **more):

@@ -8,10 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpengine.shared import control
-from mpengine.streaming.actions import Mention, Tell
-from mpengine.streaming.deepgram import Deepgram
-from mpengine.streaming.dialect import (
+from mpengine.dialects.base import (
     Hypothesis,
     Ignored,
     Malformed,
@@ -21,7 +18,10 @@ from mpengine.streaming.dialect import (
     SpokenWord,
     UtteranceStop,
 )
-from mpengine.streaming.hearing import Hearing
+from mpengine.dialects.deepgram import Deepgram
+from mpengine.shared import control
+from mpengine.streaming.actions import Mention, Tell
+from mpengine.streaming.placing import Hearing
 from tests.pure.support import within
 
 URL = "wss://api.deepgram.com/v1/listen"

@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from mpengine.shared.snapshot import FINALS, SnapshotAnswer, read_answer, read_stamp
-from mpengine.supervisor import history as module
-from mpengine.supervisor.history import History
+from mpengine.shared.messages import FINALS, SnapshotAnswer, read_answer, read_stamp
+from mpengine.supervisor.bus import history as module
+from mpengine.supervisor.bus.history import History
 
 
 def body(seq, size=0, kind='"transcript","is_final":true'):

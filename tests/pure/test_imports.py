@@ -1,68 +1,15 @@
 """Who may import whom: read from the source, and tried in fresh interpreters."""
 
 import ast
-import graphlib
-from pathlib import Path
 
 import pytest
 
 import mpengine
 from tests.pure.support import in_fresh_interpreter
+from tests.rig import structure
+from tests.rig.structure import IMPORTS, PATHS, TREES, modules_of, room
 
-ROOT = Path(mpengine.__file__).parent
-
-PURE = [
-    *(f"mpengine.capture.{name}" for name in ("devices", "level", "losses", "sample_clock", "source")),
-    *(
-        f"mpengine.streaming.{name}"
-        for name in (
-            "actions",
-            "answer_watch",
-            "causes",
-            "connection_events",
-            "deepgram",
-            "dialect",
-            "finishing",
-            "hearing",
-            "managed",
-            "outage",
-            "outgoing",
-            "pacer",
-            "secrecy",
-            "session",
-            "timeline",
-            "untimed",
-            "upkeep",
-            "vendor_json",
-        )
-    ),
-    *(
-        f"mpengine.supervisor.{name}"
-        for name in (
-            "actions",
-            "care",
-            "coordinator",
-            "ends",
-            "history",
-            "journal_records",
-            "ledger",
-            "life",
-            "picture",
-            "reports",
-            "results",
-            "told_gaps",
-            "utc",
-        )
-    ),
-    *(f"mpengine.client.{name}" for name in ("catching_up", "following", "known", "patience", "received")),
-    "mpengine.embedded.story",
-    *(
-        f"mpengine.cli.{name}"
-        for name in ("cues", "lines", "positions", "subtitle_ends", "subtitles", "text", "tokens")
-    ),
-    *(f"mpengine.shared.{name}" for name in ("backoff", "control", "decoding", "errors", "forks", "frames")),
-    *(f"mpengine.shared.{name}" for name in ("messages", "repeats")),
-]
+PURE = [name for name in PATHS if structure.is_pure(name)]
 WORLD = {
     "asyncio",
     "datetime",
@@ -86,48 +33,6 @@ WORLD = {
     "sounddevice",
     "zmq",
 }
-PACKAGES = ("capture", "streaming", "supervisor", "recogniser")
-
-
-def _module_name(path):
-    parts = path.relative_to(ROOT.parent).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def _is_for_type_checkers(node):
-    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-
-
-def _import_statements(node):
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, (ast.Import, ast.ImportFrom)):
-            yield child
-        elif not _is_for_type_checkers(child):
-            yield from _import_statements(child)
-
-
-def _imported(tree):
-    """The full names of the modules that `tree` imports; `from package import module` counts as the module."""
-    names = set()
-    for statement in _import_statements(tree):
-        if isinstance(statement, ast.Import):
-            names.update(alias.name for alias in statement.names)
-        else:
-            assert statement.level == 0, "relative import"
-            whole = {f"{statement.module}.{alias.name}" for alias in statement.names}
-            modules = whole & MODULES.keys()
-            names |= modules
-            if whole - modules:
-                names.add(statement.module)
-    return names
-
-
-MODULES = {_module_name(path): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(ROOT.rglob("*.py"))}
-IMPORTS = {name: _imported(tree) for name, tree in MODULES.items()}
-
-
-def _package(name):
-    return name.split(".")[1] if name.startswith("mpengine.") else None
 
 
 def _reachable(start):
@@ -140,40 +45,41 @@ def _reachable(start):
     return {name.split(".")[0] if not name.startswith("mpengine") else name for name in seen}
 
 
-def _modules_of(package):
-    return {name for name in MODULES if _package(name) == package}
-
-
-def test_the_list_of_pure_modules_names_modules_that_exist():
-    assert set(PURE) <= MODULES.keys()
+def test_nothing_imports_what_stands_above_it_or_beside_it():
+    assert structure.upward_arrows() == []
 
 
 def test_no_module_imports_itself_over_others():
-    ours = {name: found & MODULES.keys() for name, found in IMPORTS.items()}
-    graphlib.TopologicalSorter(ours).prepare()  # raises CycleError
+    assert structure.circle() == []
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_a_process_imports_nothing_of_another_process(package):
-    found = {other for name in _modules_of(package) for other in IMPORTS[name]}
-    others = set(PACKAGES) - {package}
-    assert not {name for name in found if _package(name) in others}
+def test_every_room_has_its_floor():
+    assert {room(name) for name in PATHS} == set().union(*structure.FLOORS)
 
 
-def test_the_zygote_imports_only_what_is_shared():
-    assert {_package(name) for name in IMPORTS["mpengine.zygote"] if name.startswith("mpengine.")} == {"shared"}
+@pytest.mark.parametrize("ordered", structure.FLOORS_INSIDE)
+def test_every_folder_of_a_room_that_is_ordered_has_its_floor(ordered):
+    folders = {path.parent.name for path in (structure.ROOT / ordered).glob("*/__init__.py")}
+    assert folders | {""} == set().union(*structure.FLOORS_INSIDE[ordered])
 
 
-def test_shared_imports_only_shared():
-    found = {other for name in _modules_of("shared") for other in IMPORTS[name] if other.startswith("mpengine")}
-    assert {_package(name) for name in found} <= {"shared"}
+@pytest.mark.parametrize("folder", ["dialects", "supervisor/decide"])
+def test_a_folder_of_decisions_is_pure_as_a_whole(folder):
+    inside = {name for name, path in PATHS.items() if path.parent == structure.ROOT / folder}
+    assert len(inside) > 1
+    assert inside <= set(PURE)
+
+
+@pytest.mark.parametrize("room_of_a_process", ["capture", "streaming", "supervisor", "recogniser"])
+def test_a_process_has_decisions_that_are_pure(room_of_a_process):
+    assert modules_of(room_of_a_process) & set(PURE)
 
 
 @pytest.mark.parametrize(
     ("library", "homes"),
     [
         ("sounddevice", {"mpengine.capture.microphone"}),
-        ("tomllib", {"mpengine.shared.config_file"}),
+        ("tomllib", {"mpengine.shared.config.file"}),
         ("numpy", set()),
     ],
 )
@@ -185,33 +91,32 @@ def test_a_library_is_known_to_one_module(library, homes):
 def test_websocket_and_tls_are_known_to_streaming_alone(library):
     users = {name for name, found in IMPORTS.items() if library in {other.split(".")[0] for other in found}}
     assert users
-    assert {_package(name) for name in users} == {"streaming"}
+    assert {room(name) for name in users} == {"streaming"}
 
 
 @pytest.mark.parametrize(
-    ("package", "forbidden"),
+    ("process", "forbidden"),
     [
         ("supervisor", {"sounddevice", "numpy", "websocket", "ssl"}),
         ("capture", {"websocket", "ssl", "numpy"}),
         ("streaming", {"sounddevice", "numpy"}),
     ],
 )
-def test_a_process_imports_no_library_of_another_even_over_others(package, forbidden):
-    assert not _reachable(_modules_of(package)) & forbidden
+def test_a_process_imports_no_library_of_another_even_over_others(process, forbidden):
+    assert not _reachable(modules_of(process)) & forbidden
 
 
 @pytest.mark.parametrize("name", PURE)
 def test_a_pure_module_knows_no_world(name):
-    allowed = {"signal"} if name == "mpengine.supervisor.life" else set()  # the names of signals, not their handlers
+    # Life knows the names of signals, not their handlers.
+    allowed = {"signal"} if name == "mpengine.supervisor.decide.life" else set()
     assert not {other.split(".")[0] for other in IMPORTS[name]} & (WORLD - allowed)
 
 
 @pytest.mark.parametrize("name", PURE)
 def test_a_pure_module_opens_prints_and_asks_nothing(name):
     called = {
-        node.func.id
-        for node in ast.walk(MODULES[name])
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        node.func.id for node in ast.walk(TREES[name]) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
     assert not called & {"open", "print", "input", "exec", "eval", "__import__"}
 

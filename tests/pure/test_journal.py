@@ -12,9 +12,8 @@ import msgspec
 import pytest
 
 from mpengine.shared import messages
-from mpengine.supervisor.history import History
-from mpengine.supervisor.journal import Journal
-from mpengine.supervisor.journal_records import Final, Identity, Note, ToldGap
+from mpengine.supervisor.bus.history import History
+from mpengine.supervisor.bus.journal import Final, Identity, Journal, Note, ToldGap
 
 IDENTITY = Identity(run="00" * 8, machine_boot="b", sample_rate=16000, channels=1, source="portaudio")
 
@@ -234,8 +233,8 @@ def test_on_a_full_disk_nothing_half_written_stays(path):
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 from mpengine.shared import messages
-from mpengine.supervisor.journal import Journal
-from mpengine.supervisor.journal_records import Final, Identity
+from mpengine.supervisor.bus.journal import Journal
+from mpengine.supervisor.bus.journal import Final, Identity
 journal = Journal.create({path!r}, Identity("00", "b", 16000, 1, "portaudio"))
 journal.append(Final(1, b"kept", 10))
 resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))

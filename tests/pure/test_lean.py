@@ -8,7 +8,7 @@ from tests.pure.support import in_fresh_interpreter
 def test_what_is_not_needed_is_not_there_while_it_lasts_and_can_be_imported_afterwards():
     code = """
 import sys
-from mpengine.shared import lean
+from mpengine.processes import lean
 sys.path.insert(0, sys.argv[1])
 with lean.imports():
     try:
@@ -25,7 +25,7 @@ assert "ast" not in sys.modules
 def test_inspect_is_imported_and_only_loaded_by_its_use():
     code = """
 import sys
-from mpengine.shared import lean
+from mpengine.processes import lean
 with lean.imports():
     import inspect
     import inspect as again
@@ -44,7 +44,7 @@ def test_what_is_loaded_already_stays(name):
     code = """
 import importlib, sys
 before = importlib.import_module(sys.argv[1])
-from mpengine.shared import lean
+from mpengine.processes import lean
 with lean.imports():
     assert importlib.import_module(sys.argv[1]) is before
 """
@@ -54,7 +54,7 @@ with lean.imports():
 def test_portaudio_is_found_without_looking_for_it_and_ctypes_is_whole_afterwards():
     code = """
 import sys
-from mpengine.capture.soname import found_by_soname
+from mpengine.capture.microphone import found_by_soname
 with found_by_soname():
     from ctypes.util import find_library
     print(find_library("portaudio"))

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from mpengine.shared.control import Heard, SampleWord
-from mpengine.supervisor.ledger import Ledger
+from mpengine.supervisor.decide.results import Ledger
 
 
 def words(*places):

@@ -10,13 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from mpengine.shared import log_lines, logs
+from mpengine.shared import logs
 from mpengine.shared.config import Config
-from mpengine.shared.config_tables import Secret
-from mpengine.shared.log_output import LONGEST_LINE_BYTES
-from mpengine.shared.logs import Event
-from mpengine.supervisor import actions
-from mpengine.supervisor.settings import Settings
+from mpengine.shared.config.tables import Secret
+from mpengine.shared.logs import Event, lines
+from mpengine.shared.logs.output import LONGEST_LINE_BYTES
+from mpengine.supervisor.children.boot_for import Settings
+from mpengine.supervisor.decide import actions
 
 LOGGER = logging.getLogger("mpengine.capture")
 FORMATS = ("text", "json")
@@ -358,7 +358,7 @@ class Output:
 
 def test_lines_wait_behind_the_one_that_tells_how_many_were_dropped(clock):
     output = Output([False, False, True, False, True, True])
-    handler = logs._Stderr(output, lambda entry: log_lines.as_text(entry, "capture"))
+    handler = logs._Stderr(output, lambda entry: lines.as_text(entry, "capture"))
     for number in range(4):
         record = {"msg": Event("opened", number=number), "levelname": "INFO", "levelno": logging.INFO}
         handler.handle(logging.makeLogRecord(record))
@@ -453,4 +453,4 @@ def test_a_fault_of_another_level_is_another(objects, clock):
 def test_what_is_kept_for_counting_keeps_nothing_else_alive():
     error = OSError("no room")
     record = logging.makeLogRecord({"msg": Event("fault", why=error), "exc_info": (OSError, error, None)})
-    assert {type(value) for value in log_lines.entry_of(record).fields.values()} == {str}
+    assert {type(value) for value in lines.entry_of(record).fields.values()} == {str}

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from mpengine.streaming.dialect import Hypothesis, Ignored, Malformed, Note, Ready, ServiceError, SpokenWord
-from mpengine.streaming.managed import Managed, transcribe_url
+from mpengine.dialects.base import Hypothesis, Ignored, Malformed, Note, Ready, ServiceError, SpokenWord
+from mpengine.dialects.managed import Managed, transcribe_url
 from tests.pure.support import within
 
 

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from mpengine.shared.repeats import Due, Repeats
+from mpengine.shared.logs.repeats import Due, Repeats
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
 """What children tell, as what is published."""
 
+from random import Random
+
 import pytest
 
 from mpengine.shared import control, messages
-from mpengine.supervisor.results import Results, note
+from mpengine.supervisor.decide.results import Anchors, Overlap, Range, Results, ToldGaps, note
 
 NOON_NS = 1_770_000_000_000_000_000
 
@@ -111,3 +113,184 @@ def test_what_it_published_of_one_channel_ahead_of_the_others_is_not_published_t
     results.continues(8000, [before])
     assert results.transcript(heard(channel=1, replayed=True)) is None
     assert results.transcript(heard(channel=0, replayed=True)).text == "Hello."
+
+
+# What is heard again without times is published once.
+
+
+@pytest.fixture
+def overlap():
+    heard = Overlap()
+    heard.published(1, 100, "The quick brown fox")
+    heard.published(1, 200, "jumps over the lazy dog.")
+    return heard
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("jumps over the lazy dog and runs", "and runs"),
+        ("Jumps over the lazy dog, and runs", "and runs"),
+        ("brown fox jumps over the lazy dog", ""),
+        ("fix jumps over the lazy dog away", "fix away"),
+        ("something else entirely", "something else entirely"),
+        ("the end", "the end"),  # one word in common says nothing
+        ("dog", ""),  # unless it is all there is
+        ("", ""),
+    ],
+)
+def test_of_a_replayed_final_the_longest_common_run_is_cut(overlap, text, rest):
+    assert overlap.cut(2, text) == rest
+
+
+def test_what_is_acknowledged_is_not_looked_for(overlap):
+    overlap.acknowledged(100)
+    assert overlap.cut(2, "quick brown fox again") == "quick brown fox again"
+    assert overlap.cut(2, "over the lazy dog again") == "again"
+
+
+def test_memory_is_bounded():
+    overlap = Overlap()
+    for number in range(1000):
+        overlap.published(1, number, f"word {number}")
+    assert overlap.cut(2, "word 5 is old") == "word 5 is old"
+    assert overlap.cut(2, "word 999 is new") == "is new"
+
+
+def test_what_the_same_connection_says_again_is_said_again(overlap):
+    """Its finals do not overlap one another."""
+    overlap.published(2, 300, "Yes.")
+    assert overlap.cut(2, "Yes.") == "Yes."
+
+
+def test_what_came_again_once_is_not_expected_a_second_time():
+    overlap = Overlap()
+    overlap.published(1, 100, "Yes.")
+    assert overlap.cut(2, "Yes.") == ""
+    assert overlap.cut(2, "Yes.") == "Yes."
+
+
+def test_words_behind_those_that_came_again_are_still_expected(overlap):
+    assert overlap.cut(2, "the quick brown fox") == ""
+    assert overlap.cut(2, "jumps over the lazy dog") == ""
+    assert overlap.cut(2, "the quick brown fox") == "the quick brown fox"
+
+
+# Each missing sample is told once.
+
+
+@pytest.fixture
+def gaps():
+    return ToldGaps()
+
+
+@pytest.mark.parametrize(
+    ("told", "wanted", "rest"),
+    [
+        ((100, 200), (100, 200), []),
+        ((100, 200), (120, 180), []),
+        ((100, 200), (0, 100), [Range(0, 100)]),
+        ((100, 200), (200, 300), [Range(200, 300)]),
+        ((100, 200), (50, 150), [Range(50, 100)]),
+        ((100, 200), (150, 250), [Range(200, 250)]),
+        ((100, 200), (50, 250), [Range(50, 100), Range(200, 250)]),
+    ],
+)
+def test_only_what_was_not_told_is_news(gaps, told, wanted, rest):
+    assert gaps.news(*told) == [Range(*told)]
+    assert gaps.news(*wanted) == rest
+
+
+def test_what_is_acknowledged_is_forgotten(gaps):
+    gaps.news(0, 100)
+    gaps.news(500, 600)
+    gaps.acknowledged(100)
+    assert gaps.news(500, 600) == []
+    assert gaps._told == [Range(500, 600)]
+
+
+def test_memory_does_not_grow_with_a_loss_that_goes_on(gaps):
+    for block in range(1000):
+        gaps.news(block * 320, (block + 1) * 320)
+    assert gaps._told == [Range(0, 320_000)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_sample_is_told_twice_and_none_is_forgotten(gaps, seed):
+    chance, lost, told = Random(seed), set(), []
+    for _ in range(100):
+        first = chance.randrange(1000)
+        end = first + chance.randrange(1, 50)
+        told += gaps.news(first, end)
+        lost |= set(range(first, end))
+    samples = [sample for each in told for sample in range(each.first, each.end)]
+    assert sorted(samples) == sorted(lost)
+
+
+# From samples to UTC.
+
+
+S = 1_000_000_000
+NOON = 1_770_000_000 * S
+
+
+@pytest.fixture
+def anchors():
+    return Anchors(16000)
+
+
+def test_without_an_anchor_there_is_no_time(anchors):
+    assert anchors.utc_ns(0) is None
+
+
+@pytest.mark.parametrize(("sample", "seconds"), [(16000, 0), (0, -1), (32000, 1), (16000 * 3601, 3600)])
+def test_with_one_anchor_the_nominal_rate_counts(anchors, sample, seconds):
+    anchors.add(16000, NOON)
+    assert anchors.utc_ns(sample) == NOON + seconds * S
+
+
+@pytest.mark.parametrize(
+    ("sample", "seconds"), [(0, 0.0), (160_000, 10.1), (80_000, 5.05), (40_000, 2.525), (176_000, 11.1)]
+)
+def test_between_two_anchors_the_line_between_them_counts(anchors, sample, seconds):
+    anchors.add(0, NOON)
+    anchors.add(160_000, NOON + round(10.1 * S))
+    assert anchors.utc_ns(sample) == NOON + round(seconds * S)
+
+
+def test_before_the_first_anchor_the_nominal_rate_counts(anchors):
+    anchors.add(160_000, NOON)
+    anchors.add(320_000, NOON + 11 * S)
+    assert anchors.utc_ns(0) == NOON - 10 * S
+
+
+def test_a_clock_that_is_set_moves_only_what_comes_later(anchors):
+    for n in range(4):
+        anchors.add(n * 160_000, NOON + n * 10 * S + (3600 * S if n > 1 else 0))
+    assert anchors.utc_ns(80_000) == NOON + 5 * S
+    assert anchors.utc_ns(400_000) == NOON + 25 * S + 3600 * S
+
+
+@pytest.mark.parametrize("sample", [0, 100, 160_000])
+def test_an_anchor_that_is_not_later_is_ignored(anchors, sample):
+    anchors.add(160_000, NOON)
+    anchors.add(sample, NOON + 99 * S)
+    assert anchors.utc_ns(160_000) == NOON
+
+
+def test_a_day_of_anchors_is_kept_in_little(anchors):
+    for n in range(8640):
+        anchors.add(n * 160_000, NOON + n * 10 * S)
+    assert len(anchors._samples) <= 1000
+    assert anchors.utc_ns(8639 * 160_000 - 80_000) == NOON + 8639 * 10 * S - 5 * S
+
+
+def test_a_crystal_that_is_off_is_followed(anchors):
+    """2 seconds a day: without anchors the time would be off by as much at the end of it."""
+    chance, rate = Random(1), 16000 * (1 + 2 / 86400)
+    for n in range(8641):
+        sample = round(n * 10 * rate)
+        anchors.add(sample, NOON + n * 10 * S)
+    for _ in range(100):
+        seconds = chance.randrange(80_000, 86_400)
+        assert anchors.utc_ns(round(seconds * rate)) == pytest.approx(NOON + seconds * S, abs=S // 1000)

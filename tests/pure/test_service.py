@@ -9,7 +9,7 @@ import pytest
 
 from mpengine import cli
 from mpengine.cli import service
-from mpengine.shared.config_tables import SECRETS, SupervisorConfig
+from mpengine.shared.config.tables import SECRETS, SupervisorConfig
 from mpengine.shared.errors import ExitCode
 
 

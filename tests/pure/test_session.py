@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from mpengine.dialects.deepgram import Deepgram
+from mpengine.dialects.managed import Managed
 from mpengine.shared import control
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.frames import Frame
@@ -19,7 +21,9 @@ from mpengine.streaming.actions import (
     SendText,
     Tell,
 )
-from mpengine.streaming.connection_events import (
+from mpengine.streaming.placing import Hearing
+from mpengine.streaming.session import Session, State
+from mpengine.streaming.websocket.events import (
     NO_CLOSE_CODE,
     CloseReceived,
     Failed,
@@ -29,10 +33,6 @@ from mpengine.streaming.connection_events import (
     Received,
     Refused,
 )
-from mpengine.streaming.deepgram import Deepgram
-from mpengine.streaming.hearing import Hearing
-from mpengine.streaming.managed import Managed
-from mpengine.streaming.session import Session, State
 from tests.pure.support import RUN, of_kind, pcm
 
 S = 16000

@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 
-from mpengine.cli.screen import drawing
 from mpengine.cli.status import table
 from mpengine.cli.target import read_status
-from mpengine.cli.text import beginning
+from mpengine.cli.terminal import drawing
 from mpengine.shared import messages
+from mpengine.shared.text import beginning
 
 METRICS = messages.Metrics(
     captured_s=100.0,

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpengine.cli.cues import Cues
-from mpengine.cli.positions import NOW, START, Ending, Position
-from mpengine.cli.subtitles import Subtitles
-from mpengine.client.known import Hole
+from mpengine.cli.formats.cues import Cues
+from mpengine.cli.formats.positions import NOW, START, Ending, Position
+from mpengine.cli.formats.subtitles import Subtitles
+from mpengine.client.position import Hole
 from mpengine.shared import messages
 from tests.pure.test_cues import any_final
 from tests.rig.subtitles import read_srt, read_vtt

@@ -6,7 +6,7 @@ import pytest
 
 from mpengine.capture.source import Block, SourceInfo
 from mpengine.capture.wav import WavFile
-from mpengine.shared.config_tables import AudioConfig
+from mpengine.shared.config.tables import AudioConfig
 from mpengine.shared.errors import ConfigError
 from tests.pure.support import pcm
 

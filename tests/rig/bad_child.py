@@ -11,9 +11,10 @@ import sys
 import time
 from typing import NoReturn
 
-from mpengine.shared import boot, control
-from mpengine.shared.boot import Boot
-from mpengine.shared.child import ChildLoop
+from mpengine.processes import boot
+from mpengine.processes.boot import Boot
+from mpengine.processes.loop import ChildLoop
+from mpengine.shared import control
 
 KIND = "RIG_BAD_KIND"
 EXIT_CODE = 7

@@ -9,10 +9,10 @@ import random
 import sys
 
 from mpengine import Config, Supervisor
+from mpengine.processes.boot import Boot
 from mpengine.shared import logs
-from mpengine.shared.boot import Boot
-from mpengine.supervisor.children import ChildProcess, Spawned
-from mpengine.supervisor.spawner import Spawner
+from mpengine.supervisor.children.process import ChildProcess, Spawned
+from mpengine.supervisor.children.spawner import Spawner
 from tests.rig.bad_child import KIND, KINDS
 
 ALL = 1_000_000

@@ -242,7 +242,7 @@ class EngineProcess:
 
         def living() -> int:
             tree = self.process_tree()
-            return next((p.pid for p in tree if p.parent == self.pid and "mpengine.zygote" in p.command), 0)
+            return next((p.pid for p in tree if p.parent == self.pid and "mpengine.processes.zygote" in p.command), 0)
 
         return wait_until(living, timeout, "a zygote")
 

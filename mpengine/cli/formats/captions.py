@@ -1,0 +1,120 @@
+"""Captions as text. On a terminal the interim line is rewritten in place; elsewhere all are lines."""
+
+import datetime as dt
+import os
+from typing import Literal, NamedTuple
+
+from mpengine.cli.formats.tokens import turns_of
+from mpengine.client.position import Hole
+from mpengine.shared import messages
+from mpengine.shared.messages import FINALS, Published, Transcript
+from mpengine.shared.standard_streams import terminal_size
+from mpengine.shared.text import fitting, harmless
+
+# The cursor stays at the beginning of the interim line: there it is, too, when a terminal that gets narrower has
+# wrapped the line, and what is to be cleared is behind it and below.
+_CLEAR = "\r\x1b[J"
+# By the terminal's own measure some letters are wider than by ours: they are cut, and do not wrap.
+_CUT, _WRAP = "\x1b[?7l", "\x1b[?7h"
+_DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
+
+
+class Look(NamedTuple):
+    """How captions are shown. `clock`: the time before each final."""
+
+    is_live: bool
+    with_interims: bool = True
+    with_names: bool = False
+    clock: Literal["run", "utc", "both"] | None = None
+
+
+class Captions:
+    """Turns messages into what is written to the terminal or the pipe."""
+
+    def __init__(self, look: Look) -> None:
+        self._look = look
+        self._interim = ""
+
+    def show(self, message: Published | Hole | None) -> str:
+        """What to write for `message`; nothing for what is no concern of a reader."""
+        match message:
+            case Transcript(is_final=True):
+                return self._clear() + "".join(f"{line}\n" for line in self._lines(message))
+            case Transcript(interrupted=True):
+                return self._clear()
+            case Transcript() if self._look.with_interims and self._look.is_live:
+                self._interim = self._text(message)
+                return self.again()
+            case Transcript() if self._look.with_interims:
+                return f"... {self._text(message)}\n"
+            case messages.Gap(samples=samples, start_s=start_s, end_s=end_s, reason=reason) if samples:
+                return self._note(f"{end_s - start_s:.1f} s lost: {reason}")
+            case messages.Error(message=text):
+                return self._note(text)
+            case Hole(topic=topic, last_seq=last) if topic == FINALS:
+                return self._note("results lost" if last else "the last results of the engine before may be lost")
+        return ""
+
+    def again(self) -> str:
+        """The interim as it fits on the terminal now."""
+        if not self._interim:
+            return ""
+        style, plain = ("", "") if os.environ.get("NO_COLOR") else (_DIM, _PLAIN)
+        return f"{_CLEAR}{_CUT}{style}{fitting(self._interim, _columns())}{plain}{_WRAP}\r"
+
+    def finish(self) -> str:
+        """Leave the terminal to others: the interim stays as it is, and they begin on the next line."""
+        text, self._interim = self.again(), ""
+        return text and f"{text}\n"
+
+    def _clear(self) -> str:
+        clear = _CLEAR if self._interim else ""
+        self._interim = ""
+        return clear
+
+    def _note(self, text: str) -> str:
+        return f"{self._clear()}[{harmless(text)}]\n"
+
+    def _text(self, interim: Transcript) -> str:
+        if not self._look.with_names:
+            return harmless(interim.text)
+        return " ".join(_named(turn.name, turn.text) for turn in turns_of(interim))
+
+    def _lines(self, final: Transcript) -> list[str]:
+        """One; with names one for each speaker."""
+        when = self._when(final)
+        if not self._look.with_names:
+            return [f"{when}{harmless(final.text)}"]
+        return [f"{when}{_named(turn.name, turn.text)}" for turn in turns_of(final)]
+
+    def _when(self, final: Transcript) -> str:
+        match self._look.clock:
+            case "run":
+                return f"{_run_time(final)} "
+            case "utc":
+                return f"{_utc_time(final)} "
+            case "both":
+                return f"{_run_time(final)} {_utc_time(final)} "
+        return ""
+
+
+def _named(name: str, text: str) -> str:
+    return f"{name}: {text}" if name else text
+
+
+def _run_time(final: Transcript) -> str:
+    seconds, tenth = divmod(round(final.start_s * 10), 10)
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}.{tenth}"
+
+
+def _utc_time(final: Transcript) -> str:
+    """When it was said; when it was published, if the recogniser gives no times."""
+    seconds = (final.start_time_ns or final.time_ns) // 10**9
+    try:
+        return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return "-"  # no year that a calendar has
+
+
+def _columns() -> int:
+    return terminal_size().columns

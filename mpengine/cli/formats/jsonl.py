@@ -1,0 +1,101 @@
+"""Messages as lines of JSON: what is written, and how a file of them is gone on with. Pure."""
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+import msgspec
+
+from mpengine.cli.formats.positions import START, Ending, Position
+from mpengine.shared.decoding import UNREADABLE
+from mpengine.shared.messages import KEPT
+
+# What a terminal may act upon, and JSON need not escape: C1 controls, line ends, what turns the direction of the rest.
+_ACTIVE = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+class _Mark(msgspec.Struct, frozen=True):
+    """What a line says of its place. A hole has a topic and a `last_seq`, all else a `seq`."""
+
+    type: str = ""
+    is_final: bool = False
+    run: str = ""
+    seq: int = 0
+    topic: str = ""
+    last_seq: int | None = None
+
+
+_read_mark = msgspec.json.Decoder(_Mark).decode
+_read_object = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def line(body: bytes) -> bytes:
+    """A message as it came, of whatever type and with all its fields; nothing for what is no JSON object."""
+    if not is_object(body):
+        return b""
+    # In JSON a line end can only be white space.
+    return b" ".join(body.splitlines()) + b"\n"
+
+
+def inert(line: bytes) -> bytes:
+    """The same JSON, which does nothing to a terminal: such letters can only be in its strings, and are escaped."""
+    return _ACTIVE.sub(lambda found: f"\\u{ord(found[0]):04x}", line.decode()).encode()
+
+
+def is_object(line: bytes) -> bool:
+    """Whether `line` is a JSON object."""
+    try:
+        _read_object(line)
+    except UNREADABLE:
+        return False
+    return True
+
+
+def end_of_lines(pieces: Iterable[bytes]) -> Ending:
+    """The end of a file of JSON lines, whose `pieces` come from its end on. No more are taken than it needs."""
+    lines = _lines_back(pieces)
+    last = next(lines, b"")  # what stands behind the last line end
+    is_whole = is_object(last)
+    position = _position_in(chain([last] if is_whole else [], lines))
+    return Ending(0, b"\n", position) if is_whole else Ending(len(last), b"", position)
+
+
+def _position_in(lines: Iterable[bytes]) -> Position:
+    """`lines` come from the last one on."""
+    run = ""
+    behind: set[int] = set()
+    told: set[tuple[str, int | None]] = set()
+    since_seq = 0
+    for line in lines:
+        try:
+            mark = _read_mark(line)
+        except UNREADABLE:
+            continue
+        run = run or mark.run
+        if not mark.run:
+            continue
+        if mark.run != run:
+            break
+        if mark.type == "hole":
+            told.add((mark.topic, mark.last_seq))
+        elif mark.seq and (mark.type == "metrics" or (mark.type == "transcript" and mark.is_final)):
+            since_seq = mark.seq
+            break
+        elif mark.type in KEPT:
+            behind.add(mark.seq)
+    return Position((run, since_seq), frozenset(behind), frozenset(told)) if run else START
+
+
+def _lines_back(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines, from what stands behind the last line end on."""
+    rest: list[bytes] = []  # of a line whose beginning was not found yet, its end first
+    for piece in pieces:
+        first, *lines = piece.split(b"\n")
+        if lines:
+            yield b"".join([lines.pop(), *reversed(rest)])
+            yield from reversed(lines)
+            rest = []
+        rest.append(first)
+    if rest:
+        yield b"".join(reversed(rest))

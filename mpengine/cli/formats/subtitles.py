@@ -1,0 +1,232 @@
+"""SubRip and WebVTT: what is written, live, into files that only grow. Pure.
+
+In WebVTT each run has a note that says where its second 0 is, each cue is called after the final it comes from
+(RUN:SEQ.NUMBER/OF_NUMBER), and so is the note on a loss. So who goes on with such a file misses nothing and writes
+nothing twice: `end_of_subtitles` reads it. SubRip has no place for that.
+"""
+
+import re
+from typing import Any, NamedTuple
+
+from mpengine.cli.formats.cues import Cue, Cues
+from mpengine.cli.formats.positions import NOW, START, Ending, Position, whole_letters
+from mpengine.client.position import Hole
+from mpengine.shared.messages import FINALS, Gap, Published, Transcript
+from mpengine.shared.text import harmless
+
+HEADER = b"WEBVTT\n\n"
+
+_BLOCK = re.compile(rb"(?:(?!\r?(?:\n|\Z))[^\n]*(?:\n|\Z))+")
+_LINE_ENDS = (b"\n", b"\r\n")
+_CLOCK = rb"(?:(\d+):)?(\d\d):(\d\d)[.,](\d\d\d)"
+_TIMES = re.compile(rb"^" + _CLOCK + rb"[ \t]+-->[ \t]+" + _CLOCK + rb"[^\n]*", re.MULTILINE)
+_CUE = re.compile(rb"(\S+):(\d+)\.(\d+)/(\d+)\r?\n(?=[\d:.]+ --> )")
+_RUN = re.compile(rb"NOTE run (\S+) begins at (-?\d+) ms\s*\Z")
+_GAP = re.compile(rb"NOTE (\S+):(\d+) [\d.]+ s lost at ")
+_LOSS = re.compile(rb"NOTE (\S+):(\d+|end) results lost\s*\Z")
+_TORN = re.compile(rb"NOTE (\S+):(\d+) is torn\s*\Z")
+# The beginning of a cue in SubRip, up to its text.
+_NO_CUE_YET = re.compile(rb"\d+\s*[\d:,. >-]*\s*\Z")
+_ENTITY_BEGUN = re.compile(rb"&[a-z]{0,3}\Z")
+
+
+class TornFinal(NamedTuple):
+    """A final that is there in part, and the last thing in the file; it begins at a byte, and behind `last_ms`."""
+
+    run: str
+    seq: int
+    begin_bytes: int
+    last_ms: int
+
+
+class SubtitleEnd(NamedTuple):
+    """How a file of subtitles ends. `run` is that of its last part, if it says so, whose second 0 is at `zero_ms`."""
+
+    ending: Ending
+    number_cues: int = 0
+    last_ms: int = 0
+    run: str | None = None
+    zero_ms: int = 0
+    torn: TornFinal | None = None
+
+
+class Subtitles:
+    """Turns messages into what is to be written, which ends with an empty line."""
+
+    def __init__(self, cues: Cues, *, is_vtt: bool) -> None:
+        self._cues = cues
+        self._is_vtt = is_vtt
+        self._number = 0
+        self._torn: TornFinal | None = None
+        self.header = HEADER.decode() if is_vtt else ""
+
+    def show(self, message: Published | Hole | None) -> str:
+        """What to write for `message`; nothing for what is no concern of a reader."""
+        match message:
+            case Transcript(is_final=True, run=run, start_s=start_s) if message.text.strip():
+                return self._meet(run, start_s) + self._final(message)
+            case Gap(run=run, start_s=start_s) if message.samples and self._is_vtt:
+                return self._meet(run, start_s) + self._gap(message)
+            case Hole(topic=topic, last_seq=last_seq) if topic == FINALS and self._is_vtt:
+                last = "end" if last_seq is None else last_seq
+                return f"NOTE {_text(message.run)}:{last} results lost\n\n"
+        return ""
+
+    def go_on(self, existing: bytes) -> Ending:
+        """From now on behind `existing`, which is a file that was begun earlier."""
+        end = end_of_subtitles(existing, is_vtt=self._is_vtt)
+        self.header = ""
+        self._number = end.number_cues
+        self._cues.go_on(end.run, end.zero_ms if end.run else self._cues.zero_ms, end.last_ms)
+        self._torn = end.torn
+        return end.ending
+
+    def take_back(self, message: Published | Hole | None) -> int | None:
+        """How many bytes of the file to keep before `message` is shown; None if that is all of them.
+
+        A final that is there in part is let go of only when it comes again: an engine that has begun another run, as
+        after a loss of power, does not have it any more.
+        """
+        torn = self._torn
+        match message:
+            case Transcript(is_final=True, run=run, seq=seq) if torn and (run, seq) == (torn.run, torn.seq):
+                self._torn = None
+                self._cues.last_ms = torn.last_ms
+                return torn.begin_bytes
+            case Transcript(is_final=True) | Gap() | Hole():
+                self._torn = None  # it is not to be had any more, and not the last thing either
+        return None
+
+    def _meet(self, run: str, start_s: float) -> str:
+        if not self._cues.meet(run, start_s) or not self._is_vtt or not run:
+            return ""
+        return f"NOTE run {_text(run)} begins at {self._cues.zero_ms} ms\n\n"
+
+    def _final(self, final: Transcript) -> str:
+        cues = self._cues.of(final)
+        name = f"{final.run}:{final.seq}"
+        return "".join(self._cue(cue, f"{name}.{number}/{len(cues)}") for number, cue in enumerate(cues, 1))
+
+    def _gap(self, gap: Gap) -> str:
+        name = f"{_text(gap.run)}:{gap.seq} " if gap.run else ""
+        clock = _clock(max(0, self._cues.zero_ms + round(gap.start_s * 1000)), ".")
+        return f"NOTE {name}{gap.end_s - gap.start_s:.1f} s lost at {clock}: {_text(gap.reason)}\n\n"
+
+    def _cue(self, cue: Cue, name: str) -> str:
+        self._number += 1
+        mark = "." if self._is_vtt else ","
+        times = f"{_clock(cue.start_ms, mark)} --> {_clock(cue.end_ms, mark)}"
+        if self._is_vtt:
+            return f"{_text(name)}\n{times}\n" + "".join(f"{_text(line)}\n" for line in cue.lines) + "\n"
+        return f"{self._number}\n{times}\n" + "".join(f"{line.replace('-->', '→')}\n" for line in cue.lines) + "\n"
+
+
+def _text(text: str) -> str:
+    """As WebVTT wants it: tags and arrows begin and end with these."""
+    return harmless(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _clock(milliseconds: int, mark: str) -> str:
+    seconds, rest = divmod(milliseconds, 1000)
+    minutes, second = divmod(seconds, 60)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{second:02}{mark}{rest:03}"
+
+
+def end_of_subtitles(data: bytes, *, is_vtt: bool) -> SubtitleEnd:
+    """Up to where the file `data` holds what an engine has said, and how to go on.
+
+    It reads what `Subtitles` writes, and takes from files of others what they share with it: cues have times.
+    """
+    if not data.strip() or (is_vtt and HEADER.startswith(data)):
+        return SubtitleEnd(Ending(len(data), HEADER if is_vtt else b"", START))
+    found = _Found()
+    kept_bytes, mend = len(data), b""
+    for each in _BLOCK.finditer(data):
+        block, begin = each[0], each.start()
+        if not data.startswith(_LINE_ENDS, each.end()):  # only behind the last one
+            kept = found.kept_of(block, begin, is_vtt=is_vtt)
+            kept_bytes = begin + len(kept)
+            mend = b"" if not kept else b"\n" if kept.endswith(b"\n") else b"\n\n"
+            found.take(kept, begin, is_torn=True)
+        else:
+            found.take(block, begin)
+    if not kept_bytes:
+        return SubtitleEnd(Ending(len(data), HEADER if is_vtt else b"", START))
+    torn = None if found.is_whole else TornFinal(found.run, found.seq, found.begin_bytes, found.before_ms)
+    if torn and not found.is_told_torn:
+        mend += f"NOTE {torn.run}:{torn.seq} is torn\n\n".encode()
+    ending = Ending(len(data) - kept_bytes, mend, found.position if is_vtt else NOW)
+    return SubtitleEnd(ending, found.number_cues, found.last_ms, found.run or None, found.zero_ms, torn)
+
+
+class _Found:
+    """What was found so far; all but the cues is that of the last run."""
+
+    def __init__(self) -> None:
+        self.number_cues = self.last_ms = 0
+        self.run = ""
+        self._begin_run("", 0)
+
+    def _begin_run(self, run: str, zero_ms: int) -> None:
+        if run != self.run or not run:
+            self.seq = self.begin_bytes = self.before_ms = 0  # of the last final
+            self._gaps: set[int] = set()
+            self._losses: set[int | None] = set()
+        self.run, self.zero_ms = run, zero_ms
+        self.is_whole, self.is_told_torn = True, False
+
+    @property
+    def position(self) -> Position:
+        if not self.run:
+            return START
+        since_seq = self.seq if self.is_whole else self.seq - 1
+        told = frozenset((FINALS, last_seq) for last_seq in self._losses)
+        return Position((self.run, since_seq), frozenset(self._gaps), told)
+
+    def kept_of(self, block: bytes, begin: int, *, is_vtt: bool) -> bytes:
+        """Of the last block, which is torn, what is of use. A cue is, if some of its text is there."""
+        times = _TIMES.search(block)
+        if times:
+            kept = whole_letters(block)
+            if _CUE.match(block):
+                kept = _ENTITY_BEGUN.sub(b"", kept)
+            return kept if kept[times.end() :].strip() else b""
+        if begin == 0:  # the header, or what somebody else has written
+            return b"" if not is_vtt and _NO_CUE_YET.match(block) else whole_letters(block)
+        return b""
+
+    def take(self, block: bytes, begin: int, *, is_torn: bool = False) -> None:
+        """`block` is the next one, at byte `begin`. Of one that is torn, it is what was kept."""
+        if found := _RUN.match(block):
+            self._begin_run(found[1].decode(errors="replace"), int(found[2]))
+        elif found := _TORN.match(block):
+            if self._is_of_run(found[1]) and int(found[2]) == self.seq:
+                self.is_whole, self.is_told_torn = False, True
+        elif found := _GAP.match(block):
+            self._goes_on(self._gaps, found[1], int(found[2]))
+        elif found := _LOSS.match(block):
+            self._goes_on(self._losses, found[1], None if found[2] == b"end" else int(found[2]))
+        elif times := list(_TIMES.finditer(block)):
+            if (found := _CUE.match(block)) and self._is_of_run(found[1]):
+                self._take_cue(begin, *(int(each) for each in found.groups()[1:]), is_torn=is_torn)
+            self.number_cues += len(times)
+            self.last_ms = max(self.last_ms, *(_read_ms(each.groups()[4:]) for each in times))
+
+    def _goes_on(self, known: set[Any], run: bytes, seq: int | None) -> None:
+        """Something behind the last final: if that is torn, it was not to be had any more."""
+        if self._is_of_run(run):
+            known.add(seq)
+            self.is_whole = True
+
+    def _take_cue(self, begin: int, seq: int, number: int, of_number: int, *, is_torn: bool) -> None:
+        if seq != self.seq:
+            self.seq, self.begin_bytes, self.before_ms = seq, begin, self.last_ms
+        self.is_whole, self.is_told_torn = number == of_number and not is_torn, False
+
+    def _is_of_run(self, run: bytes) -> bool:
+        return bool(self.run) and run.decode(errors="replace") == self.run
+
+
+def _read_ms(parts: tuple[bytes | None, ...]) -> int:
+    hours, minutes, seconds, milliseconds = (int(part or 0) for part in parts)
+    return ((hours * 60 + minutes) * 60 + seconds) * 1000 + milliseconds

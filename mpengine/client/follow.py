@@ -1,0 +1,336 @@
+"""Following one engine over losses, reconnects and restarts: what to hand over, what to ask for, what to tell. Pure.
+
+A subscriber listens on one socket and asks on another, and between the two things get lost, unless: it waits for the
+answer to a `sync` subscription (then all earlier subscriptions are live), only then asks for a snapshot, holds back
+what is published meanwhile, and merges both by `seq`. That is one round of catching up. There is one at the start, at
+every reconnect, whenever `boot` has changed, and whenever `prev`, or `last` in the metrics, shows a loss.
+
+    waiting ──engine heard──> synced ──asked──> answered, page by page ──> live
+                                ^                                           │
+                                └─────── reconnect, other boot, loss ───────┘
+
+What can be had comes once and in order; what cannot is told. A round that does not end in time is given up; only `tick`
+judges that, when all that has come was handed in: an answer may lie there behind what was published.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple
+
+from mpengine.client.position import Deliver, End, Item, Known, Tell, read, read_kept
+from mpengine.shared.messages import SnapshotAnswer
+
+# How long messages are held back, and how many, for what was lost before them.
+_HOLD_LIMIT_S = 10.0
+_MOST_HELD = 10_000
+# An engine that publishes but does not answer is asked again.
+_ASK_AGAIN_S = 1.0
+# A time without a look counts for so long at most. A program that looks as often as its screen is drawn waits no longer
+# than one that waits inside a look; one that looks every other second is given as many looks.
+_LONGEST_ABSENCE_S = 0.1
+# A snapshot has the last one of these, beside the messages that each count.
+_LAST_IN_SNAPSHOT = ("status", "transcript.interim")
+_FOREVER = float("inf")
+
+Since = tuple[str, int] | int | Literal["start"] | None
+
+
+class Round:
+    """One round of catching up: what waits for it, what it has found, and how long it may take.
+
+    It begins with a sync; once that is answered a snapshot is asked for, page by page. It can be begun again with what
+    it holds back, which does not make its time any longer.
+    """
+
+    def __init__(self, number: int) -> None:
+        """`number`: that of the sync."""
+        self.held: list[Item] = []
+        self._give_up_at = _FOREVER
+        self.begin_again(number)
+
+    def begin_again(self, number: int) -> None:
+        """With another sync; answers to what was asked before count no more."""
+        self.number = number
+        self.found: list[Item] = []
+        # Behind which `seq` the snapshot, or its next page, was asked for.
+        self.since: int | None = None
+        self._ask_again_at = _FOREVER
+
+    def ask(self, number: int, since: int) -> None:
+        """The question with `number` goes out."""
+        self.number, self.since = number, since
+        self._ask_again_at = _FOREVER
+
+    def hold(self, item: Item) -> bool:
+        """Hold `item` back; False when these are more than may be held."""
+        self.held.append(item)
+        return len(self.held) < _MOST_HELD
+
+    # Time. It counts from the first `wait` on: only there is known that nothing else has come. And it counts only while
+    # something is held back, by which the engine is seen to live.
+
+    def wait(self, now: float) -> None:
+        """All that has come was dealt with."""
+        if self.held:
+            self._give_up_at = min(self._give_up_at, now + _HOLD_LIMIT_S)
+            self._ask_again_at = min(self._ask_again_at, now + _ASK_AGAIN_S)
+
+    @property
+    def deadline(self) -> float:
+        """When it takes too long, or the engine for its answer."""
+        return min(self._give_up_at, self._ask_again_at)
+
+    def takes_too_long(self, now: float) -> bool:
+        """Whether it is to be given up."""
+        return now >= self._give_up_at
+
+    def is_unanswered(self, now: float) -> bool:
+        """Whether it is to be begun again."""
+        return now >= self._ask_again_at
+
+    def all_in_order(self) -> list[Item]:
+        """What was held and what was found; what has no number keeps its place."""
+        placed = [(item.stamp.seq, item) for item in self.found if item.stamp.seq]
+        place = 0
+        for item in self.held:
+            place = item.stamp.seq or place
+            placed.append((place, item))
+        return [item for _, item in sorted(placed, key=lambda pair: pair[0])]
+
+
+class Sync(NamedTuple):
+    """Subscribe to the sync topic with this number, instead of the one before."""
+
+    number: int
+
+
+class Ask(NamedTuple):
+    """Ask for a snapshot; the answer shall come back with `number`."""
+
+    number: int
+    since: int
+
+
+Action = Deliver | Tell | Sync | Ask
+
+
+class Follower:
+    """Takes what an engine publishes and answers, and says what is to be done about it, in order."""
+
+    def __init__(self, *, wants: Callable[[str], bool], since: Since, can_ask: bool) -> None:
+        """`wants`: of which topics (without the engine's name). Without `can_ask` what is lost is only told."""
+        self._known = Known(wants, can_fill=can_ask)
+        self._since = since
+        self._asks = can_ask and (bool(self._known.followed) or any(map(wants, _LAST_IN_SNAPSHOT)))
+        self._waits = self._asks and since is not None
+        self._boot = ""
+        self._number = 0
+        self._round: Round | None = None
+        # Whether messages may be missing that neither `prev` nor `last` would show: at the start, and of another boot.
+        self._is_uncertain = False
+        self._end = End()
+
+    @property
+    def asks(self) -> bool:
+        """Whether it is to hear of every reconnect (`synced` with number 0), and of metrics."""
+        return self._asks
+
+    @property
+    def is_live(self) -> bool:
+        """Whether what is published is handed over at once."""
+        return self._round is None and not self._waits
+
+    @property
+    def deadline(self) -> float:
+        """When `tick` has something to do."""
+        return _FOREVER if self._round is None else self._round.deadline
+
+    def tick(self, now: float) -> list[Action]:
+        """All that has come was handed in: ask again what is not answered, give up a round that takes too long."""
+        if self._round is None:
+            return []
+        if self._round.takes_too_long(now):
+            return self._give_up()
+        actions = self._catch_up() if self._round.is_unanswered(now) else []
+        self._round.wait(now)
+        return actions
+
+    def heard(self, topic: str, body: bytes) -> list[Action]:
+        """A message was published."""
+        item = read(topic, body)
+        if not item.stamp.seq:
+            return self._hold(item, self._round) if self._round and self._round.held else [*self._known.take(item)]
+        actions = self._meet(item.stamp.run, item.stamp.boot, None)
+        if self._waits or (self._asks and self._round is None and self._known.lacks(item)):
+            actions += self._catch_up()
+        if self._round is None or not self._known.followed:  # where nothing is followed nothing is missing before it
+            return actions + self._take(item)
+        return actions + self._hold(item, self._round)
+
+    def synced(self, number: int, run: str, boot: str, seq: int) -> list[Action]:
+        """The sync subscription with `number` was answered; number 0 is the one that tells of every reconnect."""
+        actions = self._meet(run, boot, seq)
+        if number == 0:
+            return actions if Sync(self._number) in actions else actions + self._catch_up()
+        if self._round is None or number != self._round.number or self._round.since is not None:
+            return actions
+        # `seq` is the last one that was used, and what was known before the sync went out cannot be behind it.
+        if self._known.is_beyond(seq):
+            self._known.begin(run, 0)
+        self._known.adopt(seq)
+        return [*actions, self._ask(self._round, self._known.since if self._known.followed else seq)]
+
+    def answered(self, number: int, answer: SnapshotAnswer | None) -> list[Action]:
+        """A snapshot came; None for an answer that is none."""
+        if self._round is None or number != self._round.number or self._round.since is None:
+            return []
+        if answer is None:
+            return self._give_up()
+        if (answer.run, answer.boot) != (self._known.run, self._boot):
+            return []  # of an engine that was not heard yet: it will be, or is asked again
+        found = self._round.found
+        found += (read_kept(bytes(body)) for body in answer.messages)
+        last = max((item.stamp.seq for item in found), default=0)
+        if answer.more and last > self._round.since:
+            return [self._ask(self._round, last)]
+        found += (read("status", bytes(answer.status)), read("transcript.interim", bytes(answer.interim)))
+        return self._merge(answer)
+
+    # Which engine
+
+    def _meet(self, run: str, boot: str, through: int | None) -> list[Action]:
+        """Something of `run` and `boot` was heard, up to `through` if known; is it the engine that was heard before?"""
+        if run == self._known.run and boot == self._boot:
+            return []
+        actions: list[Action] = []
+        if not self._known.run:
+            actions += self._begin(run, through)
+        elif run != self._known.run:
+            actions += [] if self._round is None else self._give_up()
+            actions += [] if self._end.was_heard else self._known.lose_the_end()
+            self._known.begin(run, 0)
+            self._is_uncertain = True
+        else:
+            actions += [] if self._asks or self._end.was_heard else self._known.lose_the_end()
+            self._is_uncertain = True
+        is_first, self._boot = not self._boot, boot
+        self._end = End()
+        if self._asks and not (is_first and self.is_live):
+            actions += self._catch_up()
+        return actions
+
+    def _begin(self, run: str, through: int | None) -> list[Action]:
+        """The first run that is heard of: from where on does it count? A position is judged at the next sync."""
+        actions: list[Action] = []
+        if isinstance(self._since, tuple):
+            wanted, through = self._since
+            if wanted != run:
+                self._known.begin(wanted, through)
+                actions += self._known.lose_the_end()
+                through = 0
+        elif isinstance(self._since, int):
+            through = self._since
+        elif self._since == "start":
+            through = 0
+        self._is_uncertain = self._since is not None
+        self._known.begin(run, through if self._asks else None)
+        return actions
+
+    # Catching up
+
+    def _catch_up(self) -> list[Action]:
+        """Begin a round, or begin it again."""
+        self._waits = False
+        self._number += 1
+        if self._round is None:
+            self._round = Round(self._number)
+        else:
+            self._round.begin_again(self._number)
+        return [Sync(self._number)]
+
+    def _ask(self, catching_up: Round, since: int) -> Ask:
+        self._number += 1
+        catching_up.ask(self._number, since)
+        return Ask(self._number, since)
+
+    def _hold(self, item: Item, catching_up: Round) -> list[Action]:
+        return [] if catching_up.hold(item) else self._give_up()
+
+    def _merge(self, answer: SnapshotAnswer) -> list[Action]:
+        """All there is, in order. Where more was lost meanwhile, another round begins there."""
+        items = self._release()
+        actions: list[Action] = []
+        is_behind = False  # what the answer holds is dealt with
+        for number, item in enumerate(items):
+            if item.stamp.seq > answer.seq and not is_behind:
+                is_behind = True
+                actions += self._settle(answer)
+            if is_behind and self._known.lacks(item):
+                actions += self._catch_up()
+                for rest in items[number:]:
+                    actions += self._hold(rest, self._round) if self._round else self._take(rest)
+                return actions
+            actions += self._take(item, answer.complete)
+        return actions if is_behind else actions + self._settle(answer)
+
+    def _settle(self, answer: SnapshotAnswer) -> list[Action]:
+        actions: list[Action] = []
+        for topic in self._known.followed:
+            actions += self._lose(topic, answer.complete)
+        self._known.caught_up(answer.seq)
+        self._is_uncertain = False
+        return actions
+
+    def _lose(self, topic: str, complete: Mapping[str, int]) -> list[Deliver | Tell]:
+        return self._known.lose(topic, complete.get(topic, 0))
+
+    def _give_up(self) -> list[Action]:
+        """Nothing more can be had: go on with what there is, and tell what may be missing."""
+        is_uncertain, self._is_uncertain = self._is_uncertain, False
+        items = self._release()
+        complete: dict[str, int] = {}
+        if is_uncertain:
+            highest = max((item.stamp.seq for item in items), default=0)
+            for topic in self._known.followed:
+                same = [item.stamp for item in items if item.topic == topic]
+                first_of_boot = max((stamp.seq - 1 for stamp in same if not stamp.prev), default=0)
+                complete[topic] = first_of_boot if same else highest
+        actions: list[Action] = []
+        for item in items:
+            actions += self._take(item, complete)
+        for topic in complete:
+            actions += self._lose(topic, complete)
+        return actions
+
+    def _release(self) -> list[Item]:
+        """End the round, with what it held and found in order."""
+        ended, self._round = self._round, None
+        return [] if ended is None else ended.all_in_order()
+
+    def _take(self, item: Item, complete: Mapping[str, int] | None = None) -> list[Action]:
+        self._end.note(item)
+        return [*self._known.take(item, complete)]
+
+
+class Patience:
+    """Measures time that nearly stands still while nobody looks: what came meanwhile is not late."""
+
+    def __init__(self, now: float) -> None:
+        self._left_at = now
+        self._missed_s = 0.0
+
+    def back(self, now: float) -> None:
+        """A look begins."""
+        self._missed_s += max(0.0, now - self._left_at - _LONGEST_ABSENCE_S)
+        self._left_at = now
+
+    def leave(self, now: float) -> None:
+        """A look is over."""
+        self._left_at = now
+
+    def waited(self, now: float) -> float:
+        """The time of a clock, as it is measured here."""
+        return now - self._missed_s
+
+    def clock(self, waited: float) -> float:
+        """When it will be so late, as long as somebody looks."""
+        return waited + self._missed_s

@@ -1,0 +1,1 @@
+"""Pure: what recognisers say and are told, one module for each protocol."""

@@ -1,0 +1,168 @@
+"""Deepgram's live API (`/v1/listen`), spoken directly with one's own key. Pure.
+
+Source of the messages: Deepgram's API specification (asyncapi) and https://developers.deepgram.com/docs.
+Unknown types and unknown fields are normal there; a strict client breaks with the next release.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from mpengine.dialects.base import (
+    Hypothesis,
+    Ignored,
+    Malformed,
+    Said,
+    ServiceError,
+    SpeechStart,
+    UtteranceStop,
+    shown,
+)
+from mpengine.dialects.wire import Channels, Other, Seconds, Words, passed_on, read, spoken
+
+KEEP_ALIVE = '{"type":"KeepAlive"}'
+FINALIZE = '{"type":"Finalize"}'
+CLOSE_STREAM = '{"type":"CloseStream"}'
+
+
+class _Alternative(msgspec.Struct):
+    transcript: str = ""
+    confidence: float | None = None
+    words: Words = []
+    languages: list[str] = []
+
+
+class _Channel(msgspec.Struct):
+    alternatives: list[_Alternative] = []
+
+
+class _Message(msgspec.Struct, tag_field="type"):
+    pass
+
+
+class _Results(_Message, tag="Results"):
+    channel: _Channel = msgspec.field(default_factory=_Channel)
+    channel_index: Channels = []  # which one, of how many
+    start: Seconds | None = None
+    duration: Seconds | None = None
+    is_final: bool = False
+    speech_final: bool = False
+
+
+class _SpeechStarted(_Message, tag="SpeechStarted"):
+    timestamp: Seconds = 0.0
+
+
+class _UtteranceEnd(_Message, tag="UtteranceEnd"):
+    last_word_end: Seconds = -1.0
+
+
+class _Error(_Message, tag="Error"):
+    description: str = ""
+    message: str = ""
+    variant: str = ""
+    code: str = ""
+
+
+_decoder: msgspec.json.Decoder[_Results | _SpeechStarted | _UtteranceEnd | _Error] = msgspec.json.Decoder(
+    _Results | _SpeechStarted | _UtteranceEnd | _Error
+)
+_KNOWN = frozenset({"Results", "SpeechStarted", "UtteranceEnd", "Error"})
+_PASSED_ON = frozenset({"Metadata", "ConfigureSuccess", "ConfigureFailure", "Warning"})
+
+
+class Deepgram:
+    """The service's dialect for one configuration."""
+
+    greeting = None
+    keep_alive = KEEP_ALIVE
+    fails_with_last_word = True  # Metadata comes before a close 1011 as it does before 1000
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        api_key: str,
+        model: str,
+        language: str,
+        sample_rate: int,
+        channels: int,
+        parameters: Mapping[str, Any],
+    ) -> None:
+        self.secret = api_key
+        query: dict[str, Any] = {
+            "model": model,
+            "language": language,
+            "interim_results": True,
+            "punctuate": True,
+            "smart_format": True,
+            "encoding": "linear16",
+            "sample_rate": sample_rate,
+            "channels": channels,
+        }
+        query.update(parameters)
+        pairs = [(key, _plain(item)) for key, value in query.items() for item in _items(value)]
+        self.endpoint = shown(url)
+        self.url = f"{url}{'&' if '?' in url else '?'}{urlencode(pairs, quote_via=quote)}"
+
+    @property
+    def headers(self) -> Sequence[str]:
+        """`Token`, not `Bearer`: the latter is for temporary tokens."""
+        return (f"Authorization: Token {self.secret}",)
+
+    def finish(self, *, can_finalize: bool) -> Sequence[str]:  # noqa: ARG002  it always can
+        """Flush what is buffered, then close: answered by the last Results, Metadata and close 1000."""
+        return (FINALIZE, CLOSE_STREAM)
+
+    def decode(self, text: str) -> Said:
+        """What a message of the service means."""
+        match read(text, _decoder, _KNOWN):
+            case _Results() as results:
+                return _hypothesis(results)
+            case _SpeechStarted(timestamp=timestamp):
+                return SpeechStart(timestamp)
+            case _UtteranceEnd(last_word_end=end):
+                # -1 is the service's own mark for "disregard"
+                return UtteranceStop(end) if end >= 0 else Ignored("UtteranceEnd without a word")
+            case _Error() as error:
+                words = error.description or error.message
+                return ServiceError(error.code or error.variant, words or "unknown error")
+            case Other(kind=kind) if kind in _PASSED_ON:
+                return passed_on(kind, text, is_last=kind == "Metadata")
+            case Other(kind=kind):
+                return Ignored(f"type {kind!r}")
+            case Ignored() | Malformed() as unreadable:
+                return unreadable
+
+
+def _hypothesis(results: _Results) -> Said:
+    channel, channels = results.channel_index[:2] if len(results.channel_index) > 1 else (0, 1)
+    if not results.channel.alternatives:
+        if not results.is_final:
+            return Ignored("Results without alternatives")
+        return Hypothesis(
+            "", True, results.start, results.duration, results.speech_final, channel=channel, channels=channels
+        )
+    best = results.channel.alternatives[0]
+    return Hypothesis(
+        best.transcript,
+        results.is_final,
+        results.start,
+        results.duration,
+        results.speech_final,
+        best.confidence,
+        spoken(best.words),
+        channel,
+        channels,
+        best.languages[0] if best.languages else None,
+    )
+
+
+def _items(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, (list, tuple)) else (value,)
+
+
+def _plain(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,136 @@
+"""The managed proxy's protocol, also spoken by the local recogniser. Pure.
+
+After the upgrade: `auth`, answered by `ready` or `error`; then `transcript`, `credits_low`, `error`, `session_end`.
+Two additions, both optional: times on transcripts (`start`, `duration`, `words`), and `"features":["finalize"]` in
+`ready`, by which a proxy promises to answer `{"type":"finalize"}` with its last finals, `session_end` and a close.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from mpengine.dialects.base import (
+    Hypothesis,
+    Ignored,
+    Malformed,
+    Note,
+    Ready,
+    Said,
+    ServiceError,
+    shown,
+)
+from mpengine.dialects.wire import Number, Other, Seconds, Words, read, spoken
+
+FINALIZE = '{"type":"finalize"}'
+
+
+class _Message(msgspec.Struct, tag_field="type"):
+    pass
+
+
+class _Ready(_Message, tag="ready"):
+    features: list[str] = []
+
+
+class _Transcript(_Message, tag="transcript"):
+    text: str = ""
+    is_final: bool = False
+    start: Seconds | None = None
+    duration: Seconds | None = None
+    confidence: float | None = None
+    words: Words = []
+    speech_final: bool = False
+
+
+class _Error(_Message, tag="error"):
+    code: str | Number | None = None
+    message: str | None = None
+
+
+class _CreditsLow(_Message, tag="credits_low"):
+    seconds_remaining: Seconds | str | None = None
+
+
+class _SessionEnd(_Message, tag="session_end"):
+    seconds_used: Seconds | str | None = None
+
+
+_decoder: msgspec.json.Decoder[_Ready | _Transcript | _Error | _CreditsLow | _SessionEnd] = msgspec.json.Decoder(
+    _Ready | _Transcript | _Error | _CreditsLow | _SessionEnd
+)
+_KNOWN = frozenset({"ready", "transcript", "error", "credits_low", "session_end"})
+
+
+class Managed:
+    """The proxy's dialect for one configuration."""
+
+    keep_alive = None
+    fails_with_last_word = False
+    headers: Sequence[str] = ()
+
+    def __init__(
+        self, *, server_url: str, token: str, model: str, language: str, sample_rate: int, channels: int
+    ) -> None:
+        self.url = transcribe_url(server_url)
+        self.endpoint = shown(self.url)
+        self.secret = token
+        self._auth = {
+            "type": "auth",
+            "token": token,
+            "config": {
+                "model": model,
+                "language": language,
+                "sample_rate": sample_rate,
+                "channels": channels,
+                "encoding": "linear16",
+                "interim_results": True,
+            },
+        }
+
+    @property
+    def greeting(self) -> str:
+        """The auth message; it goes out on every connection."""
+        return msgspec.json.encode(self._auth).decode()
+
+    def finish(self, *, can_finalize: bool) -> Sequence[str]:
+        """Ask for the last finals where the proxy knows how; others send them by themselves."""
+        return (FINALIZE,) if can_finalize else ()
+
+    def decode(self, text: str) -> Said:
+        """What a message of the proxy means."""
+        match read(text, _decoder, _KNOWN):
+            case _Ready(features=features):
+                return Ready("finalize" in features)
+            case _Error(code=code, message=message):
+                return ServiceError("" if code is None else str(code), message or "Unknown error")
+            case _Transcript() as heard:
+                return Hypothesis(
+                    heard.text,
+                    heard.is_final,
+                    heard.start,
+                    heard.duration,
+                    heard.speech_final,
+                    heard.confidence,
+                    spoken(heard.words),
+                )
+            case _CreditsLow(seconds_remaining=seconds):
+                return Note("credits_low", {"seconds_remaining": _or_0(seconds)})
+            case _SessionEnd(seconds_used=seconds):
+                return Note("session_end", {"seconds_used": _or_0(seconds)}, is_last=True)
+            case Other(kind=kind):
+                return Ignored(f"type {kind!r}")
+            case Ignored() | Malformed() as unreadable:
+                return unreadable
+
+
+def transcribe_url(server_url: str) -> str:
+    """Where the proxy takes audio: scheme optional (`wss://` assumed), trailing `/` ignored."""
+    url = server_url.rstrip("/")
+    if not url.startswith(("ws://", "wss://")):
+        url = f"wss://{url}"
+    return f"{url}/ws/transcribe"
+
+
+def _or_0(seconds: float | str | None) -> float:
+    """The warning counts, even without a number."""
+    return seconds if isinstance(seconds, float) else 0.0

@@ -1,0 +1,121 @@
+"""What an engine's messages mean to a GUI: which callbacks to call, whether recording has begun, why it ended. Pure.
+
+The texts are the origin engine's where it had any.
+"""
+
+import re
+from typing import NamedTuple
+
+from mpengine.client.position import Hole
+from mpengine.shared import messages
+from mpengine.shared.messages import Published
+
+# Why a connection failed or ended: the codes of `streaming.causes`. All others are the service's own.
+_OF_CONNECTION = re.compile(
+    r"connection_lost|closed_\d+|http_\d+|(data|net|message|big)-\d{4}|unauthorized|payment_required|forbidden"
+    r"|bad_request|not_found|not_allowed|protocol_error|unsupported_data|invalid_data|policy_violation"
+)
+# These say by themselves what they are about, and did so in the origin engine.
+_OF_HANDSHAKE = ("Proxy auth error: ", "Timed out waiting for proxy ready message")
+# What mpengine itself has to say of the recogniser's side.
+_OURS = frozenset({"crash", "hung", "connect_timeout", "unconfirmed_end", "malformed_message"})
+
+
+class Words(NamedTuple):
+    """For the callbacks of results."""
+
+    text: str
+    is_final: bool
+    time_ns: int
+
+
+class Trouble(NamedTuple):
+    """For the error callback."""
+
+    text: str
+
+
+class CreditsLow(NamedTuple):
+    """For the callback of that name."""
+
+    seconds_remaining: int
+
+
+Call = Words | Trouble | CreditsLow
+
+
+class Story:
+    """One recording, as far as it is told."""
+
+    def __init__(self) -> None:
+        self.has_started = False  # connected, and the device is open
+        self.is_over = False
+        self.failure = ""  # why it ended by itself
+        self.trouble = ""  # what keeps it from starting
+        self.unacknowledged_s = 0.0
+        self._has_told_failure = False
+
+    def read(self, message: Published | Hole) -> list[Call]:
+        """What to call for `message`. Words that were lost on the way to us could not be had any more."""
+        match message:
+            case messages.Transcript(interrupted=False) if message.text.strip():
+                return [Words(message.text, message.is_final, message.time_ns)]
+            case messages.CreditsLow(seconds_remaining=seconds):
+                return [CreditsLow(int(seconds))]
+            case messages.Error():
+                return self._error(message)
+            case messages.Status():
+                return self._status(message)
+            case Hole():
+                return [Trouble("results were lost on the way to this program")]
+        return []
+
+    def ended(self, how: str) -> list[Call]:
+        """Its process has ended; nobody had asked for it."""
+        self.is_over = True
+        self.failure = self.failure or f"The engine has ended: {how}"
+        return self._tell_failure()
+
+    def _error(self, error: messages.Error) -> list[Call]:
+        text = _wording(error)
+        if not self.has_started and error.code != "digital_silence":  # a silent device is open all the same
+            self.trouble = text
+        if not error.fatal:
+            return [Trouble(text)]
+        self.failure = self.failure or text
+        if error.source == "capture" and not self.has_started:
+            self._has_told_failure = True  # the origin engine left that to what start_recording returns
+        return self._tell_failure()
+
+    def _status(self, status: messages.Status) -> list[Call]:
+        self.unacknowledged_s = status.unacknowledged_s
+        match status.state:
+            case "running":
+                self.has_started = True
+            case "stopped":
+                self.is_over = True
+            case "failed":
+                self.is_over = True
+                self.failure = self.failure or status.reason or "failed"
+                return self._tell_failure()
+        return []
+
+    def _tell_failure(self) -> list[Call]:
+        if self._has_told_failure:
+            return []
+        self._has_told_failure = True
+        return [Trouble(self.failure)]
+
+
+def _wording(error: messages.Error) -> str:
+    """The text of an error as the origin engine's users know it."""
+    match error.source:
+        case "capture":
+            return f"Audio stream error: {error.message}"
+        case "streaming" if error.message.startswith(_OF_HANDSHAKE) or error.code in _OURS:
+            return error.message
+        case "streaming" if _OF_CONNECTION.fullmatch(error.code):
+            return f"WebSocket error: {error.message}"
+        case "streaming" if error.code:  # the service's own words
+            return f"[{error.code}] {error.message}"
+    return error.message

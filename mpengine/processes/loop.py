@@ -1,0 +1,140 @@
+"""The frame of a child's work loop: its control socket, its wake descriptors, and the reasons to leave.
+
+One thread, the main one, owns the context and all sockets. Signals and other threads wake it through descriptors.
+"""
+
+import collections
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import TypeAlias
+
+import zmq
+
+from mpengine.processes import boot, memory
+from mpengine.processes.boot import Boot
+from mpengine.shared import control, sockets
+from mpengine.shared.decoding import UNREADABLE
+
+Source: TypeAlias = "zmq.Socket[bytes] | int"
+
+_KEPT_MESSAGES = 10_000
+_LINGER_MS = 1000
+# Behind what a start allocates and lets go of: libraries, the device, TLS and its certificates.
+_STARTED_S = 3.0
+
+
+class ControlChannel:
+    """The child's end of the control channel: sends without ever blocking.
+
+    What must not be lost (finals, gaps, faults) waits here while the socket is full, in order, at most
+    `_KEPT_MESSAGES`; beats, levels and interims are dropped then.
+    """
+
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, identity: str) -> None:
+        self.socket = sockets.make(context, zmq.DEALER, linger_ms=_LINGER_MS, identity=identity)
+        self.socket.connect(endpoint)
+        self._kept: collections.deque[bytes] = collections.deque(maxlen=_KEPT_MESSAGES)
+
+    def tell(self, message: control.Up) -> None:
+        """Send what must arrive."""
+        self._kept.append(control.encode(message))
+        self.flush()
+
+    def mention(self, message: control.Up) -> None:
+        """Send what may be dropped."""
+        if not self._kept:
+            sockets.try_send(self.socket, [control.encode(message)])
+
+    def flush(self) -> bool:
+        """Send what waits; False when some still does."""
+        while self._kept and sockets.try_send(self.socket, [self._kept[0]]):
+            self._kept.popleft()
+        return not self._kept
+
+    def receive(self) -> list[control.Down]:
+        """The commands that wait."""
+        commands = []
+        for parts in sockets.receive_all(self.socket):
+            try:
+                commands.append(control.decode_down.decode(parts[-1]))
+            except UNREADABLE:  # from another version: not ours to die of
+                continue
+        return commands
+
+
+class ChildLoop:
+    """Waits for sockets, descriptors and deadlines; says when to leave.
+
+    `leaving` turns true on SIGTERM, which is how the supervisor ends a child; `on_terminate` is called then, in the
+    signal handler, to end what blocks. When the parent is gone, the process ends at once: nobody is left to report to.
+    """
+
+    def __init__(self, settings: Boot) -> None:
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.control = ControlChannel(self.context, settings.control, settings.identity)
+        self.leaving = False
+        self.on_terminate: Callable[[], None] | None = None
+        self._give_back_at = time.monotonic() + _STARTED_S
+        self._watched: dict[Source, tuple[Callable[[], None], int]] = {}
+        self._polled: list[tuple[Source, int]] = []  # the same, as zmq_poll wants it: its Poller is Python code
+        self._wake, wake_writer = socket.socketpair()
+        self._wake.setblocking(False)
+        wake_writer.setblocking(False)
+        self._wake_writer = wake_writer
+        signal.set_wakeup_fd(wake_writer.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+        self.watch(self._wake.fileno(), self._drain_wake)
+        self.watch(boot.PIPE_FD, self._parent_gone)
+
+    def watch(self, source: Source, ready: Callable[[], None], events: int = zmq.POLLIN) -> None:
+        """Call `ready` whenever `source` has `events`."""
+        if self._watched.get(source) != (ready, events):
+            self._watched[source] = (ready, events)
+            self._list_polled()
+
+    def unwatch(self, source: Source) -> None:
+        """Forget `source`."""
+        if self._watched.pop(source, None) is not None:
+            self._list_polled()
+
+    def wait(self, timeout_s: float) -> None:
+        """Sleep until something happens, at most `timeout_s`, and call what is ready."""
+        if time.monotonic() > self._give_back_at:
+            self._give_back_at = float("inf")
+            memory.give_back()
+        timeout_ms = max(0, min(int(timeout_s * 1000) + 1, 60_000)) if timeout_s > 0 else 0
+        for source, _ in zmq.zmq_poll(self._polled, timeout_ms):
+            watched = self._watched.get(source)
+            if watched is not None:
+                watched[0]()
+
+    def close(self) -> None:
+        """Close the control socket, its last messages sent within a second, and end the context."""
+        self.control.flush()
+        self.context.destroy(linger=_LINGER_MS)
+        signal.set_wakeup_fd(-1)
+        self._wake.close()
+        self._wake_writer.close()
+
+    def _list_polled(self) -> None:
+        self._polled = [(source, events) for source, (_, events) in self._watched.items()]
+
+    def _drain_wake(self) -> None:
+        try:
+            while self._wake.recv(64):
+                pass
+        except BlockingIOError:
+            pass
+
+    def _on_sigterm(self, _number: int, _frame: FrameType | None) -> None:
+        self.leaving = True
+        if self.on_terminate is not None:
+            self.on_terminate()
+
+    def _parent_gone(self) -> None:
+        if not os.read(boot.PIPE_FD, 64):
+            os._exit(1)

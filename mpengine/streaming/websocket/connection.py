@@ -1,0 +1,245 @@
+"""One WebSocket to a recogniser, used once: a thread connects and reads, the owner sends.
+
+Who owns what:
+
+* the owner: the thread that called `start`. It alone sends, pongs and the answer to a close frame included.
+* the reader: the one thread that is started here. It connects, then reads, and never sends a frame.
+* the socket: shared by both through `LockedSocket`. The reader closes it as the last thing it does.
+* `_changed` (lock and condition): guards what stands below it in `__init__`. No network wait happens in it. Only a
+  send looks at `_open` and `_end` without it: each is set once, and what is too late for a look the socket refuses.
+* the pipe: one byte is in it exactly while events wait. It is closed with the object.
+
+Events are bounded: with 256 waiting the reader stops reading, so that TCP makes the peer wait.
+"""
+
+import collections
+import contextlib
+import logging
+import os
+import ssl
+import threading
+import weakref
+from collections.abc import Sequence
+
+import websocket
+
+from mpengine.shared.errors import ConnectionLost
+from mpengine.streaming.websocket.events import NO_CLOSE_CODE, Event, Failed, Opened
+from mpengine.streaming.websocket.framing import Incoming, MessageTooBigError, frame
+from mpengine.streaming.websocket.locked_socket import LockedSocket
+from mpengine.streaming.websocket.opening import Link, NotOpenedError, Target, open_link
+
+logger = logging.getLogger(__name__)
+
+_MAX_WAITING_EVENTS = 256
+_MAX_CONTROL_BYTES = 125
+
+
+class _AbandonedError(Exception):
+    """The owner has turned away: the reader ends without a word."""
+
+
+class Connection:
+    """One attempt at a WebSocket. `number` is the caller's; `headers` are whole lines, secrets and all."""
+
+    def __init__(
+        self,
+        *,
+        number: int,
+        url: str,
+        headers: Sequence[str] = (),
+        ca_file: str | None = None,
+        connect_timeout_s: float = 15.0,
+        send_timeout_s: float = 10.0,
+        max_message_bytes: int = 1 << 20,
+    ) -> None:
+        if any("\r" in header or "\n" in header for header in headers):
+            raise ValueError("a header holds a line break")
+        self.number = number
+        self._target = Target(
+            url=url,
+            headers=tuple(headers),
+            ca_file=ca_file,
+            connect_timeout_s=connect_timeout_s,
+            send_timeout_s=send_timeout_s,
+        )
+        self._send_timeout_s = send_timeout_s
+        self._max_message_bytes = max_message_bytes
+        self._owner: int | None = None
+        self._wake_read, self._wake_write = os.pipe()
+        for end in (self._wake_read, self._wake_write):
+            os.set_blocking(end, False)
+            weakref.finalize(self, os.close, end).atexit = False  # at exit the reader may still be there
+
+        self._changed = threading.Condition()
+        self._waiting: collections.deque[Event] = collections.deque()
+        self._abandoned = False
+        self._socket: LockedSocket | None = None  # the latest: each address of the host gets one
+        self._open: LockedSocket | None = None  # set just before Opened
+        self._end: str | None = None  # why it is over: the first cause, for the event and the exceptions
+
+        self._thread = threading.Thread(target=self._run, name=f"websocket-{number}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to connect. The calling thread becomes the owner."""
+        self._owner = threading.get_ident()
+        self._thread.start()
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable while events wait. It lives as long as this object."""
+        return self._wake_read
+
+    def events(self) -> list[Event]:
+        """Take all events that wait; never blocks."""
+        with self._changed:
+            waiting = list(self._waiting)
+            self._forget_waiting()
+        return waiting
+
+    def send_audio(self, pcm: bytes | memoryview) -> None:
+        """Send one binary frame, or raise ConnectionLost. This goes for all of these methods: past the send
+        timeout the connection is dead, as a frame cannot be continued later.
+        """
+        if not len(pcm):
+            raise ValueError("an empty binary frame ends a stream")
+        self._send(pcm, websocket.ABNF.OPCODE_BINARY)
+
+    def send_text(self, text: str) -> None:
+        """Send one text frame."""
+        self._send(text.encode(), websocket.ABNF.OPCODE_TEXT)
+
+    def send_ping(self, payload: bytes) -> None:
+        """Send a ping of at most 125 bytes."""
+        self._send(_control(payload), websocket.ABNF.OPCODE_PING)
+
+    def send_pong(self, payload: bytes) -> None:
+        """Send a pong of at most 125 bytes."""
+        self._send(_control(payload), websocket.ABNF.OPCODE_PONG)
+
+    def send_close(self, code: int = 1000, reason: str = "") -> None:
+        """Send a close frame, of one's own accord or as the answer; after both the peer ends the stream."""
+        payload = b"" if code == NO_CLOSE_CODE else code.to_bytes(2, "big") + reason.encode()
+        self._send(_control(payload), websocket.ABNF.OPCODE_CLOSE)
+
+    def abandon(self) -> None:
+        """End everything at once, from any thread, at any time; no event comes any more. Never blocks."""
+        with self._changed:
+            self._abandoned = True
+            self._end = self._end or "abandoned"
+            self._forget_waiting()
+            abandoned = self._socket
+        if abandoned:
+            abandoned.shutdown()
+
+    def interrupt(self) -> None:
+        """End what waits on the network, as if it had failed; for a signal handler, which may have stopped any line
+        of this class. (`abandon` may not be called there.)
+        """
+        interrupted = self._socket
+        if interrupted:
+            interrupted.shutdown()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the reader to end; False if it has not. Only a name lookup outlives `abandon`."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _send(self, payload: bytes | memoryview, opcode: int) -> None:
+        if threading.get_ident() != self._owner:
+            raise RuntimeError("only the thread that started a connection sends on it")
+        opened = self._open
+        if opened is None or self._end:
+            raise ConnectionLost(self._end or "not open yet")
+        try:
+            opened.send(frame(opcode, payload, os.urandom(4)))
+        except TimeoutError:
+            raise ConnectionLost(self._ended(f"frame not sent within {self._send_timeout_s:g} s")) from None
+        except OSError as exc:
+            raise ConnectionLost(self._ended(_loss(exc))) from None
+
+    def _run(self) -> None:
+        try:
+            link = open_link(self._target, self._adopt)
+            self._read(link)
+        except NotOpenedError as exc:
+            with contextlib.suppress(_AbandonedError):
+                self._tell(exc.event)
+        except _AbandonedError:
+            pass
+        except Exception:
+            logger.exception("connection_reader_failed number=%d", self.number)
+            with contextlib.suppress(_AbandonedError):
+                self._tell(Failed(self._ended("internal error, see the log")))
+        finally:
+            if self._socket:
+                self._socket.close()
+
+    def _read(self, link: Link) -> None:
+        with self._changed:
+            self._open = link.socket
+        self._tell(Opened(link.request_id))
+        incoming = Incoming(link.socket.recv, max_message_bytes=self._max_message_bytes)
+        try:
+            while True:
+                self._tell(incoming.next_event())
+        except (EOFError, OSError, MessageTooBigError, websocket.WebSocketException) as exc:
+            reason = self._ended("connection closed" if incoming.close_received else _loss(exc))
+            link.socket.shutdown()  # first: an owner that waits in a send makes no room for the event
+            self._tell(Failed(reason))
+
+    def _adopt(self, sock: LockedSocket) -> None:
+        """Make `sock` the one that `abandon` ends."""
+        with self._changed:
+            self._socket = sock
+            if self._abandoned:
+                raise _AbandonedError
+
+    def _tell(self, event: Event) -> None:
+        """Append an event as soon as there is room."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._abandoned or len(self._waiting) < _MAX_WAITING_EVENTS)
+            if self._abandoned:
+                raise _AbandonedError
+            if not self._waiting:
+                os.write(self._wake_write, b"\0")
+            self._waiting.append(event)
+
+    def _forget_waiting(self) -> None:
+        if self._waiting:
+            self._waiting.clear()
+            os.read(self._wake_read, 1)
+        self._changed.notify_all()
+
+    def _ended(self, reason: str) -> str:
+        """Note why it is over and return the first reason noted."""
+        with self._changed:
+            self._end = self._end or reason
+            return self._end
+
+
+def _control(payload: bytes) -> bytes:
+    if len(payload) > _MAX_CONTROL_BYTES:
+        raise ValueError(f"control frames carry {_MAX_CONTROL_BYTES} bytes at most")
+    return payload
+
+
+def _loss(exc: Exception) -> str:
+    """Say in one sentence how an open connection ended."""
+    match exc:
+        case MessageTooBigError():
+            return str(exc)
+        case websocket.WebSocketProtocolException():
+            return f"connection lost: protocol broken by the peer: {exc}"
+        case EOFError():
+            return "connection lost: ended by the peer without a close frame"
+        case ConnectionResetError() | BrokenPipeError() | ssl.SSLEOFError():
+            return "connection lost: reset by peer"
+        case ssl.SSLError():
+            return f"connection lost: TLS: {exc.reason}"
+        case TimeoutError():
+            return "connection lost: timed out"
+        case OSError():
+            return f"connection lost: {exc.strerror}"
+        case _:
+            return f"connection lost: {type(exc).__name__}"

@@ -1,0 +1,229 @@
+"""How a WebSocket is opened: name, TCP, proxy, TLS, upgrade, in the calling thread, before one deadline.
+
+websocket-client does the upgrade. The way there is walked here, for two reasons: every socket is handed to
+`adopt` before anything waits on it, so that another thread can end the attempt at any point but the name
+lookup; and every address of a host is tried, whatever kept the one before from answering.
+"""
+
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import msgspec
+import websocket
+from websocket._http import _tunnel
+from websocket._url import get_proxy_info, parse_url
+
+from mpengine.streaming.websocket.events import Failed, Refused
+from mpengine.streaming.websocket.locked_socket import LockedSocket
+
+_MAX_ANSWER_BYTES = 1 << 16  # head and body of an HTTP answer; what comes after is not read
+_MAX_BODY_CHARS = 4096
+
+
+class NotOpenedError(Exception):
+    """There will be no connection; `event` says why."""
+
+    def __init__(self, event: Refused | Failed) -> None:
+        super().__init__(type(event).__name__)
+        self.event = event
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """What to open. `headers` carry secrets: this struct is never shown."""
+
+    url: str
+    headers: Sequence[str]
+    ca_file: str | None
+    connect_timeout_s: float
+    send_timeout_s: float
+
+    def __repr__(self) -> str:
+        return "Target(...)"
+
+
+class Link(msgspec.Struct, frozen=True):
+    """The socket of an open WebSocket."""
+
+    socket: LockedSocket
+    request_id: str | None
+
+
+def open_link(target: Target, adopt: Callable[[LockedSocket], None]) -> Link:
+    """Open `target` or raise NotOpenedError. `adopt` gets each socket as it is made, the last one is the
+    link's; what it raises ends the attempt. Whoever adopts a socket closes it.
+    """
+    deadline = time.monotonic() + target.connect_timeout_s
+    try:
+        host, port, _, secure = parse_url(target.url)
+        proxy_host, proxy_port, proxy_user = _proxy_of(host, secure=secure)
+    except (ValueError, TypeError):  # TypeError: an IPv6 address among the IPv4 networks of no_proxy
+        raise NotOpenedError(Failed("not a WebSocket address")) from None
+    context = _tls_context(target.ca_file) if secure else None
+    peer = proxy_host or host
+    try:
+        link = _dial(peer, (proxy_port or 80) if proxy_host else port, target.send_timeout_s, deadline, adopt)
+        if proxy_host:
+            _ask_proxy(link, host, port, proxy_user, deadline)
+            peer = host
+        if context:
+            link.start_tls(context, server_hostname=host, deadline=deadline)
+        return _upgrade(link, target, deadline)
+    except (OSError, ValueError, websocket.WebSocketException) as exc:
+        raise NotOpenedError(Failed(_reason(exc, peer, target.connect_timeout_s))) from None
+
+
+def _proxy_of(host: str, *, secure: bool) -> tuple[str | None, int, tuple[str, str] | None]:
+    """The environment's proxy for `host`. None for this machine: a proxy would look for the peer on its own, with
+    our token in hand.
+    """
+    if _is_loopback(host):
+        return None, 0, None
+    proxy_host, proxy_port, proxy_user = get_proxy_info(host, secure)
+    return proxy_host, proxy_port, proxy_user
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return False
+
+
+def _tls_context(ca_file: str | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError as exc:
+        raise NotOpenedError(Failed(f"CA file {ca_file} cannot be used: {exc.strerror}")) from None
+    context.options |= ssl.OP_NO_RENEGOTIATION  # so that no write ever has to read
+    return context
+
+
+def _dial(
+    host: str, port: int, send_timeout_s: float, deadline: float, adopt: Callable[[LockedSocket], None]
+) -> LockedSocket:
+    """Connect to the first address that answers; each gets its share of the time that is left."""
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    failure: OSError | None = None
+    for tried, (family, kind, protocol, _, address) in enumerate(addresses):
+        dialled = LockedSocket(socket.socket(family, kind, protocol), send_timeout_s=send_timeout_s)
+        adopt(dialled)
+        now = time.monotonic()
+        try:
+            for option in websocket.DEFAULT_SOCKET_OPTION:  # TCP_NODELAY and TCP's own keep-alive
+                dialled.setsockopt(*option)
+            dialled.connect(address, deadline=now + (deadline - now) / (len(addresses) - tried))
+        except OSError as exc:
+            dialled.close()
+            failure = exc
+        else:
+            return dialled
+    raise failure or OSError(0, "no address")
+
+
+class _Answer:
+    """What websocket-client sees instead of the socket while the peer answers: bounded in bytes and in time.
+
+    It keeps what was heard, so that a refusal can be told in the peer's words however the library takes it.
+    """
+
+    def __init__(self, link: LockedSocket, deadline: float) -> None:
+        self._link = link
+        self._deadline = deadline
+        self._heard = bytearray()
+
+    def recv(self, size: int) -> bytes:
+        room = min(size, _MAX_ANSWER_BYTES - len(self._heard))
+        data = self._link.recv(room, deadline=self._deadline) if room else b""  # too much is the end of it
+        self._heard += data
+        return data
+
+    def send(self, data: bytes) -> int:
+        return self._link.send(data)
+
+    def gettimeout(self) -> float:
+        return 0.0
+
+    def close(self) -> None:
+        """Do nothing: the library closes after a refusal, but the socket is not its own."""
+
+    def parsed(self) -> tuple[int, str, dict[str, str], bytes] | None:
+        """Status, reason phrase, header fields by lower-case name, body; None if there was no HTTP answer."""
+        head, end, body = bytes(self._heard).partition(b"\r\n\r\n")
+        status_line, *lines = head.decode("latin-1").split("\r\n")
+        status, _, phrase = status_line.partition(" ")[2].partition(" ")
+        if not end or not (status.isascii() and status.isdigit()):
+            return None
+        fields = {name.strip().lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
+        return int(status), phrase, fields, body
+
+
+def _ask_proxy(link: LockedSocket, host: str, port: int, user: tuple[str, str] | None, deadline: float) -> None:
+    answer = _Answer(link, deadline)
+    try:
+        _tunnel(cast("socket.socket", answer), host, port, user)
+    except websocket.WebSocketProxyException:
+        status = (answer.parsed() or ("nothing",))[0]
+        raise NotOpenedError(Failed(f"the proxy opened no tunnel to {host}: it answered {status}")) from None
+
+
+def _upgrade(link: LockedSocket, target: Target, deadline: float) -> Link:
+    answer = _Answer(link, deadline)
+    opened = websocket.WebSocket()
+    failure: Exception | None = None
+    try:
+        opened.connect(  # type: ignore[no-untyped-call]
+            target.url,
+            socket=answer,
+            header=list(target.headers),
+            suppress_origin=True,
+            redirect_limit=0,  # or the Authorization header would follow it to whatever host
+        )
+    except (OSError, websocket.WebSocketException) as exc:
+        failure = exc
+    except ValueError:  # releases before 1.9 trip over header lines that are no text, or a length that is none
+        failure = websocket.WebSocketException()
+    status, phrase, fields, body = answer.parsed() or (101, "", {}, b"")
+    request_id = fields.get("dg-request-id")
+    if status != 101:
+        said = _strike_out(target.headers, body.decode("utf-8", "replace"))[:_MAX_BODY_CHARS]
+        error = _strike_out(target.headers, fields.get("dg-error") or phrase)
+        raise NotOpenedError(Refused(status, error, said, request_id)) from None
+    if failure:
+        raise failure
+    return Link(link, request_id)
+
+
+def _strike_out(headers: Sequence[str], text: str) -> str:
+    """Hide what was sent in header values: an error page may repeat the request."""
+    for header in headers:
+        for word in header.partition(":")[2].split():
+            text = text.replace(word, "***") if len(word) >= 8 else text
+    return text
+
+
+def _reason(exc: Exception, host: str, timeout_s: float) -> str:
+    match exc:
+        case ssl.SSLCertVerificationError():
+            return f"TLS certificate of {host} not trusted: {exc.verify_message}"
+        case ssl.SSLError():
+            return f"TLS with {host} failed: {exc.reason or 'cut short'}"
+        case socket.gaierror():
+            return f"host name {host} not resolved: {exc.strerror}"
+        case TimeoutError() | websocket.WebSocketTimeoutException():
+            return f"no answer from {host} within {timeout_s:g} s"
+        case ConnectionRefusedError():
+            return f"connection refused by {host}"
+        case OSError():
+            return f"no connection to {host}: {exc.strerror}"
+        case websocket.WebSocketConnectionClosedException():
+            return f"{host} closed the connection without an answer"
+        case websocket.WebSocketException():
+            return f"{host} did not answer as a WebSocket server"
+        case _:
+            return "not a WebSocket address"

@@ -1,0 +1,1 @@
+"""What the engine publishes and answers, and what it keeps of that."""

@@ -1,0 +1,222 @@
+"""The public side: PUB for results and status, ROUTER for questions. The supervisor's main thread owns both sockets.
+
+A slow subscriber costs nobody else anything: what does not fit its queue is dropped for it alone; it sees that by
+`prev` and `seq`, and asks the history. So does a client that asks and does not read: its answers are dropped.
+"""
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+import zmq
+
+from mpengine.shared import messages, sockets
+from mpengine.shared.config.tables import Secret
+from mpengine.shared.errors import ConfigError, MpengineError
+from mpengine.shared.messages import FINALS, KEPT, Message
+from mpengine.supervisor.bus.journal import Final, Journal, Note, ToldGap
+from mpengine.supervisor.bus.transcript_file import TranscriptFile
+
+# About three minutes of speech. What waits for a subscriber that has stopped is held in our memory, and the history
+# has what counts of it.
+_QUEUED_MESSAGES = 2000
+# An answer may be a large page of the history.
+_QUEUED_ANSWERS = 16
+_LINGER_MS = 1000
+_SUBSCRIBED = 1
+# Of use only to who is there. They are most of all messages, and many engines have nobody who wants them.
+_FLEETING: frozenset[type[Message]] = frozenset({messages.Level, messages.Metrics})
+# What goes into the transcript.
+_LASTING = {FINALS, "gap"}
+_QUESTIONS_AT_ONCE = 100
+
+
+class Bus:
+    """Numbers and publishes messages, and hands over questions."""
+
+    def __init__(
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        *,
+        name: str,
+        publish: str,
+        query: str,
+        curve_secret_key: Secret,
+        run: str,
+        boot: str,
+        journal: Journal,
+        seq: int,
+        again: Sequence[Final] = (),
+        transcript: TranscriptFile | None = None,
+    ) -> None:
+        """`seq`: the last one that a supervisor of this run may have used before; `again`: finals of it to repeat.
+
+        What it had no time to put into the `transcript` is put there now.
+
+        Raises MpengineError when an endpoint cannot be bound, ConfigError for a key that is none.
+        """
+        self.run, self.boot = run, boot
+        self.publish_endpoint, self.query_endpoint = publish, query
+        self.is_journal_full = False
+        self.last: dict[str, int] = {}
+        self.public_key: str | None = None
+        self._name = name
+        self._sync_prefix = f"{name}.sync.".encode()
+        self._seq = seq
+        self._marked = 0
+        self._unheard = _FLEETING
+        self._again = list(again)
+        self._transcript = transcript
+        self._journal = journal
+        if transcript is not None:
+            last = transcript.last.seq if transcript.last.run == run else 0
+            for entry in journal.history.entries(last):
+                if entry.topic in _LASTING:
+                    transcript.write(entry.body)
+        self._publisher = sockets.make(context, zmq.XPUB, send_hwm=_QUEUED_MESSAGES, linger_ms=_LINGER_MS)
+        self.queries = sockets.make(
+            context,
+            zmq.ROUTER,
+            send_hwm=_QUEUED_ANSWERS,
+            linger_ms=_LINGER_MS,
+            max_bytes=sockets.MAX_MESSAGE_BYTES,
+        )
+        # Every subscription is wanted, not only the first to a topic: the sync topics answer each of them.
+        self._publisher.setsockopt(zmq.XPUB_VERBOSE, 1)
+        try:
+            for socket, endpoint in ((self._publisher, publish), (self.queries, query)):
+                if curve_secret_key:
+                    self.public_key = _encrypt(socket, curve_secret_key)
+                sockets.bind(socket, endpoint)
+        except MpengineError:
+            self.close()
+            raise
+
+    @property
+    def subscriptions(self) -> "zmq.Socket[bytes]":
+        """Readable when somebody has subscribed."""
+        return self._publisher
+
+    def publish(self, message: Message, *, covers: int = 0) -> None:
+        """Number `message` and give it to all subscribers; see `is_heard`.
+
+        A final goes into the journal first, with the sample that it `covers` the audio to.
+        """
+        if type(message) in self._unheard:
+            return
+        topic = messages.topic_of(self._name, message)
+        self._seq += 1
+        self._journal.reserve(self._seq)
+        stamped = msgspec.structs.replace(
+            message,
+            run=self.run,
+            boot=self.boot,
+            seq=self._seq,
+            prev=self.last.get(topic, 0),
+            time_ns=time.time_ns(),
+        )
+        self.last[topic] = self._seq
+        body = messages.encode(stamped)
+        if isinstance(message, messages.Transcript) and message.is_final:
+            self.publish_again()
+        if type(message) not in _FLEETING:
+            self._remember(topic, stamped, body, covers)
+        sockets.try_send(self._publisher, [topic.encode(), body])
+
+    def _remember(self, topic: str, message: Message, body: bytes, covers: int) -> None:
+        """For who comes late, and for whoever may have to go on after us."""
+        topic, history = topic.partition(".")[2], self._journal.history
+        if isinstance(message, messages.Transcript) and message.interrupted:
+            history.interrupted()
+            return
+        history.add(topic, message.seq, message.prev, body, time.monotonic())
+        if isinstance(message, messages.Transcript) and message.is_final:
+            self.keep(Final(message.seq, body, covers))
+        elif topic in KEPT:
+            self.keep(Note(topic, body))
+        if topic in _LASTING and self._transcript is not None:
+            self._transcript.write(body)
+
+    def snapshot(self, since: int) -> bytes:
+        """What was published behind `since` and can still be had, one page of it, as JSON."""
+        history, now = self._journal.history, time.monotonic()
+        return messages.encode(history.answer(since, run=self.run, boot=self.boot, seq=self._seq, now=now))
+
+    @property
+    def has_to_publish_again(self) -> bool:
+        """Whether finals of the supervisor before us wait for subscribers."""
+        return bool(self._again)
+
+    def publish_again(self) -> None:
+        """Give the finals of the supervisor before us to all subscribers, with their old `seq`.
+
+        They may not have gone out. To be called when subscribers had time to connect again, and not behind newer ones.
+        """
+        again, self._again = self._again, []
+        for final in again:
+            transcript = final.transcript()
+            if transcript is None:
+                continue
+            topic = messages.topic_of(self._name, transcript).encode()
+            body = messages.encode(msgspec.structs.replace(transcript, boot=self.boot))
+            sockets.try_send(self._publisher, [topic, body])
+
+    def mark_published(self) -> None:
+        """What was published before the last call has left the socket's queue by now: to be called a second apart."""
+        if self._again:  # older than all that
+            return
+        self._journal.published(self._marked)
+        self._marked = self._seq
+
+    def keep(self, entry: Final | ToldGap | Note) -> None:
+        """Put `entry` into the journal. On a full disk results still go out, but a kill may cost one."""
+        try:
+            self._journal.append(entry)
+            self.is_journal_full = False
+        except OSError:
+            self.is_journal_full = True
+
+    def answer_subscriptions(self) -> None:
+        """Answer subscriptions to `NAME.sync.TOKEN`: proof that all earlier ones of that socket are live."""
+        for parts in sockets.receive_all(self._publisher):
+            data = parts[0]
+            if data[:1] != bytes([_SUBSCRIBED]):
+                continue
+            topic = data[1:]
+            self._unheard -= {kind for kind in self._unheard if self._all_of(kind).startswith(topic)}
+            if topic.startswith(self._sync_prefix):
+                body = msgspec.json.encode({"type": "sync", "run": self.run, "boot": self.boot, "seq": self._seq})
+                sockets.try_send(self._publisher, [topic, body])
+
+    def is_heard(self, kind: type[Message]) -> bool:
+        """False for what nobody has ever subscribed to, and nobody would ask for later: it is left out."""
+        return kind not in self._unheard
+
+    def _all_of(self, kind: type[Message]) -> bytes:
+        return f"{self._name}.{kind.__struct_config__.tag}".encode()
+
+    def questions(self) -> list[tuple[list[bytes], bytes]]:
+        """The questions that wait, each with the envelope its answer goes into."""
+        return [(parts[:-1], parts[-1]) for parts in sockets.receive_all(self.queries, limit=_QUESTIONS_AT_ONCE)]
+
+    def reply(self, envelope: list[bytes], body: bytes) -> None:
+        """Answer the question that came in `envelope`."""
+        sockets.try_send(self.queries, [*envelope, body])
+
+    def close(self) -> None:
+        """Close both sockets; what was published last still goes out, within a second."""
+        self._publisher.close()
+        self.queries.close()
+
+
+def _encrypt(socket: "zmq.Socket[bytes]", secret: Secret) -> str:
+    """Let in only who knows our public key, which is returned."""
+    try:
+        key = secret.reveal().encode("ascii")
+        public = zmq.curve_public(key)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, key)
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, public)
+    except (zmq.ZMQError, ValueError):
+        raise ConfigError("bus.curve_secret_key", "expected a CURVE secret key of 40 characters (Z85)") from None
+    socket.setsockopt(zmq.CURVE_SERVER, 1)
+    return public.decode("ascii")

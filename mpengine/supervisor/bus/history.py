@@ -1,0 +1,174 @@
+"""The last finals, gaps and errors of the run, for those who come late or have lost something. Pure.
+
+Bounded by number, by bytes and by age; what the bounds cost is told by `complete`. Each topic has its own place, so
+that a flood of gaps does not push out what was said. Bodies are kept compressed: to a third, for some 50 µs each.
+"""
+
+import collections
+import heapq
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from mpengine.shared import messages
+from mpengine.shared.messages import FINALS, KEPT, NOTHING, SnapshotAnswer
+
+# So many finals stay whatever their age: what is heard again after a kill of the supervisor is compared with them.
+LEAST_FINALS = 100
+_MOST_FINAL_BYTES = 4 << 20
+_MOST_OTHERS = 100
+_MOST_OTHER_BYTES = 128 << 10
+# A longer message is not kept: with it an answer could grow beyond what a peer takes.
+_LONGEST_MESSAGE_BYTES = 256 << 10
+# Whoever asks and never reads has a few answers waiting in the supervisor's memory.
+_PAGE_BYTES = 128 << 10
+# The least effort and the smallest state (16 kB) that zlib has any use for, since most of what a message repeats stands
+# in any other, too.
+_LEVEL, _WINDOW_BITS, _MEMORY_LEVEL = 1, 11, 4
+_COMMON = messages.encode(
+    messages.Transcript(text="", is_final=True, words=(messages.Word(word="", start_s=0.0, end_s=0.0),) * 2)
+)
+
+
+class Entry(NamedTuple):
+    """One message as it was published; `at_s` is the monotonic time."""
+
+    topic: str
+    seq: int
+    body: bytes
+    at_s: float
+
+
+class _Packed(NamedTuple):
+    """An entry as it is kept; `size` is that of its body."""
+
+    seq: int
+    at_s: float
+    size: int
+    data: bytes
+
+
+class History:
+    """What can still be had of a run. Messages of a topic are added in order of `seq`."""
+
+    def __init__(self, *, finals: int = 1000, age_s: float = 86400.0) -> None:
+        self._age_s = age_s
+        others = (_MOST_OTHERS, _MOST_OTHER_BYTES, 0)
+        self._shelves = {topic: _Shelf(topic, *others) for topic in KEPT}
+        self._shelves[FINALS] = _Shelf(FINALS, max(finals, LEAST_FINALS), _MOST_FINAL_BYTES, LEAST_FINALS)
+        self._status = self._interim = NOTHING
+
+    def add(self, topic: str, seq: int, prev: int, body: bytes, at_s: float) -> None:
+        """`body` was published under `topic`; forget what is too much or too old by now."""
+        if topic in self._shelves:
+            self._shelves[topic].add(Entry(topic, seq, body, at_s), prev)
+            self._shelves[topic].forget(at_s - self._age_s)
+        if topic == "status":
+            self._status = msgspec.Raw(body)
+        elif topic == FINALS:
+            self._interim = NOTHING
+        elif topic == "transcript.interim":
+            self._interim = msgspec.Raw(body)
+        if len(self._interim) > _LONGEST_MESSAGE_BYTES:
+            self._interim = NOTHING
+
+    def interrupted(self) -> None:
+        """No final will follow the open interim."""
+        self._interim = NOTHING
+
+    def forgot(self, topic: str, seq: int) -> None:
+        """Of `topic` nothing is known up to `seq`: from a journal."""
+        if topic in self._shelves:
+            self._shelves[topic].forgotten = max(self._shelves[topic].forgotten, seq)
+
+    @property
+    def forgotten(self) -> dict[str, int]:
+        """For each topic the `seq` of the last message that was let go; 0 if all there were are there."""
+        return {topic: shelf.forgotten for topic, shelf in self._shelves.items()}
+
+    def entries(self, since: int = 0) -> Iterator[Entry]:
+        """What was published behind `since`, in order."""
+        return heapq.merge(*(shelf.behind(since) for shelf in self._shelves.values()), key=lambda entry: entry.seq)
+
+    def answer(self, since: int, *, run: str, boot: str, seq: int, now: float) -> SnapshotAnswer:
+        """One page of what was published behind `since`. `seq`: the last one used."""
+        oldest_s = now - self._age_s
+        found: list[msgspec.Raw] = []
+        size, is_more = 0, False
+        for entry in self.entries(since):
+            if entry.at_s < oldest_s:
+                continue
+            if found and size + len(entry.body) > _PAGE_BYTES:
+                is_more = True
+                break
+            found.append(msgspec.Raw(entry.body))
+            size += len(entry.body)
+        return SnapshotAnswer(
+            run=run,
+            boot=boot,
+            seq=seq,
+            status=self._status,
+            interim=self._interim,
+            messages=found,
+            complete={topic: shelf.complete(oldest_s) for topic, shelf in self._shelves.items()},
+            more=is_more,
+        )
+
+
+class _Shelf:
+    """The messages of one topic. At least `least` stay whatever their age."""
+
+    def __init__(self, topic: str, most: int, most_bytes: int, least: int) -> None:
+        self._topic = topic
+        self._most, self._most_bytes, self._least = most, most_bytes, least
+        self._entries: collections.deque[_Packed] = collections.deque()
+        self._bytes = 0
+        self._last = 0
+        self.forgotten = 0
+
+    def add(self, entry: Entry, prev: int) -> None:
+        if prev > max(self._last, self.forgotten):  # the one before was never seen: a journal on a full disk
+            self.forgotten = prev
+        self._last = entry.seq
+        if len(entry.body) > _LONGEST_MESSAGE_BYTES:
+            self.forgotten = entry.seq
+            return
+        size = len(entry.body)
+        self._entries.append(_Packed(entry.seq, entry.at_s, size, _packed(entry.body)))
+        self._bytes += size
+
+    def forget(self, oldest_s: float) -> None:
+        while self._entries and self._is_too_much(oldest_s):
+            gone = self._entries.popleft()
+            self._bytes -= gone.size
+            self.forgotten = max(self.forgotten, gone.seq)
+
+    def _is_too_much(self, oldest_s: float) -> bool:
+        if len(self._entries) > self._most or self._bytes > self._most_bytes:
+            return True
+        return self._entries[0].at_s < oldest_s and len(self._entries) > self._least
+
+    def complete(self, oldest_s: float) -> int:
+        """From where on everything is there that is not too old."""
+        old = [entry.seq for entry in self._entries if entry.at_s < oldest_s]
+        return max([self.forgotten, *old])
+
+    def behind(self, since: int) -> Iterable[Entry]:
+        """Those behind `since`; mostly few, at the end. Each one's body is unpacked when it is its turn."""
+        found: list[_Packed] = []
+        for packed in reversed(self._entries):
+            if packed.seq <= since:
+                break
+            found.append(packed)
+        return (Entry(self._topic, each.seq, _unpacked(each.data), each.at_s) for each in reversed(found))
+
+
+def _packed(body: bytes) -> bytes:
+    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOW_BITS, _MEMORY_LEVEL, zlib.Z_DEFAULT_STRATEGY, _COMMON)
+    return packer.compress(body) + packer.flush()
+
+
+def _unpacked(data: bytes) -> bytes:
+    return zlib.decompressobj(_WINDOW_BITS, _COMMON).decompress(data)

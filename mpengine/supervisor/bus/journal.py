@@ -1,0 +1,314 @@
+"""The run's journal: what a supervisor that is started again must know to go on where the last one was killed.
+
+A header of counters at fixed places, each written with one `pwrite`, then one record a final, a told gap or another
+message that the history keeps. The page cache suffices: it outlives the process, which is what gets killed; a record
+that the kill cut short ends the journal there. Order of a final: append, publish, acknowledge; it is marked as
+published a while later, since what was published last may die in the socket's queue.
+"""
+
+import errno
+import os
+import struct
+import zlib
+from collections.abc import Iterable
+from typing import NamedTuple, Self
+
+import msgspec
+
+from mpengine.shared.decoding import UNREADABLE
+from mpengine.shared.messages import FINALS, Stamp, Transcript, read_stamp
+from mpengine.supervisor.bus.history import LEAST_FINALS, History
+
+_MAGIC = b"mpjourn1"
+_HEADER_BYTES = 512
+_IDENTITY_AT = 64
+_COUNTER = struct.Struct("<Q")
+_PROGRESS = struct.Struct("<QQQ")  # captured, sent, connection: next to one another
+_PUBLISHED_AT, _RESERVED_AT, _ACKNOWLEDGED_AT, _CAPTURED_AT, _SENT_AT, _CONNECTION_AT = 16, 24, 32, 40, 48, 56
+# `seq` is promised in steps, so that not every message costs a write; after a kill it goes on behind the step.
+_RESERVE = 1000
+# When it has grown by this, it is written anew with what is still needed.
+_COMPACT_BYTES = 1_000_000
+_RECORD = struct.Struct("<II")  # length and crc32
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Of which run the journal is, and what must be equal for another supervisor to go on with it.
+
+    `machine_boot`: the monotonic clock, by which gaps are measured, starts anew with the machine. `window`: where the
+    replay window is, and its shape.
+    """
+
+    run: str
+    machine_boot: str
+    sample_rate: int
+    channels: int
+    source: str
+    window: str = ""
+
+    def continues(self, other: "Identity") -> bool:
+        """Whether a run of `other` can go on as this one."""
+        return msgspec.structs.replace(other, run=self.run) == self
+
+
+class Final(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """One final as it was, or was to be, published. `covers`: all samples before it have their finals."""
+
+    seq: int
+    body: bytes
+    covers: int
+
+    def transcript(self) -> Transcript | None:
+        """What is in `body`; None when another version wrote it."""
+        try:
+            return msgspec.json.decode(self.body, type=Transcript)
+        except UNREADABLE:
+            return None
+
+
+class ToldGap(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Samples [first, end) were told to be missing; a replay over them shall not tell it again."""
+
+    first: int
+    end: int
+
+
+class Note(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Another message that the history keeps, as it was published under `topic`."""
+
+    topic: str
+    body: bytes
+
+
+class Forgotten(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """For each topic the `seq` of the last message that the history had let go when the journal was written anew."""
+
+    last: dict[str, int]
+
+
+Record = Final | ToldGap | Note | Forgotten
+
+_decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
+
+
+class Recovered(NamedTuple):
+    """What a journal held. `recent`: the last finals; `unpublished`: those of all that perhaps did not go out."""
+
+    identity: Identity
+    acknowledged: int
+    captured: int
+    sent: int
+    seq: int
+    connection: int
+    gaps: list[ToldGap]
+    recent: list[Final]
+    unpublished: list[Final]
+
+
+def framed(payload: bytes) -> bytes:
+    """`payload` as a record."""
+    return _RECORD.pack(len(payload), zlib.crc32(payload)) + payload
+
+
+def unframed(data: bytes, offset: int) -> bytes | None:
+    """The payload at `offset`; None at the end, and where it is torn."""
+    if offset + _RECORD.size > len(data):
+        return None
+    length, crc = _RECORD.unpack_from(data, offset)
+    payload = data[offset + _RECORD.size : offset + _RECORD.size + length]
+    return payload if length and len(payload) == length and zlib.crc32(payload) == crc else None
+
+
+def encoded(record: Record) -> bytes:
+    """`record` as it stands in the file."""
+    return framed(msgspec.msgpack.encode(record))
+
+
+def read_records(data: bytes, offset: int) -> tuple[list[Record], int]:
+    """The records from `offset` on, and where they end. Raises (see UNREADABLE) at one of another version."""
+    records: list[Record] = []
+    while (payload := unframed(data, offset)) is not None:
+        records.append(_decoder.decode(payload))
+        offset += _RECORD.size + len(payload)
+    return records, offset
+
+
+class Journal:
+    """The journal of one run, open for appending. What the `history` keeps, the journal keeps."""
+
+    def __init__(self, path: str, fd: int, history: History) -> None:
+        self.history = history
+        self._path = path
+        self._fd = fd
+        self._end = os.lseek(fd, 0, os.SEEK_END)
+        self._reserved = self._counter(_RESERVED_AT)
+        self._compact_at = self._end + _COMPACT_BYTES
+        self._acknowledged = self._counter(_ACKNOWLEDGED_AT)
+        self._unpublished: list[Final] = []  # appended, and not yet marked as published
+        self._gaps: list[ToldGap] = []  # told, and not yet behind the acknowledged position
+
+    @classmethod
+    def create(cls, path: str, identity: Identity, history: History | None = None) -> Self:
+        """A journal for a new run, in place of what was there. Raises OSError (disk full)."""
+        new = f"{path}.new"
+        fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        body = msgspec.msgpack.encode(identity)
+        header = _MAGIC.ljust(_IDENTITY_AT, b"\0") + framed(body)
+        os.pwrite(fd, header.ljust(_HEADER_BYTES, b"\0"), 0)
+        os.replace(new, path)
+        return cls(path, fd, history or History())
+
+    @classmethod
+    def recover(
+        cls, path: str, history: History | None = None, *, now: float = 0.0, utc_ns: int = 0
+    ) -> tuple[Self, Recovered] | None:
+        """The journal at `path`, open, and what it holds; None when there is none that can be read.
+
+        The `history` takes what it keeps. `now` is the monotonic time, `utc_ns` that of the clock on the wall.
+        """
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return None
+        data = os.pread(fd, os.fstat(fd).st_size, 0)
+        try:
+            if not data.startswith(_MAGIC):
+                raise ValueError("no journal")
+            identity = msgspec.msgpack.decode(unframed(data, _IDENTITY_AT) or b"", type=Identity)
+            records, end = read_records(data, _HEADER_BYTES)
+        except UNREADABLE:  # damaged, or of another version
+            os.close(fd)
+            return None
+        finals = [record for record in records if isinstance(record, Final)]
+        os.ftruncate(fd, end)
+        journal = cls(path, fd, history or History())
+        _restore(journal.history, records, now, utc_ns)
+        published = journal._counter(_PUBLISHED_AT)
+        covered = max([journal._acknowledged, *(final.covers for final in finals)])
+        journal._unpublished = [final for final in finals if final.seq > published]
+        journal._gaps = [record for record in records if isinstance(record, ToldGap)]
+        journal.acknowledge(covered)
+        recovered = Recovered(
+            identity=identity,
+            acknowledged=covered,
+            captured=max(covered, journal._counter(_CAPTURED_AT)),
+            sent=journal._counter(_SENT_AT),
+            seq=journal._reserved,
+            connection=journal._counter(_CONNECTION_AT),
+            gaps=list(journal._gaps),
+            recent=finals[-LEAST_FINALS:],
+            unpublished=list(journal._unpublished),
+        )
+        return journal, recovered
+
+    def reserve(self, seq: int) -> None:
+        """`seq` is about to be used: no later supervisor may use it again."""
+        if seq > self._reserved:
+            self._reserved = seq + _RESERVE
+            self._set(_RESERVED_AT, self._reserved)
+
+    def append(self, entry: Final | ToldGap | Note) -> None:
+        """Keep it, before it is published. Raises OSError (disk full): then nothing of it is kept."""
+        record = encoded(entry)
+        written = os.pwrite(self._fd, record, self._end)
+        if written != len(record):
+            os.ftruncate(self._fd, self._end)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path)
+        self._end += written
+        if isinstance(entry, Final):
+            self._unpublished.append(entry)
+        elif isinstance(entry, ToldGap):
+            self._gaps = _joined(self._gaps, entry)
+        if self._end > self._compact_at:
+            self._compact()
+
+    def published(self, seq: int) -> None:
+        """The final with `seq`, and all before it, went out for certain."""
+        if self._unpublished and self._unpublished[0].seq <= seq:
+            self._unpublished = [final for final in self._unpublished if final.seq > seq]
+            self._set(_PUBLISHED_AT, seq)
+
+    def acknowledge(self, sample: int) -> None:
+        """All before `sample` is covered."""
+        self._acknowledged = max(self._acknowledged, sample)
+        self._gaps = [gap for gap in self._gaps if gap.end > sample]
+        self._set(_ACKNOWLEDGED_AT, self._acknowledged)
+
+    def progress(self, *, captured: int, sent: int, connection: int) -> None:
+        """How far capture and streaming have come, and the connection in use: a later one's number is higher."""
+        os.pwrite(self._fd, _PROGRESS.pack(captured, sent, connection), _CAPTURED_AT)
+
+    def close(self, *, remove: bool) -> None:
+        """Close it; `remove` when there is nothing left to go on with."""
+        os.close(self._fd)
+        if remove:
+            os.unlink(self._path)
+
+    def _compact(self) -> None:
+        """Write it anew with what is still needed; whoever is killed meanwhile leaves the old one."""
+        self._compact_at = self._end + _COMPACT_BYTES  # should there be no room: not before it has grown again
+        new = f"{self._path}.new"
+        data = os.pread(self._fd, _HEADER_BYTES, 0) + b"".join(encoded(record) for record in self._needed())
+        try:
+            fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return
+        try:
+            is_whole = os.pwrite(fd, data, 0) == len(data)
+        except OSError:
+            is_whole = False
+        if not is_whole:  # no room: go on with the old one
+            os.close(fd)
+            os.unlink(new)
+            return
+        os.replace(new, self._path)
+        os.close(self._fd)
+        self._fd, self._end = fd, len(data)
+        self._compact_at = self._end + _COMPACT_BYTES
+
+    def _needed(self) -> list[Record]:
+        """What stands in the history, and what perhaps did not go out."""
+        finals = {final.seq: final for final in self._unpublished}
+        notes: list[Record] = []
+        for entry in self.history.entries():
+            if entry.topic == FINALS:
+                finals.setdefault(entry.seq, Final(entry.seq, entry.body, 0))
+            else:
+                notes.append(Note(entry.topic, entry.body))
+        in_order = sorted(finals.values(), key=lambda final: final.seq)
+        return [Forgotten(self.history.forgotten), *in_order, *notes, *self._gaps]
+
+    def _counter(self, offset: int) -> int:
+        data = os.pread(self._fd, _COUNTER.size, offset)
+        return int.from_bytes(data, "little")
+
+    def _set(self, offset: int, value: int) -> None:
+        os.pwrite(self._fd, _COUNTER.pack(value), offset)
+
+
+def _joined(gaps: list[ToldGap], last: ToldGap) -> list[ToldGap]:
+    """`gaps` with `last`, which takes in its neighbour: a loss that goes on for days is one gap."""
+    if gaps and gaps[-1].end == last.first:
+        return [*gaps[:-1], ToldGap(gaps[-1].first, last.end)]
+    return [*gaps, last]
+
+
+def _restore(history: History, records: Iterable[Record], now: float, utc_ns: int) -> None:
+    """Give `history` what it had kept."""
+    for record in records:
+        if isinstance(record, Forgotten):
+            for topic, seq in record.last.items():
+                history.forgot(topic, seq)
+        elif isinstance(record, (Final, Note)):
+            stamp = _stamp_of(record.body)
+            if stamp.seq:
+                age_s = max(0, utc_ns - stamp.time_ns) / 1e9
+                history.add(stamp.topic, stamp.seq, stamp.prev, record.body, now - age_s)
+
+
+def _stamp_of(body: bytes) -> Stamp:
+    """Empty if another version wrote it."""
+    try:
+        return read_stamp(body)
+    except UNREADABLE:
+        return Stamp()

@@ -1,0 +1,235 @@
+"""The lasting transcript: finals and gaps as lines of JSON, rotated by size.
+
+A thread writes, behind a bounded queue: a disk that is full or stuck holds up nothing. The newest lines are dropped
+then, and `notices` says so.
+
+One engine alone writes it: the open file is flock'ed, which ends with the process. While it is rotated, the file before
+stays locked until the new one is, so that there is no moment at which another engine finds nothing that is held.
+"""
+
+import collections
+import contextlib
+import errno
+import fcntl
+import os
+import threading
+
+from mpengine.shared.decoding import UNREADABLE
+from mpengine.shared.errors import ConfigError, MpengineError
+from mpengine.shared.messages import Error, Stamp, read_stamp
+
+_MOST_WAITING = 10_000
+_MOST_WAITING_BYTES = 4 << 20
+_TRY_AGAIN_S = 1.0
+# How long the end of the supervisor waits for a disk.
+_CLOSE_LIMIT_S = 2.0
+# The last line is looked for in so much of the end.
+_TAIL_BYTES = 1 << 20
+_HELD = "it is being written by another engine"
+# For file systems on which a file never looks the same twice.
+_MOST_OPENINGS = 10
+
+
+class TranscriptFile:
+    """Appends lines. `last`: what the last line says that was there at the start."""
+
+    def __init__(self, path: str, *, most_bytes: int, files: int) -> None:
+        """`files` are kept, the one that is written among them.
+
+        Raises ConfigError when another engine writes it, MpengineError when it cannot be opened.
+        """
+        self._path, self._most_bytes, self._files = path, most_bytes, files
+        self._fd, self._size = -1, 0
+        try:
+            self._open()
+            self.last = self._mend() or _last_line_of(f"{path}.1")
+        except BlockingIOError:
+            what_to_do = "name another file, or stop that engine"
+            raise ConfigError("bus.transcript", f"{path} is being written by another engine; {what_to_do}") from None
+        except OSError as error:
+            self._let_go()
+            raise MpengineError(f"cannot write the transcript {path} (bus.transcript): {error.strerror}") from None
+        # All below belong to `_changed`'s lock.
+        self._changed = threading.Condition()
+        self._waiting: collections.deque[bytes] = collections.deque()
+        self._waiting_bytes = 0
+        self._dropped = 0
+        self._is_in_trouble = False
+        self._notices: list[Error] = []
+        self._is_closing = False
+        self._writer = threading.Thread(target=self._write_all, name="transcript-writer", daemon=True)
+        self._writer.start()
+
+    def write(self, body: bytes) -> None:
+        """Have a line written; it is dropped when too many wait."""
+        with self._changed:
+            is_full = len(self._waiting) >= _MOST_WAITING or self._waiting_bytes + len(body) > _MOST_WAITING_BYTES
+            if is_full:
+                self._dropped += 1
+                self._in_trouble("the disk does not follow, lines are dropped")
+                return
+            self._waiting.append(body)
+            self._waiting_bytes += len(body)
+            self._changed.notify()
+
+    def notices(self) -> list[Error]:
+        """What is to be told since the last call."""
+        with self._changed:
+            notices, self._notices = self._notices, []
+        return notices
+
+    def close(self) -> None:
+        """Write what waits, in bounded time."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify()
+        self._writer.join(_CLOSE_LIMIT_S)
+
+    # In the thread
+
+    def _write_all(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._is_closing)
+                if not self._waiting:
+                    break
+                line = self._waiting[0] + b"\n"
+            try:
+                self._append(line)
+            except OSError as error:
+                with self._changed:
+                    self._in_trouble(f"{error.strerror}; trying on")
+                    if self._is_closing:
+                        break
+                    self._changed.wait_for(lambda: self._is_closing, _TRY_AGAIN_S)
+                continue
+            with self._changed:
+                self._waiting_bytes -= len(self._waiting.popleft())
+                self._out_of_trouble()
+        self._let_go()
+
+    def _append(self, line: bytes) -> None:
+        if self._fd < 0:
+            self._open()
+        if self._size and self._size + len(line) > self._most_bytes:
+            self._rotate()
+        written = os.write(self._fd, line)
+        if written != len(line):
+            os.ftruncate(self._fd, self._size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._size += written
+
+    def _rotate(self) -> None:
+        if self._files == 1:
+            os.ftruncate(self._fd, 0)
+            self._size = 0
+            return
+        names = [self._path, *(f"{self._path}.{number}" for number in range(1, self._files))]
+        for number in range(len(names) - 1, 0, -1):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(names[number - 1], names[number])
+        before, self._fd = self._fd, -1
+        try:
+            # Who was faster to lock the new one goes away as soon as it sees that we hold the one before.
+            self._open(is_ours=True)
+        finally:
+            os.close(before)
+
+    # Anywhere
+
+    def _open(self, *, is_ours: bool = False) -> None:
+        """Open and lock it. Raises BlockingIOError when another engine writes it, unless the file before `is_ours`."""
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        for opening in range(1, _MOST_OPENINGS + 1):
+            fd = os.open(self._path, flags, 0o600)
+            try:
+                _lock(fd, fcntl.LOCK_EX if is_ours else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not is_ours and _is_held(f"{self._path}.1"):
+                    raise BlockingIOError(errno.EAGAIN, _HELD)
+                found = os.fstat(fd)
+                # Else it was rotated before we had locked it.
+                if _is_at(self._path, found) or opening == _MOST_OPENINGS:
+                    self._fd, fd, self._size = fd, -1, found.st_size
+                    return
+            finally:
+                if fd >= 0:
+                    os.close(fd)
+
+    def _let_go(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _mend(self) -> Stamp | None:
+        """Cut off a last line that a kill or a full disk tore; returns what the one before it says."""
+        tail = os.pread(self._fd, _TAIL_BYTES, max(0, self._size - _TAIL_BYTES))
+        whole = tail.rpartition(b"\n")[0]
+        torn = len(tail) - (len(whole) + 1 if b"\n" in tail else 0)
+        if torn:
+            self._size -= torn
+            os.ftruncate(self._fd, self._size)
+        return _stamp_of(whole.rpartition(b"\n")[2]) if whole else None
+
+    def _in_trouble(self, why: str) -> None:
+        if not self._is_in_trouble:
+            self._is_in_trouble = True
+            text = f"cannot write the transcript {self._path}: {why}"
+            self._notices.append(Error(source="supervisor", code="transcript_stuck", message=text))
+
+    def _out_of_trouble(self) -> None:
+        if self._is_in_trouble and not (self._dropped and self._waiting):
+            self._is_in_trouble = False
+            text = f"the transcript {self._path} is written again; {self._dropped} lines are missing"
+            self._notices.append(Error(source="supervisor", code="transcript_again", message=text))
+            self._dropped = 0
+
+
+def _lock(fd: int, how: int) -> None:
+    """Raises BlockingIOError when somebody holds it. Where the file system has no locks, nobody does."""
+    try:
+        fcntl.flock(fd, how)
+    except BlockingIOError:
+        raise BlockingIOError(errno.EAGAIN, _HELD) from None
+    except OSError:
+        pass
+
+
+def _is_held(path: str) -> bool:
+    """Whether an engine has locked the file there, which is in the middle of a rotation then."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        _lock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _is_at(path: str, found: os.stat_result) -> bool:
+    """Whether the file `found` is (still) the one at `path`."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.lstat(path), found)
+    return False
+
+
+def _last_line_of(path: str) -> Stamp:
+    """What the last line of a file that was rotated away says; nothing if there is none."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL_BYTES))
+            lines = file.read().splitlines()
+    except OSError:
+        return Stamp()
+    return _stamp_of(lines[-1]) if lines else Stamp()
+
+
+def _stamp_of(line: bytes) -> Stamp:
+    try:
+        return read_stamp(line)
+    except UNREADABLE:
+        return Stamp()

@@ -1,0 +1,1 @@
+"""How children are started, told their settings, and spoken with."""

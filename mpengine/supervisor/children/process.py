@@ -1,0 +1,143 @@
+"""Child processes as the supervisor has them: started, signalled, reaped.
+
+The main thread starts them (PR_SET_PDEATHSIG is tied to the starting thread). Each child is in a process group of its
+own, so that a terminal's Ctrl-C reaches the supervisor alone, with SIGINT blocked until its handler is in. Its settings
+go through a pipe whose write end stays here: when this process ends, however it ends, the child's read end says so.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from typing import Protocol
+
+from mpengine.processes import boot
+from mpengine.processes.boot import Parent
+from mpengine.shared.config.tables import SECRETS
+
+_POLL_S = 0.002  # between looks at a process that was killed
+_PIPE_BYTES = 65536  # what a pipe holds at least: the payload must go in without a reader
+
+
+class ChildProcess(Protocol):
+    """A process that was started."""
+
+    pid: int
+
+    def fileno(self) -> int | None:
+        """Readable when it has ended, until it is reaped; None where SIGCHLD tells."""
+
+    def reap(self) -> int | None:
+        """The exit status once it has ended (minus the signal that killed it), None before; not again after that."""
+
+    def wait(self, limit_s: float) -> None:
+        """Wait for its end, at most so long; to be called after `kill`, and instead of `reap`."""
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+
+    def abort(self) -> None:
+        """Have it say where it stands, and end."""
+
+    def kill(self) -> None:
+        """End it at once, stopped or not."""
+
+
+class OwnChild:
+    """A child of this very process. `writer` is the end of its pipe that is ours."""
+
+    def __init__(self, pid: int, writer: int) -> None:
+        self.pid = pid
+        self._writer = writer
+
+    def fileno(self) -> None:
+        """See ChildProcess."""
+
+    def reap(self) -> int | None:
+        """See ChildProcess."""
+        has_ended = True
+        try:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            has_ended = pid != 0
+        finally:  # also when somebody else has collected it
+            if has_ended and self._writer >= 0:
+                os.close(self._writer)
+                self._writer = -1
+        return os.waitstatus_to_exitcode(status) if has_ended else None
+
+    def wait(self, limit_s: float) -> None:
+        """See ChildProcess."""
+        give_up = time.monotonic() + limit_s
+        while self.reap() is None and time.monotonic() < give_up:
+            time.sleep(_POLL_S)
+
+    def terminate(self) -> None:
+        """See ChildProcess."""
+        self._signal(signal.SIGTERM)
+
+    def abort(self) -> None:
+        """See ChildProcess."""
+        self._signal(signal.SIGABRT)
+
+    def kill(self) -> None:
+        """See ChildProcess."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._writer < 0:  # collected: its pid may be another's
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+
+class Spawned(OwnChild):
+    """A new interpreter: `python -m mpengine.NAME`."""
+
+    def __init__(
+        self, name: str, settings: Parent, *, inherit_fd: int | None = None, module: str | None = None
+    ) -> None:
+        """Start it, or another `module`. Raises OSError when the system has no room for it.
+
+        `inherit_fd` is a descriptor that the child finds at `boot.LISTENER_FD`.
+        """
+        reader, writer = payload_pipe(name, settings)
+        try:
+            actions = [(os.POSIX_SPAWN_DUP2, reader, boot.PIPE_FD)]
+            if inherit_fd is not None:
+                actions.append((os.POSIX_SPAWN_DUP2, inherit_fd, boot.LISTENER_FD))
+            # -P: the folder we happen to stand in is no place to import from.
+            pid = os.posix_spawn(
+                sys.executable,
+                [sys.executable, "-P", "-m", module or f"mpengine.{name}"],
+                _environment(),
+                file_actions=actions,
+                setpgroup=0,
+                setsigmask=[signal.SIGINT],
+                setsigdef=[signal.SIGPIPE],
+            )
+        except BaseException:
+            os.close(writer)
+            raise
+        finally:
+            os.close(reader)
+        super().__init__(pid, writer)
+
+
+def payload_pipe(name: str, settings: Parent) -> tuple[int, int]:
+    """The two ends of a pipe with `settings` in it: the child's, and the one that only its parent's life holds open."""
+    payload = boot.payload(settings)
+    if len(payload) > _PIPE_BYTES:
+        raise OSError(f"the settings of {name} do not fit a pipe")
+    reader, writer = os.pipe()
+    os.write(writer, payload)
+    return reader, writer
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without secrets (others of this user can read it), and with this package to be found."""
+    secret = set(SECRETS.values())
+    environment = {key: value for key, value in os.environ.items() if key not in secret}
+    paths = [boot.PACKAGE_HOME, *filter(None, [environment.get("PYTHONPATH")])]
+    environment["PYTHONPATH"] = os.pathsep.join(paths)
+    return environment

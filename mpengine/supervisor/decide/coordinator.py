@@ -1,0 +1,500 @@
+"""The coordinator: what the supervisor does next. Pure; the loop feeds it and performs what it answers.
+
+It owns the lives of the children, the current connection, and the way to a clean stop:
+
+    WORKING ──stop, or the file is over──> DRAINING ──last results, or no hope of them──> LEAVING ──all gone──> DONE
+
+Draining after a stop is bounded by `supervisor.stop_limit_s` and never waits for a new connection: what is not
+acknowledged stays in the window. Draining after the end of a file waits as long as it takes.
+"""
+
+import enum
+from collections.abc import Callable, Iterable
+
+from mpengine.shared import control, messages
+from mpengine.shared.config import Config
+from mpengine.shared.errors import ExitCode
+from mpengine.supervisor.decide.actions import (
+    Action,
+    Child,
+    Exit,
+    Kill,
+    Log,
+    Publish,
+    Send,
+    Terminate,
+)
+from mpengine.supervisor.decide.life import Care, ChildState, error
+from mpengine.supervisor.decide.reports import Reports, acknowledge
+from mpengine.supervisor.decide.results import Results
+from mpengine.supervisor.decide.status import Picture
+
+CONNECT_LIMIT_S = 15.0
+MOST_TRIES = 3  # of the end of a file, with nothing heard of it
+_LEAVE_LIMIT_S = 3.0
+_KILLED_LIMIT_S = 2.0
+# Less than that may wait for the next turn of somebody's loop.
+_LEAST_BACKLOG_S = 2.0
+_FOREVER = float("inf")
+# What children say all the time. Of one that works, it moves cursors or is passed on: no status is another by it, and
+# what becomes due by it does so in seconds.
+_ROUTINE = frozenset(
+    {
+        control.LevelHeard,
+        control.CaptureBeat,
+        control.StreamBeat,
+        control.RecogniserBeat,
+        control.Anchor,
+        control.Heard,
+        control.SpeechBegan,
+        control.UtteranceEnded,
+    }
+)
+
+
+class Phase(enum.Enum):
+    """See the drawing above."""
+
+    WORKING = enum.auto()
+    DRAINING = enum.auto()
+    LEAVING = enum.auto()
+    DONE = enum.auto()
+
+
+class Ends:
+    """How often the end of a file is sent again to a recogniser that never confirms it.
+
+    It counts the tries that brought nothing: each replays audio, which may be billed.
+    """
+
+    def __init__(self) -> None:
+        self._tries = 0
+        self._acknowledged = -1
+
+    @property
+    def may_try_again(self) -> bool:
+        """Whether another try is worth it."""
+        return self._tries < MOST_TRIES
+
+    def sent(self, acknowledged: int) -> None:
+        """The end went out once more; with `acknowledged` moved since, the recogniser is merely slow."""
+        self._tries = self._tries + 1 if acknowledged == self._acknowledged else 1
+        self._acknowledged = acknowledged
+
+
+class Coordinator:
+    """All decisions of the supervisor. `chance` gives random numbers in [0, 1)."""
+
+    def __init__(self, config: Config, *, chance: Callable[[], float], now: float) -> None:
+        self.config = config
+        self.results = Results(sample_rate=config.audio.sample_rate, user_name=config.engine.user_name)
+        self.picture = Picture(config, self.results, now)
+        self.phase = Phase.WORKING
+        names = [Child.CAPTURE, Child.STREAMING]
+        if config.remote.mode == "local":
+            names.insert(0, Child.RECOGNISER)
+        self._care = Care(names, config.supervisor, chance=chance, now=now)
+        self.lives = self._care.lives
+        self.connection = 0
+        self.is_connected = False
+        self.is_paused = False
+        self.has_news = True  # of a child since the last `tick`: the status may be another, and something due
+        self._ends_by_itself = False  # the file is over; nobody asked to stop
+        self._exit_code = ExitCode.OK
+        self._deadline = _FOREVER  # of the phase
+        self._has_killed = False  # those that did not leave in time
+        self._connect_by = now + CONNECT_LIMIT_S
+        self._reports = Reports(self.results, self.picture)
+        self._ends = Ends()
+        self._has_last_word = False
+        self._captured_at_open = 0
+        self.is_journal_full = False
+        self.lost_reason = "capture_restart"  # why samples are missing before the next capture's first
+
+    def continues(
+        self,
+        *,
+        acknowledged: int,
+        captured: int,
+        sent: int,
+        connection: int,
+        gaps: Iterable[tuple[int, int]] = (),
+        finals: Iterable[messages.Transcript] = (),
+    ) -> None:
+        """The run goes on where another supervisor was killed, as its journal has it."""
+        for first, end in gaps:
+            self._reports.told(first, end)
+        finals = tuple(finals)
+        self.results.continues(acknowledged, finals)
+        rate = self.config.audio.sample_rate
+        heard = max((round(final.end_s * rate) for final in finals), default=0)
+        self.picture.captured, self.picture.highest_sent = captured, max(sent, heard)  # the journal's may be old
+        self.connection = connection
+
+    @property
+    def is_done(self) -> bool:
+        """Whether everything that was captured has its result, by capture's own last word of what that is."""
+        return self._has_last_word and self.unacknowledged == 0
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the end has begun, and is bounded; that of a file takes as long as it takes."""
+        return self.phase is not Phase.WORKING and not (self.phase is Phase.DRAINING and self._ends_by_itself)
+
+    def stands_still_s(self, now: float) -> float:
+        """For how long nothing has come of work that is expected of a child."""
+        return self._care.stands_still_s(now)
+
+    @property
+    def unacknowledged(self) -> int:
+        """Samples that were captured and have no result."""
+        return max(0, self.picture.captured - self.results.ledger.acknowledged)
+
+    @property
+    def may_open_device(self) -> bool:
+        """Whether a capture process that starts now opens the device by itself."""
+        waits = self.config.audio.start == "connected" and not self.picture.was_connected
+        return not self.is_paused and not waits and self.phase is Phase.WORKING
+
+    @property
+    def expects_audio(self) -> bool:
+        """Whether streaming can get audio. A connection that gets none is closed by the service, again and again.
+
+        The first connection is wanted all the same, and so is one to confirm the end of a file. While there is no
+        device, what is in the window comes out only of a capture process that works (in a pause).
+        """
+        picture = self.picture
+        if not picture.was_connected or self.phase is not Phase.WORKING:
+            return True
+        if picture.device is not None and not self.is_paused:
+            return True
+        return self.unacknowledged > 0 and self.lives[Child.CAPTURE].state is ChildState.RUNNING
+
+    @property
+    def deadline(self) -> float:
+        """When `tick` has something to do, if there is no news before."""
+        return min(self._deadline, self._connect_by, self._care.deadline)
+
+    # Time
+
+    def tick(self, now: float) -> list[Action]:
+        """Spawn what is due, end what hangs, give up what takes too long."""
+        self.has_news = False
+        if self.phase is Phase.DONE:
+            return []
+        self._note_progress(now)
+        actions = self._care.tick(now)
+        if now >= self._connect_by:
+            self._connect_by = _FOREVER
+            actions += self._connect_timed_out()
+        if now >= self._deadline:
+            if self.phase is Phase.DRAINING:
+                actions += self._leave(now)
+            else:
+                actions += self._force(now)
+        return actions
+
+    def _force(self, now: float) -> list[Action]:
+        """They had their time to go. One that cannot even be killed (a driver that hangs) must not keep us."""
+        alive = self._care.alive
+        self._deadline = now + _KILLED_LIMIT_S
+        if not self._has_killed:
+            self._has_killed = True
+            return [Kill(child) for child in alive]
+        self.phase, self._deadline = Phase.DONE, _FOREVER
+        names = ", ".join(alive)
+        return [Log("error", "cannot_be_killed", {"children": names}), Exit(self._exit_code or ExitCode.CRASH)]
+
+    def overslept(self, now: float, missed_s: float) -> None:
+        """The supervisor was not awake for `missed_s`: nobody's silence counts, and no limit ran."""
+        self._care.overslept(now)
+        self._deadline += missed_s
+        self._connect_by += missed_s
+
+    def _note_progress(self, now: float) -> None:
+        """What is expected of the children: samples from an open device, and from those that wait, the way out."""
+        picture, capture, streaming = self.picture, self.lives[Child.CAPTURE], self.lives[Child.STREAMING]
+        # A file waits for its reader; that is no fault.
+        is_open = picture.device is not None and not picture.capture_waits and self.phase is Phase.WORKING
+        must_capture = is_open and not self.config.audio.is_file
+        is_first = picture.captured <= self._captured_at_open
+        capture.progress(picture.captured, now, is_expected=must_capture, may_be_slow=is_first)
+        backlog_s = self.results.seconds(picture.captured - picture.sent)
+        must_send = self.is_connected and capture.state is ChildState.RUNNING and backlog_s > _LEAST_BACKLOG_S
+        streaming.progress(picture.sent, now, is_expected=must_send)
+        if recogniser := self.lives.get(Child.RECOGNISER):
+            recogniser.progress(picture.decoded, now, is_expected=picture.is_decoding)
+
+    def _connect_timed_out(self) -> list[Action]:
+        picture = self.picture
+        why = f": {picture.connection_reason}" if picture.connection_reason else ""
+        picture.connect_timed_out = True
+        text = f"Timed out connecting to {picture.endpoint or 'the recogniser'} after {CONNECT_LIMIT_S:.0f} s{why}"
+        timeout = messages.Error(source="streaming", code="connect_timeout", message=f"{text}; trying on")
+        return [Log("warning", timeout.code, {"message": timeout.message}), Publish(timeout)]
+
+    def journal_full(self, *, is_full: bool) -> list[Action]:
+        """The journal cannot be written, or can be again. Results go on, but a kill may cost one."""
+        self.is_journal_full = is_full
+        if not is_full:
+            return []
+        text = "the journal cannot be written (disk full): results go on, but a kill of the supervisor may cost one"
+        full = messages.Error(source="supervisor", code="journal_full", message=text)
+        return [Log("error", full.code, {"message": text}), Publish(full)]
+
+    # Processes
+
+    def spawned(self, child: Child, pid: int, now: float) -> None:
+        """A process was started."""
+        self.lives[child].spawned(pid, now)
+        if child is Child.CAPTURE:
+            self._has_last_word = False
+
+    def spawn_failed(self, child: Child, why: str, now: float) -> list[Action]:
+        """A process could not be started; the next try obeys the same backoff."""
+        return self._care.spawn_failed(child, why, now)
+
+    def exited(self, child: Child, status: int, now: float) -> list[Action]:
+        """A process has ended, and everything it had sent is read."""
+        life = self.lives[child]
+        was_told = life.has_complained
+        ended = self._care.exited(child, status, now)
+        actions: list[Action] = []
+        if child is Child.STREAMING:
+            actions += self._disconnected("the streaming process ended")
+        elif child is Child.CAPTURE:
+            self.picture.device = None
+            self._has_last_word = self._has_last_word or status == ExitCode.OK
+            self.lost_reason = "device" if status == ExitCode.DEVICE else "capture_restart"
+            self.lost_reason = "paused" if self.is_paused else self.lost_reason
+        if self.phase is Phase.LEAVING:
+            return actions + self._all_gone()
+        if ended.exit_code is not None:
+            if not was_told:
+                actions.append(error(child, "crash", f"{child} ended: {ended.how}", fatal=True))
+            self._exit_code = ended.exit_code
+            self.picture.fatal_reason = life.reason
+            return actions + self._leave(now)
+        if life.state is ChildState.STOPPED:
+            return actions
+        if not was_told:
+            verb = "was" if status < 0 else "ended with"
+            actions.append(error(child, "crash", f"{child} {verb} {ended.how}; restarting"))
+        fields = {"child": child, "how": ended.how, "reason": life.reason, "next_try_in_s": life.spawn_at - now}
+        actions.append(Log("warning", "child_ended", fields))
+        if self.phase is Phase.DRAINING and not self._ends_by_itself:
+            actions += self._drain_without_capture(now) if child is Child.CAPTURE else self._leave(now)
+        return actions
+
+    def _drain_without_capture(self, now: float) -> list[Action]:
+        """No capture process will send an end mark: let streaming end behind what it has."""
+        return [Send(Child.STREAMING, control.Finish())] if self.is_connected else self._leave(now)
+
+    # What is asked
+
+    def stop(self, now: float, why: str) -> list[Action]:
+        """End cleanly: device off, window sent, last results awaited, a bound on all of it."""
+        if self.phase is not Phase.WORKING and not self._ends_by_itself:
+            return []
+        actions: list[Action] = [Log("info", "stopping", {"reason": why})]
+        self._ends_by_itself = False
+        self.picture.stop_reason = why
+        self._deadline = now + max(1.0, self.config.supervisor.stop_limit_s - _LEAVE_LIMIT_S - _KILLED_LIMIT_S)
+        self._connect_by = _FOREVER
+        if self.phase is Phase.DRAINING:  # the file is over already
+            return actions + ([] if self._may_still_hear else self._leave(now))
+        self.phase = Phase.DRAINING
+        if not self._may_still_hear:
+            return actions + self._leave(now)
+        if not self.lives[Child.CAPTURE].is_alive:
+            self.lives[Child.CAPTURE].stopping()
+            return actions + self._drain_without_capture(now)
+        return [*actions, Send(Child.CAPTURE, control.Finish())]
+
+    def stop_at_once(self, why: str) -> list[Action]:
+        """The second request: nothing is waited for. What is in the window stays there."""
+        self.phase = Phase.DONE
+        self._exit_code = ExitCode.CRASH
+        self.picture.fatal_reason = why
+        return [*(Kill(child) for child in self._care.alive), Exit(self._exit_code)]
+
+    @property
+    def _may_still_hear(self) -> bool:
+        """Whether a connection is there, or on its way for the first time: results may still come."""
+        if self.is_connected:
+            return True
+        return self.picture.is_connecting and self.unacknowledged > 0
+
+    def pause(self) -> list[Action]:
+        """Close the device; the connection is kept as the service's rules allow."""
+        if self.is_paused:
+            return []
+        self.is_paused = self.picture.is_paused = True
+        return [Log("info", "paused", {}), Send(Child.CAPTURE, control.CloseDevice()), *self._expectation()]
+
+    def unpause(self) -> list[Action]:
+        """Open the device again."""
+        if not self.is_paused:
+            return []
+        self.is_paused = self.picture.is_paused = False
+        opening = [self._open()] if self.may_open_device else []
+        return [Log("info", "resumed", {}), *opening, *self._expectation()]
+
+    def _expectation(self) -> list[Action]:
+        """What streaming is to be told when it has changed whether audio can come."""
+        if self.is_stopping or self.expects_audio == self.picture.expects_audio:
+            return []
+        return [self._expect()]
+
+    def _expect(self) -> Action:
+        self.has_news = True
+        self.picture.expects_audio = self.expects_audio
+        return Send(Child.STREAMING, control.Expect(audio=self.expects_audio))
+
+    # What is heard from the children
+
+    def heard(self, child: Child, message: control.Up, now: float) -> list[Action]:
+        """A child said something, in its current incarnation."""
+        life = self.lives[child]
+        if life.state is not ChildState.RUNNING or type(message) not in _ROUTINE:
+            self.has_news = True
+        elif isinstance(message, control.LevelHeard):  # most of all that is said, and nothing is expected by it
+            life.heard(now)
+            return self._reports.level(message)
+        return [*self._heard(child, message, now), *self._expectation()]
+
+    def _heard(self, child: Child, message: control.Up, now: float) -> list[Action]:
+        life = self.lives[child]
+        match message:
+            case control.Hello():
+                life.began(now)
+                return self._hello(child)
+            case control.Fault():
+                life.began(now)
+                return self._reports.fault(child, message, life)
+        life.heard(now)
+        match message:
+            case control.CaptureBeat() | control.StreamBeat() | control.RecogniserBeat():
+                self.picture.beat(message)
+                return []
+        return self._of_capture(message, now) if child is Child.CAPTURE else self._of_streaming(message, now)
+
+    def _hello(self, child: Child) -> list[Action]:
+        if child is Child.RECOGNISER:
+            self.lives[child].worked()
+        # What was said before it could hear is lost: say again how things stand.
+        if child is Child.STREAMING:
+            return [self._expect()]
+        if child is not Child.CAPTURE:
+            return []
+        actions = [self._open() if self.may_open_device else Send(child, control.CloseDevice())]
+        acknowledged = self.results.ledger.acknowledged
+        if acknowledged:
+            actions.append(Send(child, control.Acknowledge(sample=acknowledged)))
+        if self.is_connected:
+            actions.append(self._resume())
+        if self.phase is Phase.DRAINING:
+            actions.append(Send(child, control.Finish()))
+        return actions
+
+    def _open(self) -> Action:
+        self.lives[Child.CAPTURE].opening()
+        return Send(Child.CAPTURE, control.OpenDevice())
+
+    def _resume(self) -> Action:
+        return Send(Child.CAPTURE, control.Resume(session=self.connection, sample=self.results.ledger.acknowledged))
+
+    def _of_capture(self, message: control.Up, now: float) -> list[Action]:
+        match message:
+            case control.DeviceOpened():
+                self.lives[Child.CAPTURE].worked()
+                self._captured_at_open = self.picture.captured
+            case control.SourceEnded(end=end):
+                self.picture.captured = end
+                self._has_last_word = True
+                if self.phase is Phase.WORKING:
+                    self.phase = Phase.DRAINING
+                    self._ends_by_itself = True
+                    self.picture.stop_reason = "the file is over"
+                elif self.phase is Phase.DRAINING and not self._ends_by_itself and not self.unacknowledged:
+                    return self._leave(now)  # everything has its result already
+        return self._reports.of_capture(message)
+
+    def _of_streaming(self, message: control.Up, now: float) -> list[Action]:
+        match message:
+            case control.Connecting(connection=connection, endpoint=endpoint):
+                self.connection = connection
+                self.picture.connecting(connection, endpoint)
+            case control.EndTaken():
+                self._ends.sent(self.results.ledger.acknowledged)
+            case control.StreamEnded(sent=sent):
+                # The recogniser confirmed that it is done with all that was sent.
+                ledger = self.results.ledger
+                ledger.acknowledged = max(ledger.acknowledged, sent)
+                return [*acknowledge(ledger.acknowledged), *self._leave(now)]
+            case control.ConnectionReady(connection=connection) if connection == self.connection:
+                return self._ready(message)
+            case control.ConnectionDown(connection=connection) if connection == self.connection:
+                return self._down(message, now)
+            case (
+                control.Heard(connection=connection)
+                | control.SpeechBegan(connection=connection)
+                | control.UtteranceEnded(connection=connection)
+                | control.ServiceNote(connection=connection)
+            ) if connection == self.connection:
+                return self._reports.of_recogniser(message)
+        return []
+
+    def _ready(self, ready: control.ConnectionReady) -> list[Action]:
+        self.is_connected = True
+        self._connect_by = _FOREVER
+        self.lives[Child.STREAMING].worked()
+        self._reports.works(Child.STREAMING)
+        opens = not self.picture.was_connected and self.config.audio.start == "connected"
+        self.picture.connected()
+        fields = {"endpoint": ready.endpoint, "connection": ready.connection, "request_id": ready.request_id}
+        actions: list[Action] = [Log("info", "connected", fields)]
+        if opens and self.may_open_device:
+            actions.append(self._open())
+        return [*actions, self._resume()]
+
+    def _down(self, down: control.ConnectionDown, now: float) -> list[Action]:
+        is_news = down.reason != self.picture.connection_reason
+        actions = self._disconnected(down.reason, now + down.next_try_in_s)
+        if is_news:
+            fields = {"reason": down.reason, "next_try_in_s": down.next_try_in_s}
+            actions.append(Log("warning", "connection_down", fields))
+        if self.phase is not Phase.DRAINING or (self._ends_by_itself and self._ends.may_try_again):
+            return actions
+        if self._ends_by_itself:
+            text = f"the recogniser did not confirm the end of the file in {MOST_TRIES} tries: {down.reason}"
+            actions.append(error(Child.STREAMING, "unconfirmed_end", text, fatal=True))
+            self._exit_code = ExitCode.CRASH
+            self.picture.fatal_reason = text
+        return actions + self._leave(now)
+
+    def _disconnected(self, reason: str, next_try_at: float | None = None) -> list[Action]:
+        self.is_connected = False
+        self.picture.disconnected(reason, next_try_at)
+        return self._reports.interrupted()
+
+    # The end
+
+    def _leave(self, now: float) -> list[Action]:
+        """All children go now; who does not is killed."""
+        if self.phase in {Phase.LEAVING, Phase.DONE}:
+            return []
+        self.phase = Phase.LEAVING
+        self.is_connected = False
+        self._connect_by = _FOREVER
+        self._deadline = now + _LEAVE_LIMIT_S
+        alive = self._care.alive
+        self._care.stopping()
+        return [Terminate(child) for child in alive] + self._all_gone()
+
+    def _all_gone(self) -> list[Action]:
+        if self._care.alive:
+            return []
+        self.phase = Phase.DONE
+        self._deadline = _FOREVER
+        return [Exit(self._exit_code)]

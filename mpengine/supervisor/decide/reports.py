@@ -1,0 +1,129 @@
+"""What children report that changes no decision: it is published, logged, or noted in the picture. Pure."""
+
+import msgspec
+
+from mpengine.shared import control, messages
+from mpengine.supervisor.decide import results
+from mpengine.supervisor.decide.actions import Acknowledge, Action, Child, KeepGap, Log, Publish, Send
+from mpengine.supervisor.decide.life import Life
+from mpengine.supervisor.decide.results import Results, ToldGaps
+from mpengine.supervisor.decide.status import Picture
+
+# Ten seconds of levels. A room is never that quiet: its noise is not zero.
+_SILENT_LEVELS = 40
+
+
+class Reports:
+    """Turns reports into actions."""
+
+    def __init__(self, results_of_run: Results, picture: Picture) -> None:
+        self._results = results_of_run
+        self._picture = picture
+        self._faults: dict[Child, str] = {}
+        self._gaps = ToldGaps()
+        self._silent_levels = 0
+
+    def told(self, first: int, end: int) -> None:
+        """A supervisor before this one told that [first, end) is missing."""
+        self._gaps.news(first, end)
+
+    def works(self, child: Child) -> None:
+        """`child` does what it is for: should an old fault come back, it is news."""
+        self._faults.pop(child, None)
+
+    def fault(self, child: Child, fault: control.Fault, life: Life) -> list[Action]:
+        """Publish it, but a fault that repeats only once until the child works again."""
+        if fault.exit_code is not None:
+            life.complained(fault.message)
+        is_fatal = fault.exit_code is not None and life.is_permanent(fault.exit_code)
+        is_news = self._faults.get(child) != fault.message
+        self._faults[child] = fault.message
+        if not (is_news or is_fatal):
+            return []
+        error = messages.Error(
+            source=child, code=fault.code, message=fault.message, fatal=is_fatal, request_id=fault.request_id
+        )
+        fields = {"source": child, "code": fault.code, "message": fault.message, "request_id": fault.request_id}
+        return [Log("error" if is_fatal else "warning", "fault", fields), Publish(error)]
+
+    def of_capture(self, message: control.Up) -> list[Action]:
+        """Of the device, its level, and what it lost."""
+        match message:
+            case control.DeviceOpened(name=name, sample_rate=rate, channels=channels, latency_s=latency_s):
+                self.works(Child.CAPTURE)
+                self._picture.device, self._picture.last_level = name, None
+                fields = {"name": name, "rate_hz": rate, "channels": channels, "latency_s": latency_s}
+                return [Log("info", "device_opened", fields)]
+            case control.DeviceClosed():
+                self._picture.device = None
+            case control.Anchor(sample=sample, utc_ns=utc_ns):
+                self._results.anchors.add(sample, utc_ns)
+            case control.LevelHeard():
+                return self.level(message)
+            case control.SamplesMissing():
+                return self._missing(message)
+        return []
+
+    def level(self, heard: control.LevelHeard) -> list[Action]:
+        """How loud it is."""
+        is_silent = heard.digital_silence
+        level = messages.Level(rms_dbfs=heard.rms_dbfs, peak_dbfs=heard.peak_dbfs, digital_silence=is_silent)
+        self._picture.last_level = level
+        return [Publish(level), *self._silence(is_silent)]
+
+    def _silence(self, is_silent: bool) -> list[Action]:
+        """A device that opens and gives nothing but zeros is muted, or the wrong one: said once, until it is heard."""
+        self._silent_levels = self._silent_levels + 1 if is_silent else 0
+        if self._silent_levels != _SILENT_LEVELS:
+            return []
+        text = f"{self._picture.device} gives digital silence: is it muted, or the wrong device? (mpengine devices)"
+        error = messages.Error(source=Child.CAPTURE, code="digital_silence", message=text)
+        return [Log("warning", error.code, {"message": text}), Publish(error)]
+
+    def _missing(self, message: control.SamplesMissing) -> list[Action]:
+        """A gap; what was told of it already is left out."""
+        acknowledged = self._results.ledger.acknowledged
+        self._gaps.acknowledged(acknowledged)
+        actions: list[Action] = []
+        first = max(message.first, acknowledged)  # what has its result is not missing, though the window dropped it
+        for part in self._gaps.news(first, message.end) if first < message.end else ():
+            news = msgspec.structs.replace(message, first=part.first, end=part.end)
+            self._picture.missing(news)
+            gap = self._results.gap(news)
+            fields = {"start_s": gap.start_s, "end_s": gap.end_s, "reason": gap.reason}
+            actions += [Log("warning", "gap", fields), Publish(gap), KeepGap(part.first, part.end)]
+        return actions
+
+    def of_recogniser(self, message: control.Up) -> list[Action]:
+        """What the recogniser said, on the connection that counts."""
+        match message:
+            case control.Heard():
+                return self._heard(message)
+            case control.SpeechBegan(sample=sample):
+                return [Publish(messages.SpeechStarted(at_s=self._results.seconds(sample)))]
+            case control.UtteranceEnded(sample=sample):
+                return [Publish(messages.UtteranceEnd(at_s=self._results.seconds(sample)))]
+            case control.ServiceNote(kind=kind, data=data):
+                return [Publish(results.note(kind, data))]
+        return []
+
+    def interrupted(self) -> list[Action]:
+        """The connection is gone: nobody shall wait for the final of its last interim."""
+        interim = self._results.interrupted()
+        return [] if interim is None else [Publish(interim)]
+
+    def _heard(self, heard: control.Heard) -> list[Action]:
+        """Journal, publish, then acknowledge: what is not published is sent again."""
+        transcript = self._results.transcript(heard)
+        acknowledged = self._results.settle(heard)
+        actions: list[Action] = []
+        if transcript is not None:
+            actions.append(Publish(transcript, covers=acknowledged or 0))
+        if acknowledged is not None:
+            actions += acknowledge(acknowledged)
+        return actions
+
+
+def acknowledge(sample: int) -> list[Action]:
+    """Everything before `sample` has its results: note it, then let the window forget it."""
+    return [Acknowledge(sample), Send(Child.CAPTURE, control.Acknowledge(sample=sample))]

@@ -1,0 +1,206 @@
+"""The engine as one sees it from outside: its status and its cursors. Pure."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from mpengine.shared import control, messages
+from mpengine.shared.config import Config
+from mpengine.shared.messages import ChildAnswer, ChildMetrics, ChildStatus
+from mpengine.supervisor.decide.actions import Child
+from mpengine.supervisor.decide.life import ChildState, Life
+from mpengine.supervisor.decide.results import Results
+
+
+class Picture:
+    """What is known of device, connection and progress; `status` and `metrics` put it into words."""
+
+    def __init__(self, config: Config, results: Results, now: float) -> None:
+        self._config = config
+        self._results = results
+        self._started_at = now
+        self.device: str | None = None
+        self.last_level: messages.Level | None = None
+        self.endpoint: str | None = None
+        self.connection = 0
+        self.connection_reason = ""
+        self.was_connected = False
+        self.is_connecting = False
+        self.is_connected = False
+        self.is_paused = False
+        self.expects_audio = True  # what streaming was told
+        self.last_disconnect = ""  # why a connection was lost; stays when there is another one
+        self.connect_timed_out = False
+        self.stop_reason = ""
+        self.fatal_reason = ""
+        self.captured = 0
+        self.capture_waits = False  # for the window's disk
+        self.decoded, self.is_decoding = 0, False  # by the local recogniser
+        self.highest_sent = 0  # of all connections; `sent` is that of one
+        self._sent = 0
+        self._replayed = self._replayed_before = self._dropped = self._connections = 0
+        self._was_running = False
+        self._next_try_at: float | None = None
+        self._disconnected_at: float | None = None
+
+    # What happens
+
+    def connecting(self, connection: int, endpoint: str) -> None:
+        """An attempt began."""
+        self.connection, self.endpoint = connection, endpoint
+        # A first attempt may still come to something; after a failure nobody waits for the next one.
+        self.is_connecting = not self.connection_reason
+        self._next_try_at = None
+
+    def connected(self) -> None:
+        """The recogniser is ready."""
+        self.is_connected = self.was_connected = True
+        self.is_connecting = self.connect_timed_out = False
+        self.connection_reason = ""
+        self._connections += 1
+        self._sent = 0
+
+    def disconnected(self, reason: str, next_try_at: float | None = None) -> None:
+        """The connection is gone, or did not come about."""
+        if self.is_connected:
+            self.last_disconnect, self._disconnected_at = reason, None
+        self.is_connected = self.is_connecting = False
+        self.connection_reason = reason
+        self._sent = 0
+        self._next_try_at = next_try_at
+
+    def beat(self, message: control.CaptureBeat | control.StreamBeat | control.RecogniserBeat) -> None:
+        """A child told how far it is."""
+        match message:
+            case control.CaptureBeat(captured=captured, is_waiting=is_waiting):
+                self.captured = max(self.captured, captured)
+                self.capture_waits = is_waiting
+            case control.RecogniserBeat(received=received, decoded=decoded):
+                self.decoded, self.is_decoding = decoded, received != decoded
+            case control.StreamBeat(sent=sent, highest_sent=highest_sent, replayed=replayed):
+                self._sent = sent if self.is_connected else 0  # else it is that of the connection before
+                self.highest_sent = max(self.highest_sent, highest_sent)
+                if replayed < self._replayed:  # a new process, which counts from nothing
+                    self._replayed_before += self._replayed
+                self._replayed = replayed
+
+    def missing(self, message: control.SamplesMissing) -> None:
+        """Samples are lost; those of a pause were not wanted."""
+        if message.reason != "paused":
+            self._dropped += message.end - message.first
+
+    @property
+    def sent(self) -> int:
+        """Where the current connection stands, or the next one begins."""
+        return max(self._sent, self._results.ledger.acknowledged)
+
+    # What is told
+
+    def status(self, lives: Mapping[Child, Life], phase: str, now: float) -> messages.Status:
+        """The status as it is now; asked for on every news, and once a second."""
+        if self.last_disconnect and self._disconnected_at is None:
+            self._disconnected_at = now
+        state, reason = self._state(lives, phase)
+        return messages.Status(
+            state=state,
+            reason=reason,
+            unacknowledged_s=self._results.seconds(max(0, self.captured - self._results.ledger.acknowledged)),
+            children={name.value: self._child(name, life, now) for name, life in lives.items()},
+            device=self.device,
+            endpoint=self.endpoint,
+            connection=self.connection,
+        )
+
+    def _state(self, lives: Mapping[Child, Life], phase: str) -> tuple[str, str]:
+        if phase == "DONE":
+            return ("failed", self.fatal_reason) if self.fatal_reason else ("stopped", self.stop_reason)
+        if phase != "WORKING":
+            return "stopping", self.fatal_reason or self.stop_reason
+        if all(life.state in {ChildState.STOPPED, ChildState.STARTING} for life in lives.values()):
+            return "starting", ""
+        rests = self._rests(lives[Child.STREAMING])
+        reasons = {name: life.reason for name, life in lives.items()}
+        if rests:
+            reasons[Child.STREAMING] = ""  # whatever was wrong with it, nothing more is asked of it
+        troubles = [f"{name}: {reason}" for name, reason in reasons.items() if reason]
+        if self.connection_reason and not rests and not reasons[Child.STREAMING]:
+            troubles.append(self.connection_reason)
+        if self.is_paused and (self.is_connected or rests) and not troubles:
+            return "running", "paused"
+        if self.is_connected and self.device is not None and not troubles:
+            self._was_running = True
+            return "running", ""
+        if self._was_running or self.connect_timed_out:
+            return "degraded", "; ".join(troubles) or self._waits_for(rests=rests)
+        return "connecting", "; ".join(troubles)
+
+    def _rests(self, streaming: Life) -> bool:
+        """Whether there is no connection because none is wanted."""
+        return not (self.is_connected or self.expects_audio) and streaming.state is ChildState.RUNNING
+
+    def _waits_for(self, *, rests: bool) -> str:
+        """What is missing though nothing is wrong."""
+        return "waiting for the device" if self.is_connected or rests else f"connecting to {self.endpoint}"
+
+    def _child(self, name: Child, life: Life, now: float) -> ChildStatus:
+        next_try_at = life.spawn_at if life.state is ChildState.BACKOFF else None
+        reason = life.reason
+        if name is Child.STREAMING and life.state is ChildState.RUNNING:
+            next_try_at, reason = self._next_try_at, reason or self.connection_reason
+            if self._rests(life):
+                next_try_at, reason = None, "not connected while there is no audio"
+        return ChildStatus(
+            state=life.state.value,
+            pid=life.pid,
+            restarts=life.restarts,
+            next_try_in_s=None if next_try_at is None else round(max(0.0, next_try_at - now), 3),
+            reason=reason,
+        )
+
+    def children(self, lives: Mapping[Child, Life], now: float) -> dict[str, ChildAnswer]:
+        """The children for who asks: with what changes all the time, and with what is over."""
+        return {
+            name.value: ChildAnswer(
+                **msgspec.structs.asdict(self._child(name, life, now)),
+                up_s=_ago(life.alive_since, now),
+                last_end=life.last_end,
+                last_end_ago_s=_ago(life.ended_at, now),
+            )
+            for name, life in lives.items()
+        }
+
+    @property
+    def level(self) -> messages.Level | None:
+        """The last level of the open device."""
+        return None if self.device is None else self.last_level
+
+    def last_disconnect_ago_s(self, now: float) -> float | None:
+        """How long ago the connection was lost; None when none was."""
+        return _ago(self._disconnected_at, now)
+
+    def metrics(
+        self, lives: Mapping[Child, Life], usage: Mapping[str, ChildMetrics], last: Mapping[str, int], now: float
+    ) -> messages.Metrics:
+        """The cursors as they are now; `usage` and `last` are the caller's."""
+        seconds, ledger = self._results.seconds, self._results.ledger
+        backlog_s, pace = seconds(max(0, self.captured - self.sent)), self._config.pace
+        return messages.Metrics(
+            captured_s=seconds(self.captured),
+            sent_s=seconds(self.sent),
+            acknowledged_s=seconds(ledger.acknowledged),
+            transcribed_s=seconds(ledger.transcribed),
+            backlog_s=backlog_s,
+            catch_up_s=None if pace is None else round(backlog_s / (pace - 1), 3),
+            lag_s=seconds(max(0, self.sent - ledger.transcribed)),
+            reconnects=max(0, self._connections - 1),
+            restarts=sum(life.restarts for life in lives.values()),
+            dropped_s=seconds(self._dropped),
+            replayed_s=seconds(self._replayed_before + self._replayed),
+            last=dict(last),
+            children=dict(usage),
+            uptime_s=round(now - self._started_at, 1),
+        )
+
+
+def _ago(then: float | None, now: float) -> float | None:
+    return None if then is None else round(now - then, 1)

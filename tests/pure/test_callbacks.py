@@ -1,0 +1,102 @@
+"""What an engine's messages mean to a GUI."""
+
+import pytest
+
+from mpengine.embedded.callbacks import CreditsLow, Story, Trouble, Words
+from mpengine.shared.messages import CreditsLow as CreditsLowMessage
+from mpengine.shared.messages import Error, Level, SessionEnd, Status, Transcript
+
+RUNNING, STOPPED = Status(state="running"), Status(state="stopped", unacknowledged_s=1.5)
+
+
+def error(code, message, *, source="streaming", fatal=False):
+    return Error(source=source, code=code, message=message, fatal=fatal)
+
+
+@pytest.mark.parametrize(
+    ("message", "calls"),
+    [
+        (Transcript(text="a", is_final=False, time_ns=5), [Words("a", False, 5)]),
+        (Transcript(text="a", is_final=True, time_ns=5), [Words("a", True, 5)]),
+        (Transcript(text=" ", is_final=True), []),
+        (Transcript(text="a", is_final=False, interrupted=True), []),
+        (CreditsLowMessage(seconds_remaining=120.9), [CreditsLow(120)]),
+        (SessionEnd(seconds_used=3), []),
+        (Level(rms_dbfs=-20, peak_dbfs=-10, digital_silence=False), []),
+        (RUNNING, []),
+    ],
+)
+def test_each_message_has_its_callback(message, calls):
+    assert Story().read(message) == calls
+
+
+@pytest.mark.parametrize(
+    ("told", "text"),
+    [
+        (error("upstream", "slow"), "[upstream] slow"),
+        (error("", "no code"), "no code"),
+        (error("connection_lost", "refused"), "WebSocket error: refused"),
+        (error("closed_1011", "closed"), "WebSocket error: closed"),
+        (error("net-0001", "closed"), "WebSocket error: closed"),
+        (error("http_503", "HTTP 503"), "WebSocket error: HTTP 503"),
+        (error("unauthorized", "Proxy auth error: expired"), "Proxy auth error: expired"),
+        (error("connection_lost", "Timed out waiting for proxy ready message"), None),
+        (error("hung", "streaming hangs"), None),
+        (error("device", "no such device", source="capture"), "Audio stream error: no such device"),
+        (error("journal_full", "disk full", source="supervisor"), None),
+    ],
+)
+def test_errors_have_the_origin_engines_words(told, text):
+    story = Story()
+    assert story.read(told) == [Trouble(text or told.message)]
+    assert story.trouble == (text or told.message)
+    assert not story.failure
+
+
+def test_it_has_started_when_it_runs_and_no_trouble_counts_any_more():
+    story = Story()
+    assert not story.has_started
+    story.read(RUNNING)
+    assert story.has_started
+    story.read(error("connection_lost", "dropped"))
+    assert not story.trouble
+
+
+def test_a_silent_device_is_not_what_keeps_it_from_starting():
+    story = Story()
+    silence = error("digital_silence", "is it muted?", source="capture")
+    assert story.read(silence) == [Trouble("Audio stream error: is it muted?")]
+    assert story.trouble == ""
+    story.read(error("connection_lost", "refused"))
+    story.read(silence)
+    assert story.trouble == "WebSocket error: refused"
+
+
+def test_a_fatal_error_is_told_once():
+    story = Story()
+    assert story.read(error("unauthorized", "HTTP 401", fatal=True)) == [Trouble("WebSocket error: HTTP 401")]
+    assert story.read(error("crash", "streaming ended", fatal=True)) == []
+    assert story.read(Status(state="failed", reason="HTTP 401")) == []
+    assert story.ended("exit code 4") == []
+    assert story.failure == "WebSocket error: HTTP 401"
+    assert story.is_over
+
+
+def test_a_device_that_cannot_be_opened_at_the_start_is_left_to_the_answer():
+    story = Story()
+    assert story.read(error("device", "none", source="capture", fatal=True)) == []
+    assert story.failure == "Audio stream error: none"
+    story = Story()
+    story.read(RUNNING)
+    assert story.read(error("device", "none", source="capture", fatal=True)) == [Trouble("Audio stream error: none")]
+
+
+def test_an_end_that_says_nothing_is_told_all_the_same():
+    assert Story().read(Status(state="failed", reason="why")) == [Trouble("why")]
+    assert Story().ended("exit code 1") == [Trouble("The engine has ended: exit code 1")]
+
+
+def test_a_stop_is_no_failure():
+    story = Story()
+    assert story.read(STOPPED) == []
+    assert (story.is_over, story.failure, story.unacknowledged_s) == (True, "", 1.5)

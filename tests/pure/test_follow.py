@@ -1,0 +1,734 @@
+"""Following an engine over every kind of loss: as histories, and against a model of an engine and its link."""
+
+import json
+import math
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mpengine.client.follow import Ask, Follower, Patience, Sync
+from mpengine.client.position import Deliver, Hole, Tell
+from mpengine.shared.messages import FINALS, KEPT, SnapshotAnswer
+from mpengine.supervisor.bus.history import History
+
+
+class Engine:
+    """Publishes, keeps a history, is killed and started again: the wire contract in a few lines."""
+
+    def __init__(self, most=None):
+        self.runs = 0
+        self.most = most
+        self.published = []  # (run, topic, seq)
+        self.boot_of = {}  # of those
+        self.start_run()
+
+    def start_run(self):
+        self.runs += 1
+        self.run, self.seq, self.boots = f"r{self.runs}", 0, 0
+        self.kept = {topic: [] for topic in KEPT}
+        self.forgotten = dict.fromkeys(KEPT, 0)
+        self.start_boot()
+
+    def start_boot(self):
+        self.boots += 1
+        self.boot = f"{self.run}b{self.boots}"
+        self.last = {}
+        self.status = None
+
+    def kill(self):
+        """Its successor goes on with the run, and repeats the last final, as if it had not gone out."""
+        self.seq += 10
+        self.start_boot()
+        again = [json.loads(body) | {"boot": self.boot} for _, body in self.kept[FINALS][-1:]]
+        return [(FINALS, json.dumps(each).encode()) for each in again]
+
+    def publish(self, topic, **fields):
+        self.seq += 1
+        fields |= {"run": self.run, "boot": self.boot, "seq": self.seq, "prev": self.last.get(topic, 0)}
+        fields |= {"type": topic.split(".")[0], "is_final": topic == FINALS}
+        if topic == "metrics":
+            fields["last"] = {f"n.{other}": seq for other, seq in self.last.items()}
+        self.last[topic] = self.seq
+        body = json.dumps(fields).encode()
+        self.published.append((self.run, topic, self.seq))
+        self.boot_of[self.published[-1]] = self.boots
+        if topic in KEPT:
+            shelf = self.kept[topic]
+            shelf.append((self.seq, body))
+            if self.most is not None and len(shelf) > self.most:
+                self.forgotten[topic] = shelf.pop(0)[0]
+        return [(topic, body)]
+
+    def stop(self):
+        """Its last words."""
+        return [*self.publish("status", state="stopped"), *self.publish("metrics")]
+
+    def snapshot(self, since, page=2):
+        found = sorted(each for shelf in self.kept.values() for each in shelf if each[0] > since)
+        messages = [body for _, body in found[:page]]
+        return SnapshotAnswer(
+            run=self.run,
+            boot=self.boot,
+            seq=self.seq,
+            messages=messages,
+            complete=dict(self.forgotten),
+            more=len(found) > page,
+        )
+
+
+class Wire:
+    """A follower, an engine, and what is on its way between them."""
+
+    def __init__(self, engine, *, since="start", can_ask=True, topics=("",)):
+        self.engine = engine
+        self.follower = Follower(
+            wants=lambda topic: any(topic.startswith(each) for each in topics), since=since, can_ask=can_ask
+        )
+        self.now = 0.0
+        self.way, self.answers, self.replies = [], [], []
+        self.connected = False
+        self.syncs = 0
+        self.got, self.holes = [], []
+        self.first_boots = {}  # of each run the first that was heard
+
+    def connect(self):
+        self.connected = True
+        if self.follower.asks:
+            self.way += [("sync", self._sync(0)), ("sync", self._sync(self.syncs))]
+
+    def disconnect(self):
+        self.connected = False
+        self.way.clear()
+
+    def send(self, messages):
+        if self.connected:
+            self.way += messages
+
+    def arrive(self, count=1):
+        for _ in range(count):
+            if not self.way:
+                return
+            topic, body = self.way.pop(0)
+            if topic == "sync":
+                self.perform(self.follower.synced(*body))
+            else:
+                stamp = json.loads(body)
+                self.first_boots.setdefault(stamp["run"], int(stamp["boot"].rpartition("b")[2]))
+                self.perform(self.follower.heard(topic, body))
+
+    def answer(self):
+        """The engine answers; or its answer arrives, and what was published meanwhile is newer."""
+        if self.answers:
+            number, since = self.answers.pop(0)
+            self.replies.append((number, self.engine.snapshot(since)))
+        elif self.replies:
+            number, answer = self.replies.pop(0)
+            self.perform(self.follower.answered(number, answer))
+
+    def look(self):
+        """As a feed does: what was published, what was answered, then the time. What it asks is answered later."""
+        asked, self.answers = self.answers, []
+        self.arrive(len(self.way))
+        for number, since in asked:
+            self.perform(self.follower.answered(number, self.engine.snapshot(since)))
+        self.perform(self.follower.tick(self.now))
+
+    def perform(self, actions):
+        for action in actions:
+            match action:
+                case Sync(number):
+                    self.syncs = number
+                    self.send([("sync", self._sync(number))])
+                case Ask(number, since):
+                    self.answers.append((number, since))
+                case Tell(hole):
+                    self.holes.append(hole)
+                case Deliver(topic, body):
+                    stamp = json.loads(body)
+                    self.got.append((stamp["run"], topic, stamp["seq"]))
+
+    def run_dry(self):
+        """Let everything arrive that is on its way."""
+        for _ in range(1000):
+            if not (self.way or self.answers or self.replies):
+                return
+            self.arrive()
+            self.answer()
+        raise AssertionError("it asks for ever")
+
+    def settle(self):
+        """No more faults: connected, a few metrics, and time."""
+        if not self.connected:
+            self.connect()
+        for _ in range(15):
+            self.send(self.engine.publish("metrics"))
+            self.run_dry()
+            self.now += 1.0
+            self.perform(self.follower.tick(self.now))
+        assert self.follower.is_live
+
+    def _sync(self, number):
+        return number, self.engine.run, self.engine.boot, self.engine.seq
+
+    def seqs(self, topic=FINALS):
+        return [seq for _, each, seq in self.got if each == topic]
+
+
+@pytest.fixture
+def engine():
+    return Engine()
+
+
+def connected(engine, **options):
+    wire = Wire(engine, **options)
+    wire.connect()
+    wire.run_dry()
+    return wire
+
+
+def test_who_comes_late_gets_all_there_was(engine):
+    for _ in range(5):
+        engine.publish(FINALS)
+    wire = connected(engine)
+    assert (wire.seqs(), wire.holes, wire.follower.is_live) == ([1, 2, 3, 4, 5], [], True)
+    wire.send(engine.publish(FINALS))
+    wire.run_dry()
+    assert wire.seqs() == [1, 2, 3, 4, 5, 6]
+
+
+def test_what_is_published_between_the_sync_and_the_answer_comes_once_and_in_order(engine):
+    engine.publish(FINALS)
+    wire = Wire(engine)
+    wire.connect()
+    wire.send(engine.publish(FINALS))
+    wire.arrive(10)
+    wire.send(engine.publish(FINALS))
+    wire.answer()
+    wire.answer()
+    wire.send(engine.publish(FINALS))
+    wire.run_dry()
+    assert (wire.seqs(), wire.holes) == ([1, 2, 3, 4], [])
+
+
+@pytest.mark.parametrize(
+    ("since", "expected"),
+    [
+        ("start", [1, 2, 3]),
+        (None, []),
+        (2, [3]),
+        (("r1", 2), [3]),
+        (3, []),
+        (("r1", 3), []),
+        (99, [1, 2, 3]),
+        (("r1", 99), [1, 2, 3]),
+    ],
+)
+def test_since_says_from_where_on(engine, since, expected):
+    for _ in range(3):
+        engine.publish(FINALS)
+    wire = connected(engine, since=since)
+    wire.send(engine.publish(FINALS))
+    wire.run_dry()
+    assert (wire.seqs(), wire.holes) == ([*expected, 4], [])
+
+
+@pytest.mark.parametrize("since", [14, ("r1", 14)])
+def test_a_position_is_not_judged_by_a_final_that_is_repeated(engine, since):
+    for _ in range(3):
+        engine.publish(FINALS)
+    repeated = engine.kill()
+    engine.publish(FINALS)
+    wire = Wire(engine, since=since)
+    wire.connected = True
+    wire.send(repeated)
+    wire.arrive()
+    wire.connect()
+    wire.send(engine.publish(FINALS))
+    wire.run_dry()
+    assert (wire.seqs(), wire.holes) == ([15], [])
+
+
+def test_a_position_in_a_run_that_is_over_is_told_as_a_hole_without_an_end(engine):
+    engine.publish(FINALS)
+    wire = connected(engine, since=("before", 7), topics=("transcript.final",))
+    assert wire.holes == [Hole(topic=FINALS, run="before", first_seq=8)]
+    assert wire.seqs() == [1]
+
+
+def test_started_before_the_engine_it_waits(engine):
+    wire = Wire(engine)
+    assert (wire.follower.is_live, wire.follower.deadline) == (False, float("inf"))
+    wire.connect()
+    wire.send(engine.publish(FINALS))
+    wire.run_dry()
+    assert wire.seqs() == [1]
+
+
+def test_a_loss_that_prev_shows_is_filled_and_what_follows_waits_for_it(engine):
+    wire = connected(engine)
+    engine.publish(FINALS)  # lost
+    wire.send(engine.publish(FINALS))
+    wire.send(engine.publish("level"))
+    wire.arrive(2)
+    assert wire.got == []
+    wire.run_dry()
+    assert [seq for _, _, seq in wire.got] == [1, 2, 3]
+    assert wire.holes == []
+
+
+def test_a_loss_that_only_metrics_show_is_filled(engine):
+    wire = connected(engine)
+    engine.publish(FINALS)
+    wire.send(engine.publish("metrics"))
+    wire.run_dry()
+    assert (wire.seqs(), wire.holes) == ([1], [])
+
+
+def test_a_loss_while_catching_up_begins_another_round(engine):
+    wire = connected(engine)
+    engine.publish(FINALS)
+    wire.send(engine.publish(FINALS))
+    wire.arrive(2)  # asked
+    number, since = wire.answers.pop()
+    answer = engine.snapshot(since)
+    engine.publish(FINALS)  # lost again
+    wire.send(engine.publish(FINALS))
+    wire.arrive(1)
+    wire.perform(wire.follower.answered(number, answer))
+    wire.run_dry()
+    assert (wire.seqs(), wire.holes) == ([1, 2, 3, 4], [])
+
+
+def test_over_a_kill_of_the_supervisor_nothing_is_missing_and_nothing_comes_twice(engine):
+    wire = connected(engine)
+    wire.send(engine.publish(FINALS))
+    wire.run_dry()
+    engine.publish(FINALS)  # died in the socket's queue
+    repeated = engine.kill()
+    wire.disconnect()
+    wire.connect()
+    wire.send(repeated)
+    wire.send(engine.publish(FINALS))
+    wire.run_dry()
+    assert (wire.seqs(), wire.holes) == ([1, 2, 13], [])
+
+
+def test_another_run_begins_anew(engine):
+    wire = connected(engine)
+    wire.send(engine.publish(FINALS) + engine.stop())
+    wire.run_dry()
+    engine.start_run()
+    wire.disconnect()
+    wire.connect()
+    wire.send(engine.publish(FINALS))
+    wire.run_dry()
+    assert [each for each in wire.got if each[1] == FINALS] == [("r1", FINALS, 1), ("r2", FINALS, 1)]
+    assert wire.holes == []
+
+
+def test_a_run_whose_end_was_not_heard_has_a_hole_without_an_end(engine):
+    wire = connected(engine, topics=(FINALS,))
+    wire.send(engine.publish(FINALS))
+    wire.run_dry()
+    engine.publish(FINALS)
+    engine.start_run()
+    wire.disconnect()
+    wire.connect()
+    wire.run_dry()
+    assert wire.holes == [Hole(topic=FINALS, run="r1", first_seq=2)]
+
+
+def test_what_the_history_has_forgotten_is_a_hole():
+    engine = Engine(most=2)
+    for _ in range(5):
+        engine.publish(FINALS)
+    wire = connected(engine)
+    assert wire.holes == [Hole(topic=FINALS, run="r1", first_seq=1, last_seq=3)]
+    assert wire.seqs() == [4, 5]
+
+
+def test_what_was_lost_with_its_supervisor_and_is_forgotten_is_a_hole():
+    engine = Engine(most=1)
+    wire = connected(engine, topics=("gap",))
+    wire.send(engine.publish("gap"))
+    engine.kill()  # the gap died in the socket's queue
+    wire.disconnect()
+    wire.connect()
+    wire.send(engine.publish("metrics") + engine.publish("gap"))
+    wire.run_dry()
+    assert wire.holes == [Hole(topic="gap", run="r1", first_seq=1, last_seq=1)]
+    assert wire.seqs("gap") == [13]
+
+
+def test_what_was_lost_before_a_round_that_the_end_of_the_run_cuts_short_is_a_hole(engine):
+    wire = connected(engine, topics=("gap",))
+    engine.publish("gap")  # lost
+    engine.kill()
+    wire.disconnect()
+    wire.connect()
+    wire.send(engine.publish("gap") + engine.stop())
+    wire.arrive(len(wire.way))
+    engine.start_run()
+    wire.disconnect()
+    wire.connect()
+    wire.run_dry()
+    assert wire.holes == [Hole(topic="gap", run="r1", first_seq=1, last_seq=11)]
+    assert wire.seqs("gap") == [12]
+
+
+def test_what_grew_too_old_to_be_told_is_a_hole(engine):
+    engine.publish(FINALS)
+    engine.kept[FINALS].clear()
+    engine.forgotten[FINALS] = 1
+    wire = connected(engine)
+    assert wire.holes == [Hole(topic=FINALS, run="r1", first_seq=1, last_seq=1)]
+
+
+def test_an_engine_that_does_not_answer_is_given_up_and_what_it_lost_is_told(engine):
+    wire = connected(engine)
+    engine.publish(FINALS)
+    wire.send(engine.publish(FINALS))
+    wire.arrive(2)
+    for wire.now in (0.0, 1.0, 2.0, 6.0, 9.9):
+        wire.answers.clear()
+        wire.look()
+        assert wire.got == []
+        assert wire.follower.deadline == min(wire.now + 1.0, 10.0)
+    wire.answers.clear()
+    wire.now = 10.0
+    wire.look()
+    assert wire.holes == [Hole(topic=FINALS, run="r1", first_seq=1, last_seq=1)]
+    assert wire.seqs() == [2]
+    assert wire.follower.deadline == float("inf")
+
+
+def test_an_engine_that_publishes_but_does_not_answer_is_asked_again(engine):
+    wire = connected(engine)
+    engine.publish(FINALS)
+    wire.send(engine.publish(FINALS))
+    wire.arrive(2)
+    wire.answers.clear()
+    wire.look()
+    wire.now = 1.0
+    wire.look()
+    wire.run_dry()
+    assert (wire.seqs(), wire.holes) == ([1, 2], [])
+
+
+def test_an_answer_that_waited_for_a_late_look_is_taken(engine):
+    """Each look finds first what was published, then the answer to what it asked the last time."""
+    for _ in range(5):
+        engine.publish(FINALS)
+    wire = Wire(engine)
+    wire.connect()
+    for _ in range(6):
+        wire.send(engine.publish("level"))
+        wire.look()
+        wire.now += 1.2
+    assert (wire.seqs(), wire.holes) == ([1, 2, 3, 4, 5], [])
+
+
+def test_an_answer_that_is_none_is_given_up_at_once(engine):
+    engine.publish(FINALS)
+    wire = Wire(engine)
+    wire.connect()
+    wire.send(engine.publish("level"))
+    wire.arrive(10)
+    wire.perform(wire.follower.answered(wire.answers.pop()[0], None))
+    assert [hole.topic for hole in wire.holes] == list(KEPT)
+    assert wire.follower.is_live
+
+
+def test_more_than_may_be_held_is_not(engine, monkeypatch):
+    monkeypatch.setattr("mpengine.client.follow._MOST_HELD", 5)
+    wire = Wire(engine, topics=("level", FINALS))
+    wire.connect()
+    wire.arrive(10)
+    engine.publish(FINALS)
+    for _ in range(6):
+        wire.send(engine.publish("level"))
+    wire.arrive(10)
+    assert len(wire.seqs("level")) == 6
+    assert wire.holes == [Hole(topic=FINALS, run="r1", first_seq=1, last_seq=6)]
+
+
+def test_an_answer_of_another_engine_is_not_taken(engine):
+    wire = Wire(engine)
+    wire.connect()
+    wire.arrive(10)
+    number, _ = wire.answers.pop()
+    assert wire.follower.answered(number, SnapshotAnswer(run="x")) == []
+    assert not wire.follower.is_live
+
+
+def test_without_a_way_to_ask_a_loss_is_told_at_once(engine):
+    wire = Wire(engine, can_ask=False, topics=(FINALS, "speech_started"))
+    engine.publish(FINALS)
+    wire.connected = True
+    wire.send(engine.publish(FINALS) + engine.publish("speech_started"))
+    engine.publish(FINALS)
+    engine.publish("speech_started")
+    wire.send(engine.publish(FINALS) + engine.publish("speech_started"))
+    wire.run_dry()
+    assert wire.seqs() == [2, 6]
+    assert wire.holes == [
+        Hole(topic=FINALS, run="r1", first_seq=3, last_seq=4),
+        Hole(topic="speech_started", run="r1", first_seq=4, last_seq=5),
+    ]
+
+
+def test_without_a_way_to_ask_a_loss_across_a_kill_is_told(engine):
+    """What is behind the last word that was heard is gone with its supervisor, and the next one does not name it."""
+    wire = Wire(engine, can_ask=False, topics=(FINALS,))
+    wire.connected = True
+    wire.send(engine.publish(FINALS) + engine.publish("metrics"))
+    engine.publish(FINALS)  # 3, lost
+    engine.kill()
+    wire.send(engine.publish("status") + engine.publish("metrics"))
+    wire.run_dry()
+    assert wire.holes == [Hole(topic=FINALS, run="r1", first_seq=2)]
+    repeated = json.loads(engine.kept[FINALS][-1][1]) | {"boot": engine.boot}
+    wire.send([(FINALS, json.dumps(repeated).encode())])  # late, but here it is
+    wire.send(engine.publish(FINALS))
+    wire.run_dry()
+    assert wire.seqs() == [1, 3, 16]
+    assert len(wire.holes) == 1
+
+
+def test_without_a_way_to_ask_a_restart_behind_the_last_word_is_no_loss(engine):
+    wire = Wire(engine, can_ask=False, topics=(FINALS,))
+    wire.connected = True
+    wire.send(engine.publish(FINALS) + engine.stop())
+    engine.start_boot()
+    wire.send(engine.publish("metrics") + engine.publish(FINALS))
+    wire.run_dry()
+    assert (wire.seqs(), wire.holes) == ([1, 5], [])
+
+
+def test_without_a_way_to_ask_metrics_tell_what_was_lost_before_the_first_message(engine):
+    wire = Wire(engine, can_ask=False, topics=(FINALS,))
+    wire.connected = True
+    wire.send(engine.publish("metrics"))
+    engine.publish(FINALS)  # lost
+    wire.send(engine.publish(FINALS))
+    wire.run_dry()
+    assert wire.holes == [Hole(topic=FINALS, run="r1", first_seq=2, last_seq=2)]
+
+
+@pytest.mark.parametrize("topics", [("status",), ("transcript.interim", "level")])
+@pytest.mark.parametrize("since", ["start", None, 1, ("r1", 1)])
+def test_the_status_and_the_open_interim_come_to_who_takes_nothing_else(topics, since):
+    follower = Follower(wants=lambda topic: topic.startswith(topics), since=since, can_ask=True)
+    assert follower.asks
+    follower.synced(0, "r", "b", 9)
+    (ask,) = follower.synced(1, "r", "b", 9)
+    assert ask.since == 9  # and not all the finals
+
+    def raw(kind, seq):
+        return msgspec.Raw(json.dumps({"type": kind, "run": "r", "boot": "b", "seq": seq}).encode())
+
+    answer = SnapshotAnswer(run="r", boot="b", seq=9, status=raw("status", 2), interim=raw("transcript", 8))
+    assert [each.topic for each in follower.answered(ask.number, answer)] == [topics[0]]
+
+
+def test_where_nothing_can_be_missing_nothing_is_held_back():
+    """The last word of an engine that ends while its status is asked for."""
+    follower = Follower(wants=lambda topic: topic == "status", since=None, can_ask=True)
+
+    def status(seq):
+        return json.dumps({"type": "status", "run": "r", "boot": "b", "seq": seq}).encode()
+
+    follower.synced(0, "r", "b", 4)
+    (ask,) = follower.synced(1, "r", "b", 4)
+    assert follower.heard("status", status(5)) == [Deliver("status", status(5))]
+    late = SnapshotAnswer(run="r", boot="b", seq=4, status=msgspec.Raw(status(2)))
+    assert follower.answered(ask.number, late) == []
+    assert follower.is_live
+
+
+def test_who_takes_nothing_that_can_be_had_does_not_ask():
+    assert not Follower(wants=lambda topic: topic == "level", since="start", can_ask=True).asks
+
+
+@pytest.mark.parametrize("topic", ["level", "status", "transcript.interim"])
+def test_what_the_next_one_replaces_leaves_no_hole(engine, topic):
+    wire = connected(engine)
+    wire.send(engine.publish(topic))
+    engine.publish(topic)
+    wire.send(engine.publish(topic))
+    wire.run_dry()
+    assert (wire.seqs(topic), wire.holes) == ([1, 3], [])
+
+
+def test_the_status_and_the_open_interim_of_the_snapshot_come_where_they_belong():
+    history = History()
+    follower = Follower(wants=lambda _: True, since="start", can_ask=True)
+
+    def body(topic, seq, prev=0):
+        kind = topic.split(".")[0]
+        stamp = {"type": kind, "is_final": topic == FINALS, "run": "r", "boot": "b", "seq": seq, "prev": prev}
+        history.add(topic, seq, prev, json.dumps(stamp).encode(), 0.0)
+        return json.dumps(stamp).encode()
+
+    for number, topic in enumerate((FINALS, "status", FINALS, "transcript.interim"), start=1):
+        body(topic, number, 1 if number == 3 else 0)
+    follower.synced(0, "r", "b", 4)
+    (ask,) = follower.synced(1, "r", "b", 4)
+    answer = history.answer(ask.since, run="r", boot="b", seq=4, now=0.0)
+    delivered = follower.answered(ask.number, answer)
+    assert [json.loads(each.body)["seq"] for each in delivered] == [1, 2, 3, 4]
+    assert follower.heard("status", body("status", 2)) == []
+
+
+def test_only_what_is_wanted_is_handed_over(engine):
+    wire = connected(engine, topics=("gap",))
+    wire.send(engine.publish(FINALS) + engine.publish("gap") + engine.publish("metrics"))
+    wire.run_dry()
+    assert wire.got == [("r1", "gap", 2)]
+
+
+def test_what_is_no_message_is_handed_on(engine):
+    wire = connected(engine)
+    assert wire.follower.heard("level", b"what?") == [Deliver("level", b"what?")]
+
+
+# Against the model
+
+OPERATIONS = ["final", "final", "final", "gap", "level", "metrics", "arrive", "arrive", "arrive", *["answer"] * 4]
+FAULTS = ["lose", "lose all", "lose an answer", "break", "kill", "six seconds"]
+ENDS = ["stop", "crash"]
+
+
+def play(wire, operations):
+    engine = wire.engine
+    for operation in operations:
+        match operation:
+            case "final":
+                wire.send(engine.publish(FINALS))
+            case "gap" | "level" | "metrics":
+                wire.send(engine.publish(operation))
+            case "arrive":
+                wire.arrive()
+            case "answer":
+                wire.answer()
+            case "lose":
+                wire.way[:1] = [each for each in wire.way[:1] if each[0] == "sync"]
+            case "lose all":
+                wire.way[:] = [each for each in wire.way if each[0] == "sync"]
+            case "lose an answer":
+                del wire.answers[:1]
+            case "break":
+                wire.disconnect()
+                wire.connect()
+            case "kill":
+                repeated = engine.kill()
+                wire.disconnect()
+                wire.answers.clear()
+                wire.connect()
+                wire.send(repeated)
+            case "six seconds":
+                wire.now += 6.0
+                wire.perform(wire.follower.tick(wire.now))
+            case "stop" | "crash":
+                if operation == "stop":
+                    wire.send(engine.stop())
+                wire.arrive(len(wire.way) // 2)
+                engine.start_run()
+                wire.disconnect()
+                wire.answers.clear()
+                wire.connect()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from([*OPERATIONS, *(fault for fault in FAULTS if fault != "six seconds")]), max_size=60))
+def test_of_a_run_that_goes_on_with_all_its_history_nothing_is_missing(operations):
+    wire = Wire(Engine())
+    play(wire, operations)
+    wire.settle()
+    kept = [each for each in wire.engine.published if each[1] in KEPT]
+    assert [each for each in wire.got if each[1] in KEPT] == kept
+    assert wire.holes == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.sampled_from([*OPERATIONS, *FAULTS, *ENDS]), max_size=80),
+    st.sampled_from([1, 3, None]),
+    st.booleans(),
+)
+def test_whatever_happens_each_comes_once_and_in_order_or_is_told(operations, most, can_ask):
+    wire = Wire(Engine(most), can_ask=can_ask, since="start" if can_ask else None)
+    if can_ask:
+        wire.settle()
+    else:
+        wire.connect()
+        wire.send(wire.engine.publish(FINALS) + wire.engine.publish("gap") + wire.engine.publish("error"))
+        wire.run_dry()
+    play(wire, operations)
+    if can_ask:
+        wire.settle()
+    else:
+        wire.connect()
+        wire.send([each for topic in KEPT for each in wire.engine.publish(topic)])
+        wire.run_dry()
+    check(wire, [each for each in wire.engine.published if can_ask or was_to_be_heard_of(wire, each)])
+
+
+def was_to_be_heard_of(wire, each):
+    """Who does not ask cannot know that a run which is new to him had a supervisor before."""
+    return wire.engine.boot_of[each] >= wire.first_boots.get(each[0], math.inf)
+
+
+def check(wire, published):
+    for topic in KEPT:
+        got = [(int(run[1:]), seq) for run, each, seq in wire.got if each == topic]
+        assert got == sorted(set(got)), "twice, or out of order"
+        for run, each, seq in published:
+            if each == topic and (int(run[1:]), seq) not in got:
+                assert any(_covers(hole, run, topic, seq) for hole in wire.holes), (run, topic, seq, wire.holes)
+
+
+def _covers(hole, run, topic, seq):
+    return (hole.run, hole.topic) == (run, topic) and hole.first_seq <= seq <= (hole.last_seq or seq)
+
+
+# Time that nearly stands still while nobody looks.
+
+
+def looked(every_s, look_s, looks):
+    """What somebody has waited who looks `every_s`, for so long each time."""
+    patience, now = Patience(0.0), 0.0
+    for _ in range(looks):
+        now += every_s - look_s
+        patience.back(now)
+        now += look_s
+        patience.leave(now)
+    return patience, now
+
+
+@pytest.mark.parametrize(
+    ("every_s", "look_s", "waited_s"),
+    [
+        (1.0, 1.0, 100),  # always looking
+        (0.02, 0.0, 2),  # a screen that is drawn: looks take no time, but there is no time between them
+        (2.0, 0.0, 10),
+        (60.0, 0.5, 60),
+    ],
+)
+def test_what_was_waited_is_the_time_of_the_looks_and_a_little_between_them(every_s, look_s, waited_s):
+    patience, now = looked(every_s, look_s, 100)
+    assert patience.waited(now) == pytest.approx(waited_s)
+
+
+def test_a_time_that_was_waited_can_be_found_on_the_clock():
+    patience, now = looked(2.0, 0.5, 10)
+    assert patience.clock(patience.waited(now) + 3.0) == pytest.approx(now + 3.0)
+
+
+def test_a_look_that_begins_within_another_counts_no_absence_twice():
+    patience = Patience(0.0)
+    patience.back(5.0)
+    patience.back(5.0)
+    assert patience.waited(5.0) == pytest.approx(0.1)

@@ -1,0 +1,152 @@
+"""Hostile and odd JSON, for both dialects: what cannot be taken is said with its field, and nothing ever breaks."""
+
+import json
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from mpengine.dialects.base import Ignored, Malformed
+from mpengine.dialects.deepgram import Deepgram
+from mpengine.dialects.managed import Managed
+from mpengine.shared import control
+from mpengine.shared.frames import Frame
+from mpengine.streaming.actions import Mention, Tell
+from mpengine.streaming.placing import Hearing
+from tests.pure.support import RUN, pcm, within
+
+S = 16000
+BYOK = Deepgram(
+    url="wss://service/v1/listen", api_key="K", model="m", language="en", sample_rate=S, channels=1, parameters={}
+)
+MANAGED = Managed(server_url="proxy", token="T", model="m", language="en", sample_rate=S, channels=1)
+FAR = "9" * 400
+
+
+def results(alternative=None, **fields):
+    message = {"type": "Results", "is_final": True, "start": 0.0, "duration": 1.0}
+    return json.dumps({**message, "channel": {"alternatives": [alternative or {"transcript": "a"}]}, **fields})
+
+
+def word(**fields):
+    return {"transcript": "a", "words": [{"word": "a", "start": 0.0, "end": 1.0, **fields}]}
+
+
+def transcript(**fields):
+    return json.dumps({"type": "transcript", "is_final": True, "text": "a", "start": 0.0, "duration": 1.0, **fields})
+
+
+@pytest.mark.parametrize(
+    ("dialect", "text", "field"),
+    [
+        (BYOK, results(start=1e305), "$.start"),
+        (BYOK, results(start=-1e308), "$.start"),
+        (BYOK, results(duration=1e305), "$.duration"),
+        (BYOK, results(start=int(FAR)), "$.start"),
+        (BYOK, results(start="REPLACED").replace('"REPLACED"', "1e999"), "$.start"),
+        (BYOK, results(channel_index=[0, 1_000_000_000]), "$.channel_index[1]"),
+        (BYOK, results(channel_index=[-1, 1]), "$.channel_index[0]"),
+        (BYOK, results(channel_index=[0] * 65), "$.channel_index"),
+        (BYOK, results(word(speaker=10**30)), "$.channel.alternatives[0].words[0].speaker"),
+        (BYOK, results(word(speaker=-(2**31) - 1)), "$.channel.alternatives[0].words[0].speaker"),
+        (BYOK, results(word(start=1e305)), "$.channel.alternatives[0].words[0].start"),
+        (BYOK, results(word(end=-1e308)), "$.channel.alternatives[0].words[0].end"),
+        (BYOK, results({"transcript": "a", "words": word()["words"] * 10_001}), "$.channel.alternatives[0].words"),
+        (BYOK, '{"type":"SpeechStarted","timestamp":1e305}', "$.timestamp"),
+        (BYOK, '{"type":"UtteranceEnd","last_word_end":1e305}', "$.last_word_end"),
+        (BYOK, '{"type":"Metadata","a":{"b":[0,1' + "0" * 30 + "]}}", "$.a.b[1]"),
+        (BYOK, '{"type":"Metadata","duration":' + FAR + "}", "$.duration"),
+        (BYOK, '{"type":"Metadata","duration":1e999}', "Metadata: "),
+        (BYOK, '{"type":"Metadata","a":' + "[" * 100 + "]" * 100 + "}", "$.a[0][0]"),
+        (MANAGED, transcript(start=1e305), "$.start"),
+        (MANAGED, transcript(duration=-1e308), "$.duration"),
+        (MANAGED, transcript(words=word(speaker=10**30)["words"]), "$.words[0].speaker"),
+        (MANAGED, '{"type":"credits_low","seconds_remaining":1e305}', "$.seconds_remaining"),
+        (MANAGED, '{"type":"session_end","seconds_used":' + FAR + "}", "$.seconds_used"),
+        (MANAGED, '{"type":"error","code":' + FAR + "}", "$.code"),
+    ],
+)
+def test_what_no_recogniser_means_is_malformed_and_names_the_field(dialect, text, field):
+    said = dialect.decode(text)
+    assert isinstance(said, Malformed)
+    assert field in said.why
+    assert len(said.why) < 300
+
+
+@pytest.mark.parametrize("dialect", [BYOK, MANAGED])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"type":[]}',
+        '{"type":{}}',
+        '{"type":1e400}',
+        '{"type":' + FAR + "}",
+        '{"type":"\\ud800"}',
+        '{"type":"\ud800"}',
+        '{"type":' * 100_000,
+        "[" * 1_000_000,
+        FAR * 20,
+    ],
+    ids=range(9),
+)
+def test_what_has_no_type_is_ignored(dialect, text):
+    with within(2):
+        assert isinstance(dialect.decode(text), Ignored)
+
+
+TYPES = [
+    "Results", "SpeechStarted", "UtteranceEnd", "Error", "Metadata", "ConfigureSuccess", "Warning",
+    "ready", "transcript", "error", "credits_low", "session_end", "unknown",
+]  # fmt: skip
+FIELDS = [
+    "alternatives", "channel", "channel_index", "code", "confidence", "description", "duration", "end", "features",
+    "is_final", "languages", "last_word_end", "message", "punctuated_word", "seconds_remaining", "seconds_used",
+    "speaker", "speech_final", "start", "text", "timestamp", "transcript", "variant", "word", "words",
+]  # fmt: skip
+NUMBERS = st.sampled_from(
+    ["0", "1", "-1", "1e305", "-1e308", "1e999", "-0.0", str(2**31), str(2**63), str(2**64), "1" + "0" * 30, FAR]
+)
+STRINGS = st.sampled_from(['"text"', '"\\ud800"', '"\\ud83d\\ude00"', '"\ud800"', '"\ufffd"', '""', '"no'])
+SCALARS = NUMBERS | STRINGS | st.integers().map(str) | st.sampled_from(["null", "true", "false"])
+
+
+def listed(inner):
+    return st.lists(inner, max_size=4).map(lambda items: f"[{','.join(items)}]")
+
+
+def objects(inner):
+    pairs = st.dictionaries(st.sampled_from(FIELDS), inner, max_size=4)
+    return pairs.map(lambda found: f"{{{','.join(f'{json.dumps(key)}:{item}' for key, item in found.items())}}}")
+
+
+VALUES = st.recursive(SCALARS, lambda inner: listed(inner) | objects(inner), max_leaves=12)
+WORDS = listed(st.builds('{{"word":"a","start":{},"end":{},"speaker":{}}}'.format, NUMBERS, NUMBERS, SCALARS))
+CHANNELS = st.builds('{{"alternatives":[{{"transcript":"a","words":{}}}]}}'.format, WORDS)
+
+
+@st.composite
+def messages(draw):
+    """The text of a message: of a known type mostly, with fields that may be anything."""
+    kind = draw(st.sampled_from(TYPES).map(json.dumps) | VALUES)
+    fields = draw(st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=5))
+    fields |= draw(
+        st.fixed_dictionaries({}, optional={"channel": CHANNELS, "words": WORDS, "is_final": st.just("true")})
+    )
+    fields |= draw(st.fixed_dictionaries({}, optional={"start": NUMBERS, "duration": NUMBERS}))
+    return "{" + ",".join([f'"type":{kind}', *(f"{json.dumps(key)}:{value}" for key, value in fields.items())]) + "}"
+
+
+@pytest.mark.parametrize("dialect", [BYOK, MANAGED], ids=["byok", "managed"])
+@given(messages() | VALUES | st.text())
+@example(results(channel_index=[63, 64]))
+@example(transcript(words=[{"word": "a", "start": 1e9, "end": -1e9, "speaker": 2**31 - 1}] * 10_000))
+@example('{"type":"Metadata","a":' + '{"a":' * 29 + "1" + "}" * 29 + "}")
+def test_whatever_comes_what_is_told_of_it_reaches_the_supervisor(dialect, text):
+    hearing = Hearing(sample_rate=S, sample_bytes=2, hold_s=3.0, sent_before=0)
+    hearing.connected(1)
+    hearing.sending(Frame(RUN, 1, 0, pcm(0, 320)), 100.0)
+    hearing.sending(Frame(RUN, 1, 5000, pcm(5000, 5320)), 100.0)
+    actions = hearing.said(dialect.decode(text), 101.0)
+    assert all(isinstance(action, (Tell, Mention)) for action in actions)
+    for action in actions:
+        assert control.decode_up.decode(control.encode(action.message)) == action.message
