@@ -1,5 +1,6 @@
 """README and the pages of the reference: short enough, whole, and complete where code can tell."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -132,6 +133,26 @@ def test_the_failures_page_has_each_code_for_a_refusal_and_a_close():
     refused = {causes.refused(status, "", "", None).code for status in (400, 401, 402, 403, 404, 405)}
     closed = {causes.closed(code, "", None).code for code in (1002, 1003, 1007, 1008)}
     assert refused | closed | {causes.lost("").code} <= set(codes)
+
+
+def _codes_in_the_code():
+    """The codes of errors that stand in the source as they are."""
+    calls = [
+        node
+        for path in (ROOT / "mpengine").rglob("*.py")
+        if path.parent.name in {"capture", "streaming", "supervisor", "recogniser"}
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+    ]
+    given = [keyword.value for call in calls for keyword in call.keywords if keyword.arg == "code"]
+    given += [call.args[1] for call in calls if ast.unparse(call.func) == "error" and len(call.args) > 1]
+    return {value.value for value in given if isinstance(value, ast.Constant)}
+
+
+def test_the_failures_page_has_each_code_that_stands_in_the_source():
+    codes = _codes_in_the_code()
+    assert codes >= {"digital_silence", "journal_full", "crash", "hung", "unconfirmed_end"}
+    assert codes <= set(_first_cells(_section(_page("failures"), "## Error codes")))
 
 
 # Configuration
