@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 
 import mpengine
-from mpengine.cli.streams import write_text
 from mpengine.shared.errors import ConfigError, ExitCode
+from mpengine.shared.standard_streams import write_text
 
 _DIRECTORY = os.path.join(os.path.dirname(os.path.abspath(mpengine.__file__)), "docs")
 _ENDING = ".md"

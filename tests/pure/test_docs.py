@@ -6,13 +6,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from mpengine.supervisor.life import ChildState
 
 import mpengine
 from mpengine.cli.help import subject, topics
 from mpengine.shared import config_tables, messages
 from mpengine.shared.config import Config
 from mpengine.streaming import causes
+from mpengine.supervisor.decide.life import ChildState
 
 ROOT = Path(mpengine.__file__).parents[1]
 README = ROOT / "README.md"
