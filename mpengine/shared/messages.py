@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from mpengine.shared.config.tables import UserName
+from mpengine.shared.tables import UserName
 
 VERSION = 1
 FINALS = "transcript.final"
