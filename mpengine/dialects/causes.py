@@ -11,18 +11,23 @@ import msgspec
 
 from mpengine.shared.decoding import UNREADABLE
 from mpengine.shared.errors import ExitCode
+from mpengine.shared.messages import ErrorKind
 
 _json = msgspec.json.Decoder()
 
 
 class Cause(NamedTuple):
-    """`code` for programs, `reason` for people; `exit_code` None: try again. `slow`: the service asks for patience."""
+    """`code` for programs, `reason` for people; `exit_code` None: try again. `slow`: the service asks for patience.
+
+    `kind`: whether the way to the recogniser failed, or the recogniser did not take us (HANDSHAKE).
+    """
 
     code: str
     reason: str
     exit_code: ExitCode | None = None
     request_id: str | None = None
     slow: bool = False
+    kind: ErrorKind = ErrorKind.CONNECTION
 
 
 _STATUS = {
@@ -91,9 +96,9 @@ def closed(code: int, reason: str, request_id: str | None) -> Cause:
     return Cause(name, words, None, request_id)
 
 
-def lost(reason: str) -> Cause:
-    """The network or the peer went away."""
-    return Cause("connection_lost", reason)
+def lost(reason: str, kind: ErrorKind = ErrorKind.CONNECTION) -> Cause:
+    """The network or the peer went away; with HANDSHAKE, the recogniser did not say that it is ready."""
+    return Cause("connection_lost", reason, kind=kind)
 
 
 def handshake_refused(code: str, message: str) -> Cause:
@@ -104,6 +109,6 @@ def handshake_refused(code: str, message: str) -> Cause:
     """
     reason = f"Proxy auth error: {message}"
     if code.lower() in _PASSING or _PASSING_STATUS.fullmatch(code):
-        return Cause(code, reason, slow=True)
+        return Cause(code, reason, slow=True, kind=ErrorKind.HANDSHAKE)
     exit_code = ExitCode.CONFIG if code.lower() in _CONFIGURATION else ExitCode.ACCOUNT
-    return Cause(code or "unauthorized", reason, exit_code)
+    return Cause(code or "unauthorized", reason, exit_code, kind=ErrorKind.HANDSHAKE)

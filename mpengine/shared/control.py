@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from mpengine.shared.messages import ErrorKind
+
 
 class _Tagged(msgspec.Struct, tag_field="type", frozen=True, kw_only=True):
     """Base of all control messages: told apart by the class name."""
@@ -92,12 +94,13 @@ class SourceEnded(_Tagged, tag=True, frozen=True, kw_only=True):
 
 
 class Fault(_Tagged, tag=True, frozen=True, kw_only=True):
-    """An error to publish. With `exit_code` the child is about to end with it."""
+    """An error to publish. With `exit_code` the child is about to end with it. `kind`: see `messages.ErrorKind`."""
 
     code: str
     message: str
     request_id: str | None = None
     exit_code: int | None = None
+    kind: str = ErrorKind.ENGINE
 
 
 class Connecting(_Tagged, tag=True, frozen=True, kw_only=True):

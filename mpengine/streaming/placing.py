@@ -22,6 +22,7 @@ from mpengine.dialects.base import (
 from mpengine.shared import control
 from mpengine.shared.control import Heard, SampleWord
 from mpengine.shared.frames import Frame
+from mpengine.shared.messages import ErrorKind
 from mpengine.streaming.actions import Action, Mention, Tell
 from mpengine.streaming.timeline import Timeline
 
@@ -153,7 +154,7 @@ class Hearing:
             case UtteranceStop(at_s=at_s):
                 return [Tell(control.UtteranceEnded(connection=self._connection, sample=self._timeline.end(at_s)))]
             case ServiceError(code=code, message=message):
-                return [Tell(control.Fault(code=code, message=message))]
+                return [Tell(control.Fault(code=code, message=message, kind=ErrorKind.SERVICE))]
             case Note(kind=kind, data=data):
                 return [Tell(control.ServiceNote(connection=self._connection, kind=kind, data=data))]
             case Malformed(why=why):

@@ -19,6 +19,7 @@ from mpengine.shared import control
 from mpengine.shared.backoff import full_jitter_s
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.frames import Frame
+from mpengine.shared.messages import ErrorKind
 from mpengine.streaming import redact
 from mpengine.streaming.actions import (
     Action,
@@ -271,6 +272,7 @@ class Session:
 
     def _due(self, now: float) -> list[Action]:
         """The deadline of the state has passed."""
+        kind = ErrorKind.CONNECTION
         match self.state:
             case State.WAITING:
                 return self._connect(now)
@@ -281,10 +283,11 @@ class Session:
             case State.FINISHING:
                 reason = f"last results did not come in {FINISH_LIMIT_S:.0f} s"
             case State.GREETING:
+                kind = ErrorKind.HANDSHAKE
                 reason = "Timed out waiting for proxy ready message"
             case _:
                 reason = f"no connection within {CONNECT_LIMIT_S:.0f} s"
-        return self._failed(causes.lost(reason), now)
+        return self._failed(causes.lost(reason, kind), now)
 
     def _connect(self, now: float) -> list[Action]:
         self.state = State.CONNECTING
@@ -353,7 +356,11 @@ class Session:
         if self._finishing is not None and self._finishing.is_confirmed(is_covered=self._hearing.is_covered):
             return self._ended(control.StreamEnded(sent=self._hearing.sent_until), ExitCode.OK)
         fault = control.Fault(
-            code=cause.code, message=cause.reason, request_id=cause.request_id, exit_code=cause.exit_code
+            code=cause.code,
+            message=cause.reason,
+            request_id=cause.request_id,
+            exit_code=cause.exit_code,
+            kind=cause.kind,
         )
         if cause.exit_code is not None:
             return self._ended(fault, cause.exit_code)

@@ -4,6 +4,7 @@ import pytest
 
 from mpengine.dialects import causes
 from mpengine.shared.errors import ExitCode
+from mpengine.shared.messages import ErrorKind
 
 CONFIG, ACCOUNT = ExitCode.CONFIG, ExitCode.ACCOUNT
 SENTENCE = "Deepgram did not {}. See https://dpgr.am/{}"
@@ -154,10 +155,11 @@ def test_a_refused_auth_message(code, exit_code):
 
 def test_a_refused_auth_message_is_told_as_the_origin_engine_told_it():
     assert causes.handshake_refused("", "bad token") == causes.Cause(
-        "unauthorized", "Proxy auth error: bad token", ACCOUNT
+        "unauthorized", "Proxy auth error: bad token", ACCOUNT, kind=ErrorKind.HANDSHAKE
     )
 
 
 @pytest.mark.parametrize("code", ["busy", "429", "503"])
 def test_a_proxy_that_asks_for_patience_gets_it(code):
-    assert causes.handshake_refused(code, "later").slow
+    cause = causes.handshake_refused(code, "later")
+    assert (cause.slow, cause.kind) == (True, ErrorKind.HANDSHAKE)

@@ -18,6 +18,7 @@ from mpengine.dialects.base import (
 from mpengine.shared import control
 from mpengine.shared.control import SampleWord
 from mpengine.shared.frames import Frame
+from mpengine.shared.messages import ErrorKind
 from mpengine.streaming.actions import Mention, Tell
 from mpengine.streaming.placing import Estimate, Hearing, UntimedFinals
 from tests.pure.support import RUN, pcm
@@ -352,7 +353,7 @@ def test_another_connection_estimates_anew(hearing):
     [
         (SpeechStart(1.0), control.SpeechBegan(connection=3, sample=3 * S)),
         (UtteranceStop(1.0), control.UtteranceEnded(connection=3, sample=S)),
-        (ServiceError("busy", "later"), control.Fault(code="busy", message="later")),
+        (ServiceError("busy", "later"), control.Fault(code="busy", message="later", kind=ErrorKind.SERVICE)),
         (
             Note("credits_low", {"seconds_remaining": 5.0}),
             control.ServiceNote(connection=3, kind="credits_low", data={"seconds_remaining": 5.0}),

@@ -10,6 +10,7 @@ from mpengine.dialects.managed import Managed
 from mpengine.shared import control
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.frames import Frame
+from mpengine.shared.messages import ErrorKind
 from mpengine.streaming.actions import (
     Connect,
     Drop,
@@ -192,6 +193,7 @@ def test_a_proxy_that_is_not_ready_within_15_s_is_given_up():
     actions = session.tick(125.0)
     assert acted(actions) == [Drop()]
     assert told(actions, control.ConnectionDown)[0].reason == "Timed out waiting for proxy ready message"
+    assert told(actions, control.Fault)[0].kind == ErrorKind.HANDSHAKE
 
 
 @pytest.mark.parametrize(
@@ -206,6 +208,7 @@ def test_a_proxy_that_refuses_ends_the_process(code, exit_code):
     assert acted(actions) == [Drop(), Leave(exit_code)]
     (fault,) = told(actions)
     assert (fault.message, fault.exit_code) == ("Proxy auth error: no", exit_code)
+    assert fault.kind == ErrorKind.HANDSHAKE
 
 
 def test_a_proxy_that_is_busy_is_tried_again():
@@ -465,7 +468,7 @@ def test_a_final_and_an_interim_are_told():
 def test_an_error_of_the_service_is_told_and_the_connection_stays():
     session = ready_session(MANAGED)
     actions = session.event(Received('{"type":"error","code":"busy","message":"slow"}'), 101.0)
-    assert actions == [Tell(control.Fault(code="busy", message="slow"))]
+    assert actions == [Tell(control.Fault(code="busy", message="slow", kind=ErrorKind.SERVICE))]
     assert session.takes_audio(101.0)
 
 
@@ -886,7 +889,7 @@ def test_an_outage_is_one_fault_however_many_tries_it_takes():
     for now in range(110, 200, 10):
         session.tick(float(now))
         faults += told(session.event(Failed(f"no route, {now}"), float(now)), control.Fault)
-    assert faults == [control.Fault(code="connection_lost", message="reset")]
+    assert faults == [control.Fault(code="connection_lost", message="reset", kind=ErrorKind.CONNECTION)]
 
 
 def test_the_next_outage_is_another_fault():
@@ -896,7 +899,7 @@ def test_the_next_outage_is_another_fault():
     session.event(Opened(None), 110.0)
     session.event(results(0.0, 1.0), 111.0)
     assert told(session.event(Failed("reset"), 112.0), control.Fault) == [
-        control.Fault(code="connection_lost", message="reset")
+        control.Fault(code="connection_lost", message="reset", kind=ErrorKind.CONNECTION)
     ]
 
 
