@@ -236,8 +236,8 @@ class Session:
         if self.state in {State.WAITING, State.ENDED}:  # late: from a connection that is no more
             return []
         match event:
-            case Opened(request_id=request_id):
-                return self._opened(request_id, now)
+            case Opened(headers=headers):
+                return self._opened(self._dialect.request_id(headers), now)
             case Received(text=text):
                 return self._said(self._dialect.decode(text), now)
             case PingReceived(payload=payload):
@@ -247,8 +247,8 @@ class Session:
                 return []
             case CloseReceived(code=code, reason=reason):
                 return self._closed(code, reason, now)
-            case Refused(status=status, error=error, body=body, request_id=request_id):
-                return self._failed(causes.refused(status, error, body, request_id), now)
+            case Refused(status=status, phrase=phrase, body=body, headers=headers):
+                return self._failed(self._dialect.refused(status, phrase, body, headers), now)
             case Failed(reason=reason):
                 return self._failed(causes.lost(reason), now)
 
@@ -304,6 +304,7 @@ class Session:
 
     def _opened(self, request_id: str | None, now: float) -> list[Action]:
         self._request_id = request_id
+        self._dialect.opened()
         greeting = self._dialect.greeting
         if greeting is None:
             return self._ready(now)
@@ -338,8 +339,8 @@ class Session:
             case Ready(can_finalize=can_finalize):
                 self._can_finalize = can_finalize
                 return self._ready(now)
-            case ServiceError(code=code, message=message):
-                return self._failed(causes.handshake_refused(code, message), now)
+            case ServiceError():
+                return self._failed(self._dialect.turned_away(said), now)
             case _:
                 return self._failed(causes.lost(f"unexpected handshake message: {type(said).__name__}"), now)
 
@@ -347,9 +348,11 @@ class Session:
         """The peer's close frame."""
         answer: list[Action] = [] if self._close_sent else [SendClose(1000 if code == NO_CLOSE_CODE else code)]
         self._close_sent = True
+        if self.state in {State.READY, State.FINISHING}:
+            answer += [action for said in self._dialect.ended() for action in self._said(said, now)]
         if self._finishing is not None:
             self._finishing.closed(code)
-        return [*answer, *self._failed(causes.closed(code, reason, self._request_id), now)]
+        return [*answer, *self._failed(self._dialect.closed(code, reason, self._request_id), now)]
 
     def _failed(self, cause: Cause, now: float) -> list[Action]:
         """This attempt is over. Wait and try again, unless all is done, or trying cannot help."""

@@ -61,7 +61,7 @@ class Ends:
         )
         self.streaming = Streaming(boot, loop)
         self.streaming._session.tick(time.monotonic())
-        self.streaming._session.event(Opened(None), time.monotonic())
+        self.streaming._session.event(Opened(), time.monotonic())
         self.connection = self.streaming._connection = Recorder()
 
     def pushed(self, count, *, run=RUN):
