@@ -15,10 +15,10 @@ import zmq
 from mpengine.processes import memory
 from mpengine.shared import control, messages, runtime
 from mpengine.shared.config import Config
-from mpengine.shared.config.tables import Secret
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.logs import Event
 from mpengine.shared.runtime import RuntimeDir
+from mpengine.shared.tables import Secret
 from mpengine.supervisor.bus.answers import Desk
 from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.bus.journal import ToldGap

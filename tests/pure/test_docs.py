@@ -10,8 +10,8 @@ import pytest
 import mpengine
 from mpengine.cli.help import subject, topics
 from mpengine.dialects import causes
-from mpengine.shared import messages
-from mpengine.shared.config import Config, tables
+from mpengine.shared import messages, tables
+from mpengine.shared.config import Config
 from mpengine.supervisor.decide.life import ChildState
 
 ROOT = Path(mpengine.__file__).parents[1]

@@ -5,7 +5,8 @@ import os
 
 import msgspec
 
-from mpengine.shared.config.tables import (
+from mpengine.shared.errors import ConfigError
+from mpengine.shared.tables import (
     NAME,
     AudioConfig,
     BufferConfig,
@@ -14,7 +15,6 @@ from mpengine.shared.config.tables import (
     RemoteConfig,
     SupervisorConfig,
 )
-from mpengine.shared.errors import ConfigError
 
 _FIXED_PARAMETERS = frozenset({"encoding", "sample_rate", "channels"})
 # A child beats once a second; a limit must leave room for a busy machine.

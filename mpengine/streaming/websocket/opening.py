@@ -9,7 +9,7 @@ import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import msgspec
@@ -33,10 +33,14 @@ class NotOpenedError(Exception):
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """What to open. `headers` carry secrets: this struct is never shown."""
+    """What to open. `headers` carry secrets: this struct is never shown.
+
+    `answer_headers`: the names, in lower case, of the headers of the answer that are handed over.
+    """
 
     url: str
     headers: Sequence[str]
+    answer_headers: Sequence[str]
     ca_file: str | None
     connect_timeout_s: float
     send_timeout_s: float
@@ -46,10 +50,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """The socket of an open WebSocket."""
+    """The socket of an open WebSocket, and the headers of the answer that were asked for."""
 
     socket: LockedSocket
-    request_id: str | None
+    headers: Mapping[str, str]
 
 
 def open_link(target: Target, adopt: Callable[[LockedSocket], None]) -> Link:
@@ -189,14 +193,14 @@ def _upgrade(link: LockedSocket, target: Target, deadline: float) -> Link:
     except ValueError:  # releases before 1.9 trip over header lines that are no text, or a length that is none
         failure = websocket.WebSocketException()
     status, phrase, fields, body = answer.parsed() or (101, "", {}, b"")
-    request_id = fields.get("dg-request-id")
+    headers = {name: fields[name] for name in target.answer_headers if name in fields}
     if status != 101:
         said = _strike_out(target.headers, body.decode("utf-8", "replace"))[:_MAX_BODY_CHARS]
-        error = _strike_out(target.headers, fields.get("dg-error") or phrase)
-        raise NotOpenedError(Refused(status, error, said, request_id)) from None
+        headers = {name: _strike_out(target.headers, value) for name, value in headers.items()}
+        raise NotOpenedError(Refused(status, _strike_out(target.headers, phrase), said, headers)) from None
     if failure:
         raise failure
-    return Link(link, request_id)
+    return Link(link, headers)
 
 
 def _strike_out(headers: Sequence[str], text: str) -> str:

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from mpengine.shared import messages
 from mpengine.shared.backoff import full_jitter_s
-from mpengine.shared.config.tables import SupervisorConfig
 from mpengine.shared.errors import ExitCode
+from mpengine.shared.tables import SupervisorConfig
 from mpengine.supervisor.decide.actions import Abort, Action, Child, Kill, Log, Publish, Spawn
 
 _FOREVER = float("inf")
