@@ -116,10 +116,8 @@ class Microphone:
 
     def read(self, now_ns: int, room: int) -> list[Block]:  # noqa: ARG002  they have their times
         """The blocks that have arrived, `room` of them. Raises DeviceError when the stream ended by itself."""
-        try:  # noqa: SIM105  `suppress` is three functions more, at each wake
+        with contextlib.suppress(BlockingIOError):  # asked without having been woken
             os.read(self._wake_reader, 4096)
-        except BlockingIOError:  # asked without having been woken
-            pass
         blocks: list[Block] = []
         while self._blocks and len(blocks) < room:
             blocks.append(self._blocks.popleft())
@@ -174,10 +172,8 @@ class Microphone:
         self._wake()
 
     def _wake(self) -> None:
-        try:  # noqa: SIM105  as above
+        with contextlib.suppress(OSError):  # it is full: the main thread will be woken by what is in it
             os.write(self._wake_writer, b"\0")
-        except OSError:  # it is full: the main thread will be woken by what is in it
-            pass
 
 
 def input_devices() -> list[Device]:
