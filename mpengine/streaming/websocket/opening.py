@@ -5,7 +5,6 @@ websocket-client does the upgrade. The way there is walked here, for two reasons
 lookup; and every address of a host is tried, whatever kept the one before from answering.
 """
 
-import ipaddress
 import socket
 import ssl
 import time
@@ -17,6 +16,7 @@ import websocket
 from websocket._http import _tunnel
 from websocket._url import get_proxy_info, parse_url
 
+from mpengine.shared.loopback import is_loopback
 from mpengine.streaming.websocket.events import Failed, Refused
 from mpengine.streaming.websocket.locked_socket import LockedSocket
 
@@ -80,19 +80,10 @@ def _proxy_of(host: str, *, secure: bool) -> tuple[str | None, int, tuple[str, s
     """The environment's proxy for `host`. None for this machine: a proxy would look for the peer on its own, with
     our token in hand.
     """
-    if _is_loopback(host):
+    if is_loopback(host):
         return None, 0, None
     proxy_host, proxy_port, proxy_user = get_proxy_info(host, secure)
     return proxy_host, proxy_port, proxy_user
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return False
 
 
 def _tls_context(ca_file: str | None) -> ssl.SSLContext:
