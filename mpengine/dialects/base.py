@@ -4,33 +4,30 @@
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-
-class SpokenWord(NamedTuple):
-    """A word between two times in seconds of the connection's audio."""
-
-    word: str
-    start_s: float
-    end_s: float
-    confidence: float | None = None
-    punctuated_word: str | None = None
-    speaker: int | None = None
+from mpengine.shared.messages import CreditsLow, Metadata, SessionEnd, SpeechStarted, Transcript, UtteranceEnd
 
 
 class Hypothesis(NamedTuple):
-    """What was heard. Times are seconds of audio sent on this connection; None where the recogniser tells none."""
+    """Recognised speech, as it will be published, but with times in seconds of the audio sent on this connection.
 
-    text: str
-    is_final: bool
-    start_s: float | None = None
-    duration_s: float | None = None
-    speech_final: bool = False
-    confidence: float | None = None
-    words: tuple[SpokenWord, ...] = ()
-    channel: int = 0
+    `has_times` is False where the recogniser tells none. `channels` is how many channels it listens to.
+    """
+
+    transcript: Transcript
+    has_times: bool = False
     channels: int = 1
-    language: str | None = None
+
+
+class Said(NamedTuple):
+    """Something else to publish; `at_s`, where a message has it, counts the audio sent on this connection.
+
+    `is_last`: no result comes after it.
+    """
+
+    message: SpeechStarted | UtteranceEnd | CreditsLow | SessionEnd | Metadata
+    is_last: bool = False
 
 
 class Ready(NamedTuple):
@@ -46,26 +43,6 @@ class ServiceError(NamedTuple):
     message: str
 
 
-class SpeechStart(NamedTuple):
-    """Speech begins at `at_s` of the connection's audio."""
-
-    at_s: float
-
-
-class UtteranceStop(NamedTuple):
-    """A gap between words; the last one ended at `at_s` of the connection's audio."""
-
-    at_s: float
-
-
-class Note(NamedTuple):
-    """Something to pass on. `kind`: credits_low, session_end or metadata. `is_last`: no result comes behind it."""
-
-    kind: str
-    data: dict[str, Any]
-    is_last: bool = False
-
-
 class Ignored(NamedTuple):
     """A message that means nothing to us; `why` is for the log. Never an error: services add new ones."""
 
@@ -78,7 +55,7 @@ class Malformed(NamedTuple):
     why: str
 
 
-Said = Hypothesis | Ready | ServiceError | SpeechStart | UtteranceStop | Note | Ignored | Malformed
+Meaning = Hypothesis | Said | Ready | ServiceError | Ignored | Malformed
 
 
 def shown(url: str) -> str:
@@ -122,5 +99,5 @@ class Dialect(Protocol):
     def finish(self, *, can_finalize: bool) -> Sequence[str]:
         """The texts behind the last audio that make it send its last results and a last word; none: it has neither."""
 
-    def decode(self, text: str) -> Said:
-        """What a message means. Never raises: what cannot be read is `Ignored`."""
+    def decode(self, text: str) -> Sequence[Meaning]:
+        """What a message means, in order. Never raises: a message that cannot be read is `Ignored`."""

@@ -459,7 +459,7 @@ def test_a_final_and_an_interim_are_told():
     session.audio(frame(0, S), 100.0)
     (interim,) = told(session.event(results(0.0, 1.0, is_final=False), 101.0))
     (final,) = told(session.event(results(0.0, 1.0), 101.5))
-    assert (interim.is_final, final.is_final) == (False, True)
+    assert (interim.transcript.is_final, final.transcript.is_final) == (False, True)
 
 
 def test_an_error_of_the_service_is_told_and_the_connection_stays():
@@ -709,7 +709,7 @@ def test_a_close_frame_is_not_confirmed_by_another_end(event):
 )
 def test_a_session_end_confirms_a_finalize_however_the_connection_ends(event):
     session = finishing_session(MANAGED, ready=READY_TO_FINALIZE)
-    assert len(told(session.event(SESSION_END, 102.0), control.ServiceNote)) == 1
+    assert len(told(session.event(SESSION_END, 102.0), control.Said)) == 1
     actions = session.event(event, 102.1)
     assert of_kind(actions, Leave) == [Leave(ExitCode.OK)]
     assert told(actions) == [control.StreamEnded(sent=S)]
@@ -1047,7 +1047,7 @@ def test_a_word_that_is_a_short_secret_may_be_said():
     session = ready_session()
     session.audio(frame(0, S), 100.0)
     (heard,) = told(session.event(results(0.0, 1.0, text="the KEY is under the mat"), 101.0))
-    assert heard.text == "the KEY is under the mat"
+    assert heard.transcript.text == "the KEY is under the mat"
 
 
 def test_nobody_says_a_long_secret():
@@ -1057,4 +1057,4 @@ def test_nobody_says_a_long_secret():
     )
     session.audio(frame(0, S), 100.0)
     (heard,) = told(session.event(results(0.0, 1.0, text=f"it is {secret}"), 101.0))
-    assert heard.text == "it is ***"
+    assert heard.transcript.text == "it is ***"

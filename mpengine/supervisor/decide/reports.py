@@ -4,8 +4,7 @@ import msgspec
 
 from mpengine.shared import control, messages
 from mpengine.shared.ranges import Ranges
-from mpengine.supervisor.decide import results
-from mpengine.supervisor.decide.actions import Acknowledge, Action, Child, KeepGap, Log, Publish, Send
+from mpengine.supervisor.decide.actions import Action, Child, KeepGap, Log, Publish
 from mpengine.supervisor.decide.life import Life
 from mpengine.supervisor.decide.results import Results
 from mpengine.supervisor.decide.status import Picture
@@ -96,37 +95,3 @@ class Reports:
             fields = {"start_s": gap.start_s, "end_s": gap.end_s, "reason": gap.reason}
             actions += [Log("warning", "gap", fields), Publish(gap), KeepGap(part.first, part.end)]
         return actions
-
-    def of_recogniser(self, message: control.Up) -> list[Action]:
-        """What the recogniser said, on the connection that counts."""
-        match message:
-            case control.Heard():
-                return self._heard(message)
-            case control.SpeechBegan(sample=sample):
-                return [Publish(messages.SpeechStarted(at_s=self._results.seconds(sample)))]
-            case control.UtteranceEnded(sample=sample):
-                return [Publish(messages.UtteranceEnd(at_s=self._results.seconds(sample)))]
-            case control.ServiceNote(kind=kind, data=data):
-                return [Publish(results.note(kind, data))]
-        return []
-
-    def interrupted(self) -> list[Action]:
-        """The connection is gone: nobody shall wait for the final of its last interim."""
-        interim = self._results.interrupted()
-        return [] if interim is None else [Publish(interim)]
-
-    def _heard(self, heard: control.Heard) -> list[Action]:
-        """Journal, publish, then acknowledge: what is not published is sent again."""
-        transcript = self._results.transcript(heard)
-        acknowledged = self._results.settle(heard)
-        actions: list[Action] = []
-        if transcript is not None:
-            actions.append(Publish(transcript, covers=acknowledged or 0))
-        if acknowledged is not None:
-            actions += acknowledge(acknowledged)
-        return actions
-
-
-def acknowledge(sample: int) -> list[Action]:
-    """Everything before `sample` has its results: note it, then let the window forget it."""
-    return [Acknowledge(sample), Send(Child.CAPTURE, control.Acknowledge(sample=sample))]
