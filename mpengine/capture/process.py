@@ -15,11 +15,12 @@ from mpengine.capture.clock import Placed, SampleClock
 from mpengine.capture.level import LevelMeter
 from mpengine.capture.pusher import Pusher
 from mpengine.capture.source import Source
-from mpengine.capture.window import Losses, Range, Slot, Window
+from mpengine.capture.window import Losses, Slot, Window
 from mpengine.processes.boot import CaptureBoot
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control
 from mpengine.shared.errors import DeviceError, ExitCode, MpengineError
+from mpengine.shared.ranges import Range
 
 _BEAT_S = 1.0
 _EARLY_S = 0.2

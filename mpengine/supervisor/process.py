@@ -182,7 +182,7 @@ class Supervisor:
                 captured=recovered.captured,
                 sent=recovered.sent,
                 connection=recovered.connection,
-                gaps=[(gap.first, gap.end) for gap in recovered.gaps],
+                gaps=recovered.gaps,
                 finals=list(filter(None, (final.transcript() for final in recovered.recent))),
             )
             rest_s = (recovered.captured - recovered.acknowledged) / recovered.identity.sample_rate

@@ -1,11 +1,11 @@
 """What the types of the configuration cannot say: ranges, combinations, files that must be there."""
 
-import ipaddress
 import os
 
 import msgspec
 
 from mpengine.shared.errors import ConfigError
+from mpengine.shared.loopback import is_loopback
 from mpengine.shared.tables import (
     NAME,
     AudioConfig,
@@ -118,16 +118,6 @@ def _check_bus(bus: BusConfig) -> None:
         _require(path, scheme in {"ipc", "tcp"} and bool(address), "expected ipc://PATH or tcp://ADDRESS:PORT")
         if scheme == "tcp" and not is_loopback(address.rpartition(":")[0]):
             _require(path, bool(bus.curve_secret_key), "tcp off loopback needs bus.curve_secret_key_file")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` (of a ZeroMQ tcp endpoint) can only be reached from this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _check_supervisor(supervisor: SupervisorConfig) -> None:

@@ -5,7 +5,6 @@ websocket-client does the upgrade. The way there is walked here, for two reasons
 lookup; and every address of a host is tried, whatever kept the one before from answering.
 """
 
-import ipaddress
 import socket
 import ssl
 import time
@@ -14,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 import websocket
 
+from mpengine.shared.loopback import is_loopback
 from mpengine.streaming.websocket import library
 from mpengine.streaming.websocket.events import Failed, Refused
 from mpengine.streaming.websocket.locked_socket import LockedSocket
@@ -82,18 +82,9 @@ def _proxy_of(host: str, *, is_secure: bool) -> tuple[str | None, int, library.U
     """The environment's proxy for `host`. None for this machine: a proxy would look for the peer on its own, with
     our token in hand.
     """
-    if _is_loopback(host):
+    if is_loopback(host):
         return None, 0, None
     return library.proxy_for(host, is_secure=is_secure)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return False
 
 
 def _tls_context(ca_file: str | None) -> ssl.SSLContext:

@@ -3,9 +3,10 @@
 import msgspec
 
 from mpengine.shared import control, messages
+from mpengine.shared.ranges import Ranges
 from mpengine.supervisor.decide.actions import Action, Child, KeepGap, Log, Publish
 from mpengine.supervisor.decide.life import Life
-from mpengine.supervisor.decide.results import Results, ToldGaps
+from mpengine.supervisor.decide.results import Results
 from mpengine.supervisor.decide.status import Picture
 
 # Ten seconds of levels. A room is never that quiet: its noise is not zero.
@@ -19,12 +20,12 @@ class Reports:
         self._results = results_of_run
         self._picture = picture
         self._faults: dict[Child, str] = {}
-        self._gaps = ToldGaps()
+        self._gaps = Ranges()  # told; captures come and go, and replays ask again
         self._silent_levels = 0
 
     def told(self, first: int, end: int) -> None:
         """A supervisor before this one told that [first, end) is missing."""
-        self._gaps.news(first, end)
+        self._gaps.join(first, end)
 
     def works(self, child: Child) -> None:
         """`child` does what it is for: should an old fault come back, it is news."""
@@ -87,10 +88,12 @@ class Reports:
     def _missing(self, message: control.SamplesMissing) -> list[Action]:
         """A gap; what was told of it already is left out."""
         acknowledged = self._results.ledger.acknowledged
-        self._gaps.acknowledged(acknowledged)
+        self._gaps.forget_before(acknowledged)  # that is never sent again
         actions: list[Action] = []
         first = max(message.first, acknowledged)  # what has its result is not missing, though the window dropped it
-        for part in self._gaps.news(first, message.end) if first < message.end else ():
+        parts = self._gaps.cut(first, message.end)
+        self._gaps.join(first, message.end)
+        for part in parts:
             news = msgspec.structs.replace(message, first=part.first, end=part.end)
             self._picture.missing(news)
             gap = self._results.gap(news)

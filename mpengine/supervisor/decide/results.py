@@ -1,7 +1,7 @@
 """What children tell of the audio, as what is published: once, in seconds and UTC. Pure.
 
-Recognisers repeat ranges, after a replay or on their own, and captures come and go: what was published or told already
-is found here by its samples (`Ledger`, `ToldGaps`), or by its words where a recogniser gives no times (`Overlap`).
+Recognisers repeat ranges, after a replay or on their own: what was published already is found here by its samples
+(`Ledger`), or by its words where a recogniser gives no times (`Overlap`).
 """
 
 import bisect
@@ -120,49 +120,6 @@ class Overlap:
 def _plain(words: list[str]) -> list[str]:
     """`words` as they compare: punctuation and case may come out differently the second time."""
     return [word.strip(".,;:!?\"'()").casefold() for word in words]
-
-
-class Range(NamedTuple):
-    """Samples [first, end)."""
-
-    first: int
-    end: int
-
-
-class ToldGaps:
-    """Which samples were told to be missing: each is told once, though captures come and go and replays ask again."""
-
-    def __init__(self) -> None:
-        self._told: list[Range] = []
-
-    def news(self, first: int, end: int) -> list[Range]:
-        """The parts of [first, end) that were not told yet; they count as told from now on."""
-        parts = [Range(first, end)]
-        for told in self._told:
-            parts = [piece for part in parts for piece in _without(part, told)]
-        self._told = _joined(sorted([*self._told, *parts]))
-        return parts
-
-    def acknowledged(self, sample: int) -> None:
-        """Nothing before `sample` will be sent again."""
-        self._told = [told for told in self._told if told.end > sample]
-
-
-def _joined(ranges: list[Range]) -> list[Range]:
-    """`ranges`, in order, with neighbours as one: a loss that goes on costs no memory."""
-    joined: list[Range] = []
-    for each in ranges:
-        if joined and joined[-1].end == each.first:
-            each = Range(joined.pop().first, each.end)  # noqa: PLW2901  it takes in its neighbour
-        joined.append(each)
-    return joined
-
-
-def _without(part: Range, told: Range) -> list[Range]:
-    if told.end <= part.first or part.end <= told.first:
-        return [part]
-    pieces = (Range(part.first, told.first), Range(told.end, part.end))
-    return [piece for piece in pieces if piece.first < piece.end]
 
 
 class Anchors:
