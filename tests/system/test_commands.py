@@ -496,6 +496,24 @@ def test_listen_waits_for_an_engine_that_is_still_to_be_started(tmp_path):
             assert process.wait(scaled(5)) == 0
 
 
+@pytest.mark.parametrize("arguments", [("status", "--watch", "0.1"), ("listen", "--exit-on-stop")])
+def test_under_nohup_a_command_goes_on_until_sigterm(tmp_path, arguments):
+    """A shell has its background jobs ignore Ctrl-C, too."""
+    greeting = [{"type": "speech_started", "at_s": 1.0}]
+    with FakeEngine(tmp_path, greeting=greeting) as fake:
+        endpoints = ("--query", fake.query, *(("--publish", fake.results) if "listen" in arguments else ()))
+        words = ["sh", "-c", "trap '' HUP INT QUIT; exec \"$@\"", "sh", *IMPATIENT, *arguments, *endpoints]
+        with spawned(words, stdout=subprocess.DEVNULL) as process:
+            for number in (signal.SIGHUP, signal.SIGINT):
+                before = fake.questions
+                wait_until(lambda before=before: fake.questions > before + 1, 20, "questions")
+                process.send_signal(number)
+            before = fake.questions
+            wait_until(lambda: fake.questions > before + 1, 20, "questions after the signals")
+            process.terminate()
+            assert process.wait(scaled(5)) == -signal.SIGTERM
+
+
 @pytest.mark.parametrize("arguments", [("status",), ("stop",), ("listen",), ("listen", "--exit-on-stop")])
 def test_ctrl_c_ends_every_command_quietly(tmp_path, arguments):
     """While it waits: there is an engine that says nothing."""

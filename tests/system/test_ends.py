@@ -62,6 +62,27 @@ def test_with_its_terminal_the_engine_ends_cleanly(microphone, engine):
     running.assert_nothing_left()
 
 
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_under_nohup_it_outlives_its_terminal_and_ends_as_asked(microphone, engine, how):
+    """A shell has its background jobs ignore Ctrl-C, too."""
+    ignoring = ("sh", "-c", "trap '' HUP INT QUIT; exec \"$@\"", "sh", sys.executable, "-m", "mpengine", "run")
+    with FakeDeepgram(echoing=True) as server:
+        running = engine(byok(server), microphone, command=ignoring)
+        running.wait_for_state("running")
+        assert running.stop(how) == 0
+        master, terminal = os.openpty()
+        running.start(terminal)
+        os.close(terminal)
+        running.wait_for_state("running")
+        os.close(master)  # the window is closed
+        running.send_signal(signal.SIGHUP)
+        server.wait_for_audio(server.current.audio_bytes + 16000)
+        assert running.stop(how) == 0
+        assert "HUP" not in running.log_text()
+    running.assert_nothing_left()
+    assert_one_clear_line(running.log_text(), "stopping", how.name)
+
+
 def test_a_second_signal_is_immediate(microphone, engine):
     with FakeDeepgram() as server:  # answers CloseStream only after half a minute
         server.flush_delay_s = 30
