@@ -81,7 +81,7 @@ def played(monkeypatch):
     monkeypatch.setattr(process_module, "Spawned", PlayedProcess)
     monkeypatch.setattr(recording_module, "Subscriber", PlayedSubscriber)
     # Short: pytest's own directories are too long for a socket.
-    with tempfile.TemporaryDirectory(prefix="mpe-", dir="/tmp") as directory:
+    with tempfile.TemporaryDirectory() as directory:
         monkeypatch.setenv("XDG_RUNTIME_DIR", directory)
         yield
         wait_until(lambda: not ours(), 5, "the end of the engine's threads")

@@ -56,7 +56,7 @@ class EngineProcess:
         self.name: str = self.config["engine"]["name"]
         self.arguments, self.command = arguments, command
         # Short, because ipc paths are limited to 107 bytes; pytest's tmp_path often is not.
-        self.directory = Path(tempfile.mkdtemp(prefix="mpe-", dir="/tmp"))
+        self.directory = Path(tempfile.mkdtemp(prefix="e-"))
         self.mark = f"MPENGINE_RIG={secrets.token_hex(8)}"
         clean = {k: v for k, v in os.environ.items() if not k.startswith("MPENGINE_") and k not in SECRETS}
         marker, _, value = self.mark.partition("=")
