@@ -24,6 +24,7 @@ from tests.rig.processes import (
     process_info,
     spawn,
 )
+from tests.rig.server import Server
 from tests.rig.waiting import scaled, wait_until
 
 RUNNING: list["EngineProcess"] = []
@@ -284,6 +285,12 @@ class EngineProcess:
     def _endpoint(self, key: str, file: str) -> str:
         configured = self.config.get("bus", {}).get(key)
         return configured or f"ipc://{self.runtime}/{file}"
+
+
+def listen_first(engine: EngineProcess, server: Server) -> None:
+    """Have an engine whose upgrade is held go on when `engine.bus` is live: it may have few words before its end."""
+    assert engine.bus.received
+    server.answer_upgrades()
 
 
 def toml(config: Mapping[str, Mapping[str, Any]]) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.rig.configs import byok, managed
 from tests.rig.deepgram import FakeDeepgram
+from tests.rig.engine import listen_first
 from tests.rig.proxy import FakeProxy
 from tests.rig.waiting import wait_until
 
@@ -145,9 +146,10 @@ def test_a_missing_device_names_those_there_are(microphone, engine):
 
 
 def test_a_missing_device_is_published_as_a_fatal_error(microphone, engine):
-    # Opened only once connected, so that there is time to listen before.
-    with FakeDeepgram(upgrade_delay_s=1) as server:
+    # Opened only once connected.
+    with FakeDeepgram(holds_upgrades=True) as server:
         running = engine(byok(server) | {"audio": {"device": "Røde", "start": "connected"}}, microphone)
+        listen_first(running, server)
         error = running.bus.wait_for(lambda m: m["type"] == "error" and m["fatal"])
         assert (error["source"], error["code"]) == ("capture", "device")
         assert running.wait() == 3
@@ -163,8 +165,9 @@ def test_a_missing_or_unfit_file_is_named(engine, tmp_path):
 
 
 def test_a_wrong_key_is_tried_once(microphone, engine):
-    with FakeDeepgram(api_key="the-right-one", upgrade_delay_s=1) as server:
+    with FakeDeepgram(api_key="the-right-one", holds_upgrades=True) as server:
         running = engine(byok(server), microphone)
+        listen_first(running, server)
         error = running.bus.wait_for(lambda m: m["type"] == "error" and m["fatal"])
         assert running.wait() == 4
         assert len(server.attempts) == 1
@@ -177,8 +180,9 @@ def test_a_wrong_key_is_tried_once(microphone, engine):
 
 
 def test_a_token_that_the_proxy_refuses_is_tried_once(microphone, engine):
-    with FakeProxy(auth_answer=FakeProxy.error("token expired"), upgrade_delay_s=1) as server:
+    with FakeProxy(auth_answer=FakeProxy.error("token expired"), holds_upgrades=True) as server:
         running = engine(managed(server), microphone)
+        listen_first(running, server)
         error = running.bus.wait_for(lambda m: m["type"] == "error" and m["fatal"])
         assert running.wait() == 4
         assert len(server.auths) == 1
