@@ -14,6 +14,7 @@ and they with it.
 import atexit
 import fcntl
 import importlib
+import ipaddress  # noqa: F401  not used here, but by most children: loaded once
 import os
 import select
 import signal
@@ -22,17 +23,12 @@ import sys
 import threading
 from typing import NamedTuple, NoReturn
 
-from mpengine.shared import lean
-
-with lean.imports():
-    # Not used here, but by all children or by most: loaded once.
-    import ipaddress  # noqa: F401
-
-    import mpengine.shared.child
-    import mpengine.shared.config_tables
-    import mpengine.shared.frames
-    import mpengine.shared.logs  # noqa: F401
-    from mpengine.shared import boot, forks, memory, own_block
+# All children use these.
+import mpengine.shared.child
+import mpengine.shared.config_tables
+import mpengine.shared.frames
+import mpengine.shared.logs  # noqa: F401
+from mpengine.shared import boot, forks, memory, own_block
 
 # How long the supervisor may leave its end unread.
 _SEND_LIMIT_S = 5.0

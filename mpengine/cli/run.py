@@ -4,12 +4,9 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mpengine.shared import lean
-
-with lean.imports():
-    from mpengine import zygote
-    from mpengine.shared import own_block
-    from mpengine.shared.config_tables import SECRETS
+from mpengine import zygote
+from mpengine.shared import own_block
+from mpengine.shared.config_tables import SECRETS
 
 if TYPE_CHECKING:
     from mpengine.zygote import ForkedZygote
@@ -19,12 +16,12 @@ def run(config_path: str | None, overrides: Sequence[str], log_level: str, log_f
     """Run the engine; returns its exit code. To be called by a process that has one thread, early."""
     environment = dict(os.environ)
     forked = _forked_zygote()
-    with lean.imports():  # what the zygote shall not have, and shares with us all the same
-        from mpengine.shared import logs  # noqa: PLC0415
-        from mpengine.shared.config import Config  # noqa: PLC0415
-        from mpengine.shared.config_file import parse_override  # noqa: PLC0415
-        from mpengine.supervisor.process import Supervisor  # noqa: PLC0415
-        from mpengine.supervisor.spawner import Spawner  # noqa: PLC0415
+    # What the zygote shall not have.
+    from mpengine.shared import logs  # noqa: PLC0415
+    from mpengine.shared.config import Config  # noqa: PLC0415
+    from mpengine.shared.config_file import parse_override  # noqa: PLC0415
+    from mpengine.supervisor.process import Supervisor  # noqa: PLC0415
+    from mpengine.supervisor.spawner import Spawner  # noqa: PLC0415
 
     spawner = Spawner(zygote=forked)
     try:
