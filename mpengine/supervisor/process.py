@@ -343,7 +343,7 @@ class Supervisor:
         self._bus.publish_again()
         text = self._files.abandoned
         if text:
-            error = messages.Error(source="supervisor", code="run_abandoned", message=text)
+            error = messages.Error(source="supervisor", code=messages.ErrorCode.RUN_ABANDONED, message=text)
             self._perform([Log("warning", error.code, {"message": text}), Publish(error)])
 
     def _tell_of_transcript(self) -> None:
