@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from threading import Lock
 
+from mpengine.dialects import MODES
 from mpengine.embedded import files
 from mpengine.embedded.callback_thread import CallbackThread
 from mpengine.embedded.callbacks import Call, CreditsLow, Trouble, Words
@@ -172,8 +173,8 @@ class Engine:
             return "Managed mode requires an auth token (remote.auth_token)"
         if self.mode == "byok" and not self.byok_api_key:
             return "BYOK mode requires an API key (remote.byok_api_key)"
-        if self.mode not in {"managed", "byok", "local"}:
-            return f"Unknown remote mode: {self.mode} (expected 'managed', 'byok' or 'local')"
+        if self.mode not in MODES:
+            return f"Unknown remote mode: {self.mode} (expected {', '.join(map(repr, MODES))})"
         try:
             self._config()
         except ConfigError as error:

@@ -28,6 +28,10 @@ with lean.imports():
     # Not used here, but by all children or by most: loaded once.
     import ipaddress  # noqa: F401
 
+    import mpengine.processes.loop
+    import mpengine.shared.frames
+    import mpengine.shared.logs
+    import mpengine.shared.tables  # noqa: F401
     from mpengine.processes import boot, forks, memory, proc_title
 
 # How long the supervisor may leave its end unread.

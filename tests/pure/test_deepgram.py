@@ -18,9 +18,10 @@ from mpengine.dialects.base import (
     SpokenWord,
     UtteranceStop,
 )
-from mpengine.dialects.deepgram import Deepgram
+from mpengine.dialects.deepgram import ByokConfig
 from mpengine.shared import control
 from mpengine.shared.errors import ExitCode
+from mpengine.shared.tables import AudioConfig, Secret
 from mpengine.streaming.actions import Mention, Tell
 from mpengine.streaming.placing import Hearing
 from tests.pure.support import within
@@ -29,15 +30,14 @@ URL = "wss://api.deepgram.com/v1/listen"
 
 
 def dialect(url=URL, model="nova-2", language="en-US", sample_rate=16000, channels=1, parameters=None):
-    return Deepgram(
-        url=url,
-        api_key="KEY",
-        model=model,
+    remote = ByokConfig(
+        byok_url=url,
+        byok_api_key=Secret("KEY"),
+        deepgram_model=model,
         language=language,
-        sample_rate=sample_rate,
-        channels=channels,
         parameters=parameters or {},
     )
+    return remote.dialect(AudioConfig(sample_rate=sample_rate, channels=channels))
 
 
 def query(**options):
