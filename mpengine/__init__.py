@@ -1,4 +1,4 @@
-"""A microphone on a small machine, its speech as typed results for every other process, and no word lost on the way."""
+"""Streams a microphone to a speech recogniser and delivers typed transcripts to local processes, losing no word."""
 
 from typing import TYPE_CHECKING, Any
 

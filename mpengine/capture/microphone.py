@@ -8,7 +8,6 @@ appends on the right, the main thread pops on the left.
 import collections
 import contextlib
 import ctypes
-import os
 import sys
 import time
 import types
@@ -19,6 +18,7 @@ from mpengine.capture.devices import Device, choose
 from mpengine.capture.source import Block, SourceInfo
 from mpengine.shared.errors import DeviceError
 from mpengine.shared.tables import AudioConfig
+from mpengine.shared.wake import Wake
 
 # What may wait for the main thread. It never waits long; the bound is there for a main thread that was stopped.
 _WAITING_S = 30
@@ -81,9 +81,7 @@ class Microphone:
         self._lost = 0
         self._exact_left = 0
         self._has_finished = False
-        self._wake_reader, self._wake_writer = os.pipe()
-        os.set_blocking(self._wake_reader, False)
-        os.set_blocking(self._wake_writer, False)
+        self._wake = Wake()
 
     def open(self, first_sample: int) -> SourceInfo:  # noqa: ARG002  a microphone begins now
         """Open and start the device. Raises DeviceError."""
@@ -112,21 +110,18 @@ class Microphone:
 
     def fileno(self) -> int:
         """Readable when blocks wait, or when the stream has ended."""
-        return self._wake_reader
+        return self._wake.fileno()
 
     def read(self, now_ns: int, room: int) -> list[Block]:  # noqa: ARG002  they have their times
         """The blocks that have arrived, `room` of them. Raises DeviceError when the stream ended by itself."""
-        try:  # noqa: SIM105  `suppress` is three functions more, at each wake
-            os.read(self._wake_reader, 4096)
-        except BlockingIOError:  # asked without having been woken
-            pass
+        self._wake.drain()
         blocks: list[Block] = []
         while self._blocks and len(blocks) < room:
             blocks.append(self._blocks.popleft())
         if self._has_finished and self._stream is not None and not self._blocks:
             if not blocks:
                 raise DeviceError("the audio device has gone: PortAudio ended the stream")
-            self._wake()  # for the next time: nothing else will
+            self._wake.set()  # for the next time: nothing else will
         return blocks
 
     def due_s(self, now_ns: int) -> None:
@@ -167,17 +162,11 @@ class Microphone:
         arrival_ns = now_ns - int(age_s * 1e9) if is_timed else now_ns
         self._blocks.append(Block(bytes(data), arrival_ns, lost, bool(status) and status.input_overflow, is_timed))
         if len(self._blocks) == 1:  # else it was woken for the one before, and takes them all
-            self._wake()
+            self._wake.set()
 
     def _on_finished(self) -> None:
         self._has_finished = True
-        self._wake()
-
-    def _wake(self) -> None:
-        try:  # noqa: SIM105  as above
-            os.write(self._wake_writer, b"\0")
-        except OSError:  # it is full: the main thread will be woken by what is in it
-            pass
+        self._wake.set()
 
 
 def input_devices() -> list[Device]:

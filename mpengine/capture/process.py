@@ -15,11 +15,12 @@ from mpengine.capture.clock import Placed, SampleClock
 from mpengine.capture.level import LevelMeter
 from mpengine.capture.pusher import Pusher
 from mpengine.capture.source import Source
-from mpengine.capture.window import Losses, Range, Slot, Window
+from mpengine.capture.window import Losses, Slot, Window
 from mpengine.processes.boot import CaptureBoot
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control
 from mpengine.shared.errors import DeviceError, ExitCode, MpengineError
+from mpengine.shared.ranges import Range
 
 _BEAT_S = 1.0
 _EARLY_S = 0.2
@@ -240,7 +241,8 @@ class Capture:
     def _tick(self, now: float) -> None:
         self._control.flush()
         # A beat that is nearly due goes with the level, so that the supervisor is woken once.
-        early_s, self._has_told = _EARLY_S * self._has_told, False
+        early_s = _EARLY_S if self._has_told else 0.0
+        self._has_told = False
         if now < self._next_beat - early_s:
             return
         self._next_beat = now + _BEAT_S

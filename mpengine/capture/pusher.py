@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 
 import zmq
 
-from mpengine.capture.window import Range, Slot, Window
+from mpengine.capture.window import Slot, Window
 from mpengine.shared import frames, sockets
 from mpengine.shared.frames import Frame
+from mpengine.shared.ranges import Range
 
 # The window is the buffer; the socket holds about half a second of the longest frames.
 _QUEUED_S = 0.5

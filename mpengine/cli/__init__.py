@@ -112,6 +112,10 @@ def _run(arguments: argparse.Namespace) -> int:
             from mpengine.cli.service import service  # noqa: PLC0415
 
             return service(is_user=arguments.user, config=arguments.config, name=arguments.name)
+        case "help":
+            from mpengine.cli.help import show_help  # noqa: PLC0415
+
+            return show_help(arguments.topic)
         case _:
             from mpengine.cli.stop import stop  # noqa: PLC0415
 
@@ -130,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="run an engine until it is stopped (Ctrl-C; twice: at once)")
-    run.add_argument("--config", metavar="FILE", help="TOML file; see the README for its keys")
+    run.add_argument("--config", metavar="FILE", help="TOML file; mpengine help configuration lists its keys")
     run.add_argument("--set", metavar="TABLE.KEY=VALUE", action="append", default=[], help="overrides a key")
     run.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     run.add_argument("--log-format", choices=("text", "json"), default="text", help="json: an object a line")
@@ -162,6 +166,9 @@ def _parser() -> argparse.ArgumentParser:
     stop = commands.add_parser("stop", help="stop an engine, its last words published, and wait for its end")
     _add_target(stop, "query")
     stop.add_argument("--timeout", type=float, default=40.0, metavar="SECONDS", help="how long to wait for its end")
+
+    pages = commands.add_parser("help", help="list the pages of the reference, or show one of them")
+    pages.add_argument("topic", metavar="TOPIC", nargs="?", help="a page, or the beginning of its name")
     return parser
 
 

@@ -5,40 +5,43 @@ Each recogniser is one module, which has its RemoteConfig and its Dialect; the s
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 from msgspec import Meta
 
 from mpengine.dialects import causes
 from mpengine.dialects.causes import Cause
-from mpengine.shared.messages import ErrorKind
+from mpengine.shared.messages import (
+    CreditsLow,
+    ErrorKind,
+    Metadata,
+    SessionEnd,
+    SpeechStarted,
+    Transcript,
+    UtteranceEnd,
+)
 from mpengine.shared.tables import AudioConfig, Secret, Section, about
 
 
-class SpokenWord(NamedTuple):
-    """A word between two times in seconds of the connection's audio."""
-
-    word: str
-    start_s: float
-    end_s: float
-    confidence: float | None = None
-    punctuated_word: str | None = None
-    speaker: int | None = None
-
-
 class Hypothesis(NamedTuple):
-    """What was heard. Times are seconds of audio sent on this connection; None where the recogniser tells none."""
+    """Recognised speech, as it will be published, but with times in seconds of the audio sent on this connection.
 
-    text: str
-    is_final: bool
-    start_s: float | None = None
-    duration_s: float | None = None
-    speech_final: bool = False
-    confidence: float | None = None
-    words: tuple[SpokenWord, ...] = ()
-    channel: int = 0
+    `has_times` is False where the recogniser tells none. `channels` is how many channels it listens to.
+    """
+
+    transcript: Transcript
+    has_times: bool = False
     channels: int = 1
-    language: str | None = None
+
+
+class Said(NamedTuple):
+    """Something else to publish; `at_s`, where a message has it, counts the audio sent on this connection.
+
+    `is_last`: no result comes after it.
+    """
+
+    message: SpeechStarted | UtteranceEnd | CreditsLow | SessionEnd | Metadata
+    is_last: bool = False
 
 
 class Ready(NamedTuple):
@@ -54,26 +57,6 @@ class ServiceError(NamedTuple):
     message: str
 
 
-class SpeechStart(NamedTuple):
-    """Speech begins at `at_s` of the connection's audio."""
-
-    at_s: float
-
-
-class UtteranceStop(NamedTuple):
-    """A gap between words; the last one ended at `at_s` of the connection's audio."""
-
-    at_s: float
-
-
-class Note(NamedTuple):
-    """Something to pass on. `kind`: credits_low, session_end or metadata. `is_last`: no result comes behind it."""
-
-    kind: str
-    data: dict[str, Any]
-    is_last: bool = False
-
-
 class Ignored(NamedTuple):
     """A message that means nothing to us; `why` is for the log. Never an error: services add new ones."""
 
@@ -86,7 +69,7 @@ class Malformed(NamedTuple):
     why: str
 
 
-Said = Hypothesis | Ready | ServiceError | SpeechStart | UtteranceStop | Note | Ignored | Malformed
+Meaning = Hypothesis | Said | Ready | ServiceError | Ignored | Malformed
 
 
 class RemoteConfig(Section, tag_field="mode", frozen=True, kw_only=True):
@@ -162,15 +145,15 @@ class Dialect:
     def opened(self) -> None:
         """A connection is open. A dialect that remembers what was said forgets the connection before it."""
 
-    def decode(self, text: str) -> Said:
-        """What a message means. Never raises: what cannot be read is `Ignored`."""
+    def decode(self, text: str) -> Sequence[Meaning]:
+        """What a message means, in order. Never raises: a message that cannot be read is `Ignored`."""
         raise NotImplementedError
 
     def finish(self, *, can_finalize: bool) -> Sequence[str]:  # noqa: ARG002  not here
         """The texts after the last audio that make it send its last results and a last word; none: it has neither."""
         return ()
 
-    def ended(self) -> Sequence[Said]:
+    def ended(self) -> Sequence[Meaning]:
         """The peer has closed the connection: what is still to be made of what it had said before."""
         return ()
 

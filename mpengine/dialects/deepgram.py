@@ -17,15 +17,15 @@ from mpengine.dialects.base import (
     Hypothesis,
     Ignored,
     Malformed,
+    Meaning,
     RemoteConfig,
     Said,
     ServiceError,
-    SpeechStart,
-    UtteranceStop,
     shown,
 )
 from mpengine.dialects.wire import Channels, Other, Seconds, Words, passed_on, read, spoken
 from mpengine.shared.errors import require
+from mpengine.shared.messages import SpeechStarted, Transcript, UtteranceEnd
 from mpengine.shared.tables import AudioConfig, Secret, about
 
 KEEP_ALIVE = '{"type":"KeepAlive"}'
@@ -152,48 +152,50 @@ class Deepgram(Dialect):
         """Flush what is buffered, then close: answered by the last Results, Metadata and close 1000."""
         return (FINALIZE, CLOSE_STREAM)
 
-    def decode(self, text: str) -> Said:
-        """What a message of the service means."""
-        match read(text, _decoder, _KNOWN):
-            case _Results() as results:
-                return _hypothesis(results)
-            case _SpeechStarted(timestamp=timestamp):
-                return SpeechStart(timestamp)
-            case _UtteranceEnd(last_word_end=end):
-                # -1 is the service's own mark for "disregard"
-                return UtteranceStop(end) if end >= 0 else Ignored("UtteranceEnd without a word")
-            case _Error() as error:
-                words = error.description or error.message
-                return ServiceError(error.code or error.variant, words or "unknown error")
-            case Other(kind=kind) if kind in _PASSED_ON:
-                return passed_on(kind, text, is_last=kind == "Metadata")
-            case Other(kind=kind):
-                return Ignored(f"type {kind!r}")
-            case Ignored() | Malformed() as unreadable:
-                return unreadable
+    def decode(self, text: str) -> Sequence[Meaning]:
+        """See Dialect."""
+        return (_meaning(text),)
 
 
-def _hypothesis(results: _Results) -> Said:
+def _meaning(text: str) -> Meaning:
+    match read(text, _decoder, _KNOWN):
+        case _Results() as results:
+            return _hypothesis(results)
+        case _SpeechStarted(timestamp=timestamp):
+            return Said(SpeechStarted(at_s=timestamp))
+        case _UtteranceEnd(last_word_end=end):
+            # -1 is the service's own mark for "disregard"
+            return Said(UtteranceEnd(at_s=end)) if end >= 0 else Ignored("UtteranceEnd without a word")
+        case _Error() as error:
+            words = error.description or error.message
+            return ServiceError(error.code or error.variant, words or "unknown error")
+        case Other(kind=kind) if kind in _PASSED_ON:
+            return passed_on(kind, text, is_last=kind == "Metadata")
+        case Other(kind=kind):
+            return Ignored(f"type {kind!r}")
+        case Ignored() | Malformed() as unreadable:
+            return unreadable
+
+
+def _hypothesis(results: _Results) -> Meaning:
     channel, channels = results.channel_index[:2] if len(results.channel_index) > 1 else (0, 1)
-    if not results.channel.alternatives:
-        if not results.is_final:
-            return Ignored("Results without alternatives")
-        return Hypothesis(
-            "", True, results.start, results.duration, results.speech_final, channel=channel, channels=channels
-        )
-    best = results.channel.alternatives[0]
-    return Hypothesis(
-        best.transcript,
-        results.is_final,
-        results.start,
-        results.duration,
-        results.speech_final,
-        best.confidence,
-        spoken(best.words),
-        channel,
-        channels,
-        best.languages[0] if best.languages else None,
+    if not results.channel.alternatives and not results.is_final:
+        return Ignored("Results without alternatives")
+    best = results.channel.alternatives[0] if results.channel.alternatives else _Alternative()
+    start_s, duration_s = results.start, results.duration
+    has_times = start_s is not None and duration_s is not None
+    transcript = Transcript(
+        text=best.transcript,
+        is_final=results.is_final,
+        speech_final=results.speech_final,
+        start_s=start_s or 0.0,
+        end_s=(start_s or 0.0) + (duration_s or 0.0),
+        confidence=best.confidence,
+        words=spoken(best.words),
+        channel=channel,
+        language=best.languages[0] if best.languages else None,
     )
+    return Hypothesis(transcript, has_times, channels)
 
 
 def _items(value: Any) -> Sequence[Any]:

@@ -16,7 +16,7 @@ from mpengine.dialects.base import (
     Hypothesis,
     Ignored,
     Malformed,
-    Note,
+    Meaning,
     Ready,
     RemoteConfig,
     Said,
@@ -27,7 +27,7 @@ from mpengine.dialects.causes import Cause
 from mpengine.dialects.deepgram import Deepgram
 from mpengine.dialects.wire import Number, Other, Seconds, Words, read, spoken
 from mpengine.shared.errors import ExitCode, require
-from mpengine.shared.messages import ErrorKind
+from mpengine.shared.messages import CreditsLow, ErrorKind, SessionEnd, Transcript
 from mpengine.shared.tables import AudioConfig, Secret, about
 
 FINALIZE = '{"type":"finalize"}'
@@ -168,31 +168,9 @@ class Managed(Dialect):
         """Ask for the last finals where the proxy knows how; others send them by themselves."""
         return (FINALIZE,) if can_finalize else ()
 
-    def decode(self, text: str) -> Said:
-        """What a message of the proxy means."""
-        match read(text, _decoder, _KNOWN):
-            case _Ready(features=features):
-                return Ready("finalize" in features)
-            case _Error(code=code, message=message):
-                return ServiceError("" if code is None else str(code), message or "Unknown error")
-            case _Transcript() as heard:
-                return Hypothesis(
-                    heard.text,
-                    heard.is_final,
-                    heard.start,
-                    heard.duration,
-                    heard.speech_final,
-                    heard.confidence,
-                    spoken(heard.words),
-                )
-            case _CreditsLow(seconds_remaining=seconds):
-                return Note("credits_low", {"seconds_remaining": _or_0(seconds)})
-            case _SessionEnd(seconds_used=seconds):
-                return Note("session_end", {"seconds_used": _or_0(seconds)}, is_last=True)
-            case Other(kind=kind):
-                return Ignored(f"type {kind!r}")
-            case Ignored() | Malformed() as unreadable:
-                return unreadable
+    def decode(self, text: str) -> Sequence[Meaning]:
+        """See Dialect."""
+        return (_meaning(text),)
 
     def turned_away(self, error: ServiceError) -> Cause:
         """The proxy answered `error` to the auth message.
@@ -205,6 +183,38 @@ class Managed(Dialect):
             return Cause(code, reason, slow=True, kind=ErrorKind.HANDSHAKE)
         exit_code = ExitCode.CONFIG if code.lower() in _CONFIGURATION else ExitCode.ACCOUNT
         return Cause(code or "unauthorized", reason, exit_code, kind=ErrorKind.HANDSHAKE)
+
+
+def _meaning(text: str) -> Meaning:
+    match read(text, _decoder, _KNOWN):
+        case _Ready(features=features):
+            return Ready("finalize" in features)
+        case _Error(code=code, message=message):
+            return ServiceError("" if code is None else str(code), message or "Unknown error")
+        case _Transcript() as heard:
+            return _hypothesis(heard)
+        case _CreditsLow(seconds_remaining=seconds):
+            return Said(CreditsLow(seconds_remaining=_or_0(seconds)))
+        case _SessionEnd(seconds_used=seconds):
+            return Said(SessionEnd(seconds_used=_or_0(seconds)), is_last=True)
+        case Other(kind=kind):
+            return Ignored(f"type {kind!r}")
+        case Ignored() | Malformed() as unreadable:
+            return unreadable
+
+
+def _hypothesis(heard: _Transcript) -> Hypothesis:
+    start_s, duration_s = heard.start, heard.duration
+    transcript = Transcript(
+        text=heard.text,
+        is_final=heard.is_final,
+        speech_final=heard.speech_final,
+        start_s=start_s or 0.0,
+        end_s=(start_s or 0.0) + (duration_s or 0.0),
+        confidence=heard.confidence,
+        words=spoken(heard.words),
+    )
+    return Hypothesis(transcript, has_times=start_s is not None and duration_s is not None)
 
 
 def transcribe_url(server_url: str) -> str:

@@ -8,7 +8,7 @@ Nothing here times out on silence: the listener is on loopback, where a dead pee
 """
 
 import logging
-import os
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -25,6 +25,7 @@ from mpengine.recogniser.inbox import Inbox
 from mpengine.recogniser.protocol import RefusedError
 from mpengine.recogniser.speech import SpeechRecogniser
 from mpengine.recogniser.words import SAMPLE_RATE, WordDecoder
+from mpengine.shared.wake import Wake
 
 PATH = "/ws/transcribe"
 MAX_MESSAGE = 2**20  # bytes; about 32 s of audio
@@ -48,9 +49,8 @@ class RecogniserServer:
         self._connections = 0
         self._idle: WordDecoder | None = None
         self.received_bytes = self.decoded_bytes = 0  # of audio, on all connections
-        # A pipe: a signal handler may interrupt the very wait that an Event's lock belongs to.
-        self._stop_read, self._stop_write = os.pipe()
-        self._stopping = False
+        # No Event: a signal handler may interrupt the very wait that an Event's lock belongs to.
+        self._stop = Wake()
 
     def serve_forever(self, on_ready: Callable[[], None] | None = None) -> None:
         """Load the model, call `on_ready`, serve until `shutdown`, close all connections. To be called once.
@@ -64,19 +64,14 @@ class RecogniserServer:
                 accepting.start()
                 if on_ready is not None:
                     on_ready()
-                os.read(self._stop_read, 1)
+                select.select([self._stop], [], [])
             accepting.join()
         finally:
             self._listener.close()
-            os.close(self._stop_read)
 
     def shutdown(self) -> None:
         """End `serve_forever`, from any thread or signal handler; does not wait for it."""
-        if not self._stopping:
-            self._stopping = True
-            with suppress(BrokenPipeError):  # it has ended already
-                os.write(self._stop_write, b"x")
-            os.close(self._stop_write)
+        self._stop.set()
 
     def _server(self) -> Server:
         return serve(

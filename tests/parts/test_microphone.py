@@ -30,7 +30,7 @@ def deliver(microphone, *numbers):
     """What PortAudio's thread does."""
     for number in numbers:
         microphone._blocks.append(Block(bytes(640), number))
-        microphone._wake()
+        microphone._wake.set()
 
 
 def test_an_end_that_comes_with_the_last_blocks_is_told_behind_them(microphone):

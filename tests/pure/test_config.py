@@ -9,7 +9,6 @@ from mpengine import dialects
 from mpengine.dialects.deepgram import ByokConfig
 from mpengine.dialects.managed import LocalConfig, ManagedConfig
 from mpengine.shared.config import Config, secrets
-from mpengine.shared.config.checks import is_loopback
 from mpengine.shared.config.file import parse_override
 from mpengine.shared.errors import ConfigError, ExitCode
 from mpengine.shared.tables import Secret
@@ -346,22 +345,6 @@ def test_tcp_off_loopback_is_taken_with_a_curve_key():
 )
 def test_loopback_and_ipc_need_no_key(endpoint):
     assert Config.parse(merged({"bus": {"publish": endpoint}})).bus.publish == endpoint
-
-
-@pytest.mark.parametrize(
-    ("host", "is_here"),
-    [
-        ("127.0.0.1", True),
-        ("[::1]", True),
-        ("::1", True),
-        ("localhost", True),
-        ("*", False),
-        ("", False),
-        ("127.0.0.1.evil", False),
-    ],
-)
-def test_what_is_loopback(host, is_here):
-    assert is_loopback(host) is is_here
 
 
 # Files

@@ -20,7 +20,7 @@ from mpengine.supervisor.decide.actions import (
 )
 from mpengine.supervisor.decide.coordinator import MOST_TRIES, Coordinator, Ends, Phase
 from mpengine.supervisor.decide.life import ChildState
-from tests.pure.support import of_kind
+from tests.pure.support import of_kind, result
 
 CAPTURE, STREAMING, RECOGNISER = Child.CAPTURE, Child.STREAMING, Child.RECOGNISER
 S = 16000
@@ -112,9 +112,7 @@ def down(number, reason="reset"):
 def heard(first, end, *, connection=1, is_final=True, text="words", acknowledges=None):
     if is_final and acknowledges is None:
         acknowledges = end
-    return control.Heard(
-        connection=connection, first=first, end=end, text=text, is_final=is_final, acknowledges=acknowledges
-    )
+    return result(first, end, text, is_final=is_final, acknowledges=acknowledges, connection=connection)
 
 
 def published(actions, kind=None):
@@ -262,9 +260,9 @@ def test_a_final_that_was_published_is_not_published_again():
     [
         heard(0, S, connection=1),
         heard(0, S, connection=1, is_final=False),
-        control.SpeechBegan(connection=1, sample=0),
-        control.UtteranceEnded(connection=1, sample=0),
-        control.ServiceNote(connection=1, kind="metadata", data={}),
+        control.Said(connection=1, message=messages.SpeechStarted(at_s=0.0)),
+        control.Said(connection=1, message=messages.UtteranceEnd(at_s=0.0)),
+        control.Said(connection=1, message=messages.Metadata(data={})),
         ready(1),
         down(1),
     ],
@@ -278,16 +276,19 @@ def test_what_an_older_connection_says_is_dropped(message):
     assert engine.status().connection == 2
 
 
+SAID = (
+    messages.SpeechStarted(at_s=1.0),
+    messages.UtteranceEnd(at_s=1.0),
+    messages.CreditsLow(seconds_remaining=5.0),
+    messages.SessionEnd(seconds_used=7.5),
+    messages.Metadata(data={"a": 1}),
+)
+
+
 @pytest.mark.parametrize(
     ("child", "message", "expected"),
     [
-        (STREAMING, control.SpeechBegan(connection=1, sample=S), messages.SpeechStarted(at_s=1.0)),
-        (STREAMING, control.UtteranceEnded(connection=1, sample=S), messages.UtteranceEnd(at_s=1.0)),
-        (
-            STREAMING,
-            control.ServiceNote(connection=1, kind="credits_low", data={"seconds_remaining": 5.0}),
-            messages.CreditsLow(seconds_remaining=5.0),
-        ),
+        *((STREAMING, control.Said(connection=1, message=message), message) for message in SAID),
         (
             CAPTURE,
             control.LevelHeard(rms_dbfs=-30.0, peak_dbfs=-10.0, digital_silence=False),
@@ -1269,8 +1270,8 @@ def has_news(engine, child, message):
         (STREAMING, control.StreamBeat(sent=3 * S, highest_sent=3 * S, replayed=0)),
         (STREAMING, heard(0, S)),
         (STREAMING, heard(0, S, is_final=False)),
-        (STREAMING, control.SpeechBegan(connection=1, sample=0)),
-        (STREAMING, control.UtteranceEnded(connection=1, sample=S)),
+        (STREAMING, control.Said(connection=1, message=messages.SpeechStarted(at_s=0.0))),
+        (STREAMING, control.Said(connection=1, message=messages.UtteranceEnd(at_s=1.0))),
     ],
 )
 def test_what_is_said_all_the_time_is_no_news_and_changes_no_status(child, message):

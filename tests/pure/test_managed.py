@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from mpengine.dialects.base import Hypothesis, Ignored, Malformed, Note, Ready, ServiceError, SpokenWord
+from mpengine.dialects.base import Ignored, Malformed, Ready, Said, ServiceError
 from mpengine.dialects.causes import Cause
 from mpengine.dialects.managed import LocalConfig, ManagedConfig, transcribe_url
 from mpengine.shared.errors import ExitCode
-from mpengine.shared.messages import ErrorKind
+from mpengine.shared.messages import CreditsLow, ErrorKind, SessionEnd
 from mpengine.shared.tables import AudioConfig, Secret
-from tests.pure.support import within
+from tests.pure.support import hypothesis, within, word
 
 CONFIG, ACCOUNT = ExitCode.CONFIG, ExitCode.ACCOUNT
 
@@ -20,7 +20,8 @@ def dialect(server_url="proxy.example"):
 
 
 def decode(message):
-    return dialect().decode(message if isinstance(message, str) else json.dumps(message))
+    (meaning,) = dialect().decode(message if isinstance(message, str) else json.dumps(message))
+    return meaning
 
 
 # The request
@@ -94,18 +95,18 @@ def test_a_proxy_that_can_is_asked_to_finalize(can_finalize, texts):
         ({"type": "error", "code": None, "message": "none left"}, ServiceError("", "none left")),
         ({"type": "error", "code": 402, "message": "none left"}, ServiceError("402", "none left")),
         ({"type": "error"}, ServiceError("", "Unknown error")),
-        ({"type": "transcript", "text": "Hello", "is_final": False}, Hypothesis("Hello", is_final=False)),
-        ({"type": "transcript", "text": "Hello.", "is_final": True}, Hypothesis("Hello.", is_final=True)),
-        ({"type": "transcript", "text": "Hello"}, Hypothesis("Hello", is_final=False)),
-        ({"type": "transcript", "text": " \n", "is_final": True}, Hypothesis(" \n", is_final=True)),
-        ({"type": "transcript"}, Hypothesis("", is_final=False)),
-        ({"type": "credits_low", "seconds_remaining": 60}, Note("credits_low", {"seconds_remaining": 60.0})),
-        ({"type": "credits_low"}, Note("credits_low", {"seconds_remaining": 0.0})),
-        ({"type": "credits_low", "seconds_remaining": "few"}, Note("credits_low", {"seconds_remaining": 0.0})),
-        ({"type": "session_end", "seconds_used": 12.5}, Note("session_end", {"seconds_used": 12.5}, is_last=True)),
-        ({"type": "session_end", "reason": "quota"}, Note("session_end", {"seconds_used": 0.0}, is_last=True)),
+        ({"type": "transcript", "text": "Hello", "is_final": False}, hypothesis("Hello", is_final=False)),
+        ({"type": "transcript", "text": "Hello.", "is_final": True}, hypothesis("Hello.", is_final=True)),
+        ({"type": "transcript", "text": "Hello"}, hypothesis("Hello", is_final=False)),
+        ({"type": "transcript", "text": " \n", "is_final": True}, hypothesis(" \n", is_final=True)),
+        ({"type": "transcript"}, hypothesis("", is_final=False)),
+        ({"type": "credits_low", "seconds_remaining": 60}, Said(CreditsLow(seconds_remaining=60.0))),
+        ({"type": "credits_low"}, Said(CreditsLow(seconds_remaining=0.0))),
+        ({"type": "credits_low", "seconds_remaining": "few"}, Said(CreditsLow(seconds_remaining=0.0))),
+        ({"type": "session_end", "seconds_used": 12.5}, Said(SessionEnd(seconds_used=12.5), is_last=True)),
+        ({"type": "session_end", "reason": "quota"}, Said(SessionEnd(seconds_used=0.0), is_last=True)),
     ],
-    ids=json.dumps,
+    ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
 )
 def test_a_message_means(message, said):
     assert decode(message) == said
@@ -122,8 +123,14 @@ def test_times_confidence_and_words_are_taken_where_a_proxy_passes_them_on():
         "speech_final": True,
         "words": [{"word": "hello", "start": 1.0, "end": 1.5, "confidence": 0.5, "punctuated_word": "Hello."}],
     }
-    assert decode(message) == Hypothesis(
-        "Hello.", True, 1.0, 0.5, True, 0.75, (SpokenWord("hello", 1.0, 1.5, 0.5, "Hello."),)
+    assert decode(message) == hypothesis(
+        "Hello.",
+        True,
+        1.0,
+        0.5,
+        speech_final=True,
+        confidence=0.75,
+        words=(word("hello", 1.0, 1.5, confidence=0.5, punctuated_word="Hello."),),
     )
 
 
@@ -166,7 +173,7 @@ HOSTILE = {
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_no_message_breaks_the_process(text):
     with within(2):
-        assert isinstance(decode(text), (Ignored, Malformed, Note, ServiceError))
+        assert isinstance(decode(text), (Ignored, Malformed, Said, ServiceError))
 
 
 # Why it failed

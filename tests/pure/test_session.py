@@ -457,7 +457,7 @@ def test_a_final_and_an_interim_are_told():
     session.audio(frame(0, S), 100.0)
     (interim,) = told(session.event(results(0.0, 1.0, is_final=False), 101.0))
     (final,) = told(session.event(results(0.0, 1.0), 101.5))
-    assert (interim.is_final, final.is_final) == (False, True)
+    assert (interim.transcript.is_final, final.transcript.is_final) == (False, True)
 
 
 def test_an_error_of_the_service_is_told_and_the_connection_stays():
@@ -707,7 +707,7 @@ def test_a_close_frame_is_not_confirmed_by_another_end(event):
 )
 def test_a_session_end_confirms_a_finalize_however_the_connection_ends(event):
     session = finishing_session(MANAGED, ready=READY_TO_FINALIZE)
-    assert len(told(session.event(SESSION_END, 102.0), control.ServiceNote)) == 1
+    assert len(told(session.event(SESSION_END, 102.0), control.Said)) == 1
     actions = session.event(event, 102.1)
     assert of_kind(actions, Leave) == [Leave(ExitCode.OK)]
     assert told(actions) == [control.StreamEnded(sent=S)]
@@ -1045,7 +1045,7 @@ def test_a_word_that_is_a_short_secret_may_be_said():
     session = ready_session()
     session.audio(frame(0, S), 100.0)
     (heard,) = told(session.event(results(0.0, 1.0, text="the KEY is under the mat"), 101.0))
-    assert heard.text == "the KEY is under the mat"
+    assert heard.transcript.text == "the KEY is under the mat"
 
 
 def test_nobody_says_a_long_secret():
@@ -1053,7 +1053,7 @@ def test_nobody_says_a_long_secret():
     session = ready_session(ByokConfig(byok_api_key=Secret(secret)).dialect(AudioConfig()))
     session.audio(frame(0, S), 100.0)
     (heard,) = told(session.event(results(0.0, 1.0, text=f"it is {secret}"), 101.0))
-    assert heard.text == "it is ***"
+    assert heard.transcript.text == "it is ***"
 
 
 # A dialect that remembers what was said
@@ -1067,10 +1067,10 @@ class Remembering(Deepgram):
 
     def decode(self, text):
         self.last, before = text, self.last
-        return Ignored("later") if before is None else super().decode(before)
+        return (Ignored("later"),) if before is None else super().decode(before)
 
     def ended(self):
-        return () if self.last is None else (super().decode(self.last),)
+        return () if self.last is None else super().decode(self.last)
 
 
 def remembering_session():
@@ -1082,7 +1082,7 @@ def test_a_peer_that_closes_leaves_what_its_dialect_remembers():
     session.audio(frame(0, S), 100.0)
     assert told(session.event(results(0.0, 1.0), 101.0)) == []
     first, *_ = told(session.event(CloseReceived(1000, ""), 102.0))
-    assert (first.is_final, first.end) == (True, S)
+    assert (first.transcript.is_final, first.end) == (True, S)
 
 
 def test_a_final_that_comes_with_the_close_confirms_the_end_if_it_covers_all():
@@ -1099,4 +1099,4 @@ def test_what_a_dialect_remembers_is_not_taken_over_to_the_next_connection():
     session.event(Failed("reset"), 102.0)
     session.tick(110.0)
     session.event(Opened(), 110.0)
-    assert told(session.event(CloseReceived(1011, ""), 111.0), control.Heard) == []
+    assert told(session.event(CloseReceived(1011, ""), 111.0), control.Result) == []

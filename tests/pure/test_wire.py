@@ -66,7 +66,7 @@ def transcript(**fields):
     ],
 )
 def test_what_no_recogniser_means_is_malformed_and_names_the_field(dialect, text, field):
-    said = dialect.decode(text)
+    (said,) = dialect.decode(text)
     assert isinstance(said, Malformed)
     assert field in said.why
     assert len(said.why) < 300
@@ -90,7 +90,8 @@ def test_what_no_recogniser_means_is_malformed_and_names_the_field(dialect, text
 )
 def test_what_has_no_type_is_ignored(dialect, text):
     with within(2):
-        assert isinstance(dialect.decode(text), Ignored)
+        (meaning,) = dialect.decode(text)
+    assert isinstance(meaning, Ignored)
 
 
 TYPES = [
@@ -145,7 +146,8 @@ def test_whatever_comes_what_is_told_of_it_reaches_the_supervisor(dialect, text)
     hearing.connected(1)
     hearing.sending(Frame(RUN, 1, 0, pcm(0, 320)), 100.0)
     hearing.sending(Frame(RUN, 1, 5000, pcm(5000, 5320)), 100.0)
-    actions = hearing.said(dialect.decode(text), 101.0)
+    (meaning,) = dialect.decode(text)
+    actions = hearing.said(meaning, 101.0)
     assert all(isinstance(action, (Tell, Mention)) for action in actions)
     for action in actions:
         assert control.decode_up.decode(control.encode(action.message)) == action.message

@@ -1,11 +1,11 @@
 """A file that is written live: it only grows, by whole pieces, so that it is good whenever we are killed."""
 
 import contextlib
-import fcntl
 import os
 import stat
 from collections.abc import Iterator
 
+from mpengine.shared import one_writer
 from mpengine.shared.errors import ConfigError, MpengineError
 
 _PIECE_BYTES = 1 << 20
@@ -81,12 +81,10 @@ class OutputFile:
 
     def _lock(self) -> None:
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            one_writer.lock(self._descriptor, is_optional=True)
         except BlockingIOError:
             os.close(self._descriptor)
             raise ConfigError("--output", f"{self._path} is being written by another process") from None
-        except OSError:
-            return  # a file system without locks
 
 
 def _is_device(path: str) -> bool:

@@ -1,10 +1,10 @@
 """What the fields of the configuration cannot say: combinations of keys, and files that must be there."""
 
-import ipaddress
 import os
 
 from mpengine.dialects.base import RemoteConfig
 from mpengine.shared.errors import require
+from mpengine.shared.loopback import is_loopback
 from mpengine.shared.tables import AudioConfig, BufferConfig, BusConfig
 
 
@@ -31,13 +31,3 @@ def _check_bus(bus: BusConfig) -> None:
         scheme, _, address = (endpoint or "").partition("://")
         if scheme == "tcp" and not is_loopback(address.rpartition(":")[0]):
             require(path, bus.curve_secret_key, "tcp off loopback needs bus.curve_secret_key_file")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` (of a ZeroMQ tcp endpoint) can only be reached from this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -5,18 +5,16 @@ websocket-client does the upgrade. The way there is walked here, for two reasons
 lookup; and every address of a host is tried, whatever kept the one before from answering.
 """
 
-import ipaddress
 import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import cast
 
 import msgspec
 import websocket
-from websocket._http import _tunnel
-from websocket._url import get_proxy_info, parse_url
 
+from mpengine.shared.loopback import is_loopback
+from mpengine.streaming.websocket import library
 from mpengine.streaming.websocket.events import Failed, Refused
 from mpengine.streaming.websocket.locked_socket import LockedSocket
 
@@ -62,11 +60,11 @@ def open_link(target: Target, adopt: Callable[[LockedSocket], None]) -> Link:
     """
     deadline = time.monotonic() + target.connect_timeout_s
     try:
-        host, port, _, secure = parse_url(target.url)
-        proxy_host, proxy_port, proxy_user = _proxy_of(host, secure=secure)
+        host, port, _, is_secure = library.parts_of(target.url)
+        proxy_host, proxy_port, proxy_user = _proxy_of(host, is_secure=is_secure)
     except (ValueError, TypeError):  # TypeError: an IPv6 address among the IPv4 networks of no_proxy
         raise NotOpenedError(Failed("not a WebSocket address")) from None
-    context = _tls_context(target.ca_file) if secure else None
+    context = _tls_context(target.ca_file) if is_secure else None
     peer = proxy_host or host
     try:
         link = _dial(peer, (proxy_port or 80) if proxy_host else port, target.send_timeout_s, deadline, adopt)
@@ -80,23 +78,13 @@ def open_link(target: Target, adopt: Callable[[LockedSocket], None]) -> Link:
         raise NotOpenedError(Failed(_reason(exc, peer, target.connect_timeout_s))) from None
 
 
-def _proxy_of(host: str, *, secure: bool) -> tuple[str | None, int, tuple[str, str] | None]:
+def _proxy_of(host: str, *, is_secure: bool) -> tuple[str | None, int, library.User | None]:
     """The environment's proxy for `host`. None for this machine: a proxy would look for the peer on its own, with
     our token in hand.
     """
-    if _is_loopback(host):
+    if is_loopback(host):
         return None, 0, None
-    proxy_host, proxy_port, proxy_user = get_proxy_info(host, secure)
-    return proxy_host, proxy_port, proxy_user
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return False
+    return library.proxy_for(host, is_secure=is_secure)
 
 
 def _tls_context(ca_file: str | None) -> ssl.SSLContext:
@@ -167,10 +155,10 @@ class _Answer:
         return int(status), phrase, fields, body
 
 
-def _ask_proxy(link: LockedSocket, host: str, port: int, user: tuple[str, str] | None, deadline: float) -> None:
+def _ask_proxy(link: LockedSocket, host: str, port: int, user: library.User | None, deadline: float) -> None:
     answer = _Answer(link, deadline)
     try:
-        _tunnel(cast("socket.socket", answer), host, port, user)
+        library.ask_for_tunnel(answer, host, port, user)
     except websocket.WebSocketProxyException:
         status = (answer.parsed() or ("nothing",))[0]
         raise NotOpenedError(Failed(f"the proxy opened no tunnel to {host}: it answered {status}")) from None
@@ -221,6 +209,8 @@ def _reason(exc: Exception, host: str, timeout_s: float) -> str:
             return f"host name {host} not resolved: {exc.strerror}"
         case TimeoutError() | websocket.WebSocketTimeoutException():
             return f"no answer from {host} within {timeout_s:g} s"
+        case BrokenPipeError():
+            return f"{host} closed the connection without an answer"
         case ConnectionRefusedError():
             return f"connection refused by {host}"
         case OSError():

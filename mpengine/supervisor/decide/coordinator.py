@@ -25,7 +25,7 @@ from mpengine.supervisor.decide.actions import (
     Terminate,
 )
 from mpengine.supervisor.decide.life import Care, ChildState, error
-from mpengine.supervisor.decide.reports import Reports, acknowledge
+from mpengine.supervisor.decide.reports import Reports
 from mpengine.supervisor.decide.results import Results
 from mpengine.supervisor.decide.status import Picture
 
@@ -45,9 +45,8 @@ _ROUTINE = frozenset(
         control.StreamBeat,
         control.RecogniserBeat,
         control.Anchor,
-        control.Heard,
-        control.SpeechBegan,
-        control.UtteranceEnded,
+        control.Result,
+        control.Said,
     }
 )
 
@@ -429,20 +428,15 @@ class Coordinator:
                 self._ends.sent(self.results.ledger.acknowledged)
             case control.StreamEnded(sent=sent):
                 # The recogniser confirmed that it is done with all that was sent.
-                ledger = self.results.ledger
-                ledger.acknowledged = max(ledger.acknowledged, sent)
-                return [*acknowledge(ledger.acknowledged), *self._leave(now)]
+                return [*self.results.acknowledge(sent), *self._leave(now)]
             case control.ConnectionReady(connection=connection) if connection == self.connection:
                 return self._ready(message)
             case control.ConnectionDown(connection=connection) if connection == self.connection:
                 return self._down(message, now)
-            case (
-                control.Heard(connection=connection)
-                | control.SpeechBegan(connection=connection)
-                | control.UtteranceEnded(connection=connection)
-                | control.ServiceNote(connection=connection)
-            ) if connection == self.connection:
-                return self._reports.of_recogniser(message)
+            case control.Result(transcript=transcript) if transcript.connection == self.connection:
+                return self.results.result(message)
+            case control.Said(connection=connection, message=said) if connection == self.connection:
+                return [Publish(said)]
         return []
 
     def _ready(self, ready: control.ConnectionReady) -> list[Action]:
@@ -476,7 +470,7 @@ class Coordinator:
     def _disconnected(self, reason: str, next_try_at: float | None = None) -> list[Action]:
         self.is_connected = False
         self.picture.disconnected(reason, next_try_at)
-        return self._reports.interrupted()
+        return self.results.interrupted()
 
     # The end
 

@@ -132,7 +132,8 @@ class Life:
 
     def spawned(self, pid: int, now: float) -> None:
         """A process was started."""
-        self.restarts += self.state is ChildState.BACKOFF
+        if self.state is ChildState.BACKOFF:
+            self.restarts += 1
         self.state = ChildState.STARTING
         self.pid = pid
         self._spawned_at = self._heard_at = self._progressed_at = now
