@@ -11,8 +11,8 @@ import msgspec
 
 from mpengine import dialects
 from mpengine.dialects.base import RemoteConfig
-from mpengine.shared.config import checks
-from mpengine.shared.errors import ConfigError
+from mpengine.shared.errors import ConfigError, require
+from mpengine.shared.loopback import is_loopback
 from mpengine.shared.tables import (
     AudioConfig,
     BufferConfig,
@@ -75,8 +75,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def parse(cls, tables: Mapping[str, Any]) -> Self:
         """Check `tables` ({"audio": {"device": "USB"}}) and make a Config of them. Raises ConfigError."""
         config = cls._of(tables)
-        config.remote.check(config.audio)
-        checks.check(remote=config.remote, audio=config.audio, buffer=config.buffer, bus=config.bus)
+        _check(config)
         return config
 
     def packed(self) -> msgspec.Raw:
@@ -130,7 +129,7 @@ def _remote(table: Any) -> RemoteConfig:
         return _table("remote", kind, table)
     own = dict(table)
     mode = own.pop("mode", dialects.DEFAULT_MODE)
-    for key in own.keys() - set(kind.__struct_fields__):
+    for key in [key for key in own if key not in kind.__struct_fields__]:
         owner = next((other for other in dialects.MODES if key in dialects.kind(other).__struct_fields__), None)
         if owner is None:
             continue  # unknown everywhere
@@ -147,3 +146,30 @@ def _table(name: str, kind: type[_Table], table: Any) -> _Table:
         from mpengine.shared.config import words  # noqa: PLC0415  only for errors
 
         raise words.explained(error, name, kind) from None
+
+
+def _check(config: Config) -> None:
+    """What the fields cannot say: combinations of keys, and files that must be there. Raises ConfigError."""
+    remote, audio, buffer = config.remote, config.audio, config.buffer
+    remote.check(audio)
+    if remote.ca_file is not None:
+        require("remote.ca_file", os.access(remote.ca_file, os.R_OK), f"cannot read {remote.ca_file}")
+    whole = audio.sample_rate * audio.block_ms % 1000 == 0
+    require("audio.block_ms", whole, f"expected a whole number of samples at {audio.sample_rate} Hz")
+    if buffer.directory is not None:
+        is_usable = os.path.isdir(buffer.directory) and os.access(buffer.directory, os.W_OK)
+        require("buffer.directory", is_usable, f"{buffer.directory} is no directory that can be written")
+    _check_bus(config.bus)
+
+
+def _check_bus(bus: BusConfig) -> None:
+    if bus.transcript is not None:
+        directory = os.path.dirname(os.path.abspath(bus.transcript))
+        is_usable = os.path.isdir(directory) and not os.path.isdir(bus.transcript)
+        require("bus.transcript", is_usable, "expected the path of a file in a directory that exists")
+    both = (bus.publish, bus.query)
+    require("bus.query", None in both or both[0] != both[1], "expected another endpoint than bus.publish")
+    for path, endpoint in (("bus.publish", bus.publish), ("bus.query", bus.query)):
+        scheme, _, address = (endpoint or "").partition("://")
+        if scheme == "tcp" and not is_loopback(address.rpartition(":")[0]):
+            require(path, bus.curve_secret_key, "tcp off loopback needs bus.curve_secret_key_file")
