@@ -51,7 +51,7 @@ class Capture:
             sample_rate=audio.sample_rate,
             channels=audio.channels,
             block_samples=audio.block_samples,
-            seconds=boot.window_seconds,
+            seconds=boot.buffer.seconds,
         )
         self._clock = SampleClock(
             sample_rate=audio.sample_rate,

@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from mpengine.shared.decoding import UNREADABLE
-from mpengine.shared.messages import KEPT, OVER, TOPICS, Published, Stamp, Topic, read_stamp
+from mpengine.shared.messages import KEPT, OVER, TOPICS, UNREADABLE, Published, Stamp, Topic, read_stamp
 
 _UNKNOWN = Topic()
 HOLE = "hole"

@@ -166,7 +166,7 @@ class Supervisor:
 
     def _recogniser_listener(self) -> contextlib.AbstractContextManager[socket.socket | None]:
         """The socket on which the local recogniser accepts: ours, so that its port survives the recogniser."""
-        if self._config.remote.mode != "local":
+        if not self._config.remote.starts_recogniser:
             return contextlib.nullcontext()
         return socket.create_server(("127.0.0.1", 0))
 

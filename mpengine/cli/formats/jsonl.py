@@ -8,8 +8,7 @@ from typing import Any
 import msgspec
 
 from mpengine.cli.formats.positions import START, Ending, Position
-from mpengine.shared.decoding import UNREADABLE
-from mpengine.shared.messages import KEPT
+from mpengine.shared.messages import KEPT, UNREADABLE
 
 # What a terminal may act upon, and JSON need not escape: C1 controls, line ends, what turns the direction of the rest.
 _ACTIVE = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")

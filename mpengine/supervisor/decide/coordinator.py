@@ -91,7 +91,7 @@ class Coordinator:
         self.picture = Picture(config, self.results, now)
         self.phase = Phase.WORKING
         names = [Child.CAPTURE, Child.STREAMING]
-        if config.remote.mode == "local":
+        if config.remote.starts_recogniser:
             names.insert(0, Child.RECOGNISER)
         self._care = Care(names, config.supervisor, chance=chance, now=now)
         self.lives = self._care.lives
