@@ -13,7 +13,7 @@ import msgspec
 from mpengine.shared.config.tables import UserName
 
 VERSION = 1
-FINALS = "transcript.final"
+FINALS, INTERIMS = "transcript.final", "transcript.interim"
 # The topics of which the engine keeps the last messages. Each message counts there, and none replaces another.
 KEPT = (FINALS, "gap", "error")
 
@@ -310,7 +310,7 @@ class Stamp(msgspec.Struct, frozen=True):
         """The topic without the engine's name."""
         if self.type != "transcript":
             return self.type
-        return FINALS if self.is_final else "transcript.interim"
+        return FINALS if self.is_final else INTERIMS
 
 
 encode = msgspec.json.Encoder().encode
