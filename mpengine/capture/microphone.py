@@ -16,8 +16,8 @@ from typing import Any
 
 from mpengine.capture.devices import Device, choose
 from mpengine.capture.source import Block, SourceInfo
-from mpengine.shared.config.tables import AudioConfig
 from mpengine.shared.errors import DeviceError
+from mpengine.shared.tables import AudioConfig
 from mpengine.shared.wake import Wake
 
 # What may wait for the main thread. It never waits long; the bound is there for a main thread that was stopped.

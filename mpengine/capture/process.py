@@ -241,7 +241,8 @@ class Capture:
     def _tick(self, now: float) -> None:
         self._control.flush()
         # A beat that is nearly due goes with the level, so that the supervisor is woken once.
-        early_s, self._has_told = _EARLY_S * self._has_told, False
+        early_s = _EARLY_S if self._has_told else 0.0
+        self._has_told = False
         if now < self._next_beat - early_s:
             return
         self._next_beat = now + _BEAT_S

@@ -8,7 +8,7 @@ from mpengine.processes import lean
 
 with lean.imports():
     from mpengine.processes import proc_title, zygote
-    from mpengine.shared.config.tables import SECRETS
+    from mpengine.shared.tables import SECRETS
 
 if TYPE_CHECKING:
     from mpengine.processes.zygote import ForkedZygote

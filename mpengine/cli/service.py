@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterable
 
 import mpengine
-from mpengine.shared.config.tables import NAME, SECRETS
 from mpengine.shared.errors import ConfigError, ExitCode
+from mpengine.shared.tables import NAME, SECRETS
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./=+,-]+")
 # What ProtectHome= takes away.

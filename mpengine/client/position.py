@@ -153,7 +153,7 @@ class Known:
         """
         topic, stamp = item.topic, item.stamp
         if not stamp.seq:
-            return [Deliver(topic, item.body)] * self._wants(topic)
+            return [Deliver(topic, item.body)] if self._wants(topic) else []
         through = self._through.get(topic)
         if through is not None and stamp.seq <= through:
             return []
@@ -182,7 +182,7 @@ class Known:
             return []
         self._through[topic] = last
         hole = Hole(topic=topic, run=self.run, first_seq=through + 1, last_seq=last)
-        return [Tell(hole)] * self._wants(topic)
+        return [Tell(hole)] if self._wants(topic) else []
 
     def caught_up(self, seq: int) -> None:
         """Of all that is followed, nothing is missing up to `seq`."""

@@ -3,10 +3,21 @@
 `deepgram` and `managed` each speak one protocol; the session knows only this.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from mpengine.shared.messages import CreditsLow, Metadata, SessionEnd, SpeechStarted, Transcript, UtteranceEnd
+from mpengine.dialects import causes
+from mpengine.dialects.causes import Cause
+from mpengine.shared.messages import (
+    CreditsLow,
+    ErrorKind,
+    Metadata,
+    SessionEnd,
+    SpeechStarted,
+    Transcript,
+    UtteranceEnd,
+)
 
 
 class Hypothesis(NamedTuple):
@@ -65,39 +76,68 @@ def shown(url: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
-class Dialect(Protocol):
-    """One recogniser's protocol, for one connection after the other."""
+class Dialect:
+    """One recogniser's protocol, for one connection after the other. A subclass has what differs from this.
+
+    `url` and `headers` (whole lines, `Name: value`) may hold secrets; `endpoint` is the address as it may be shown.
+    """
+
+    url: str
+    endpoint: str
+    headers: Sequence[str] = ()
+    secret: str
+    """The key or token: no word that leaves the process may hold it."""
+    keep_alive: str | None = None
+    """The text that keeps a connection without audio open, if the protocol has one."""
+    greeting: str | None = None
+    """The text to say first. None: the recogniser is ready when the connection is open."""
+    fails_with_last_word = False
+    """Whether it says its last word before a failure, too: then only a normal close after it confirms the end."""
+    request_id_header: str | None = None
+    """The header of the upgrade's answer, in lower case, that has an id to quote to the recogniser's support."""
+    error_header: str | None = None
+    """The same for the reason of a refusal."""
+    close_names: re.Pattern[str] | None = None
+    """Finds the recogniser's own name for the cause in the reason of a close: the groups, joined by a hyphen."""
 
     @property
-    def url(self) -> str:
-        """Where to connect, with everything in it."""
+    def answer_headers(self) -> tuple[str, ...]:
+        """The headers of the upgrade's answer that the transport hands over."""
+        return tuple(name for name in (self.request_id_header, self.error_header) if name is not None)
 
-    @property
-    def endpoint(self) -> str:
-        """Where to connect, as it may be shown: without query and credentials."""
+    # What happens
 
-    @property
-    def headers(self) -> Sequence[str]:
-        """HTTP headers of the upgrade, as `Name: value`; they may hold secrets."""
-
-    @property
-    def secret(self) -> str:
-        """The key or token: no word that leaves the process may hold it."""
-
-    @property
-    def keep_alive(self) -> str | None:
-        """The text that keeps a connection without audio open, if the protocol has one."""
-
-    @property
-    def greeting(self) -> str | None:
-        """What to say first; None: the recogniser is ready when the connection is open."""
-
-    @property
-    def fails_with_last_word(self) -> bool:
-        """Whether it says its last word before a failure, too: then only a normal close behind it confirms the end."""
-
-    def finish(self, *, can_finalize: bool) -> Sequence[str]:
-        """The texts behind the last audio that make it send its last results and a last word; none: it has neither."""
+    def opened(self) -> None:
+        """A connection is open. A dialect that remembers what was said forgets the connection before it."""
 
     def decode(self, text: str) -> Sequence[Meaning]:
         """What a message means, in order. Never raises: a message that cannot be read is `Ignored`."""
+        raise NotImplementedError
+
+    def finish(self, *, can_finalize: bool) -> Sequence[str]:  # noqa: ARG002  not here
+        """The texts after the last audio that make it send its last results and a last word; none: it has neither."""
+        return ()
+
+    def ended(self) -> Sequence[Meaning]:
+        """The peer has closed the connection: what is still to be made of what it had said before."""
+        return ()
+
+    # Why it failed
+
+    def request_id(self, headers: Mapping[str, str]) -> str | None:
+        """The id in the headers of the upgrade's answer."""
+        return headers.get(self.request_id_header or "")
+
+    def refused(self, status: int, phrase: str, body: str, headers: Mapping[str, str]) -> Cause:
+        """The upgrade was answered with an HTTP status other than 101."""
+        error = headers.get(self.error_header or "") or phrase
+        return causes.refused(status, error, body, self.request_id(headers))
+
+    def turned_away(self, error: ServiceError) -> Cause:
+        """The greeting was answered with an error. By default another try may help."""
+        return Cause(error.code or "refused", error.message, kind=ErrorKind.HANDSHAKE)
+
+    def closed(self, code: int, reason: str, request_id: str | None) -> Cause:
+        """The peer closed the connection, unasked."""
+        named = self.close_names.search(reason) if self.close_names is not None else None
+        return causes.closed(code, reason, request_id, name="-".join(named.groups()).lower() if named else "")

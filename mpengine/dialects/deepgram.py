@@ -4,13 +4,14 @@ Source of the messages: Deepgram's API specification (asyncapi) and https://deve
 Unknown types and unknown fields are normal there; a strict client breaks with the next release.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import msgspec
 
-from mpengine.dialects.base import Hypothesis, Ignored, Malformed, Meaning, Said, ServiceError, shown
+from mpengine.dialects.base import Dialect, Hypothesis, Ignored, Malformed, Meaning, Said, ServiceError, shown
 from mpengine.dialects.wire import Channels, Other, Seconds, Words, passed_on, read, spoken
 from mpengine.shared.messages import SpeechStarted, Transcript, UtteranceEnd
 
@@ -65,12 +66,15 @@ _KNOWN = frozenset({"Results", "SpeechStarted", "UtteranceEnd", "Error"})
 _PASSED_ON = frozenset({"Metadata", "ConfigureSuccess", "ConfigureFailure", "Warning"})
 
 
-class Deepgram:
+class Deepgram(Dialect):
     """The service's dialect for one configuration."""
 
-    greeting = None
     keep_alive = KEEP_ALIVE
     fails_with_last_word = True  # Metadata comes before a close 1011 as it does before 1000
+    request_id_header = "dg-request-id"
+    error_header = "dg-error"
+    # NET-0001, or the address of its page, https://dpgr.am/net0001 (https://developers.deepgram.com/docs/errors)
+    close_names = re.compile(r"\b(DATA|NET|MESSAGE|BIG)-?(\d{4})\b", re.IGNORECASE)
 
     def __init__(
         self,
@@ -84,6 +88,7 @@ class Deepgram:
         parameters: Mapping[str, Any],
     ) -> None:
         self.secret = api_key
+        self.headers = (f"Authorization: Token {api_key}",)  # `Bearer` is for temporary tokens
         query: dict[str, Any] = {
             "model": model,
             "language": language,
@@ -98,11 +103,6 @@ class Deepgram:
         pairs = [(key, _plain(item)) for key, value in query.items() for item in _items(value)]
         self.endpoint = shown(url)
         self.url = f"{url}{'&' if '?' in url else '?'}{urlencode(pairs, quote_via=quote)}"
-
-    @property
-    def headers(self) -> Sequence[str]:
-        """`Token`, not `Bearer`: the latter is for temporary tokens."""
-        return (f"Authorization: Token {self.secret}",)
 
     def finish(self, *, can_finalize: bool) -> Sequence[str]:  # noqa: ARG002  it always can
         """Flush what is buffered, then close: answered by the last Results, Metadata and close 1000."""

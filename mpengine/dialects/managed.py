@@ -5,13 +5,17 @@ Two additions, both optional: times on transcripts (`start`, `duration`, `words`
 `ready`, by which a proxy promises to answer `{"type":"finalize"}` with its last finals, `session_end` and a close.
 """
 
+import re
 from collections.abc import Sequence
 
 import msgspec
 
-from mpengine.dialects.base import Hypothesis, Ignored, Malformed, Meaning, Ready, Said, ServiceError, shown
+from mpengine.dialects.base import Dialect, Hypothesis, Ignored, Malformed, Meaning, Ready, Said, ServiceError, shown
+from mpengine.dialects.causes import Cause
+from mpengine.dialects.deepgram import Deepgram
 from mpengine.dialects.wire import Number, Other, Seconds, Words, read, spoken
-from mpengine.shared.messages import CreditsLow, SessionEnd, Transcript
+from mpengine.shared.errors import ExitCode
+from mpengine.shared.messages import CreditsLow, ErrorKind, SessionEnd, Transcript
 
 FINALIZE = '{"type":"finalize"}'
 
@@ -52,13 +56,35 @@ _decoder: msgspec.json.Decoder[_Ready | _Transcript | _Error | _CreditsLow | _Se
 )
 _KNOWN = frozenset({"ready", "transcript", "error", "credits_low", "session_end"})
 
+_PASSING = frozenset(
+    {
+        "busy",
+        "capacity",
+        "internal",
+        "internal_error",
+        "overloaded",
+        "rate_limit",
+        "rate_limited",
+        "server_error",
+        "timeout",
+        "too_many_requests",
+        "try_again",
+        "unavailable",
+        "upstream",
+        "upstream_error",
+    }
+)
+_PASSING_STATUS = re.compile("429|5[0-9][0-9]")
+_CONFIGURATION = frozenset({"unsupported", "bad_request", "invalid_config", "invalid_request"})
 
-class Managed:
+
+class Managed(Dialect):
     """The proxy's dialect for one configuration."""
 
-    keep_alive = None
-    fails_with_last_word = False
-    headers: Sequence[str] = ()
+    # Behind most proxies is Deepgram, whose words they pass on.
+    request_id_header = Deepgram.request_id_header
+    error_header = Deepgram.error_header
+    close_names = Deepgram.close_names
 
     def __init__(
         self, *, server_url: str, token: str, model: str, language: str, sample_rate: int, channels: int
@@ -66,7 +92,7 @@ class Managed:
         self.url = transcribe_url(server_url)
         self.endpoint = shown(self.url)
         self.secret = token
-        self._auth = {
+        auth = {
             "type": "auth",
             "token": token,
             "config": {
@@ -78,11 +104,7 @@ class Managed:
                 "interim_results": True,
             },
         }
-
-    @property
-    def greeting(self) -> str:
-        """The auth message; it goes out on every connection."""
-        return msgspec.json.encode(self._auth).decode()
+        self.greeting = msgspec.json.encode(auth).decode()
 
     def finish(self, *, can_finalize: bool) -> Sequence[str]:
         """Ask for the last finals where the proxy knows how; others send them by themselves."""
@@ -91,6 +113,18 @@ class Managed:
     def decode(self, text: str) -> Sequence[Meaning]:
         """See Dialect."""
         return (_meaning(text),)
+
+    def turned_away(self, error: ServiceError) -> Cause:
+        """The proxy answered `error` to the auth message.
+
+        Words for a passing trouble, and HTTP's numbers for it (429 and 5xx), are tried again. Every other code is
+        permanent, unknown ones too: proxies have many words for a bad token, and asking on with one gets it locked.
+        """
+        code, reason = error.code, f"Proxy auth error: {error.message}"
+        if code.lower() in _PASSING or _PASSING_STATUS.fullmatch(code):
+            return Cause(code, reason, slow=True, kind=ErrorKind.HANDSHAKE)
+        exit_code = ExitCode.CONFIG if code.lower() in _CONFIGURATION else ExitCode.ACCOUNT
+        return Cause(code or "unauthorized", reason, exit_code, kind=ErrorKind.HANDSHAKE)
 
 
 def _meaning(text: str) -> Meaning:

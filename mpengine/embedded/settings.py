@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 from mpengine.processes.boot import EngineBoot
 from mpengine.shared.config import Config
-from mpengine.shared.config.tables import LONGEST_USER_NAME
 from mpengine.shared.errors import ConfigError
+from mpengine.shared.tables import LONGEST_USER_NAME
 
 _FURTHER = ("byok_url", "ca_file", "hold_s", "parameters")
 # Five of them for last words, as long as the origin engine waited for its thread.

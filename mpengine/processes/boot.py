@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from mpengine.shared.config.tables import (
+from mpengine.shared.tables import (
     AudioConfig,
     BufferConfig,
     BusConfig,

@@ -26,11 +26,8 @@ from mpengine.processes import lean
 
 with lean.imports():
     # Not used here, but by all children or by most: loaded once.
-    import mpengine.processes.loop
-    import mpengine.shared.config.tables
-    import mpengine.shared.frames
-    import mpengine.shared.logs
-    import mpengine.shared.loopback  # noqa: F401
+    import ipaddress  # noqa: F401
+
     from mpengine.processes import boot, forks, memory, proc_title
     from mpengine.shared.wake import Wake
 

@@ -7,6 +7,7 @@ indexes on the run's sample clock. It never leaves the machine and both ends are
 import msgspec
 
 from mpengine.shared import messages
+from mpengine.shared.messages import ErrorKind
 
 
 class _Tagged(msgspec.Struct, tag_field="type", frozen=True, kw_only=True):
@@ -92,12 +93,13 @@ class SourceEnded(_Tagged, tag=True, frozen=True, kw_only=True):
 
 
 class Fault(_Tagged, tag=True, frozen=True, kw_only=True):
-    """An error to publish. With `exit_code` the child is about to end with it."""
+    """An error to publish. With `exit_code` the child is about to end with it. `kind`: see `messages.ErrorKind`."""
 
     code: str
     message: str
     request_id: str | None = None
     exit_code: int | None = None
+    kind: str = ErrorKind.ENGINE
 
 
 class Connecting(_Tagged, tag=True, frozen=True, kw_only=True):

@@ -5,12 +5,13 @@ sample clock, ``_time_ns`` UTC in nanoseconds. New fields get defaults, so that 
 understand each other; readers ignore fields and types they do not know.
 """
 
+import enum
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from mpengine.shared.config.tables import UserName
+from mpengine.shared.tables import UserName
 
 VERSION = 1
 FINALS, INTERIMS = "transcript.final", "transcript.interim"
@@ -119,14 +120,27 @@ class Status(Message, tag="status", frozen=True, kw_only=True):
     connection: int = 0
 
 
+class ErrorKind(enum.StrEnum):
+    """Who says that something is wrong, and of what."""
+
+    ENGINE = "engine"  # mpengine itself has found it
+    CONNECTION = "connection"  # the way to the recogniser: refused, closed or lost
+    HANDSHAKE = "handshake"  # the connection is open, but the recogniser does not take us
+    SERVICE = "service"  # the recogniser, with a code and words of its own
+
+
 class Error(Message, tag="error", frozen=True, kw_only=True):
-    """Something went wrong. `fatal`: the engine ends for it. `request_id`: to quote to the recogniser's support."""
+    """Something went wrong. `fatal`: the engine ends for it. `request_id`: to quote to the recogniser's support.
+
+    `kind` is a word of `ErrorKind`; later versions may have more of them.
+    """
 
     source: str
     code: str
     message: str
     fatal: bool = False
     request_id: str | None = None
+    kind: str = ErrorKind.ENGINE
 
 
 class CreditsLow(Message, tag="credits_low", frozen=True, kw_only=True):

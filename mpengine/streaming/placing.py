@@ -12,7 +12,7 @@ import msgspec
 from mpengine.dialects.base import Hypothesis, Ignored, Malformed, Meaning, Ready, Said, ServiceError
 from mpengine.shared import control
 from mpengine.shared.frames import Frame
-from mpengine.shared.messages import Published, SpeechStarted, Transcript, UtteranceEnd, Word
+from mpengine.shared.messages import ErrorKind, Published, SpeechStarted, Transcript, UtteranceEnd, Word
 from mpengine.streaming.actions import Action, Mention, Tell
 from mpengine.streaming.timeline import Timeline
 
@@ -141,7 +141,7 @@ class Hearing:
             case Said(message=message):
                 return [Tell(control.Said(connection=self._connection, message=self._placed(message)))]
             case ServiceError(code=code, message=message):
-                return [Tell(control.Fault(code=code, message=message))]
+                return [Tell(control.Fault(code=code, message=message, kind=ErrorKind.SERVICE))]
             case Malformed(why=why):
                 if self._told_malformed:
                     return []

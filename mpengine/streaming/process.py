@@ -183,6 +183,7 @@ class Streaming:
             number=number,
             url=self._dialect.url,
             headers=self._dialect.headers,
+            answer_headers=self._dialect.answer_headers,
             ca_file=self._ca_file,
             connect_timeout_s=CONNECT_LIMIT_S,
             send_timeout_s=_SEND_LIMIT_S,

@@ -22,6 +22,7 @@ from mpengine.shared import control
 from mpengine.shared.backoff import full_jitter_s
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.frames import Frame
+from mpengine.shared.messages import ErrorKind
 from mpengine.streaming.actions import (
     Action,
     Connect,
@@ -240,8 +241,8 @@ class Session:
         if self.state in {State.WAITING, State.ENDED}:  # late: from a connection that is no more
             return []
         match event:
-            case Opened(request_id=request_id):
-                return self._opened(request_id, now)
+            case Opened(headers=headers):
+                return self._opened(self._dialect.request_id(headers), now)
             case Received(text=text):
                 return [action for meaning in self._dialect.decode(text) for action in self._said(meaning, now)]
             case PingReceived(payload=payload):
@@ -251,8 +252,8 @@ class Session:
                 return []
             case CloseReceived(code=code, reason=reason):
                 return self._closed(code, reason, now)
-            case Refused(status=status, error=error, body=body, request_id=request_id):
-                return self._failed(causes.refused(status, error, body, request_id), now)
+            case Refused(status=status, phrase=phrase, body=body, headers=headers):
+                return self._failed(self._dialect.refused(status, phrase, body, headers), now)
             case Failed(reason=reason):
                 return self._failed(causes.lost(reason), now)
 
@@ -276,6 +277,7 @@ class Session:
 
     def _due(self, now: float) -> list[Action]:
         """The deadline of the state has passed."""
+        kind = ErrorKind.CONNECTION
         match self.state:
             case State.WAITING:
                 return self._connect(now)
@@ -286,10 +288,11 @@ class Session:
             case State.FINISHING:
                 reason = f"last results did not come in {FINISH_LIMIT_S:.0f} s"
             case State.GREETING:
+                kind = ErrorKind.HANDSHAKE
                 reason = "Timed out waiting for proxy ready message"
             case _:
                 reason = f"no connection within {CONNECT_LIMIT_S:.0f} s"
-        return self._failed(causes.lost(reason), now)
+        return self._failed(causes.lost(reason, kind), now)
 
     def _connect(self, now: float) -> list[Action]:
         self.state = State.CONNECTING
@@ -306,6 +309,7 @@ class Session:
 
     def _opened(self, request_id: str | None, now: float) -> list[Action]:
         self._request_id = request_id
+        self._dialect.opened()
         greeting = self._dialect.greeting
         if greeting is None:
             return self._ready(now)
@@ -340,8 +344,8 @@ class Session:
             case Ready(can_finalize=can_finalize):
                 self._can_finalize = can_finalize
                 return self._ready(now)
-            case ServiceError(code=code, message=message):
-                return self._failed(causes.handshake_refused(code, message), now)
+            case ServiceError():
+                return self._failed(self._dialect.turned_away(meaning), now)
             case _:
                 return self._failed(causes.lost(f"unexpected handshake message: {type(meaning).__name__}"), now)
 
@@ -349,16 +353,22 @@ class Session:
         """The peer's close frame."""
         answer: list[Action] = [] if self._close_sent else [SendClose(1000 if code == NO_CLOSE_CODE else code)]
         self._close_sent = True
+        if self.state in {State.READY, State.FINISHING}:
+            answer += [action for said in self._dialect.ended() for action in self._said(said, now)]
         if self._finishing is not None:
             self._finishing.closed(code)
-        return [*answer, *self._failed(causes.closed(code, reason, self._request_id), now)]
+        return [*answer, *self._failed(self._dialect.closed(code, reason, self._request_id), now)]
 
     def _failed(self, cause: Cause, now: float) -> list[Action]:
         """This attempt is over. Wait and try again, unless all is done, or trying cannot help."""
         if self._finishing is not None and self._finishing.is_confirmed(is_covered=self._hearing.is_covered):
             return self._ended(control.StreamEnded(sent=self._hearing.sent_until), ExitCode.OK)
         fault = control.Fault(
-            code=cause.code, message=cause.reason, request_id=cause.request_id, exit_code=cause.exit_code
+            code=cause.code,
+            message=cause.reason,
+            request_id=cause.request_id,
+            exit_code=cause.exit_code,
+            kind=cause.kind,
         )
         if cause.exit_code is not None:
             return self._ended(fault, cause.exit_code)

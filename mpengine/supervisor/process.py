@@ -15,10 +15,10 @@ import zmq
 from mpengine.processes import memory
 from mpengine.shared import control, messages, runtime
 from mpengine.shared.config import Config
-from mpengine.shared.config.tables import Secret
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.logs import Event
 from mpengine.shared.runtime import RuntimeDir
+from mpengine.shared.tables import Secret
 from mpengine.supervisor.bus.answers import Desk
 from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.bus.journal import ToldGap
@@ -200,22 +200,27 @@ class Supervisor:
         self._tell_at = awake_at + _RECONNECT_S
         while self._exit_code is None:
             wait_s = max(0.0, due_at - time.monotonic())
+            wait_ms = int(wait_s * 1000) + 1 if wait_s > 0 else 0
             is_called = False
-            for source, _ in self._poller.poll(int(wait_s * 1000) + (wait_s > 0)):
+            for source, _ in self._poller.poll(wait_ms):
                 is_called |= source is not self._channel.socket
             has_heard = self._hear()
             now = time.monotonic()
             # What is nearly due is done now, if we are awake anyway.
-            if is_called or self._coordinator.has_news or now >= due_at - _EARLY_S * has_heard:
-                now = self._attend(awake_at + wait_s, is_called=is_called, has_heard=has_heard)
+            early_s = _EARLY_S if has_heard else 0.0
+            if is_called or self._coordinator.has_news or now >= due_at - early_s:
+                now = self._attend(awake_at + wait_s, is_called=is_called, early_s=early_s)
                 due_at = min(self._coordinator.deadline, self._next_metrics, self._tell_at)
             awake_at = now
         self._tell_of_before()
         self._desk.publish_metrics()  # its `last` shows who missed the end
         self._desk.publish_status()
 
-    def _attend(self, expected_at: float, *, is_called: bool, has_heard: bool) -> float:
-        """Look after everything; we meant to be awake at `expected_at`. Returns when the children were judged."""
+    def _attend(self, expected_at: float, *, is_called: bool, early_s: float) -> float:
+        """Look after everything, and tell the metrics if they are due within `early_s`.
+
+        We meant to be awake at `expected_at`. Returns the time at which the children were judged.
+        """
         if is_called:
             self._take_signals()
         self._reap()
@@ -232,7 +237,7 @@ class Supervisor:
         if now >= self._give_back_at:
             self._give_back_at = _NEVER
             memory.give_back()
-        if now >= self._next_metrics - _EARLY_S * has_heard:
+        if now >= self._next_metrics - early_s:
             self._next_metrics = now + _METRICS_S
             self._bus.mark_published()
             self._note_progress()

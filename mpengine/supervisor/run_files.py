@@ -59,7 +59,9 @@ class RunFiles:
         left = left_in(self.window_path)
         if left is not None:
             return _abandoned(left.run, left.seconds, "without its journal")
-        return "the journal of the run before this one cannot be read: what it had left is lost" * os.path.exists(path)
+        if os.path.exists(path):
+            return "the journal of the run before this one cannot be read: what it had left is lost"
+        return ""
 
     def close(self, *, is_done: bool) -> None:
         """`is_done`: everything captured has its result, so that nothing need be kept."""

@@ -8,9 +8,9 @@ import zmq
 
 from mpengine.processes.boot import StreamingBoot
 from mpengine.shared import control, frames
-from mpengine.shared.config.tables import RemoteConfig
 from mpengine.shared.errors import ConnectionLost
 from mpengine.shared.frames import Frame
+from mpengine.shared.tables import RemoteConfig
 from mpengine.streaming.process import Streaming
 from mpengine.streaming.websocket.events import Opened
 
@@ -61,7 +61,7 @@ class Ends:
         )
         self.streaming = Streaming(boot, loop)
         self.streaming._session.tick(time.monotonic())
-        self.streaming._session.event(Opened(None), time.monotonic())
+        self.streaming._session.event(Opened(), time.monotonic())
         self.connection = self.streaming._connection = Recorder()
 
     def pushed(self, count, *, run=RUN):

@@ -10,8 +10,8 @@ import zmq
 from mpengine.dialects.deepgram import Deepgram
 from mpengine.shared import control
 from mpengine.shared.config import Config
-from mpengine.shared.config.tables import Secret
 from mpengine.shared.frames import Frame
+from mpengine.shared.tables import Secret
 from mpengine.streaming.actions import Mention, Tell
 from mpengine.streaming.placing import Hearing
 from mpengine.streaming.session import Session
@@ -65,7 +65,7 @@ class Engine:
             self.coordinator.heard(child, control.Hello(pid=1), 100.0)
         self.coordinator.heard(Child.CAPTURE, control.Anchor(sample=0, utc_ns=10**18), 100.0)
         self.perform(self.session.tick(100.0))
-        self.perform(self.session.event(Opened("id"), 100.1))
+        self.perform(self.session.event(Opened({}), 100.1))
         self.session.audio(Frame(RUN, 1, 0, memoryview(pcm(0, 3 * S))), 103.0)
         self.says("first", 0.0)
 

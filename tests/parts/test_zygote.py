@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from mpengine.processes.boot import CaptureBoot
-from mpengine.shared.config.tables import AudioConfig
+from mpengine.shared.tables import AudioConfig
 from mpengine.supervisor.children import zygote_client as zygote_module
 from mpengine.supervisor.children.process import Spawned
 from mpengine.supervisor.children.spawner import Spawner
@@ -257,7 +257,7 @@ import os, sys
 import mpengine.processes.zygote
 early = mpengine.processes.zygote.fork()
 from mpengine.processes.boot import CaptureBoot
-from mpengine.shared.config.tables import AudioConfig
+from mpengine.shared.tables import AudioConfig
 from mpengine.supervisor.children.spawner import Spawner
 import select, time
 source, directory, what = sys.argv[1:]

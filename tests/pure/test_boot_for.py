@@ -4,7 +4,7 @@ import pytest
 
 from mpengine.shared import control
 from mpengine.shared.config import Config
-from mpengine.shared.config.tables import Secret
+from mpengine.shared.tables import Secret
 from mpengine.supervisor.children.boot_for import Settings
 from mpengine.supervisor.decide.actions import Child
 from mpengine.supervisor.decide.coordinator import Coordinator

@@ -7,8 +7,8 @@ import pytest
 
 from mpengine.shared.config import Config
 from mpengine.shared.config.file import parse_override
-from mpengine.shared.config.tables import RemoteConfig, Secret, decode_secret, encode_secret
 from mpengine.shared.errors import ConfigError, ExitCode
+from mpengine.shared.tables import RemoteConfig, Secret, decode_secret, encode_secret
 
 SECRET = "S3cr3t-k3y-0f-th3-0wn3r"
 LOCAL = {"remote": {"mode": "local"}}

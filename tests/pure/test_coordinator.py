@@ -369,10 +369,10 @@ def test_a_lost_connection_is_a_degraded_engine_with_the_reason():
     assert engine.status().state == "running"
 
 
-def test_a_fault_is_published_with_its_request_id():
-    fault = control.Fault(code="http_503", message="HTTP 503", request_id="r-1")
+def test_a_fault_is_published_with_its_request_id_and_kind():
+    fault = control.Fault(code="http_503", message="HTTP 503", request_id="r-1", kind="connection")
     assert published(Engine().start().says(STREAMING, fault)) == [
-        messages.Error(source="streaming", code="http_503", message="HTTP 503", request_id="r-1")
+        messages.Error(source="streaming", code="http_503", message="HTTP 503", request_id="r-1", kind="connection")
     ]
 
 

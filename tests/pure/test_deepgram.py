@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mpengine.dialects.base import Ignored, Malformed, Said, ServiceError
 from mpengine.dialects.deepgram import Deepgram
 from mpengine.shared import control
+from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import Metadata, SpeechStarted, UtteranceEnd
 from mpengine.streaming.actions import Mention, Tell
 from mpengine.streaming.placing import Hearing
@@ -378,3 +379,53 @@ def is_encodable(value):
     except (UnicodeEncodeError, OverflowError):
         return False
     return True
+
+
+# Why it failed
+
+SENTENCE = "Deepgram did not {}. See https://dpgr.am/{}"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "name", "exit_code"),
+    [
+        (1008, "DATA-0000", "data-0000", ExitCode.CONFIG),
+        (1008, "token expired", "policy_violation", ExitCode.ACCOUNT),
+        (1011, "NET-0000", "net-0000", None),
+        (1011, "NET-0001", "net-0001", None),
+        (1011, "NET-0002", "net-0002", None),
+        (1011, "NET-0004", "net-0004", None),
+        (1011, "MESSAGE-0000", "message-0000", None),
+        (1011, "BIG-0000", "big-0000", None),
+        (1011, "internal error", "closed_1011", None),
+    ],
+)
+def test_a_close_frame(code, reason, name, exit_code):
+    cause = dialect().closed(code, reason, "r-1")
+    assert (cause.code, cause.exit_code, cause.request_id) == (name, exit_code, "r-1")
+
+
+@pytest.mark.parametrize(
+    ("code", "bare", "sentence"),
+    [
+        (1011, "NET-0000", SENTENCE.format("provide a response message within the timeout window", "net0000")),
+        (1011, "NET-0001", SENTENCE.format("receive audio data or a text message within the timeout", "net0001")),
+        (1008, "DATA-0000", SENTENCE.format("find any audio", "data0000")),
+    ],
+    ids=["NET-0000", "NET-0001", "DATA-0000"],
+)
+def test_the_long_sentence_means_what_the_bare_code_means(code, bare, sentence):
+    long, short = dialect().closed(code, sentence, None), dialect().closed(code, bare, None)
+    assert (long.code, long.exit_code) == (short.code, short.exit_code)
+
+
+def test_a_refusal_has_the_words_and_the_id_of_the_headers():
+    assert set(dialect().answer_headers) == {"dg-request-id", "dg-error"}
+    cause = dialect().refused(401, "Unauthorized", "", {"dg-request-id": "r-1", "dg-error": "wrong key"})
+    assert (cause.reason, cause.request_id) == ("HTTP 401: wrong key", "r-1")
+    assert dialect().refused(503, "Busy", "", {}).reason == "HTTP 503: Busy"
+
+
+def test_the_id_of_a_connection_is_in_the_headers_of_its_answer():
+    assert dialect().request_id({"dg-request-id": "r-1"}) == "r-1"
+    assert dialect().request_id({}) is None

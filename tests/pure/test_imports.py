@@ -87,6 +87,11 @@ def test_a_library_is_known_to_one_module(library, homes):
     assert {name for name, found in IMPORTS.items() if library in {other.split(".")[0] for other in found}} == homes
 
 
+def test_private_modules_of_websocket_client_are_known_to_one_module():
+    users = {name for name, found in IMPORTS.items() if any(other.startswith("websocket._") for other in found)}
+    assert users == {"mpengine.streaming.websocket.library"}
+
+
 @pytest.mark.parametrize("library", ["websocket", "ssl"])
 def test_websocket_and_tls_are_known_to_streaming_alone(library):
     users = {name for name, found in IMPORTS.items() if library in {other.split(".")[0] for other in found}}

@@ -5,9 +5,13 @@ import json
 import pytest
 
 from mpengine.dialects.base import Ignored, Malformed, Ready, Said, ServiceError
+from mpengine.dialects.causes import Cause
 from mpengine.dialects.managed import Managed, transcribe_url
-from mpengine.shared.messages import CreditsLow, SessionEnd
+from mpengine.shared.errors import ExitCode
+from mpengine.shared.messages import CreditsLow, ErrorKind, SessionEnd
 from tests.pure.support import hypothesis, within, word
+
+CONFIG, ACCOUNT = ExitCode.CONFIG, ExitCode.ACCOUNT
 
 
 def dialect(server_url="proxy.example"):
@@ -171,3 +175,58 @@ HOSTILE = {
 def test_no_message_breaks_the_process(text):
     with within(2):
         assert isinstance(decode(text), (Ignored, Malformed, Said, ServiceError))
+
+
+# Why it failed
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code"),
+    [
+        ("unauthorized", ACCOUNT),
+        ("invalid_token", ACCOUNT),
+        ("no_credits", ACCOUNT),
+        ("", ACCOUNT),
+        ("anything else", ACCOUNT),
+        ("unsupported", CONFIG),
+        ("bad_request", CONFIG),
+        ("invalid_config", CONFIG),
+        ("INVALID_REQUEST", CONFIG),
+        ("busy", None),
+        ("capacity", None),
+        ("overloaded", None),
+        ("rate_limited", None),
+        ("too_many_requests", None),
+        ("internal_error", None),
+        ("upstream", None),
+        ("Unavailable", None),
+        ("timeout", None),
+        ("429", None),
+        ("500", None),
+        ("503", None),
+        ("401", ACCOUNT),
+        ("418", ACCOUNT),
+        ("5000", ACCOUNT),
+        ("1503", ACCOUNT),
+    ],
+)
+def test_a_refused_auth_message(code, exit_code):
+    assert dialect().turned_away(ServiceError(code, "no")).exit_code is exit_code
+
+
+def test_a_refused_auth_message_is_told_as_the_origin_engine_told_it():
+    assert dialect().turned_away(ServiceError("", "bad token")) == Cause(
+        "unauthorized", "Proxy auth error: bad token", ACCOUNT, kind=ErrorKind.HANDSHAKE
+    )
+
+
+@pytest.mark.parametrize("code", ["busy", "429", "503"])
+def test_a_proxy_that_asks_for_patience_gets_it(code):
+    cause = dialect().turned_away(ServiceError(code, "later"))
+    assert (cause.slow, cause.kind) == (True, ErrorKind.HANDSHAKE)
+
+
+def test_the_words_of_the_service_behind_the_proxy_are_heard():
+    refused = dialect().refused(403, "No", "", {"dg-request-id": "r-1", "dg-error": "no such model"})
+    assert (refused.reason, refused.request_id) == ("HTTP 403: no such model", "r-1")
+    assert dialect().closed(1011, "NET-0001", None).code == "net-0001"

@@ -107,10 +107,18 @@ GOLDEN = [
         "n.status",
     ),
     (
-        messages.Error(source="streaming", code="unauthorized", message="HTTP 401", fatal=True, request_id="r"),
+        messages.Error(
+            source="streaming",
+            code="unauthorized",
+            message="HTTP 401",
+            fatal=True,
+            request_id="r",
+            kind=messages.ErrorKind.CONNECTION,
+        ),
         {"type": "error"}
         | HEAD
-        | {"source": "streaming", "code": "unauthorized", "message": "HTTP 401", "fatal": True, "request_id": "r"},
+        | {"source": "streaming", "code": "unauthorized", "message": "HTTP 401", "fatal": True, "request_id": "r"}
+        | {"kind": "connection"},
         "n.error",
     ),
     (

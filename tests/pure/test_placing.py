@@ -7,7 +7,7 @@ import pytest
 from mpengine.dialects.base import Ignored, Malformed, Ready, Said, ServiceError
 from mpengine.shared import control
 from mpengine.shared.frames import Frame
-from mpengine.shared.messages import CreditsLow, SpeechStarted, UtteranceEnd
+from mpengine.shared.messages import CreditsLow, ErrorKind, SpeechStarted, UtteranceEnd
 from mpengine.streaming.actions import Mention, Tell
 from mpengine.streaming.placing import Estimate, Hearing, UntimedFinals
 from tests.pure.support import RUN, hypothesis, pcm, word
@@ -328,7 +328,7 @@ def test_another_connection_estimates_anew(hearing):
     [
         (Said(SpeechStarted(at_s=1.0)), control.Said(connection=3, message=SpeechStarted(at_s=3.0))),
         (Said(UtteranceEnd(at_s=1.0)), control.Said(connection=3, message=UtteranceEnd(at_s=1.0))),
-        (ServiceError("busy", "later"), control.Fault(code="busy", message="later")),
+        (ServiceError("busy", "later"), control.Fault(code="busy", message="later", kind=ErrorKind.SERVICE)),
         (
             Said(CreditsLow(seconds_remaining=5.0)),
             control.Said(connection=3, message=CreditsLow(seconds_remaining=5.0)),

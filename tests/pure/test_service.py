@@ -9,8 +9,8 @@ import pytest
 
 from mpengine import cli
 from mpengine.cli import service
-from mpengine.shared.config.tables import SECRETS, SupervisorConfig
 from mpengine.shared.errors import ExitCode
+from mpengine.shared.tables import SECRETS, SupervisorConfig
 
 
 def read(text):

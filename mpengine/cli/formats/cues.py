@@ -143,9 +143,11 @@ def _fits(tokens: Sequence[Token]) -> bool:
     lines, columns = 1, 0
     for token in tokens:
         wide = width(token.text)
-        if columns and columns + wide + (not token.is_glued) > LINE_COLUMNS:
-            lines, columns = lines + 1, 0
-        columns += wide + (not token.is_glued) * bool(columns)
+        space = 0 if token.is_glued or not columns else 1
+        if columns and columns + space + wide > LINE_COLUMNS:
+            lines, columns = lines + 1, wide
+        else:
+            columns += space + wide
     return lines <= 2
 
 

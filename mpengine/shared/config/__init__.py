@@ -7,7 +7,8 @@ from typing import Any, Self
 
 import msgspec
 
-from mpengine.shared.config.tables import (
+from mpengine.shared.errors import ConfigError
+from mpengine.shared.tables import (
     AudioConfig,
     BufferConfig,
     BusConfig,
@@ -17,7 +18,6 @@ from mpengine.shared.config.tables import (
     SupervisorConfig,
     decode_secret,
 )
-from mpengine.shared.errors import ConfigError
 
 _AT = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
 _CHOICES = {"remote.mode": "'managed', 'byok' or 'local'", "audio.start": "'immediate' or 'connected'"}

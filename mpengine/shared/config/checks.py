@@ -4,7 +4,9 @@ import os
 
 import msgspec
 
-from mpengine.shared.config.tables import (
+from mpengine.shared.errors import ConfigError
+from mpengine.shared.loopback import is_loopback
+from mpengine.shared.tables import (
     NAME,
     AudioConfig,
     BufferConfig,
@@ -13,8 +15,6 @@ from mpengine.shared.config.tables import (
     RemoteConfig,
     SupervisorConfig,
 )
-from mpengine.shared.errors import ConfigError
-from mpengine.shared.loopback import is_loopback
 
 _FIXED_PARAMETERS = frozenset({"encoding", "sample_rate", "channels"})
 # A child beats once a second; a limit must leave room for a busy machine.

@@ -5,8 +5,8 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
-from mpengine.shared.config.tables import SECRETS
 from mpengine.shared.errors import ConfigError
+from mpengine.shared.tables import SECRETS
 
 _PATHS = (("audio", "source"), ("buffer", "directory"), ("bus", "transcript"), ("remote", "ca_file"))
 

@@ -40,7 +40,10 @@ class _AbandonedError(Exception):
 
 
 class Connection:
-    """One attempt at a WebSocket. `number` is the caller's; `headers` are whole lines, secrets and all."""
+    """One attempt at a WebSocket. `number` is the caller's; `headers` are whole lines, secrets and all.
+
+    `answer_headers`: the names, in lower case, of the headers of the answer that `Opened` and `Refused` have.
+    """
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Connection:
         number: int,
         url: str,
         headers: Sequence[str] = (),
+        answer_headers: Sequence[str] = (),
         ca_file: str | None = None,
         connect_timeout_s: float = 15.0,
         send_timeout_s: float = 10.0,
@@ -59,6 +63,7 @@ class Connection:
         self._target = Target(
             url=url,
             headers=tuple(headers),
+            answer_headers=tuple(answer_headers),
             ca_file=ca_file,
             connect_timeout_s=connect_timeout_s,
             send_timeout_s=send_timeout_s,
@@ -175,7 +180,7 @@ class Connection:
     def _read(self, link: Link) -> None:
         with self._changed:
             self._open = link.socket
-        self._tell(Opened(link.request_id))
+        self._tell(Opened(link.headers))
         incoming = Incoming(link.socket.recv, max_message_bytes=self._max_message_bytes)
         try:
             while True:

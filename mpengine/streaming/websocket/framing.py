@@ -19,6 +19,7 @@ from mpengine.streaming.websocket.events import (
     PongReceived,
     Received,
 )
+from mpengine.streaming.websocket.library import FrameReader, Header
 
 # Of what comes in.
 _CONTINUATION = websocket.ABNF.OPCODE_CONT
@@ -37,7 +38,7 @@ class MessageTooBigError(Exception):
     """The peer announced more than is accepted."""
 
 
-class Incoming(websocket.frame_buffer):
+class Incoming(FrameReader):
     """Reads events by means of `receive`: up to so many bytes, none at the end of the stream.
 
     `next_event` raises what `receive` raises, EOFError at the end of the stream, MessageTooBigError, and
@@ -45,12 +46,7 @@ class Incoming(websocket.frame_buffer):
     """
 
     def __init__(self, receive: Callable[[int], bytes], *, max_message_bytes: int) -> None:
-        def receive_some(size: int) -> bytes:
-            if data := receive(size):
-                return data
-            raise EOFError
-
-        super().__init__(receive_some, skip_utf8_validation=True)  # as decoding is lenient, see _take
+        super().__init__(receive)
         self._max_message_bytes = max_message_bytes
         self._fragments: bytearray | None = None  # of the message that is being received
         self.close_received = False
@@ -58,7 +54,7 @@ class Incoming(websocket.frame_buffer):
     def next_event(self) -> Event:
         """Wait for the next frame or whole message; what follows a close frame is ignored."""
         while True:
-            frame = self.recv_frame()
+            frame = self.next_frame()
             if not self.close_received and (event := self._take(frame)):
                 return event
 
@@ -79,28 +75,22 @@ class Incoming(websocket.frame_buffer):
         # A reconnect for one damaged letter would cost more than the letter; so would a lost close code.
         return Received(message.decode("utf-8", "replace")) if frame.fin else None
 
-    def recv_header(self) -> None:
-        """Read the first two bytes of a frame and judge them."""
-        super().recv_header()
-        assert self.header is not None
-        final, rsv1, rsv2, rsv3, opcode, masked, length = self.header
-        if rsv1 or rsv2 or rsv3 or opcode not in websocket.ABNF.OPCODES:
+    def judge_header(self, header: Header) -> None:
+        """Refuse what no server may send."""
+        if header.rsv1 or header.rsv2 or header.rsv3 or header.opcode not in websocket.ABNF.OPCODES:
             raise websocket.WebSocketProtocolException("a frame of an unknown kind")
-        if masked:
+        if header.is_masked:
             raise websocket.WebSocketProtocolException("a masked frame from a server")
-        if opcode >= _FIRST_CONTROL:
-            if length > _MAX_CONTROL_BYTES or not final:
+        if header.opcode >= _FIRST_CONTROL:
+            if header.length > _MAX_CONTROL_BYTES or not header.final:
                 raise websocket.WebSocketProtocolException("a control frame that is long or in fragments")
-        elif (opcode == _CONTINUATION) == (self._fragments is None):
+        elif (header.opcode == _CONTINUATION) == (self._fragments is None):
             raise websocket.WebSocketProtocolException("fragments out of order")
 
-    def recv_length(self) -> None:
-        """Read the length of a frame and judge it, together with the fragments before it."""
-        super().recv_length()
-        assert self.header is not None
-        assert self.length is not None
-        if self.header[4] < _FIRST_CONTROL:
-            total = len(self._fragments or b"") + self.length
+    def judge_length(self, opcode: int, length: int) -> None:
+        """Refuse a message that is too long, together with its fragments before this one."""
+        if opcode < _FIRST_CONTROL:
+            total = len(self._fragments or b"") + length
             if total > self._max_message_bytes:
                 raise MessageTooBigError(f"message of {total} bytes refused: over {self._max_message_bytes}")
 

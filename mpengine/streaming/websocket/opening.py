@@ -8,15 +8,13 @@ lookup; and every address of a host is tried, whatever kept the one before from 
 import socket
 import ssl
 import time
-from collections.abc import Callable, Sequence
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import websocket
-from websocket._http import _tunnel
-from websocket._url import get_proxy_info, parse_url
 
 from mpengine.shared.loopback import is_loopback
+from mpengine.streaming.websocket import library
 from mpengine.streaming.websocket.events import Failed, Refused
 from mpengine.streaming.websocket.locked_socket import LockedSocket
 
@@ -33,10 +31,14 @@ class NotOpenedError(Exception):
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """What to open. `headers` carry secrets: this struct is never shown."""
+    """What to open. `headers` carry secrets: this struct is never shown.
+
+    `answer_headers`: the names, in lower case, of the headers of the answer that are handed over.
+    """
 
     url: str
     headers: Sequence[str]
+    answer_headers: Sequence[str]
     ca_file: str | None
     connect_timeout_s: float
     send_timeout_s: float
@@ -46,10 +48,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """The socket of an open WebSocket."""
+    """The socket of an open WebSocket, and the headers of the answer that were asked for."""
 
     socket: LockedSocket
-    request_id: str | None
+    headers: Mapping[str, str]
 
 
 def open_link(target: Target, adopt: Callable[[LockedSocket], None]) -> Link:
@@ -58,11 +60,11 @@ def open_link(target: Target, adopt: Callable[[LockedSocket], None]) -> Link:
     """
     deadline = time.monotonic() + target.connect_timeout_s
     try:
-        host, port, _, secure = parse_url(target.url)
-        proxy_host, proxy_port, proxy_user = _proxy_of(host, secure=secure)
+        host, port, _, is_secure = library.parts_of(target.url)
+        proxy_host, proxy_port, proxy_user = _proxy_of(host, is_secure=is_secure)
     except (ValueError, TypeError):  # TypeError: an IPv6 address among the IPv4 networks of no_proxy
         raise NotOpenedError(Failed("not a WebSocket address")) from None
-    context = _tls_context(target.ca_file) if secure else None
+    context = _tls_context(target.ca_file) if is_secure else None
     peer = proxy_host or host
     try:
         link = _dial(peer, (proxy_port or 80) if proxy_host else port, target.send_timeout_s, deadline, adopt)
@@ -76,14 +78,13 @@ def open_link(target: Target, adopt: Callable[[LockedSocket], None]) -> Link:
         raise NotOpenedError(Failed(_reason(exc, peer, target.connect_timeout_s))) from None
 
 
-def _proxy_of(host: str, *, secure: bool) -> tuple[str | None, int, tuple[str, str] | None]:
+def _proxy_of(host: str, *, is_secure: bool) -> tuple[str | None, int, library.User | None]:
     """The environment's proxy for `host`. None for this machine: a proxy would look for the peer on its own, with
     our token in hand.
     """
     if is_loopback(host):
         return None, 0, None
-    proxy_host, proxy_port, proxy_user = get_proxy_info(host, secure)
-    return proxy_host, proxy_port, proxy_user
+    return library.proxy_for(host, is_secure=is_secure)
 
 
 def _tls_context(ca_file: str | None) -> ssl.SSLContext:
@@ -154,10 +155,10 @@ class _Answer:
         return int(status), phrase, fields, body
 
 
-def _ask_proxy(link: LockedSocket, host: str, port: int, user: tuple[str, str] | None, deadline: float) -> None:
+def _ask_proxy(link: LockedSocket, host: str, port: int, user: library.User | None, deadline: float) -> None:
     answer = _Answer(link, deadline)
     try:
-        _tunnel(cast("socket.socket", answer), host, port, user)
+        library.ask_for_tunnel(answer, host, port, user)
     except websocket.WebSocketProxyException:
         status = (answer.parsed() or ("nothing",))[0]
         raise NotOpenedError(Failed(f"the proxy opened no tunnel to {host}: it answered {status}")) from None
@@ -180,14 +181,14 @@ def _upgrade(link: LockedSocket, target: Target, deadline: float) -> Link:
     except ValueError:  # releases before 1.9 trip over header lines that are no text, or a length that is none
         failure = websocket.WebSocketException()
     status, phrase, fields, body = answer.parsed() or (101, "", {}, b"")
-    request_id = fields.get("dg-request-id")
+    headers = {name: fields[name] for name in target.answer_headers if name in fields}
     if status != 101:
         said = _strike_out(target.headers, body.decode("utf-8", "replace"))[:_MAX_BODY_CHARS]
-        error = _strike_out(target.headers, fields.get("dg-error") or phrase)
-        raise NotOpenedError(Refused(status, error, said, request_id)) from None
+        headers = {name: _strike_out(target.headers, value) for name, value in headers.items()}
+        raise NotOpenedError(Refused(status, _strike_out(target.headers, phrase), said, headers)) from None
     if failure:
         raise failure
-    return Link(link, request_id)
+    return Link(link, headers)
 
 
 def _strike_out(headers: Sequence[str], text: str) -> str:

@@ -9,7 +9,7 @@ import msgspec
 from mpengine.processes.boot import Boot, CaptureBoot, RecogniserBoot, StreamingBoot
 from mpengine.shared import runtime
 from mpengine.shared.config import Config
-from mpengine.shared.config.tables import RemoteConfig, Secret
+from mpengine.shared.tables import RemoteConfig, Secret
 from mpengine.supervisor.decide.actions import Child
 from mpengine.supervisor.decide.coordinator import Coordinator
 

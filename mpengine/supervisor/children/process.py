@@ -14,7 +14,7 @@ import time
 
 from mpengine.processes import boot
 from mpengine.processes.boot import Parent
-from mpengine.shared.config.tables import SECRETS
+from mpengine.shared.tables import SECRETS
 
 _POLL_S = 0.002  # between looks at a process that was killed
 _PIPE_BYTES = 65536  # what a pipe holds at least: the payload must go in without a reader

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from mpengine.shared import messages
 from mpengine.shared.backoff import full_jitter_s
-from mpengine.shared.config.tables import SupervisorConfig
 from mpengine.shared.errors import ExitCode
+from mpengine.shared.tables import SupervisorConfig
 from mpengine.supervisor.decide.actions import Abort, Action, Child, Kill, Log, Publish, Spawn
 
 _FOREVER = float("inf")
@@ -132,7 +132,8 @@ class Life:
 
     def spawned(self, pid: int, now: float) -> None:
         """A process was started."""
-        self.restarts += self.state is ChildState.BACKOFF
+        if self.state is ChildState.BACKOFF:
+            self.restarts += 1
         self.state = ChildState.STARTING
         self.pid = pid
         self._spawned_at = self._heard_at = self._progressed_at = now

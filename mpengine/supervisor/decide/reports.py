@@ -41,7 +41,12 @@ class Reports:
         if not (is_news or is_fatal):
             return []
         error = messages.Error(
-            source=child, code=fault.code, message=fault.message, fatal=is_fatal, request_id=fault.request_id
+            source=child,
+            code=fault.code,
+            message=fault.message,
+            fatal=is_fatal,
+            request_id=fault.request_id,
+            kind=fault.kind,
         )
         fields = {"source": child, "code": fault.code, "message": fault.message, "request_id": fault.request_id}
         return [Log("error" if is_fatal else "warning", "fault", fields), Publish(error)]
