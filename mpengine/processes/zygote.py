@@ -26,8 +26,11 @@ from mpengine.processes import lean
 
 with lean.imports():
     # Not used here, but by all children or by most: loaded once.
-    import ipaddress  # noqa: F401
-
+    import mpengine.processes.loop
+    import mpengine.shared.frames
+    import mpengine.shared.logs
+    import mpengine.shared.loopback
+    import mpengine.shared.tables  # noqa: F401
     from mpengine.processes import boot, forks, memory, proc_title
     from mpengine.shared.wake import Wake
 
