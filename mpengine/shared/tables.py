@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from mpengine.shared.sources import SourceKind, home_of
+
 # Where secrets stand in the configuration, and the environment variables that hold them otherwise.
 SECRETS = {
     ("remote", "auth_token"): "MPENGINE_AUTH_TOKEN",
@@ -89,15 +91,19 @@ class AudioConfig(Section, frozen=True, kw_only=True):
 
     @property
     def block_samples(self) -> int:
-        """Samples of each channel in one block. A file that is not paced comes in long ones: each costs."""
-        is_unpaced = self.is_file and not self.paced
-        block_ms = max(self.block_ms, _UNPACED_BLOCK_MS) if is_unpaced else self.block_ms
+        """Samples of each channel in one block. A source that is not paced comes in long ones: each costs."""
+        block_ms = max(self.block_ms, _UNPACED_BLOCK_MS) if self.is_unpaced else self.block_ms
         return self.sample_rate * block_ms // 1000
 
     @property
-    def is_file(self) -> bool:
-        """Whether the source is a WAV file."""
-        return self.source != "portaudio"
+    def kind(self) -> SourceKind:
+        """What can be asked of the source."""
+        return home_of(self.source).kind
+
+    @property
+    def is_unpaced(self) -> bool:
+        """Whether the source is read as fast as it can be. One that does not wait sets the pace itself."""
+        return self.kind.waits and not self.paced
 
 
 class BufferConfig(Section, frozen=True, kw_only=True):

@@ -37,8 +37,7 @@ class Config(Section, frozen=True, kw_only=True):
     @property
     def pace(self) -> float | None:
         """How fast waiting audio is sent, times real time; None without limit: nobody shares a local recogniser."""
-        is_unpaced_file = self.audio.is_file and not self.audio.paced
-        return None if self.remote.mode == "local" or is_unpaced_file else self.buffer.catch_up
+        return None if self.remote.mode == "local" or self.audio.is_unpaced else self.buffer.catch_up
 
     @classmethod
     def load(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mpengine.shared.errors import ConfigError
+from mpengine.shared.sources import is_path
 from mpengine.shared.tables import SECRETS
 
 _PATHS = (("audio", "source"), ("buffer", "directory"), ("bus", "transcript"), ("remote", "ca_file"))
@@ -56,7 +57,7 @@ def _read_toml(path: str) -> dict[str, Any]:
         raise ConfigError("", f"{path} is not valid TOML: {error}") from None
     for section, name in _PATHS:
         value = _section(tables, section).get(name)
-        if isinstance(value, str) and value not in {"", "portaudio"}:
+        if isinstance(value, str) and value and is_path(value):
             tables[section][name] = _beside(path, value)
     for section, name in SECRETS:
         value = _section(tables, section).get(f"{name}_file")
