@@ -1,20 +1,21 @@
 """`mpengine listen`: what an engine hears, as captions, subtitles, or every message as JSON."""
 
+import os
+import stat
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
 from typing import Literal, NamedTuple
 
 from mpengine.cli import formats
 from mpengine.cli.formats.base import NOW, Format, Look, Place, Position
-from mpengine.cli.formats.output_file import OutputFile
 from mpengine.cli.target import Target
 from mpengine.cli.terminal import Live
 from mpengine.client.follow import Since
 from mpengine.client.position import Hole
-from mpengine.shared import messages
-from mpengine.shared.errors import ExitCode
+from mpengine.shared import messages, one_writer
+from mpengine.shared.errors import ConfigError, ExitCode, MpengineError
 from mpengine.shared.messages import INTERIMS, Published
 from mpengine.shared.standard_streams import write_bytes
 
@@ -22,6 +23,8 @@ from mpengine.shared.standard_streams import write_bytes
 _SILENCE_S = 5.0
 # A signal that comes when a wait is about to begin is seen only when it is over.
 _LONGEST_WAIT_S = 0.5
+# A file is read back in pieces of some seconds of messages.
+_PIECE_BYTES = 1 << 16
 
 # Takes a message: its topic, its JSON, and what that means.
 Show = Callable[[str, bytes, Published | Hole | None], None]
@@ -50,6 +53,87 @@ class Wish(NamedTuple):
         if self.output is not None:
             return Place.FILE
         return Place.TERMINAL if sys.stdout.isatty() else Place.PIPE
+
+
+class OutputFile:
+    """The file of `--output`, which nobody else writes meanwhile.
+
+    It is written live, and only grows, by whole pieces, so that it is good whenever we are killed.
+    """
+
+    def __init__(self, path: str, *, append: bool, force: bool) -> None:
+        """Raises ConfigError when it is there and neither to be continued nor to be replaced."""
+        self._path = path
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        if not append and not force and not _is_device(path):
+            flags |= os.O_EXCL
+        elif _is_device(path):
+            flags = os.O_WRONLY | os.O_CLOEXEC
+        try:
+            self._descriptor = os.open(path, flags, 0o666)
+        except FileExistsError:
+            raise ConfigError("--output", f"{path} exists; --append goes on with it, --force replaces it") from None
+        except OSError as error:
+            raise ConfigError("--output", f"{path}: {error.strerror}") from None
+        self._is_regular = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+        if self._is_regular:
+            self._lock()
+            if force:
+                os.ftruncate(self._descriptor, 0)
+
+    def read_back(self) -> Iterator[bytes]:
+        """All that is in it, piece by piece from its end on."""
+        end = self._size_bytes if self._is_regular else 0
+        while end:
+            begin = max(0, end - _PIECE_BYTES)
+            yield os.pread(self._descriptor, end - begin, begin)
+            end = begin
+
+    def cut(self, size_bytes: int) -> None:
+        """Let go of all behind the first bytes."""
+        if self._is_regular and size_bytes < self._size_bytes:
+            os.ftruncate(self._descriptor, size_bytes)
+
+    def cut_last(self, number_bytes: int) -> None:
+        """Let go of the last bytes."""
+        self.cut(self._size_bytes - number_bytes)
+
+    def write(self, piece: bytes) -> None:
+        """Add `piece` as a whole, or raise MpengineError and add nothing."""
+        if not piece:
+            return
+        size_bytes = self._size_bytes
+        try:
+            written = os.write(self._descriptor, piece)
+            while written < len(piece):  # the disk is full, or it is a pipe: the next try tells
+                written += os.write(self._descriptor, piece[written:])
+        except OSError as error:
+            with suppress(OSError):
+                self.cut(size_bytes)
+            raise MpengineError(f"cannot write {self._path}: {error.strerror}") from None
+
+    @property
+    def _size_bytes(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
+    def close(self) -> None:
+        """Let others write it."""
+        os.close(self._descriptor)
+
+    def _lock(self) -> None:
+        try:
+            one_writer.lock(self._descriptor, is_optional=True)
+        except BlockingIOError:
+            os.close(self._descriptor)
+            raise ConfigError("--output", f"{self._path} is being written by another process") from None
+
+
+def _is_device(path: str) -> bool:
+    """Whether it is something else than a file, such as a pipe or /dev/null."""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def listen(target: Target, wish: Wish) -> int:

@@ -5,6 +5,7 @@ import logging
 import os
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
 
@@ -12,7 +13,6 @@ from mpengine.embedded import files
 from mpengine.embedded.callback_thread import CallbackThread
 from mpengine.embedded.callbacks import Call, CreditsLow, Trouble, Words
 from mpengine.embedded.recording import Recording
-from mpengine.embedded.result import TranscriptionResult
 from mpengine.embedded.settings import Getter, config_of
 from mpengine.shared.config import Config
 from mpengine.shared.errors import ConfigError
@@ -22,6 +22,20 @@ log = logging.getLogger("mpengine.engine")
 # For callbacks of the last words: a GUI's thread that waits for us may be what they wait for.
 _DELIVERY_LIMIT_S = 5.0
 _FAILED_START_LIMIT_S = 2.0
+
+
+@dataclass
+class TranscriptionResult:
+    """What callbacks of results get: recognised speech. The origin engine's class, field by field.
+
+    `timestamp` is local time without a zone, as from `datetime.now()`: when it was published.
+    """
+
+    text: str
+    is_final: bool
+    timestamp: datetime
+    user_name: str
+
 
 OnResult = Callable[[TranscriptionResult], object]
 
