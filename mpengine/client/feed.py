@@ -14,8 +14,7 @@ from mpengine.client.ask import connect
 from mpengine.client.follow import Action, Ask, Follower, Since, Sync
 from mpengine.client.position import HOLE, Deliver, Received, Tell, loss
 from mpengine.shared import messages, sockets
-from mpengine.shared.decoding import UNREADABLE
-from mpengine.shared.messages import SnapshotAnswer, Stamp, read_answer, read_stamp
+from mpengine.shared.messages import UNREADABLE, SnapshotAnswer, Stamp, read_answer, read_stamp
 
 # Taken at once, before others have their turn.
 _AT_ONCE = 100

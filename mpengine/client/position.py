@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from mpengine.shared.decoding import UNREADABLE
-from mpengine.shared.messages import KEPT, Published, Stamp, read_stamp
+from mpengine.shared.messages import KEPT, UNREADABLE, Published, Stamp, read_stamp
 
 _COUNTED = {*KEPT, "speech_started", "utterance_end", "credits_low", "session_end", "metadata"}
 HOLE = "hole"

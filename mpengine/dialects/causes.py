@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from mpengine.shared.decoding import UNREADABLE
 from mpengine.shared.errors import ExitCode
-from mpengine.shared.messages import ErrorKind
+from mpengine.shared.messages import UNREADABLE, ErrorKind
 
 _json = msgspec.json.Decoder()
 

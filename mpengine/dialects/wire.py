@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from mpengine.dialects.base import Ignored, Malformed, Said
 from mpengine.shared import messages
-from mpengine.shared.decoding import UNREADABLE
+from mpengine.shared.messages import UNREADABLE
 
 _FAR_S = 1e9  # thirty years
 _DEEP = 32

@@ -16,7 +16,7 @@ import zmq
 from mpengine.processes import boot, memory
 from mpengine.processes.boot import Boot
 from mpengine.shared import control, sockets
-from mpengine.shared.decoding import UNREADABLE
+from mpengine.shared.messages import UNREADABLE
 from mpengine.shared.wake import Wake
 
 Source: TypeAlias = "zmq.Socket[bytes] | int"

@@ -19,6 +19,9 @@ FINALS, INTERIMS = "transcript.final", "transcript.interim"
 KEPT = (FINALS, "gap", "error")
 
 NOTHING = msgspec.Raw(b"null")
+# What decoding a message from outside can raise; whoever decodes one catches all of it. Bad syntax or types; bad UTF-8
+# (and numbers that no type holds); nesting as deep as it gets.
+UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 
 
 class Message(msgspec.Struct, tag_field="type", frozen=True, kw_only=True):

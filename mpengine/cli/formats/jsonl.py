@@ -9,8 +9,7 @@ import msgspec
 
 from mpengine.cli.formats.base import START, Ending, Format, Place, Position
 from mpengine.client.position import Hole
-from mpengine.shared.decoding import UNREADABLE
-from mpengine.shared.messages import KEPT, Published
+from mpengine.shared.messages import KEPT, UNREADABLE, Published
 
 # What a terminal may act upon, and JSON need not escape: C1 controls, line ends, what turns the direction of the rest.
 _ACTIVE = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")

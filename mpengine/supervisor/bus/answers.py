@@ -8,8 +8,7 @@ import msgspec
 
 from mpengine.shared import messages
 from mpengine.shared.config import Config
-from mpengine.shared.decoding import UNREADABLE
-from mpengine.shared.messages import ChildMetrics
+from mpengine.shared.messages import UNREADABLE, ChildMetrics
 from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.children.process import ChildProcess
 from mpengine.supervisor.decide.actions import Action, Child

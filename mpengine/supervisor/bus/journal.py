@@ -15,8 +15,7 @@ from typing import NamedTuple, Self
 
 import msgspec
 
-from mpengine.shared.decoding import UNREADABLE
-from mpengine.shared.messages import FINALS, Stamp, Transcript, read_stamp
+from mpengine.shared.messages import FINALS, UNREADABLE, Stamp, Transcript, read_stamp
 from mpengine.shared.ranges import Range, Ranges
 from mpengine.supervisor.bus.history import LEAST_FINALS, History
 

@@ -12,9 +12,8 @@ import errno
 import os
 
 from mpengine.shared import one_writer
-from mpengine.shared.decoding import UNREADABLE
 from mpengine.shared.errors import ConfigError, MpengineError
-from mpengine.shared.messages import Error, Stamp, read_stamp
+from mpengine.shared.messages import UNREADABLE, Error, Stamp, read_stamp
 from mpengine.shared.one_writer import Writer
 
 _MOST_WAITING = 10_000
