@@ -14,6 +14,7 @@ and they with it.
 import atexit
 import fcntl
 import importlib
+import ipaddress  # noqa: F401  not used here, but by most children: loaded once
 import os
 import select
 import signal
@@ -22,17 +23,14 @@ import sys
 import threading
 from typing import NamedTuple, NoReturn
 
-from mpengine.processes import lean
-
-with lean.imports():
-    # Not used here, but by all children or by most: loaded once.
-    import mpengine.processes.loop
-    import mpengine.shared.frames
-    import mpengine.shared.logs
-    import mpengine.shared.loopback
-    import mpengine.shared.tables  # noqa: F401
-    from mpengine.processes import boot, forks, memory, proc_title
-    from mpengine.shared.wake import Wake
+# All children use these.
+import mpengine.processes.loop
+import mpengine.shared.frames
+import mpengine.shared.logs
+import mpengine.shared.loopback
+import mpengine.shared.tables  # noqa: F401
+from mpengine.processes import boot, forks, memory, proc_title
+from mpengine.shared.wake import Wake
 
 # How long the supervisor may leave its end unread.
 _SEND_LIMIT_S = 5.0

@@ -209,6 +209,8 @@ def _reason(exc: Exception, host: str, timeout_s: float) -> str:
             return f"host name {host} not resolved: {exc.strerror}"
         case TimeoutError() | websocket.WebSocketTimeoutException():
             return f"no answer from {host} within {timeout_s:g} s"
+        case BrokenPipeError():
+            return f"{host} closed the connection without an answer"
         case ConnectionRefusedError():
             return f"connection refused by {host}"
         case OSError():

@@ -145,7 +145,7 @@ class Journal:
         self._compact_at = self._end + _COMPACT_BYTES
         self._acknowledged = self._counter(_ACKNOWLEDGED_AT)
         self._unpublished: list[Final] = []  # appended, and not yet marked as published
-        self._gaps = Ranges()  # told, and not yet behind the acknowledged position
+        self._gaps = Ranges()  # told; those before the acknowledged position are forgotten when others come
 
     @classmethod
     def create(cls, path: str, identity: Identity, history: History | None = None) -> Self:
@@ -187,6 +187,7 @@ class Journal:
         covered = max([journal._acknowledged, *(final.covers for final in finals)])
         journal._unpublished = [final for final in finals if final.seq > published]
         journal._gaps = Ranges((record.first, record.end) for record in records if isinstance(record, ToldGap))
+        journal._gaps.forget_before(covered)
         journal.acknowledge(covered)
         recovered = Recovered(
             identity=identity,
@@ -218,6 +219,7 @@ class Journal:
         if isinstance(entry, Final):
             self._unpublished.append(entry)
         elif isinstance(entry, ToldGap):
+            self._gaps.forget_before(self._acknowledged)
             self._gaps.join(entry.first, entry.end)
         if self._end > self._compact_at:
             self._compact()
@@ -231,7 +233,6 @@ class Journal:
     def acknowledge(self, sample: int) -> None:
         """All before `sample` is covered."""
         self._acknowledged = max(self._acknowledged, sample)
-        self._gaps.forget_before(sample)
         self._set(_ACKNOWLEDGED_AT, self._acknowledged)
 
     def progress(self, *, captured: int, sent: int, connection: int) -> None:
@@ -276,6 +277,7 @@ class Journal:
             else:
                 notes.append(Note(entry.topic, entry.body))
         in_order = sorted(finals.values(), key=lambda final: final.seq)
+        self._gaps.forget_before(self._acknowledged)
         gaps = [ToldGap(*gap) for gap in self._gaps]
         return [Forgotten(self.history.forgotten), *in_order, *notes, *gaps]
 

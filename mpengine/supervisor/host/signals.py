@@ -35,7 +35,8 @@ class StopSignals:
 
     def __enter__(self) -> Self:
         for number in (*_STOPPING, signal.SIGCHLD):
-            # Under nohup SIGHUP is ignored, and shall be.
+            # Who had SIGHUP ignored (nohup) wants it so. A shell has its background jobs ignore SIGINT, too, but nobody
+            # means that by an `&`: `kill -INT` stops an engine, as it stops other daemons.
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._on_signal)
         self._wakeup_before = signal.set_wakeup_fd(self._wake.signal_fd, warn_on_full_buffer=False)
