@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mpengine.capture.devices import Device, choose
-from mpengine.capture.source import Block, SourceInfo
+from mpengine.capture.source import Block, Source, SourceInfo
 from mpengine.shared.errors import DeviceError
 from mpengine.shared.tables import AudioConfig
 from mpengine.shared.wake import Wake
@@ -68,10 +68,8 @@ except OSError as error:  # its own words for a missing library
     ) from None
 
 
-class Microphone:
+class Microphone(Source):
     """An input device, int16, in blocks of the configured length."""
-
-    keeps_time = True
 
     def __init__(self, audio: AudioConfig) -> None:
         self._audio = audio
@@ -123,13 +121,6 @@ class Microphone:
                 raise DeviceError("the audio device has gone: PortAudio ended the stream")
             self._wake.set()  # for the next time: nothing else will
         return blocks
-
-    def due_s(self, now_ns: int) -> None:
-        """The descriptor tells when there is something to read."""
-
-    def has_ended(self) -> bool:
-        """A microphone never ends by itself; one that does is an error."""
-        return False
 
     def close(self) -> None:
         """Stop the device and let go of it."""

@@ -15,7 +15,7 @@ import pytest
 import zmq
 
 from mpengine.cli import _parser
-from mpengine.cli.formats.positions import NOW, START, Position
+from mpengine.cli.formats.base import NOW, START, Position
 from mpengine.cli.listen import Wish, begin
 from mpengine.shared import messages
 from mpengine.shared.text import width
@@ -355,6 +355,20 @@ def test_cues_are_written_while_they_are_spoken(engine, tmp_path):
             engine.final("word", number * 10, number * 10 + 1)
             wait_until(lambda number=number: len(read_srt(file.read_bytes())) == number, 5, f"cue {number}")
         process.kill()
+
+
+@pytest.mark.parametrize(
+    ("name", "finals_only", "number_lines"),
+    [("a.jsonl", False, 2), ("a.jsonl", True, 1), ("a.txt", False, 1), ("a.srt", False, 4)],
+)
+def test_interims_are_where_they_are_wanted_and_have_a_place(tmp_path, name, finals_only, number_lines):
+    interim = messages.Transcript(text="so", is_final=False)
+    final = messages.Transcript(text="So.", is_final=True, start_s=0.0, end_s=1.0, run="r", seq=1)
+    with contextlib.ExitStack() as stack:
+        show, _ = begin(Wish(output=str(tmp_path / name), finals_only=finals_only), stack)
+        for topic, message in (("transcript.interim", interim), ("transcript.final", final)):
+            show(topic, messages.encode(message), message)
+    assert (tmp_path / name).read_bytes().count(b"\n") == number_lines
 
 
 def begun(*arguments, **wish):

@@ -214,9 +214,9 @@ class Coordinator:
     def _note_progress(self, now: float) -> None:
         """What is expected of the children: samples from an open device, and from those that wait, the way out."""
         picture, capture, streaming = self.picture, self.lives[Child.CAPTURE], self.lives[Child.STREAMING]
-        # A file waits for its reader; that is no fault.
+        # A source that waits for its reader may stand still; that is no fault.
         is_open = picture.device is not None and not picture.capture_waits and self.phase is Phase.WORKING
-        must_capture = is_open and not self.config.audio.is_file
+        must_capture = is_open and not self.config.audio.kind.waits
         is_first = picture.captured <= self._captured_at_open
         capture.progress(picture.captured, now, is_expected=must_capture, may_be_slow=is_first)
         backlog_s = self.results.seconds(picture.captured - picture.sent)
