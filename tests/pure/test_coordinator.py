@@ -65,7 +65,7 @@ class Engine:
 
     def status(self):
         coordinator = self.coordinator
-        return coordinator.picture.status(coordinator.lives, coordinator.phase.name, self.now)
+        return coordinator.situation.status(coordinator.lives, coordinator.phase.name, self.now)
 
     # Whole stretches of a history
 
@@ -347,7 +347,7 @@ def test_what_was_heard_before_the_kill_had_been_sent_whatever_the_journal_says(
     final = messages.Transcript(text="words", is_final=True, start_s=2.0, end_s=3.5, connection=7, estimated=True)
     engine = Engine()
     engine.coordinator.continues(acknowledged=S, captured=4 * S, sent=2 * S, connection=7, finals=iter([final]))
-    assert engine.coordinator.picture.highest_sent == 3.5 * S
+    assert engine.coordinator.situation.highest_sent == 3.5 * S
 
 
 # A lost connection
@@ -1334,3 +1334,12 @@ def test_a_recogniser_that_gets_on_is_merely_slow():
     for acknowledged in range(100):
         ends.sent(acknowledged)
         assert ends.may_try_again
+
+
+def test_a_stop_while_all_leave_after_the_end_of_a_file_changes_nothing():
+    engine = Engine(FILE).run()
+    engine.says(CAPTURE, control.SourceEnded(end=2 * S))
+    engine.says(STREAMING, control.StreamEnded(sent=2 * S))
+    assert engine.coordinator.phase is Phase.LEAVING
+    assert engine.stop() == []
+    assert engine.coordinator.phase is Phase.LEAVING

@@ -8,10 +8,11 @@ import pytest
 from mpengine.dialects.base import Ignored
 from mpengine.dialects.deepgram import ByokConfig, Deepgram
 from mpengine.dialects.managed import ManagedConfig
-from mpengine.shared import control
+from mpengine.shared import control, states
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.frames import Frame
 from mpengine.shared.messages import ErrorKind
+from mpengine.shared.states import ImpossibleError
 from mpengine.shared.tables import AudioConfig, Secret
 from mpengine.streaming.actions import (
     Connect,
@@ -719,10 +720,8 @@ def test_a_session_end_confirms_nothing_else():
     assert told(session.event(Failed("reset"), 102.1), control.StreamEnded) == []
 
 
-@pytest.mark.parametrize("make", [ready_session, new_session], ids=["ready", "connecting"])
-def test_a_normal_close_without_an_end_mark_is_a_loss(make):
-    session = make()
-    session.tick(100.0)
+def test_a_normal_close_without_an_end_mark_is_a_loss():
+    session = ready_session()
     actions = session.event(CloseReceived(1000, ""), 101.0)
     assert told(actions, control.StreamEnded) == []
     assert len(told(actions, control.ConnectionDown)) == 1
@@ -1100,3 +1099,29 @@ def test_what_a_dialect_remembers_is_not_taken_over_to_the_next_connection():
     session.tick(110.0)
     session.event(Opened(), 110.0)
     assert told(session.event(CloseReceived(1011, ""), 111.0), control.Result) == []
+
+
+# What cannot be
+
+
+@pytest.mark.parametrize(
+    ("make", "event"),
+    [
+        (new_session, CloseReceived(1000, "")),
+        (new_session, Received("words")),
+        (ready_session, Opened({})),
+        (ready_session, Refused(401, "", "", {})),
+    ],
+)
+def test_an_event_that_cannot_come_is_a_mistake_of_ours(make, event):
+    session = make()
+    session.tick(100.0)
+    with pytest.raises(ImpossibleError, match=type(event).__name__):
+        session.event(event, 101.0)
+
+
+def test_in_life_it_is_no_reason_to_end(monkeypatch):
+    monkeypatch.setattr(states, "STRICT", False)
+    session = ready_session()
+    assert session.event(Refused(503, "", "", {}), 101.0) != []
+    assert session.state is State.WAITING
