@@ -15,7 +15,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from mpengine.capture.devices import Device, choose
-from mpengine.capture.source import Block, SourceInfo
+from mpengine.capture.source import Block, Source, SourceInfo
+from mpengine.processes import tricks
+from mpengine.processes.tricks import Trick
 from mpengine.shared.errors import DeviceError
 from mpengine.shared.tables import AudioConfig
 from mpengine.shared.wake import Wake
@@ -34,10 +36,11 @@ _FINDER = "ctypes.util"
 def found_by_soname() -> Iterator[None]:
     """While it lasts, `ctypes.util.find_library` answers with PortAudio, where the linker knows that.
 
-    sounddevice asks it where PortAudio is, and it asks ldconfig, a process of its own: 20 ms of every restart, and half
-    a megabyte for `subprocess`. On Linux the name that packages link by is enough for the dynamic linker.
+    sounddevice asks `ctypes.util` where PortAudio is. That loads `subprocess` and `shutil` and starts ldconfig, a
+    process of its own: measured, 10 ms of every restart (7 ms of them processor time) and 0.7 MB. On Linux the name
+    that packages link by is enough for the dynamic linker. `scripts/bench tricks` measures it again.
     """
-    if _FINDER in sys.modules or not _is_known():
+    if not tricks.is_used(Trick.SONAME) or _FINDER in sys.modules or not _is_known():
         yield
         return
     finder = types.ModuleType(_FINDER)
@@ -68,10 +71,8 @@ except OSError as error:  # its own words for a missing library
     ) from None
 
 
-class Microphone:
+class Microphone(Source):
     """An input device, int16, in blocks of the configured length."""
-
-    keeps_time = True
 
     def __init__(self, audio: AudioConfig) -> None:
         self._audio = audio
@@ -123,13 +124,6 @@ class Microphone:
                 raise DeviceError("the audio device has gone: PortAudio ended the stream")
             self._wake.set()  # for the next time: nothing else will
         return blocks
-
-    def due_s(self, now_ns: int) -> None:
-        """The descriptor tells when there is something to read."""
-
-    def has_ended(self) -> bool:
-        """A microphone never ends by itself; one that does is an error."""
-        return False
 
     def close(self) -> None:
         """Stop the device and let go of it."""

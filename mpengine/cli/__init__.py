@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import mpengine
+from mpengine.cli.formats import FORMATS
 from mpengine.shared.errors import ExitCode, MpengineError
 from mpengine.shared.standard_streams import complain, drop_output, ensure_standard_streams
 
@@ -80,6 +81,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
             return run(arguments.config, arguments.set, arguments.log_level, arguments.log_format)
         case "listen":
+            from mpengine.cli.formats.base import Look  # noqa: PLC0415
             from mpengine.cli.listen import Wish, listen  # noqa: PLC0415
 
             wish = Wish(
@@ -88,9 +90,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 append=arguments.append,
                 force=arguments.force,
                 finals_only=arguments.finals,
-                with_names=arguments.user,
-                clock=arguments.timestamps,
-                offset_s=arguments.offset,
+                look=Look(arguments.user, arguments.timestamps, arguments.offset),
                 since=arguments.since,
                 exit_on_stop=arguments.exit_on_stop,
             )
@@ -174,10 +174,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_listen(parser: argparse.ArgumentParser) -> None:
     _add_target(parser, "publish", "query")
+    about = "; ".join(f"{name}: {home.about}" for name, home in FORMATS.items())
     parser.add_argument(
         "--format",
-        choices=("text", "jsonl", "srt", "vtt"),
-        help="else as the output's name ends, else text; jsonl: every message, a line each; srt, vtt: subtitles",
+        choices=tuple(FORMATS),
+        help=f"else as the output's name ends, else text; {about}",
     )
     parser.add_argument("--output", metavar="FILE", help="write to a new file, live, and not to standard output")
     existing = parser.add_mutually_exclusive_group()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeAlias
 
-from mpengine.cli.formats.captions import Captions
+from mpengine.cli.formats.base import Drawn
 from mpengine.client.position import Hole
 from mpengine.shared.messages import Published
 from mpengine.shared.standard_streams import drop_output, terminal_size, write_text
@@ -59,7 +59,7 @@ def _let_happen(number: int) -> None:
 class Live:
     """A terminal on which captions are shown: drawn again when its size changes, and ended well by signals."""
 
-    def __init__(self, captions: Captions) -> None:
+    def __init__(self, captions: Drawn) -> None:
         self._captions = captions
         self._is_writing = self._is_stale = False
         self._handlers = _Handlers()

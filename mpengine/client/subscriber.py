@@ -15,12 +15,12 @@ from mpengine.client.follow import Patience, Since
 from mpengine.client.position import Hole, Received, decode
 from mpengine.shared.errors import ConfigError
 from mpengine.shared.messages import Published
+from mpengine.shared.waiting import NEVER
 
 if TYPE_CHECKING:
     import zmq
 
 _QUEUED_MESSAGES = 10_000
-_FOREVER = float("inf")
 
 
 class Subscriber:
@@ -202,7 +202,7 @@ class Subscriber:
                 if rest_s <= 0:
                     return False
                 rest_s = min(rest_s, max(0.0, self._deadline - time.monotonic()))
-                self._poller.poll(None if rest_s == _FOREVER else int(rest_s * 1000) + 1)
+                self._poller.poll(None if rest_s == NEVER else int(rest_s * 1000) + 1)
 
     async def _wait_async(self) -> None:
         """The same for asyncio."""
@@ -219,7 +219,7 @@ def _several(given: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def _deadline(timeout_s: float | None) -> float:
-    return _FOREVER if timeout_s is None else time.monotonic() + timeout_s
+    return NEVER if timeout_s is None else time.monotonic() + timeout_s
 
 
 async def _readable(sockets: "Sequence[zmq.Socket[bytes]]", deadline: float) -> None:
@@ -241,7 +241,7 @@ async def _readable(sockets: "Sequence[zmq.Socket[bytes]]", deadline: float) -> 
     for descriptor in descriptors:
         loop.add_reader(descriptor, wake)
     rest_s = deadline - time.monotonic()
-    timer = loop.call_later(rest_s, wake) if rest_s < float("inf") else None
+    timer = loop.call_later(rest_s, wake) if rest_s < NEVER else None
     try:
         await woken
     finally:

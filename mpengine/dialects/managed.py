@@ -27,7 +27,7 @@ from mpengine.dialects.causes import Cause
 from mpengine.dialects.deepgram import Deepgram
 from mpengine.dialects.wire import Number, Other, Seconds, Words, read, spoken
 from mpengine.shared.errors import ExitCode, require
-from mpengine.shared.messages import CreditsLow, ErrorKind, SessionEnd, Transcript
+from mpengine.shared.messages import CreditsLow, ErrorCode, ErrorKind, SessionEnd, Transcript
 from mpengine.shared.tables import AudioConfig, Secret, about
 
 FINALIZE = '{"type":"finalize"}'
@@ -182,7 +182,7 @@ class Managed(Dialect):
         if code.lower() in _PASSING or _PASSING_STATUS.fullmatch(code):
             return Cause(code, reason, slow=True, kind=ErrorKind.HANDSHAKE)
         exit_code = ExitCode.CONFIG if code.lower() in _CONFIGURATION else ExitCode.ACCOUNT
-        return Cause(code or "unauthorized", reason, exit_code, kind=ErrorKind.HANDSHAKE)
+        return Cause(code or ErrorCode.UNAUTHORIZED, reason, exit_code, kind=ErrorKind.HANDSHAKE)
 
 
 def _meaning(text: str) -> Meaning:

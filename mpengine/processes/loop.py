@@ -17,6 +17,7 @@ from mpengine.processes import boot, memory
 from mpengine.processes.boot import Boot
 from mpengine.shared import control, sockets
 from mpengine.shared.messages import UNREADABLE
+from mpengine.shared.waiting import NEVER
 from mpengine.shared.wake import Wake
 
 Source: TypeAlias = "zmq.Socket[bytes] | int"
@@ -101,7 +102,7 @@ class ChildLoop:
     def wait(self, timeout_s: float) -> None:
         """Sleep until something happens, at most `timeout_s`, and call what is ready."""
         if time.monotonic() > self._give_back_at:
-            self._give_back_at = float("inf")
+            self._give_back_at = NEVER
             memory.give_back()
         timeout_ms = max(0, min(int(timeout_s * 1000) + 1, 60_000)) if timeout_s > 0 else 0
         for source, _ in zmq.zmq_poll(self._polled, timeout_ms):

@@ -17,6 +17,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from mpengine.shared.sources import SourceKind, home_of
+
 NAME = re.compile(r"\A[A-Za-z0-9_-]{1,32}\Z")
 NAME_VALUES = "1 to 32 of A-Z a-z 0-9 _ -"
 # It stands in every transcript, and the history has room for so many bytes, not for so many messages.
@@ -121,19 +123,19 @@ class AudioConfig(Section, frozen=True, kw_only=True):
 
     @property
     def block_samples(self) -> int:
-        """Samples of each channel in one block. A file that is not paced comes in long ones: each costs."""
+        """Samples of each channel in one block. A source that is not paced comes in long ones: each costs."""
         block_ms = max(self.block_ms, _UNPACED_BLOCK_MS) if self.is_unpaced else self.block_ms
         return self.sample_rate * block_ms // 1000
 
     @property
-    def is_file(self) -> bool:
-        """Whether the source is a WAV file."""
-        return self.source != "portaudio"
+    def kind(self) -> SourceKind:
+        """What can be asked of the source."""
+        return home_of(self.source).kind
 
     @property
     def is_unpaced(self) -> bool:
-        """Whether the source is a file that is read as fast as it is recognised."""
-        return self.is_file and not self.paced
+        """Whether the source is read as fast as it can be. One that does not wait sets the pace itself."""
+        return self.kind.waits and not self.paced
 
 
 class BufferConfig(Section, frozen=True, kw_only=True):

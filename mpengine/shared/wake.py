@@ -1,5 +1,6 @@
 """A wake-up: a descriptor that becomes readable when a signal handler or another thread wants to be noticed."""
 
+import contextlib
 import os
 
 _MOST_AT_ONCE = 4096
@@ -30,18 +31,13 @@ class Wake:
 
     def set(self) -> None:
         """Wake the one who waits. It does nothing where that is due already, or after `close`."""
-        # `contextlib.suppress` would be three more functions in PortAudio's thread.
-        try:  # noqa: SIM105
+        with contextlib.suppress(OSError):
             os.write(self._writer, b"\0")
-        except OSError:
-            pass
 
     def drain(self) -> None:
         """Forget what was set so far. After thousands of signals it may stay readable, for one more turn."""
-        try:  # noqa: SIM105  as above
+        with contextlib.suppress(BlockingIOError):  # nothing was set
             os.read(self._reader, _MOST_AT_ONCE)
-        except BlockingIOError:  # nothing was set
-            pass
 
     def close(self) -> None:
         """Give the descriptors back."""

@@ -19,10 +19,10 @@ from mpengine.dialects import causes
 from mpengine.dialects.base import Dialect, Hypothesis, Ignored, Meaning, Ready, Said, ServiceError
 from mpengine.dialects.causes import Cause
 from mpengine.shared import control
-from mpengine.shared.backoff import full_jitter_s
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.frames import Frame
 from mpengine.shared.messages import ErrorKind
+from mpengine.shared.waiting import NEVER, full_jitter_s
 from mpengine.streaming.actions import (
     Action,
     Connect,
@@ -58,7 +58,6 @@ _BEAT_S = 1.0
 # How long to wait after a failed attempt; the second pair where the service asks for patience.
 _BASE_S, _CEILING_S = 0.5, 10.0
 _SLOW_BASE_S, _SLOW_CEILING_S = 2.0, 30.0
-_FOREVER = float("inf")
 _REDACTED = "***"
 # A short secret may be a word that somebody says: it stays in what was said, or words would be lost.
 _SPEAKABLE_CHARS = 12
@@ -192,7 +191,7 @@ class Session:
     @property
     def _due_at(self) -> float:
         """When the state has lasted too long; waiting for audio may last for ever."""
-        return _FOREVER if self.state is State.WAITING and not self._expects_audio else self._deadline
+        return NEVER if self.state is State.WAITING and not self._expects_audio else self._deadline
 
     # What happens
 
@@ -319,7 +318,7 @@ class Session:
 
     def _ready(self, now: float) -> list[Action]:
         self.state = State.READY
-        self._deadline = _FOREVER
+        self._deadline = NEVER
         self._pacer = Pacer(self._pace, now)
         self._upkeep = Upkeep(keep_alive=self._dialect.keep_alive, now=now, dead_after_s=self._patience_s)
         ready = control.ConnectionReady(
@@ -381,7 +380,7 @@ class Session:
 
     def _ended(self, last_words: control.Up, exit_code: ExitCode) -> list[Action]:
         self.state = State.ENDED
-        self._deadline = _FOREVER
+        self._deadline = NEVER
         return [Drop(), Tell(last_words), Leave(exit_code)]
 
 

@@ -97,9 +97,12 @@ def test_a_block_is_so_many_samples(rate, block_ms, samples):
     assert Config.parse(tables).audio.block_samples == samples
 
 
-@pytest.mark.parametrize(("source", "is_file"), [("portaudio", False), ("speech.wav", True)])
-def test_a_source_that_is_not_portaudio_is_a_file(source, is_file):
-    assert Config.parse(merged({"audio": {"source": source}})).audio.is_file is is_file
+@pytest.mark.parametrize(
+    ("source", "paced", "is_unpaced"),
+    [("portaudio", True, False), ("portaudio", False, False), ("speech.wav", True, False), ("speech.wav", False, True)],
+)
+def test_only_a_source_that_waits_can_be_read_as_fast_as_it_goes(source, paced, is_unpaced):
+    assert Config.parse(merged({"audio": {"source": source, "paced": paced}})).audio.is_unpaced is is_unpaced
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, TypeAlias
 
 from mpengine.shared.errors import ConfigError
+from mpengine.shared.sources import is_path
 
 Key: TypeAlias = tuple[str, str]
 
@@ -27,7 +28,7 @@ def read(path: str | os.PathLike[str] | None, *, paths: Collection[Key]) -> dict
         raise ConfigError("", f"{path} is not valid TOML: {error}") from None
     for table, key in paths:
         value = section(tables, table).get(key)
-        if isinstance(value, str) and value not in {"", "portaudio"}:
+        if isinstance(value, str) and value and is_path(value):
             tables[table][key] = os.path.join(os.path.dirname(path), os.path.expanduser(value))
     return tables
 

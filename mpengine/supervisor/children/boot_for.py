@@ -76,9 +76,9 @@ class Settings:
                 )
 
     def _captured(self, coordinator: Coordinator) -> int:
-        """Where capture goes on at least. A file still has what its window may have lost."""
+        """Where capture goes on at least. A source that can be read again still has what the window may have lost."""
         picture, ledger = coordinator.picture, coordinator.results.ledger
-        return ledger.acknowledged if self._config.audio.is_file else picture.captured
+        return ledger.acknowledged if self._config.audio.kind.seekable else picture.captured
 
     def _sent_before(self, coordinator: Coordinator) -> int:
         """How far an earlier life had sent, at least: its last beat may be old, but what was heard had been sent."""
