@@ -16,6 +16,8 @@ from typing import Any
 
 from mpengine.capture.devices import Device, choose
 from mpengine.capture.source import Block, Source, SourceInfo
+from mpengine.processes import tricks
+from mpengine.processes.tricks import Trick
 from mpengine.shared.errors import DeviceError
 from mpengine.shared.tables import AudioConfig
 from mpengine.shared.wake import Wake
@@ -34,10 +36,11 @@ _FINDER = "ctypes.util"
 def found_by_soname() -> Iterator[None]:
     """While it lasts, `ctypes.util.find_library` answers with PortAudio, where the linker knows that.
 
-    sounddevice asks it where PortAudio is, and it asks ldconfig, a process of its own: 20 ms of every restart, and half
-    a megabyte for `subprocess`. On Linux the name that packages link by is enough for the dynamic linker.
+    sounddevice asks `ctypes.util` where PortAudio is. That loads `subprocess` and `shutil` and starts ldconfig, a
+    process of its own: measured, 10 ms of every restart (7 ms of them processor time) and 0.7 MB. On Linux the name
+    that packages link by is enough for the dynamic linker. `scripts/bench tricks` measures it again.
     """
-    if _FINDER in sys.modules or not _is_known():
+    if not tricks.is_used(Trick.SONAME) or _FINDER in sys.modules or not _is_known():
         yield
         return
     finder = types.ModuleType(_FINDER)

@@ -21,6 +21,7 @@ from mpengine.processes.boot import CaptureBoot
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control
 from mpengine.shared.errors import DeviceError, ExitCode, MpengineError
+from mpengine.shared.messages import ErrorCode, GapReason
 from mpengine.shared.ranges import Range
 from mpengine.shared.sources import home_of
 
@@ -31,7 +32,7 @@ _LEVELS_PER_S = 4
 _LONGEST_WAIT_S = 1.0
 _BEHIND_WAIT_S = 0.02
 _UNLIMITED = 1 << 30
-_CODES = {ExitCode.DEVICE: "device", ExitCode.CONFIG: "config"}
+_CODES = {ExitCode.DEVICE: ErrorCode.DEVICE, ExitCode.CONFIG: ErrorCode.CONFIG}
 
 
 class Capture:
@@ -52,7 +53,7 @@ class Capture:
             sample_rate=audio.sample_rate,
             channels=audio.channels,
             block_samples=audio.block_samples,
-            seconds=boot.window_seconds,
+            seconds=boot.buffer.seconds,
         )
         self._clock = SampleClock(
             sample_rate=audio.sample_rate,
@@ -95,7 +96,7 @@ class Capture:
             if self._is_behind or self._waits:  # no descriptor tells when to go on
                 self._capture()
             self._tick(time.monotonic())
-        self._close_device("stopped")
+        self._close_device()
         self._control.tell(self._beat())
 
     def close(self) -> None:
@@ -145,7 +146,7 @@ class Capture:
             )
         )
 
-    def _close_device(self, reason: str) -> None:
+    def _close_device(self) -> None:
         if not self._is_open:
             return
         fd = self._source.fileno()
@@ -154,7 +155,7 @@ class Capture:
         self._source.close()
         self._capture_rest()
         self._is_open = self._is_behind = False
-        self._lost_reason = reason
+        self._lost_reason = GapReason.PAUSED
         self._control.tell(control.DeviceClosed())
 
     @property
@@ -236,7 +237,7 @@ class Capture:
 
     def _tell_dropped(self, ranges: list[Range]) -> None:
         for dropped in ranges:
-            self._tell_lost(dropped, "window_full")
+            self._tell_lost(dropped, GapReason.WINDOW_FULL)
 
     def _tell_lost(self, lost: Range, reason: str) -> None:
         self._control.tell(control.SamplesMissing(first=lost.first, end=lost.end, reason=reason))
@@ -282,9 +283,9 @@ class Capture:
                 if not self._is_open and not self._has_ended:
                     self._open()
             case control.CloseDevice():
-                self._close_device("paused")
+                self._close_device()
             case control.Finish():
-                self._close_device("stopped")
+                self._close_device()
                 if not self._has_ended:
                     self._end()
 
@@ -298,7 +299,7 @@ def run(boot: CaptureBoot) -> ExitCode:
         capture = Capture(boot, loop, _source(boot))
         capture.run()
     except MpengineError as error:
-        code = _CODES.get(error.exit_code, "window")
+        code = _CODES.get(error.exit_code, ErrorCode.WINDOW)
         loop.control.tell(control.Fault(code=code, message=str(error), exit_code=int(error.exit_code)))
         return error.exit_code
     finally:

@@ -159,8 +159,8 @@ def listen(target: Target, wish: Wish) -> int:
             message = received.message
             if not position.holds(message):
                 show(received.topic, received.body, message)
-            if wish.exit_on_stop and isinstance(message, messages.Status) and message.state in {"stopped", "failed"}:
-                return int(ExitCode.OK if message.state == "stopped" else ExitCode.CRASH)
+            if wish.exit_on_stop and isinstance(message, messages.Status) and message.state in messages.OVER:
+                return int(ExitCode.OK if message.state == messages.EngineState.STOPPED else ExitCode.CRASH)
 
 
 def begin(wish: Wish, stack: ExitStack) -> tuple[Show, Position]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mpengine.processes import proc_title, zygote
-from mpengine.shared.tables import SECRETS
+from mpengine.shared.config import Config, secrets
 
 if TYPE_CHECKING:
     from mpengine.processes.zygote import ForkedZygote
@@ -17,7 +17,6 @@ def run(config_path: str | None, overrides: Sequence[str], log_level: str, log_f
     forked = _forked_zygote()
     # The zygote shall not have these.
     from mpengine.shared import logs  # noqa: PLC0415
-    from mpengine.shared.config import Config  # noqa: PLC0415
     from mpengine.shared.config.file import parse_override  # noqa: PLC0415
     from mpengine.supervisor.children.spawner import Spawner  # noqa: PLC0415
     from mpengine.supervisor.process import Supervisor  # noqa: PLC0415
@@ -38,9 +37,10 @@ def _forked_zygote() -> "ForkedZygote | None":
 
     It shows others the environment of this process, so that secrets are taken out of that first.
     """
-    if not proc_title.hide(SECRETS.values()):
+    variables = set(secrets().values())
+    if not proc_title.hide(variables):
         return None
-    for name in SECRETS.values():
+    for name in variables:
         os.environ.pop(name, None)
     try:
         return zygote.fork()

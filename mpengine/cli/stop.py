@@ -53,7 +53,7 @@ def stop(target: Target, *, timeout_s: float) -> int:
 def _last_word(subscriber: Subscriber, timeout_s: float) -> Status | None:
     """The status with which an engine ends; None when there is silence for `timeout_s` first."""
     while message := subscriber.receive(timeout_s):
-        if isinstance(message, Status) and message.state in {"stopped", "failed"}:
+        if isinstance(message, Status) and message.state in messages.OVER:
             return message
     return None
 
@@ -65,7 +65,7 @@ def _report(last_word: Status | None, *, is_heard: bool) -> int:
             print("ended, without a last word")
         case None:
             print("ended; how it ended is not known, because its results did not come through")
-        case Status(state="failed", reason=reason):
+        case Status(state=messages.EngineState.FAILED, reason=reason):
             print(f"failed: {harmless(reason)}")
         case Status(unacknowledged_s=rest_s):
             print(f"stopped; {rest_s:.1f} s without a result" if rest_s >= 0.05 else "stopped")

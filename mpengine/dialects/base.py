@@ -1,11 +1,13 @@
-"""What a recogniser can say, in words of our own, and what a dialect has to know. Pure.
+"""What a recogniser can say, in words of our own, and what its dialect and its configuration have to know. Pure.
 
-`deepgram` and `managed` each speak one protocol; the session knows only this.
+Each recogniser is one module, which has its RemoteConfig and its Dialect; the session knows only this.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
+
+from msgspec import Meta
 
 from mpengine.dialects import causes
 from mpengine.dialects.causes import Cause
@@ -18,6 +20,7 @@ from mpengine.shared.messages import (
     Transcript,
     UtteranceEnd,
 )
+from mpengine.shared.tables import AudioConfig, Secret, Section, about
 
 
 class Hypothesis(NamedTuple):
@@ -67,6 +70,38 @@ class Malformed(NamedTuple):
 
 
 Meaning = Hypothesis | Said | Ready | ServiceError | Ignored | Malformed
+
+
+class RemoteConfig(Section, tag_field="mode", frozen=True, kw_only=True):
+    """The keys of [remote] that all recognisers have. A recogniser adds its own; its `mode` is the tag."""
+
+    starts_recogniser: ClassVar[bool] = False
+    """Whether the recogniser is a child of the supervisor."""
+
+    language: Annotated[str, about("of the speech; passed on as it is. Local mode: it must begin with `en`")] = "en-US"
+    hold_s: Annotated[
+        float, Meta(ge=0, le=60), about("for proxies whose results have no times, see below", unit="seconds")
+    ] = 3.0
+    ca_file: Annotated[
+        str | None,
+        about("a certificate authority, for a server of your own; certificates are always verified", path=True),
+    ] = None
+
+    @property
+    def mode(self) -> str:
+        """The word by which the recogniser is chosen."""
+        return str(self.__struct_config__.tag)
+
+    def check(self, audio: AudioConfig) -> None:
+        """Raises ConfigError for keys that are missing or do not fit each other or `audio`."""
+
+    def dialect(self, audio: AudioConfig) -> "Dialect":
+        """The protocol, for audio as it is captured."""
+        raise NotImplementedError
+
+    def started_at(self, url: str, token: Secret) -> "RemoteConfig":
+        """How streaming reaches the recogniser that the supervisor has started, where there is one."""
+        raise NotImplementedError
 
 
 def shown(url: str) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from mpengine.shared.errors import ExitCode
-from mpengine.shared.messages import UNREADABLE, ErrorKind
+from mpengine.shared.messages import UNREADABLE, ErrorCode, ErrorKind
 
 _json = msgspec.json.Decoder()
 
@@ -29,15 +29,20 @@ class Cause(NamedTuple):
 
 
 _STATUS = {
-    400: ("bad_request", ExitCode.CONFIG),
-    401: ("unauthorized", ExitCode.ACCOUNT),
-    402: ("payment_required", ExitCode.ACCOUNT),
-    403: ("forbidden", ExitCode.ACCOUNT),
-    404: ("not_found", ExitCode.CONFIG),
-    405: ("not_allowed", ExitCode.CONFIG),
+    400: (ErrorCode.BAD_REQUEST, ExitCode.CONFIG),
+    401: (ErrorCode.UNAUTHORIZED, ExitCode.ACCOUNT),
+    402: (ErrorCode.PAYMENT_REQUIRED, ExitCode.ACCOUNT),
+    403: (ErrorCode.FORBIDDEN, ExitCode.ACCOUNT),
+    404: (ErrorCode.NOT_FOUND, ExitCode.CONFIG),
+    405: (ErrorCode.NOT_ALLOWED, ExitCode.CONFIG),
 }
 # 1002, 1003, 1007, 1008: the peer says that what we send is wrong. It would be as wrong the next time.
-_CLOSED_FOR_GOOD = {1002: "protocol_error", 1003: "unsupported_data", 1007: "invalid_data", 1008: "policy_violation"}
+_CLOSED_FOR_GOOD = {
+    1002: ErrorCode.PROTOCOL_ERROR,
+    1003: ErrorCode.UNSUPPORTED_DATA,
+    1007: ErrorCode.INVALID_DATA,
+    1008: ErrorCode.POLICY_VIOLATION,
+}
 
 
 def refused(status: int, error: str, body: str, request_id: str | None) -> Cause:
@@ -72,4 +77,4 @@ def closed(code: int, reason: str, request_id: str | None, *, name: str = "") ->
 
 def lost(reason: str, kind: ErrorKind = ErrorKind.CONNECTION) -> Cause:
     """The network or the peer went away; with HANDSHAKE, the recogniser did not say that it is ready."""
-    return Cause("connection_lost", reason, kind=kind)
+    return Cause(ErrorCode.CONNECTION_LOST, reason, kind=kind)

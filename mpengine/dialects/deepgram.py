@@ -5,15 +5,28 @@ Unknown types and unknown fields are normal there; a strict client breaks with t
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
 import msgspec
+from msgspec import Meta
 
-from mpengine.dialects.base import Dialect, Hypothesis, Ignored, Malformed, Meaning, Said, ServiceError, shown
+from mpengine.dialects.base import (
+    Dialect,
+    Hypothesis,
+    Ignored,
+    Malformed,
+    Meaning,
+    RemoteConfig,
+    Said,
+    ServiceError,
+    shown,
+)
 from mpengine.dialects.wire import Channels, Other, Seconds, Words, passed_on, read, spoken
+from mpengine.shared.errors import require
 from mpengine.shared.messages import SpeechStarted, Transcript, UtteranceEnd
+from mpengine.shared.tables import AudioConfig, Secret, about
 
 KEEP_ALIVE = '{"type":"KeepAlive"}'
 FINALIZE = '{"type":"Finalize"}'
@@ -63,7 +76,48 @@ _decoder: msgspec.json.Decoder[_Results | _SpeechStarted | _UtteranceEnd | _Erro
     _Results | _SpeechStarted | _UtteranceEnd | _Error
 )
 _KNOWN = frozenset({"Results", "SpeechStarted", "UtteranceEnd", "Error"})
+_OF_AUDIO = frozenset({"encoding", "sample_rate", "channels"})
 _PASSED_ON = frozenset({"Metadata", "ConfigureSuccess", "ConfigureFailure", "Warning"})
+
+
+class ByokConfig(RemoteConfig, tag="byok", frozen=True, kw_only=True):
+    """Deepgram with your own key, or a server that speaks the same protocol."""
+
+    byok_api_key: Annotated[
+        Secret, about("Deepgram's key, required; a secret, see below", environment="DEEPGRAM_API_KEY")
+    ] = Secret()
+    byok_url: Annotated[
+        str,
+        Meta(pattern=r"\Awss?://"),
+        about(
+            "a regional or compatible server",
+            values="a URL that starts with wss:// (or ws:// on a trusted network)",
+        ),
+    ] = "wss://api.deepgram.com/v1/listen"
+    deepgram_model: Annotated[str, about("the model; Deepgram's newer one is `nova-3`")] = "nova-2"
+    parameters: Annotated[
+        dict[str, str | bool | int | float | list[str | int | float]],
+        about(
+            "further query parameters; they override those that the engine sends by itself. `encoding`, `sample_rate` "
+            "and `channels` follow from `[audio]` and are refused",
+            values="a table of text, numbers, true or false, and lists, which repeat the parameter",
+        ),
+    ] = msgspec.field(default_factory=dict)
+
+    def check(self, audio: AudioConfig) -> None:  # noqa: ARG002  the service takes all
+        """See RemoteConfig."""
+        key = self.byok_api_key
+        require(
+            "remote.byok_api_key",
+            key,
+            "byok mode requires an API key (or remote.byok_api_key_file, or DEEPGRAM_API_KEY)",
+        )
+        for name in self.parameters:
+            require(f"remote.parameters.{name}", name not in _OF_AUDIO, "follows from [audio]; leave it out")
+
+    def dialect(self, audio: AudioConfig) -> Dialect:
+        """See RemoteConfig."""
+        return Deepgram(self, audio)
 
 
 class Deepgram(Dialect):
@@ -76,30 +130,20 @@ class Deepgram(Dialect):
     # NET-0001, or the address of its page, https://dpgr.am/net0001 (https://developers.deepgram.com/docs/errors)
     close_names = re.compile(r"\b(DATA|NET|MESSAGE|BIG)-?(\d{4})\b", re.IGNORECASE)
 
-    def __init__(
-        self,
-        *,
-        url: str,
-        api_key: str,
-        model: str,
-        language: str,
-        sample_rate: int,
-        channels: int,
-        parameters: Mapping[str, Any],
-    ) -> None:
-        self.secret = api_key
-        self.headers = (f"Authorization: Token {api_key}",)  # `Bearer` is for temporary tokens
+    def __init__(self, remote: ByokConfig, audio: AudioConfig) -> None:
+        self.secret, url = remote.byok_api_key.reveal(), remote.byok_url
+        self.headers = (f"Authorization: Token {self.secret}",)  # `Bearer` is for temporary tokens
         query: dict[str, Any] = {
-            "model": model,
-            "language": language,
+            "model": remote.deepgram_model,
+            "language": remote.language,
             "interim_results": True,
             "punctuate": True,
             "smart_format": True,
             "encoding": "linear16",
-            "sample_rate": sample_rate,
-            "channels": channels,
+            "sample_rate": audio.sample_rate,
+            "channels": audio.channels,
         }
-        query.update(parameters)
+        query.update(remote.parameters)
         pairs = [(key, _plain(item)) for key, value in query.items() for item in _items(value)]
         self.endpoint = shown(url)
         self.url = f"{url}{'&' if '?' in url else '?'}{urlencode(pairs, quote_via=quote)}"

@@ -7,15 +7,28 @@ Two additions, both optional: times on transcripts (`start`, `duration`, `words`
 
 import re
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 
-from mpengine.dialects.base import Dialect, Hypothesis, Ignored, Malformed, Meaning, Ready, Said, ServiceError, shown
+from mpengine.dialects.base import (
+    Dialect,
+    Hypothesis,
+    Ignored,
+    Malformed,
+    Meaning,
+    Ready,
+    RemoteConfig,
+    Said,
+    ServiceError,
+    shown,
+)
 from mpengine.dialects.causes import Cause
 from mpengine.dialects.deepgram import Deepgram
 from mpengine.dialects.wire import Number, Other, Seconds, Words, read, spoken
-from mpengine.shared.errors import ExitCode
-from mpengine.shared.messages import CreditsLow, ErrorKind, SessionEnd, Transcript
+from mpengine.shared.errors import ExitCode, require
+from mpengine.shared.messages import CreditsLow, ErrorCode, ErrorKind, SessionEnd, Transcript
+from mpengine.shared.tables import AudioConfig, Secret, about
 
 FINALIZE = '{"type":"finalize"}'
 
@@ -78,6 +91,53 @@ _PASSING_STATUS = re.compile("429|5[0-9][0-9]")
 _CONFIGURATION = frozenset({"unsupported", "bad_request", "invalid_config", "invalid_request"})
 
 
+class ManagedConfig(RemoteConfig, tag="managed", frozen=True, kw_only=True):
+    """A proxy, somebody else's or your own, that stands between the engine and a speech service."""
+
+    server_url: Annotated[
+        str,
+        about(
+            "the proxy, required. The scheme is optional (`wss://`), a `/` at the end is ignored, `/ws/transcribe` is "
+            "added"
+        ),
+    ] = ""
+    auth_token: Annotated[
+        Secret, about("the proxy's token, required; a secret, see below", environment="MPENGINE_AUTH_TOKEN")
+    ] = Secret()
+    deepgram_model: Annotated[str, about("passed on as it is")] = "nova-2"
+
+    def check(self, audio: AudioConfig) -> None:  # noqa: ARG002  it is for the proxy to refuse
+        """See RemoteConfig."""
+        require("remote.server_url", self.server_url, "managed mode requires a server URL")
+        scheme, has_scheme, _ = self.server_url.partition("://")
+        require("remote.server_url", not has_scheme or scheme in {"ws", "wss"}, "expected wss:// (or ws://)")
+        require(
+            "remote.auth_token",
+            self.auth_token,
+            "managed mode requires an auth token (or remote.auth_token_file, or MPENGINE_AUTH_TOKEN)",
+        )
+
+    def dialect(self, audio: AudioConfig) -> Dialect:
+        """See RemoteConfig."""
+        return Managed(self, audio)
+
+
+class LocalConfig(RemoteConfig, tag="local", frozen=True, kw_only=True):
+    """pocketsphinx on this machine, in a process of its own: no account, no network, small, English only."""
+
+    starts_recogniser = True
+
+    def check(self, audio: AudioConfig) -> None:
+        """See RemoteConfig."""
+        require("audio.sample_rate", audio.sample_rate == 16000, "local mode recognises 16000 Hz only")
+        require("audio.channels", audio.channels == 1, "local mode recognises one channel only")
+        require("remote.language", self.language.lower().startswith("en"), "local mode knows English only")
+
+    def started_at(self, url: str, token: Secret) -> ManagedConfig:
+        """See RemoteConfig: the local recogniser speaks the proxy's protocol."""
+        return ManagedConfig(server_url=url, auth_token=token, language=self.language, hold_s=self.hold_s)
+
+
 class Managed(Dialect):
     """The proxy's dialect for one configuration."""
 
@@ -86,20 +146,18 @@ class Managed(Dialect):
     error_header = Deepgram.error_header
     close_names = Deepgram.close_names
 
-    def __init__(
-        self, *, server_url: str, token: str, model: str, language: str, sample_rate: int, channels: int
-    ) -> None:
-        self.url = transcribe_url(server_url)
+    def __init__(self, remote: ManagedConfig, audio: AudioConfig) -> None:
+        self.url = transcribe_url(remote.server_url)
         self.endpoint = shown(self.url)
-        self.secret = token
+        self.secret = remote.auth_token.reveal()
         auth = {
             "type": "auth",
-            "token": token,
+            "token": self.secret,
             "config": {
-                "model": model,
-                "language": language,
-                "sample_rate": sample_rate,
-                "channels": channels,
+                "model": remote.deepgram_model,
+                "language": remote.language,
+                "sample_rate": audio.sample_rate,
+                "channels": audio.channels,
                 "encoding": "linear16",
                 "interim_results": True,
             },
@@ -124,7 +182,7 @@ class Managed(Dialect):
         if code.lower() in _PASSING or _PASSING_STATUS.fullmatch(code):
             return Cause(code, reason, slow=True, kind=ErrorKind.HANDSHAKE)
         exit_code = ExitCode.CONFIG if code.lower() in _CONFIGURATION else ExitCode.ACCOUNT
-        return Cause(code or "unauthorized", reason, exit_code, kind=ErrorKind.HANDSHAKE)
+        return Cause(code or ErrorCode.UNAUTHORIZED, reason, exit_code, kind=ErrorKind.HANDSHAKE)
 
 
 def _meaning(text: str) -> Meaning:

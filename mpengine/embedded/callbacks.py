@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from mpengine.client.position import Hole
 from mpengine.shared import messages
-from mpengine.shared.messages import ErrorKind, Published
+from mpengine.shared.messages import EngineState, ErrorCode, ErrorKind, Published
 
 
 class Words(NamedTuple):
@@ -67,7 +67,7 @@ class Story:
 
     def _error(self, error: messages.Error) -> list[Call]:
         text = _wording(error)
-        if not self.has_started and error.code != "digital_silence":  # a silent device is open all the same
+        if not self.has_started and error.code != ErrorCode.DIGITAL_SILENCE:  # a silent device is open all the same
             self.trouble = text
         if not error.fatal:
             return [Trouble(text)]
@@ -79,11 +79,11 @@ class Story:
     def _status(self, status: messages.Status) -> list[Call]:
         self.unacknowledged_s = status.unacknowledged_s
         match status.state:
-            case "running":
+            case EngineState.RUNNING:
                 self.has_started = True
-            case "stopped":
+            case EngineState.STOPPED:
                 self.is_over = True
-            case "failed":
+            case EngineState.FAILED:
                 self.is_over = True
                 self.failure = self.failure or status.reason or "failed"
                 return self._tell_failure()

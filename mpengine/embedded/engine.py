@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
 
+from mpengine.dialects import MODES
 from mpengine.embedded import files
 from mpengine.embedded.callback_thread import CallbackThread
 from mpengine.embedded.callbacks import Call, CreditsLow, Trouble, Words
@@ -26,7 +27,7 @@ _FAILED_START_LIMIT_S = 2.0
 
 @dataclass
 class TranscriptionResult:
-    """What callbacks of results get: recognised speech. The origin engine's class, field by field.
+    """Recognised speech, as callbacks get it: the origin engine's class, field by field.
 
     `timestamp` is local time without a zone, as from `datetime.now()`: when it was published.
     """
@@ -186,8 +187,8 @@ class Engine:
             return "Managed mode requires an auth token (remote.auth_token)"
         if self.mode == "byok" and not self.byok_api_key:
             return "BYOK mode requires an API key (remote.byok_api_key)"
-        if self.mode not in {"managed", "byok", "local"}:
-            return f"Unknown remote mode: {self.mode} (expected 'managed', 'byok' or 'local')"
+        if self.mode not in MODES:
+            return f"Unknown remote mode: {self.mode} (expected {', '.join(map(repr, MODES))})"
         try:
             self._config()
         except ConfigError as error:

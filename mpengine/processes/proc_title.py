@@ -7,12 +7,17 @@ our own memory file lets us write over it. Linux only; elsewhere, and where a sa
 import os
 from collections.abc import Iterable
 
+from mpengine.processes import tricks
+from mpengine.processes.tricks import Trick
+
 # Of /proc/PID/stat, proc(5), counted from behind the name, which is field 2.
 _ARGUMENTS, _ENVIRONMENT = 48 - 3, 50 - 3
 
 
 def hide(names: Iterable[str]) -> bool:
     """Take the variables `names` out of /proc/PID/environ; `os.environ` keeps them. False if they may still be read."""
+    if not tricks.is_used(Trick.PROC_TITLE):
+        return False
     wanted = {name.encode() for name in names}
     try:
         start, end = _bounds(_ENVIRONMENT)
@@ -32,6 +37,8 @@ def hide(names: Iterable[str]) -> bool:
 
 def show_as(title: str) -> None:
     """Be `title` in /proc/PID/cmdline, and with it in `ps`, as far as the arguments leave room for it."""
+    if not tricks.is_used(Trick.PROC_TITLE):
+        return
     try:
         start, end = _bounds(_ARGUMENTS)
         memory = os.open("/proc/self/mem", os.O_WRONLY | os.O_CLOEXEC)

@@ -29,7 +29,8 @@ import mpengine.shared.frames
 import mpengine.shared.logs
 import mpengine.shared.loopback
 import mpengine.shared.tables  # noqa: F401
-from mpengine.processes import boot, forks, memory, proc_title
+from mpengine.processes import boot, forks, memory, proc_title, tricks
+from mpengine.processes.tricks import Trick
 from mpengine.shared.wake import Wake
 
 # How long the supervisor may leave its end unread.
@@ -52,7 +53,8 @@ def fork() -> ForkedZygote:
 
     Nothing may be in the environment, nor in /proc/PID/environ, that is not for children. Raises OSError.
     """
-    if sys.platform != "linux":  # the system libraries of macOS do not survive it
+    # The system libraries of macOS do not survive it.
+    if sys.platform != "linux" or not tricks.is_used(Trick.ZYGOTE):
         raise OSError("no fork here")
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     reader, writer = os.pipe()

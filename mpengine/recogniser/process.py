@@ -16,6 +16,7 @@ from mpengine.processes.boot import RecogniserBoot
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control
 from mpengine.shared.errors import ExitCode
+from mpengine.shared.messages import ErrorCode
 from mpengine.shared.wake import Wake
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def run(settings: RecogniserBoot) -> ExitCode:
             from mpengine.recogniser.server import RecogniserServer  # noqa: PLC0415  the extra may be missing
         except ImportError as error:
             text = f"remote.mode: local mode needs two more packages ({error}): pip install pocketsphinx websockets"
-            loop.control.tell(control.Fault(code="config", message=text, exit_code=int(ExitCode.CONFIG)))
+            loop.control.tell(control.Fault(code=ErrorCode.CONFIG, message=text, exit_code=int(ExitCode.CONFIG)))
             return ExitCode.CONFIG
         return Recogniser(settings, loop, RecogniserServer).run()
     finally:

@@ -1,25 +1,29 @@
-"""The tables of the configuration and their defaults. Pure; `config` reads and checks them.
+"""The tables of the configuration. Pure; each key has its range, its choices and its meaning at the field.
 
-Children get the tables they need from the supervisor over a pipe.
+`mpengine.shared.config` reads, checks and documents them; the table [remote] stands with the recognisers, in
+`mpengine.dialects`. Children get whole tables from the supervisor over a pipe.
+
+A key is described by `about`, whose second part may say:
+    unit         of a number, in words
+    values       what may stand there, in words, where the type does not tell
+    default      the default in words, where the value does not tell
+    path         a path: a relative one is meant from the folder of the file
+    environment  a secret, and the variable that has it otherwise
 """
 
 import re
 from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from mpengine.shared.sources import SourceKind, home_of
 
-# Where secrets stand in the configuration, and the environment variables that hold them otherwise.
-SECRETS = {
-    ("remote", "auth_token"): "MPENGINE_AUTH_TOKEN",
-    ("remote", "byok_api_key"): "DEEPGRAM_API_KEY",
-    ("bus", "curve_secret_key"): "MPENGINE_CURVE_SECRET_KEY",
-}
-NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
+NAME = re.compile(r"\A[A-Za-z0-9_-]{1,32}\Z")
+NAME_VALUES = "1 to 32 of A-Z a-z 0-9 _ -"
 # It stands in every transcript, and the history has room for so many bytes, not for so many messages.
 LONGEST_USER_NAME = 200
-UserName = Annotated[str, msgspec.Meta(max_length=LONGEST_USER_NAME)]
+UserName = Annotated[str, Meta(max_length=LONGEST_USER_NAME)]
 
 
 class Secret:
@@ -51,26 +55,22 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A table of the file: unknown keys are refused."""
 
 
+def about(description: str, **more: Any) -> Meta:
+    """What the reference says of a key, and what else is to be known of it: see above."""
+    return Meta(description=description, extra=more)
+
+
 class EngineConfig(Section, frozen=True, kw_only=True):
-    """`name` stands in topics and in the runtime directory's path."""
+    """Which engine it is, and who speaks."""
 
-    name: str = "default"
-    user_name: UserName = "User"
-
-
-class RemoteConfig(Section, frozen=True, kw_only=True):
-    """The recogniser. `parameters` go into the service's query string as they are."""
-
-    mode: Literal["managed", "byok", "local"] = "managed"
-    server_url: str = ""
-    auth_token: Secret = Secret()
-    byok_api_key: Secret = Secret()
-    byok_url: str = "wss://api.deepgram.com/v1/listen"
-    deepgram_model: str = "nova-2"
-    language: str = "en-US"
-    hold_s: float = 3.0
-    ca_file: str | None = None
-    parameters: dict[str, str | bool | int | float | list[str | int | float]] = {}
+    name: Annotated[
+        str,
+        Meta(pattern=NAME.pattern),
+        about("stands in topics and in the path of the runtime directory", values=NAME_VALUES),
+    ] = "default"
+    user_name: Annotated[UserName, about("stands in transcripts; the command `set_user_name` has the same limit")] = (
+        "User"
+    )
 
 
 # As long as services like it.
@@ -78,16 +78,48 @@ _UNPACED_BLOCK_MS = 200
 
 
 class AudioConfig(Section, frozen=True, kw_only=True):
-    """The source. `latency` is PortAudio's suggested latency in seconds; `source` is "portaudio" or a WAV's path."""
+    """The source of the audio."""
 
-    device: str | int | None = None
-    sample_rate: int = 16000
-    channels: int = 1
-    block_ms: int = 20
-    latency: float = 0.08
-    start: Literal["immediate", "connected"] = "immediate"
-    source: str = "portaudio"
-    paced: bool = True
+    device: Annotated[
+        str | int | None,
+        about(
+            "a device's name, a part of one name, or its number (`mpengine devices`); numbers change between boots",
+            default="the system's default",
+        ),
+    ] = None
+    sample_rate: Annotated[
+        int,
+        Meta(ge=8000, le=192000),
+        about("audio is sent as it is captured, as 16-bit samples, without conversion", unit="Hz"),
+    ] = 16000
+    channels: Annotated[int, Meta(ge=1, le=8), about("how many channels are captured and sent")] = 1
+    block_ms: Annotated[
+        int,
+        Meta(ge=5, le=250),
+        about(
+            f"length of a block, a whole number of samples; a file that is not paced gets at least {_UNPACED_BLOCK_MS}",
+            unit="ms",
+        ),
+    ] = 20
+    latency: Annotated[
+        float,
+        Meta(gt=0, le=2),
+        about("the latency that PortAudio is asked for; smaller values cost more wake-ups", unit="seconds"),
+    ] = 0.08
+    start: Annotated[
+        Literal["immediate", "connected"],
+        about("`connected`: the device is opened when the recogniser is ready, and the first words may be lost"),
+    ] = "immediate"
+    source: Annotated[
+        str,
+        Meta(min_length=1),
+        about(
+            "a file has 16 bits, the same rate and channels", values='"portaudio" or a path of a WAV file', path=True
+        ),
+    ] = "portaudio"
+    paced: Annotated[
+        bool, about("a file: `true` plays it at the pace of speech, `false` as fast as it is recognised")
+    ] = True
 
     @property
     def block_samples(self) -> int:
@@ -107,50 +139,121 @@ class AudioConfig(Section, frozen=True, kw_only=True):
 
 
 class BufferConfig(Section, frozen=True, kw_only=True):
-    """The replay window. `catch_up`: how much faster than real time audio that waited is sent."""
+    """The replay window."""
 
-    seconds: float = 300.0
-    catch_up: float = 1.25
-    directory: str | None = None
+    seconds: Annotated[
+        float,
+        Meta(ge=60, le=86400),
+        about("length of the replay window; 300 s of 16 kHz mono take 10 MB", unit="seconds"),
+    ] = 300.0
+    catch_up: Annotated[
+        float,
+        Meta(gt=1, le=100),
+        about(
+            "how much faster than real time waiting audio is sent; Deepgram allows 1.25. Local mode and files that are "
+            "not paced have no limit"
+        ),
+    ] = 1.25
+    directory: Annotated[
+        str | None,
+        about(
+            "where the window stands; it must exist. On a disk a window of hours is possible. A thread writes it, so "
+            "that a slow disk holds up nothing",
+            default="the runtime directory",
+            path=True,
+        ),
+    ] = None
+
+
+_Endpoint = Annotated[str, Meta(pattern=r"\A(ipc|tcp)://.")]
+_ENDPOINT = {"values": "ipc://PATH or tcp://ADDRESS:PORT", "default": "a socket in the runtime directory"}
 
 
 class BusConfig(Section, frozen=True, kw_only=True):
-    """Where results are published; the defaults are sockets in the runtime directory.
+    """Where results are published, and what is kept of them."""
 
-    `history` finals, none older than `history_s`, are kept for who comes late. `transcript` is the path of a file that
-    lasts, of at most `transcript_mb`; `transcript_files` of them are kept.
-    """
+    publish: Annotated[_Endpoint | None, about("where messages are published", **_ENDPOINT)] = None
+    query: Annotated[
+        _Endpoint | None, about("the same for questions and commands; not the same endpoint", **_ENDPOINT)
+    ] = None
+    curve_secret_key: Annotated[
+        Secret,
+        about(
+            "CURVE key of the bus, 40 characters (Z85), required for `tcp://` off this machine; a secret, see below",
+            environment="MPENGINE_CURVE_SECRET_KEY",
+        ),
+    ] = Secret()
+    history: Annotated[
+        int, Meta(ge=100, le=100_000), about("how many are kept for programs that come late", unit="finals")
+    ] = 1000
+    history_s: Annotated[float, Meta(ge=1, le=31_536_000), about("how long they are kept", unit="seconds")] = 86400.0
+    transcript: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        about(
+            "a file to which finals and gaps are appended as lines of JSON (mode 0600); it outlives the run", path=True
+        ),
+    ] = None
+    transcript_mb: Annotated[
+        float,
+        Meta(ge=0.01, le=100_000),
+        about("the file is rotated at this size (`FILE.1`, `FILE.2`, …)", unit="MB"),
+    ] = 10.0
+    transcript_files: Annotated[
+        int, Meta(ge=1, le=1000), about("how many are kept, the current one included", unit="files")
+    ] = 5
 
-    publish: str | None = None
-    query: str | None = None
-    curve_secret_key: Secret = Secret()
-    history: int = 1000
-    history_s: float = 86400.0
-    transcript: str | None = None
-    transcript_mb: float = 10.0
-    transcript_files: int = 5
+
+_AboveZero = Annotated[float, Meta(gt=0, le=86400)]
 
 
 class SupervisorConfig(Section, frozen=True, kw_only=True):
-    """Restart policy of the children, limits of silence, and how long a clean stop may take, in seconds.
+    """Restart policy of the children, limits of silence, and how long a clean stop may take."""
 
-    `patience` stretches the limits of silence: on a slow board everything takes longer.
-    """
+    backoff_s: Annotated[
+        _AboveZero,
+        about(
+            "a child is restarted at once the first time, then after a random share of a limit that begins with this "
+            "and doubles",
+            unit="seconds",
+        ),
+    ] = 0.5
+    backoff_ceiling_s: Annotated[_AboveZero, about("where that limit ends", unit="seconds")] = 30.0
+    stable_after_s: Annotated[
+        _AboveZero,
+        about('a child that has worked so long begins with restarts "at once" again', unit="seconds"),
+    ] = 10.0
+    # A child beats once a second; a limit must leave room for a busy machine.
+    hang_limit_s: Annotated[
+        float,
+        Meta(ge=3, le=86400),
+        about("how long a child may be silent, or its work stand still, before it is killed", unit="seconds"),
+    ] = 20.0
+    first_frame_limit_s: Annotated[_AboveZero, about("the same while it starts or opens a device", unit="seconds")] = (
+        60.0
+    )
+    patience: Annotated[_AboveZero, about("stretches these two limits: 3 on a slow board")] = 1.0
+    stop_limit_s: Annotated[_AboveZero, about("how long a clean stop may take", unit="seconds")] = 30.0
 
-    backoff_s: float = 0.5
-    backoff_ceiling_s: float = 30.0
-    stable_after_s: float = 10.0
-    hang_limit_s: float = 20.0
-    first_frame_limit_s: float = 60.0
-    patience: float = 1.0
-    stop_limit_s: float = 30.0
+
+def notes(annotation: Any) -> tuple[list[Meta], dict[str, Any]]:
+    """All that is said of a key at its field: limits and description, and what `about` has besides."""
+    found = [note for note in getattr(annotation, "__metadata__", ()) if isinstance(note, Meta)]
+    return found, {key: value for note in found for key, value in (note.extra or {}).items()}
+
+
+def marked(kind: type[Section], mark: str) -> dict[str, Any]:
+    """The keys of the table `kind` of which `about` says `mark`, and what it says."""
+    said = {field.name: notes(field.type)[1] for field in msgspec.structs.fields(kind)}
+    return {name: more[mark] for name, more in said.items() if mark in more}
 
 
 def decode_secret(kind: type, value: Any) -> Any:
-    """For msgspec: a Secret from the text in a file. Raises TypeError without showing the value."""
-    if kind is Secret and isinstance(value, str):
-        return Secret(value)
-    raise TypeError("Expected `str`")
+    """For msgspec: a Secret from the text in a file. Raises TypeError or ValueError without showing the value."""
+    if kind is not Secret or not isinstance(value, str):
+        raise TypeError("Expected `str`")
+    if not value.isprintable() or value != value.strip():
+        raise ValueError("expected one line without spaces around it")
+    return Secret(value)
 
 
 def encode_secret(value: Any) -> str:

@@ -12,7 +12,7 @@ import msgspec
 from mpengine.dialects.base import Hypothesis, Ignored, Malformed, Meaning, Ready, Said, ServiceError
 from mpengine.shared import control
 from mpengine.shared.frames import Frame
-from mpengine.shared.messages import ErrorKind, Published, SpeechStarted, Transcript, UtteranceEnd, Word
+from mpengine.shared.messages import ErrorCode, ErrorKind, Published, SpeechStarted, Transcript, UtteranceEnd, Word
 from mpengine.streaming.actions import Action, Mention, Tell
 from mpengine.streaming.timeline import Timeline
 
@@ -146,7 +146,9 @@ class Hearing:
                 if self._told_malformed:
                     return []
                 self._told_malformed = True
-                return [Tell(control.Fault(code="malformed_message", message=f"dropped a message of type {why}"))]
+                return [
+                    Tell(control.Fault(code=ErrorCode.MALFORMED_MESSAGE, message=f"dropped a message of type {why}"))
+                ]
             case Ready() | Ignored():
                 return []
 

@@ -166,7 +166,7 @@ class Supervisor:
 
     def _recogniser_listener(self) -> contextlib.AbstractContextManager[socket.socket | None]:
         """The socket on which the local recogniser accepts: ours, so that its port survives the recogniser."""
-        if self._config.remote.mode != "local":
+        if not self._config.remote.starts_recogniser:
             return contextlib.nullcontext()
         return socket.create_server(("127.0.0.1", 0))
 
@@ -343,7 +343,7 @@ class Supervisor:
         self._bus.publish_again()
         text = self._files.abandoned
         if text:
-            error = messages.Error(source="supervisor", code="run_abandoned", message=text)
+            error = messages.Error(source="supervisor", code=messages.ErrorCode.RUN_ABANDONED, message=text)
             self._perform([Log("warning", error.code, {"message": text}), Publish(error)])
 
     def _tell_of_transcript(self) -> None:

@@ -46,10 +46,11 @@ class Bench:
             self.notes.append(text)
             self.say(text)
 
-    def order(self, turn: int) -> list[str]:
-        """The kinds of subjects, each turn another one first."""
-        turn %= len(self.kinds)
-        return [*self.kinds[turn:], *self.kinds[:turn]]
+    def order(self, turn: int, kinds: Sequence[str] | None = None) -> list[str]:
+        """The kinds of subjects, or others, each turn another one first."""
+        kinds = kinds or self.kinds
+        turn %= len(kinds)
+        return [*kinds[turn:], *kinds[:turn]]
 
     @contextlib.contextmanager
     def places(self, *names: str) -> Iterator[list[Place]]:

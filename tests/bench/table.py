@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 
-from tests.bench.figures import SUBJECTS, Figures
+from tests.bench.figures import ENGINE, SUBJECTS, Figures
 from tests.bench.targets import Target, targets_of
 
 HEAD = ("", *SUBJECTS, "ratio", "target", "")
 
 
 def table(figures: Figures, notes: Sequence[str] = ()) -> str:
-    """Medians over the rounds, the ratio of engine to baseline, targets and whether they were reached; below each
-    median of several rounds the least and the greatest value.
+    """Medians over the rounds, the ratio of engine to baseline, targets and whether they were reached; beside each
+    median of several rounds the least and the greatest value. Below a figure stand the engine's variants, each with its
+    ratio to the engine as it is.
     """
     lines: list[tuple[str, ...]] = []
     parts: list[str] = []
@@ -37,7 +38,17 @@ def _rows(figures: Figures, part: str, name: str, unit: str) -> list[tuple[str, 
     ratio_text = "" if ratio is None or part == "delay" else f"{ratio:.2f}"
     targets = targets_of(part, name)
     rows = [(f"{name}, {unit}".rstrip(", "), *cells, ratio_text, *_verdict(targets[:1], figures))]
-    return rows + [("", "", "", "", "", *_verdict([other], figures)) for other in targets[1:]]
+    rows += [("", "", "", "", "", *_verdict([other], figures)) for other in targets[1:]]
+    return rows + _variants(figures, part, name)
+
+
+def _variants(figures: Figures, part: str, name: str) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for each in figures.plain():
+        ratio = figures.ratio(part, name, of=each["subject"], to=ENGINE)
+        if (each["part"], each["name"]) == (part, name) and each["subject"] not in SUBJECTS and ratio is not None:
+            rows.append((f"  {each['subject']}", number(each["values"]), "", "", f"{ratio:.2f}", "", ""))
+    return rows
 
 
 def _verdict(target: Sequence[Target], figures: Figures) -> tuple[str, str]:

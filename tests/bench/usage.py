@@ -54,6 +54,8 @@ class Memory(NamedTuple):
     pss: float
     uss: float
     rss: float
+    anonymous: float
+    """the part of `pss` that no file is behind: nobody else shares it (0 before Linux 5.9)"""
 
 
 def tree(root: int) -> dict[int, str]:
@@ -105,7 +107,7 @@ def used(before: Snapshot, after: Snapshot) -> Used:
 
 def memory(pids: Iterable[int]) -> Memory:
     """Now, summed over the processes; shared pages count in proportion in `pss`, not at all in `uss`."""
-    sums = dict.fromkeys(("Pss", "Private_Clean", "Private_Dirty", "Rss"), 0)
+    sums = dict.fromkeys(("Pss", "Pss_Anon", "Private_Clean", "Private_Dirty", "Rss"), 0)
     for pid in pids:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
             key, _, rest = line.partition(":")
@@ -115,6 +117,7 @@ def memory(pids: Iterable[int]) -> Memory:
         pss=sums["Pss"] / 1e6,
         uss=(sums["Private_Clean"] + sums["Private_Dirty"]) / 1e6,
         rss=sums["Rss"] / 1e6,
+        anonymous=sums["Pss_Anon"] / 1e6,
     )
 
 

@@ -56,6 +56,7 @@ def test_threads_are_told_by_their_names():
 def test_memory_of_this_process():
     memory = usage.memory([os.getpid()])
     assert 1 < memory.uss <= memory.pss <= memory.rss < 4000
+    assert 1 < memory.anonymous < memory.pss
     distinct = usage.distinct_mb([os.getpid()])
     assert distinct is None or distinct == pytest.approx(memory.rss, rel=0.2)
 

@@ -224,7 +224,7 @@ def test_on_a_full_disk_it_is_told_once_and_goes_on_when_there_is_room(path, dis
     for seq in (1, 2, 3):
         file.write(line(seq))
     (full,) = notices(file)
-    assert (full.code, full.message.rpartition(": ")[2]) == ("transcript_stuck", "No space left on device; trying on")
+    assert (full.code, full.message.rpartition(": ")[2]) == ("transcript_stuck", "No space left on device; retrying")
     disk.error = None
     (again,) = notices(file)
     assert (again.code, again.message.rpartition("; ")[2]) == ("transcript_again", "0 lines are missing")
@@ -258,7 +258,7 @@ def test_on_a_disk_that_is_really_full_no_line_is_lost_nor_torn(small_disk, monk
     for each in lines:
         file.write(each)
     (full,) = notices(file)
-    assert (full.code, full.message.rpartition(": ")[2]) == ("transcript_stuck", "No space left on device; trying on")
+    assert (full.code, full.message.rpartition(": ")[2]) == ("transcript_stuck", "No space left on device; retrying")
     filler.unlink()
     (again,) = notices(file)
     assert (again.code, again.message.rpartition("; ")[2]) == ("transcript_again", "0 lines are missing")

@@ -7,11 +7,11 @@ import sys
 import pytest
 import zmq
 
-from mpengine.dialects.deepgram import Deepgram
+from mpengine.dialects.deepgram import ByokConfig
 from mpengine.shared import control
 from mpengine.shared.config import Config
 from mpengine.shared.frames import Frame
-from mpengine.shared.tables import Secret
+from mpengine.shared.tables import AudioConfig, Secret
 from mpengine.streaming.actions import Mention, Tell
 from mpengine.streaming.placing import Hearing
 from mpengine.streaming.session import Session
@@ -31,9 +31,7 @@ class Engine:
     """Session, coordinator, journal and bus, joined by hand: all that a result passes but the two sockets between."""
 
     def __init__(self, directory, context):
-        service = Deepgram(
-            url="wss://s", api_key=KEY, model="m", language="en", sample_rate=S, channels=1, parameters={}
-        )
+        service = ByokConfig(byok_api_key=Secret(KEY)).dialect(AudioConfig())
         self.session = Session(
             dialect=service,
             hearing=Hearing(sample_rate=S, sample_bytes=2, hold_s=3.0, sent_before=0),

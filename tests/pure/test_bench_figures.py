@@ -92,6 +92,15 @@ def test_table_has_medians_range_ratio_and_verdict():
     assert shown.endswith("* the floor is left out")
 
 
+def test_variants_stand_below_the_figure_with_their_ratio_to_the_engine_as_it_is():
+    figures = Figures()
+    figures.add("tricks", "PSS", "MB", 40.0, 50.0)
+    figures.add("tricks", "PSS", "MB", 44.0, 55.0, subject="without zygote")
+    lines = table(figures).splitlines()
+    below = lines[next(place for place, line in enumerate(lines) if line.startswith("PSS")) + 1]
+    assert below.split() == ["without", "zygote", "49.5", "[44", "55]", "1.10"]
+
+
 def test_numbers_have_three_digits_that_count():
     assert [digits(each) for each in (0.01234, 1.005, 30.0, 99.95, 123.4, 5678.9)] == [
         "0.0123",

@@ -210,7 +210,7 @@ def test_without_a_connection_for_15_s_there_is_an_error_and_the_engine_tries_on
     assert published(engine.tick(114.9)) == []
     (error,) = published(engine.tick(115.0))
     assert (error.code, error.fatal) == ("connect_timeout", False)
-    assert error.message == "Timed out connecting to wss://service after 15 s: no route; trying on"
+    assert error.message == "Timed out connecting to wss://service after 15 s: no route; retrying"
     assert engine.status().state == "degraded"
 
 

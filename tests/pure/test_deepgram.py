@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpengine.dialects.base import Ignored, Malformed, Said, ServiceError
-from mpengine.dialects.deepgram import Deepgram
+from mpengine.dialects.deepgram import ByokConfig
 from mpengine.shared import control
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import Metadata, SpeechStarted, UtteranceEnd
+from mpengine.shared.tables import AudioConfig, Secret
 from mpengine.streaming.actions import Mention, Tell
 from mpengine.streaming.placing import Hearing
 from tests.pure.support import hypothesis, within, word
@@ -21,15 +22,14 @@ URL = "wss://api.deepgram.com/v1/listen"
 
 
 def dialect(url=URL, model="nova-2", language="en-US", sample_rate=16000, channels=1, parameters=None):
-    return Deepgram(
-        url=url,
-        api_key="KEY",
-        model=model,
+    remote = ByokConfig(
+        byok_url=url,
+        byok_api_key=Secret("KEY"),
+        deepgram_model=model,
         language=language,
-        sample_rate=sample_rate,
-        channels=channels,
         parameters=parameters or {},
     )
+    return remote.dialect(AudioConfig(sample_rate=sample_rate, channels=channels))
 
 
 def query(**options):

@@ -6,18 +6,17 @@ import pytest
 
 from mpengine.dialects.base import Ignored, Malformed, Ready, Said, ServiceError
 from mpengine.dialects.causes import Cause
-from mpengine.dialects.managed import Managed, transcribe_url
+from mpengine.dialects.managed import LocalConfig, ManagedConfig, transcribe_url
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import CreditsLow, ErrorKind, SessionEnd
+from mpengine.shared.tables import AudioConfig, Secret
 from tests.pure.support import hypothesis, within, word
 
 CONFIG, ACCOUNT = ExitCode.CONFIG, ExitCode.ACCOUNT
 
 
 def dialect(server_url="proxy.example"):
-    return Managed(
-        server_url=server_url, token="TOKEN", model="nova-2", language="en-US", sample_rate=16000, channels=1
-    )
+    return ManagedConfig(server_url=server_url, auth_token=Secret("TOKEN")).dialect(AudioConfig())
 
 
 def decode(message):
@@ -230,3 +229,12 @@ def test_the_words_of_the_service_behind_the_proxy_are_heard():
     refused = dialect().refused(403, "No", "", {"dg-request-id": "r-1", "dg-error": "no such model"})
     assert (refused.reason, refused.request_id) == ("HTTP 403: no such model", "r-1")
     assert dialect().closed(1011, "NET-0001", None).code == "net-0001"
+
+
+# The local recogniser
+
+
+def test_the_local_recogniser_is_a_proxy_that_the_supervisor_has_started():
+    assert LocalConfig().starts_recogniser
+    remote = LocalConfig(language="en-GB", hold_s=1.5).started_at("ws://127.0.0.1:5", Secret("t"))
+    assert remote == ManagedConfig(server_url="ws://127.0.0.1:5", auth_token=Secret("t"), language="en-GB", hold_s=1.5)

@@ -6,12 +6,13 @@ import json
 import pytest
 
 from mpengine.dialects.base import Ignored
-from mpengine.dialects.deepgram import Deepgram
-from mpengine.dialects.managed import Managed
+from mpengine.dialects.deepgram import ByokConfig, Deepgram
+from mpengine.dialects.managed import ManagedConfig
 from mpengine.shared import control
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.frames import Frame
 from mpengine.shared.messages import ErrorKind
+from mpengine.shared.tables import AudioConfig, Secret
 from mpengine.streaming.actions import (
     Connect,
     Drop,
@@ -38,16 +39,9 @@ from mpengine.streaming.websocket.events import (
 from tests.pure.support import RUN, of_kind, pcm
 
 S = 16000
-BYOK = Deepgram(
-    url="wss://service/v1/listen",
-    api_key="KEY",
-    model="nova-2",
-    language="en-US",
-    sample_rate=S,
-    channels=1,
-    parameters={},
-)
-MANAGED = Managed(server_url="proxy", token="TOKEN", model="nova-2", language="en-US", sample_rate=S, channels=1)
+BYOK_REMOTE = ByokConfig(byok_url="wss://service/v1/listen", byok_api_key=Secret("KEY"))
+BYOK = BYOK_REMOTE.dialect(AudioConfig())
+MANAGED = ManagedConfig(server_url="proxy", auth_token=Secret("TOKEN")).dialect(AudioConfig())
 READY = Received('{"type":"ready"}')
 READY_TO_FINALIZE = Received('{"type":"ready","features":["finalize"]}')
 TRANSCRIPT = Received('{"type":"transcript","text":"words","is_final":true}')
@@ -1056,9 +1050,7 @@ def test_a_word_that_is_a_short_secret_may_be_said():
 
 def test_nobody_says_a_long_secret():
     secret = "0123456789abcdef"
-    session = ready_session(
-        Deepgram(url="wss://s", api_key=secret, model="m", language="en", sample_rate=S, channels=1, parameters={})
-    )
+    session = ready_session(ByokConfig(byok_api_key=Secret(secret)).dialect(AudioConfig()))
     session.audio(frame(0, S), 100.0)
     (heard,) = told(session.event(results(0.0, 1.0, text=f"it is {secret}"), 101.0))
     assert heard.transcript.text == "it is ***"
@@ -1082,10 +1074,7 @@ class Remembering(Deepgram):
 
 
 def remembering_session():
-    dialect = Remembering(
-        url="ws://x", api_key="KEY", model="m", language="en", sample_rate=S, channels=1, parameters={}
-    )
-    return ready_session(dialect)
+    return ready_session(Remembering(BYOK_REMOTE, AudioConfig()))
 
 
 def test_a_peer_that_closes_leaves_what_its_dialect_remembers():

@@ -7,19 +7,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mpengine.dialects.base import Ignored, Malformed
-from mpengine.dialects.deepgram import Deepgram
-from mpengine.dialects.managed import Managed
+from mpengine.dialects.deepgram import ByokConfig
+from mpengine.dialects.managed import ManagedConfig
 from mpengine.shared import control
 from mpengine.shared.frames import Frame
+from mpengine.shared.tables import AudioConfig, Secret
 from mpengine.streaming.actions import Mention, Tell
 from mpengine.streaming.placing import Hearing
 from tests.pure.support import RUN, pcm, within
 
 S = 16000
-BYOK = Deepgram(
-    url="wss://service/v1/listen", api_key="K", model="m", language="en", sample_rate=S, channels=1, parameters={}
-)
-MANAGED = Managed(server_url="proxy", token="T", model="m", language="en", sample_rate=S, channels=1)
+BYOK = ByokConfig(byok_api_key=Secret("K")).dialect(AudioConfig())
+MANAGED = ManagedConfig(server_url="proxy", auth_token=Secret("T")).dialect(AudioConfig())
 FAR = "9" * 400
 
 

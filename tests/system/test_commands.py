@@ -303,6 +303,13 @@ def test_an_argument_that_cannot_be_is_a_configuration_error(arguments, words):
     assert ended.stderr.count("\n") == 1
 
 
+def test_a_trick_of_starting_that_is_none_is_a_configuration_error():
+    ended = mpengine(None, "run", MPENGINE_WITHOUT="give_back,zigote")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("mpengine: MPENGINE_WITHOUT: no trick is called zigote; there are zygote, ")
+    assert ended.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("command", ["status", "stop"])
 def test_without_an_engine_a_command_says_so(tmp_path, command):
     environment = os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)}

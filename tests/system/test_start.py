@@ -2,8 +2,11 @@
 
 import pytest
 
-from tests.rig.configs import byok, managed, noise
+from mpengine.processes import tricks
+from mpengine.processes.tricks import Trick
+from tests.rig.configs import byok, managed, noise, silent_file
 from tests.rig.deepgram import FakeDeepgram
+from tests.rig.processes import process_info
 from tests.rig.proxy import FakeProxy
 from tests.rig.server import reserve_port
 
@@ -97,4 +100,17 @@ def test_a_proxy_that_never_says_ready_is_given_up_after_15_seconds_and_tried_ag
         server.wait_for_connection(2, 20)
         running.wait_for_state("running")
         assert len(server.auths) == 2
+        running.stop()
+
+
+@pytest.mark.parametrize("left_out", ["zygote", "proc_title", ",".join(Trick)], ids=["zygote", "proc_title", "all"])
+def test_an_engine_without_tricks_of_starting_hears_all_the_same(engine, tmp_path, left_out):
+    with FakeDeepgram(echoing=True) as server:
+        config = byok(server) | silent_file(tmp_path / "silence.wav", 60)
+        running = engine(config, environment={tricks.VARIABLE: left_out})
+        running.bus.wait_for(lambda m: m["type"] == "transcript" and m["is_final"], 20)
+        streaming = process_info(running.child_pid("streaming"))
+        is_forked = streaming.parent != running.pid
+        assert is_forked is ("zygote" not in left_out)
+        assert running.log_tail().count("zygote_failed") == 0
         running.stop()

@@ -57,7 +57,8 @@ class Desk:
         try:
             command = _command.decode(body)
         except UNREADABLE as error:
-            return messages.encode(messages.Error(source="supervisor", code="bad_command", message=str(error))), []
+            bad = messages.Error(source="supervisor", code=messages.ErrorCode.BAD_COMMAND, message=str(error))
+            return messages.encode(bad), []
         match command:
             case messages.StatusQuery():
                 return messages.encode(self._status_answer()), []

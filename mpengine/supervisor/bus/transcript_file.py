@@ -13,7 +13,7 @@ import os
 
 from mpengine.shared import one_writer
 from mpengine.shared.errors import ConfigError, MpengineError
-from mpengine.shared.messages import UNREADABLE, Error, Stamp, read_stamp
+from mpengine.shared.messages import UNREADABLE, Error, ErrorCode, Stamp, read_stamp
 from mpengine.shared.one_writer import Writer
 
 _MOST_WAITING = 10_000
@@ -80,7 +80,7 @@ class TranscriptFile:
             self._append(body + b"\n")
         except OSError as error:
             with self._writer.changed:
-                self._in_trouble(f"{error.strerror}; trying on")
+                self._in_trouble(f"{error.strerror}; retrying")
             return False
         with self._writer.changed:
             self._out_of_trouble(is_last=self._writer.waiting == 1)
@@ -152,13 +152,13 @@ class TranscriptFile:
         if not self._is_in_trouble:
             self._is_in_trouble = True
             text = f"cannot write the transcript {self._path}: {why}"
-            self._notices.append(Error(source="supervisor", code="transcript_stuck", message=text))
+            self._notices.append(Error(source="supervisor", code=ErrorCode.TRANSCRIPT_STUCK, message=text))
 
     def _out_of_trouble(self, *, is_last: bool) -> None:
         if self._is_in_trouble and (is_last or not self._dropped):
             self._is_in_trouble = False
             text = f"the transcript {self._path} is written again; {self._dropped} lines are missing"
-            self._notices.append(Error(source="supervisor", code="transcript_again", message=text))
+            self._notices.append(Error(source="supervisor", code=ErrorCode.TRANSCRIPT_AGAIN, message=text))
             self._dropped = 0
 
 

@@ -4,12 +4,12 @@ import os
 import socket
 from typing import Any
 
-import msgspec
-
+from mpengine import dialects
+from mpengine.dialects.base import RemoteConfig
 from mpengine.processes.boot import Boot, CaptureBoot, RecogniserBoot, StreamingBoot
 from mpengine.shared import runtime
 from mpengine.shared.config import Config
-from mpengine.shared.tables import RemoteConfig, Secret
+from mpengine.shared.tables import Secret
 from mpengine.supervisor.decide.actions import Child
 from mpengine.supervisor.decide.coordinator import Coordinator
 
@@ -57,8 +57,8 @@ class Settings:
                     **common,
                     **frames,
                     audio=config.audio,
+                    buffer=config.buffer,
                     window_path=self._window_path,
-                    window_seconds=config.buffer.seconds,
                     open_device=coordinator.may_open_device,
                     lost_reason=coordinator.lost_reason,
                     captured=self._captured(coordinator),
@@ -67,9 +67,8 @@ class Settings:
                 return StreamingBoot(
                     **common,
                     **frames,
-                    remote=self._remote(),
-                    sample_rate=config.audio.sample_rate,
-                    channels=config.audio.channels,
+                    remote=dialects.packed(self._remote()),
+                    audio=config.audio,
                     first_connection=coordinator.connection + 1,
                     pace=config.pace,
                     sent_before=self._sent_before(coordinator),
@@ -86,9 +85,9 @@ class Settings:
         return max(coordinator.picture.highest_sent, coordinator.results.ledger.transcribed)
 
     def _remote(self) -> RemoteConfig:
-        """The recogniser to connect to; in local mode the one that we started."""
+        """The recogniser to connect to; it may be the one that we have started."""
         remote = self._config.remote
         if self._listener is None:
             return remote
         url = f"ws://127.0.0.1:{self._listener.getsockname()[1]}"
-        return msgspec.structs.replace(remote, mode="managed", server_url=url, auth_token=self._token)
+        return remote.started_at(url, self._token)

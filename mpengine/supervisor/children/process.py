@@ -14,7 +14,7 @@ import time
 
 from mpengine.processes import boot
 from mpengine.processes.boot import Parent
-from mpengine.shared.tables import SECRETS
+from mpengine.shared.config import secrets
 
 _POLL_S = 0.002  # between looks at a process that was killed
 _PIPE_BYTES = 65536  # what a pipe holds at least: the payload must go in without a reader
@@ -134,7 +134,7 @@ def payload_pipe(name: str, settings: Parent) -> tuple[int, int]:
 
 def _environment() -> dict[str, str]:
     """Ours, without secrets (others of this user can read it), and with this package to be found."""
-    secret = set(SECRETS.values())
+    secret = set(secrets().values())
     environment = {key: value for key, value in os.environ.items() if key not in secret}
     paths = [boot.PACKAGE_HOME, *filter(None, [environment.get("PYTHONPATH")])]
     environment["PYTHONPATH"] = os.pathsep.join(paths)

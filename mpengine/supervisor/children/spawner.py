@@ -9,7 +9,9 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from mpengine.processes import tricks
 from mpengine.processes.boot import Boot
+from mpengine.processes.tricks import Trick
 from mpengine.shared.logs import Event
 from mpengine.supervisor.children.process import ChildProcess, Spawned
 from mpengine.supervisor.children.zygote_client import NoRoom, Zygote
@@ -92,7 +94,7 @@ class Spawner:
 
 
 def _can_fork() -> bool:
-    if sys.platform != "linux":
+    if sys.platform != "linux" or not tricks.is_used(Trick.ZYGOTE):
         return False
     try:
         os.close(os.pidfd_open(os.getpid()))  # Linux 5.3, and not in every sandbox

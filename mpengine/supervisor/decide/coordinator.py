@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from mpengine.shared import control, messages
 from mpengine.shared.config import Config
 from mpengine.shared.errors import ExitCode
+from mpengine.shared.messages import ErrorCode, GapReason
 from mpengine.supervisor.decide.actions import (
     Action,
     Child,
@@ -90,7 +91,7 @@ class Coordinator:
         self.picture = Picture(config, self.results, now)
         self.phase = Phase.WORKING
         names = [Child.CAPTURE, Child.STREAMING]
-        if config.remote.mode == "local":
+        if config.remote.starts_recogniser:
             names.insert(0, Child.RECOGNISER)
         self._care = Care(names, config.supervisor, chance=chance, now=now)
         self.lives = self._care.lives
@@ -108,7 +109,7 @@ class Coordinator:
         self._has_last_word = False
         self._captured_at_open = 0
         self.is_journal_full = False
-        self.lost_reason = "capture_restart"  # why samples are missing before the next capture's first
+        self.lost_reason = GapReason.CAPTURE_RESTART  # why samples are missing before the next capture's first
 
     def continues(
         self,
@@ -229,7 +230,7 @@ class Coordinator:
         why = f": {picture.connection_reason}" if picture.connection_reason else ""
         picture.connect_timed_out = True
         text = f"Timed out connecting to {picture.endpoint or 'the recogniser'} after {CONNECT_LIMIT_S:.0f} s{why}"
-        timeout = messages.Error(source="streaming", code="connect_timeout", message=f"{text}; trying on")
+        timeout = messages.Error(source="streaming", code=ErrorCode.CONNECT_TIMEOUT, message=f"{text}; retrying")
         return [Log("warning", timeout.code, {"message": timeout.message}), Publish(timeout)]
 
     def journal_full(self, *, is_full: bool) -> list[Action]:
@@ -238,7 +239,7 @@ class Coordinator:
         if not is_full:
             return []
         text = "the journal cannot be written (disk full): results go on, but a kill of the supervisor may cost one"
-        full = messages.Error(source="supervisor", code="journal_full", message=text)
+        full = messages.Error(source="supervisor", code=ErrorCode.JOURNAL_FULL, message=text)
         return [Log("error", full.code, {"message": text}), Publish(full)]
 
     # Processes
@@ -264,13 +265,13 @@ class Coordinator:
         elif child is Child.CAPTURE:
             self.picture.device = None
             self._has_last_word = self._has_last_word or status == ExitCode.OK
-            self.lost_reason = "device" if status == ExitCode.DEVICE else "capture_restart"
-            self.lost_reason = "paused" if self.is_paused else self.lost_reason
+            self.lost_reason = GapReason.DEVICE if status == ExitCode.DEVICE else GapReason.CAPTURE_RESTART
+            self.lost_reason = GapReason.PAUSED if self.is_paused else self.lost_reason
         if self.phase is Phase.LEAVING:
             return actions + self._all_gone()
         if ended.exit_code is not None:
             if not was_told:
-                actions.append(error(child, "crash", f"{child} ended: {ended.how}", fatal=True))
+                actions.append(error(child, ErrorCode.CRASH, f"{child} ended: {ended.how}", fatal=True))
             self._exit_code = ended.exit_code
             self.picture.fatal_reason = life.reason
             return actions + self._leave(now)
@@ -278,7 +279,7 @@ class Coordinator:
             return actions
         if not was_told:
             verb = "was" if status < 0 else "ended with"
-            actions.append(error(child, "crash", f"{child} {verb} {ended.how}; restarting"))
+            actions.append(error(child, ErrorCode.CRASH, f"{child} {verb} {ended.how}; restarting"))
         fields = {"child": child, "how": ended.how, "reason": life.reason, "next_try_in_s": life.spawn_at - now}
         actions.append(Log("warning", "child_ended", fields))
         if self.phase is Phase.DRAINING and not self._ends_by_itself:
@@ -462,7 +463,7 @@ class Coordinator:
             return actions
         if self._ends_by_itself:
             text = f"the recogniser did not confirm the end of the file in {MOST_TRIES} tries: {down.reason}"
-            actions.append(error(Child.STREAMING, "unconfirmed_end", text, fatal=True))
+            actions.append(error(Child.STREAMING, ErrorCode.UNCONFIRMED_END, text, fatal=True))
             self._exit_code = ExitCode.CRASH
             self.picture.fatal_reason = text
         return actions + self._leave(now)

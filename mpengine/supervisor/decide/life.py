@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from mpengine.shared import messages
 from mpengine.shared.errors import ExitCode
+from mpengine.shared.messages import ErrorCode
 from mpengine.shared.tables import SupervisorConfig
 from mpengine.shared.waiting import NEVER, full_jitter_s
 from mpengine.supervisor.decide.actions import Abort, Action, Child, Kill, Log, Publish, Spawn
@@ -286,7 +287,7 @@ class Care:
         text = f"{child} hangs: {why}; restarting (the log has its stacks, if it can still tell)"
         life.complained(text)
         life.aborting(now)
-        return [Log("error", "hung", {"child": child, "reason": why}), error(child, "hung", text), Abort(child)]
+        return [Log("error", "hung", {"child": child, "reason": why}), error(child, ErrorCode.HUNG, text), Abort(child)]
 
     def overslept(self, now: float) -> None:
         """The supervisor was not awake: nobody's silence counts."""
@@ -310,6 +311,6 @@ class Care:
             life.stopping()
 
 
-def error(child: Child, code: str, text: str, *, fatal: bool = False) -> Action:
+def error(child: Child, code: ErrorCode, text: str, *, fatal: bool = False) -> Action:
     """What is published of a child's fault."""
     return Publish(messages.Error(source=child, code=code, message=text, fatal=fatal))

@@ -82,7 +82,7 @@ class Reports:
         if self._silent_levels != _SILENT_LEVELS:
             return []
         text = f"{self._picture.device} gives digital silence: is it muted, or the wrong device? (mpengine devices)"
-        error = messages.Error(source=Child.CAPTURE, code="digital_silence", message=text)
+        error = messages.Error(source=Child.CAPTURE, code=messages.ErrorCode.DIGITAL_SILENCE, message=text)
         return [Log("warning", error.code, {"message": text}), Publish(error)]
 
     def _missing(self, message: control.SamplesMissing) -> list[Action]:
