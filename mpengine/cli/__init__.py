@@ -174,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_listen(parser: argparse.ArgumentParser) -> None:
     _add_target(parser, "publish", "query")
-    about = "; ".join(f"{name}: {home.about}" for name, home in FORMATS.items())
+    about = "; ".join(f"{name}: {about}" for name, (_, about) in FORMATS.items())
     parser.add_argument(
         "--format",
         choices=tuple(FORMATS),

@@ -1,4 +1,4 @@
-"""What a child is told when it is spawned, and how it begins: the parent's pipe, its death, signals.
+"""What a child is told when it is spawned, and how it begins: the parent's pipe, its death, signals, errors.
 
 The supervisor writes the payload into a pipe and keeps the write end open, which nobody else holds: the payload may
 hold secrets (argv and the environment can be read by others), and the end of the pipe is the end of the parent.
@@ -111,6 +111,20 @@ def receive(kind: type[_Kind], name: str) -> _Kind:
     if os.getppid() != boot.parent_pid:
         raise SystemExit(1)
     return boot
+
+
+def silence_native_stderr() -> None:
+    """Give Python's standard error a descriptor of its own, and send descriptor 2 to /dev/null.
+
+    The C code of ALSA, JACK and PortAudio writes to descriptor 2 whenever a device is probed or goes away, and no
+    option silences all of it. Tracebacks, logs and faulthandler's dumps still reach the terminal.
+    """
+    saved = os.dup(2)
+    sys.stderr = os.fdopen(saved, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+    faulthandler.enable(file=saved)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
 
 
 def _read_exactly(length: int) -> bytes:

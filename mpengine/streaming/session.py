@@ -22,6 +22,7 @@ from mpengine.shared import control
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.frames import Frame
 from mpengine.shared.messages import ErrorKind
+from mpengine.shared.states import expected, follows
 from mpengine.shared.waiting import NEVER, full_jitter_s
 from mpengine.streaming.actions import (
     Action,
@@ -72,6 +73,19 @@ class State(enum.Enum):
     READY = enum.auto()
     FINISHING = enum.auto()
     ENDED = enum.auto()
+
+
+_FOLLOWS = {
+    State.WAITING: frozenset({State.CONNECTING}),
+    State.CONNECTING: frozenset({State.GREETING, State.READY, State.WAITING, State.ENDED}),
+    State.GREETING: frozenset({State.READY, State.WAITING, State.ENDED}),
+    State.READY: frozenset({State.FINISHING, State.WAITING, State.ENDED}),
+    State.FINISHING: frozenset({State.WAITING, State.ENDED}),
+    State.ENDED: frozenset[State](),
+}
+# What a connection can bring. Whatever comes in another state is late: of a connection that is no more.
+_WHILE_CONNECTING = (Opened, Refused, Failed)
+_WHILE_OPEN = (Received, PingReceived, PongReceived, CloseReceived, Failed)
 
 
 class Outage:
@@ -206,7 +220,7 @@ class Session:
 
         Frames of an older grant and samples that went out already are skipped.
         """
-        if self.state is not State.READY or frame.session != self.connection:
+        if self.state is not State.READY or frame.grant != self.connection:
             return b""
         fresh = self._hearing.sending(frame, now)
         if fresh:
@@ -217,13 +231,13 @@ class Session:
 
     def end(self, mark: Frame, now: float) -> list[Action]:
         """The end mark came from capture; one of an older grant is skipped."""
-        return self.finish(now) if mark.session == self.connection else []
+        return self.finish(now) if mark.grant == self.connection else []
 
     def finish(self, now: float) -> list[Action]:
         """The end mark has come, or nobody is there to send one: ask for what is still to be heard."""
         if self.state is not State.READY:
             return []
-        self.state = State.FINISHING
+        self._enter(State.FINISHING)
         texts = self._dialect.finish(can_finalize=self._can_finalize)
         self._finishing = Finishing(
             asked=bool(texts),
@@ -242,6 +256,8 @@ class Session:
     def _answer(self, event: Event, now: float) -> list[Action]:
         if self.state in {State.WAITING, State.ENDED}:  # late: from a connection that is no more
             return []
+        possible = _WHILE_CONNECTING if self.state is State.CONNECTING else _WHILE_OPEN
+        expected(is_possible=isinstance(event, possible), what=f"{type(event).__name__} while {self.state.name}")
         match event:
             case Opened(headers=headers):
                 return self._opened(self._dialect.request_id(headers), now)
@@ -277,6 +293,9 @@ class Session:
 
     # How it goes on
 
+    def _enter(self, state: State) -> None:
+        self.state = follows(_FOLLOWS, self.state, state)
+
     def _due(self, now: float) -> list[Action]:
         """The deadline of the state has passed."""
         kind = ErrorKind.CONNECTION
@@ -297,7 +316,7 @@ class Session:
         return self._failed(causes.lost(reason, kind), now)
 
     def _connect(self, now: float) -> list[Action]:
-        self.state = State.CONNECTING
+        self._enter(State.CONNECTING)
         self.connection += 1
         self._deadline = now + CONNECT_LIMIT_S
         self._request_id = None
@@ -315,12 +334,12 @@ class Session:
         greeting = self._dialect.greeting
         if greeting is None:
             return self._ready(now)
-        self.state = State.GREETING
+        self._enter(State.GREETING)
         self._deadline = now + READY_LIMIT_S
         return [SendText(greeting)]
 
     def _ready(self, now: float) -> list[Action]:
-        self.state = State.READY
+        self._enter(State.READY)
         self._deadline = NEVER
         self._pacer = Pacer(self._pace, now)
         self._upkeep = Upkeep(keep_alive=self._dialect.keep_alive, now=now, dead_after_s=self._patience_s)
@@ -375,14 +394,14 @@ class Session:
         if cause.exit_code is not None:
             return self._ended(fault, cause.exit_code)
         wait_s = self._outage.failed(slow=cause.slow)
-        self.state = State.WAITING
+        self._enter(State.WAITING)
         self._deadline = now + wait_s
         down = control.ConnectionDown(connection=self.connection, reason=cause.reason, next_try_in_s=wait_s)
         # One error for an outage; the status tells of every further try.
         return [Drop(), Tell(fault), Tell(down)] if self._outage.failures == 1 else [Drop(), Tell(down)]
 
     def _ended(self, last_words: control.Up, exit_code: ExitCode) -> list[Action]:
-        self.state = State.ENDED
+        self._enter(State.ENDED)
         self._deadline = NEVER
         return [Drop(), Tell(last_words), Leave(exit_code)]
 

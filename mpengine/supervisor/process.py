@@ -352,8 +352,8 @@ class Supervisor:
 
     def _note_progress(self) -> None:
         """For whoever may have to go on after us."""
-        picture, journal = self._coordinator.picture, self._files.journal
-        journal.progress(captured=picture.captured, sent=picture.highest_sent, connection=self._coordinator.connection)
+        situation, journal = self._coordinator.situation, self._files.journal
+        journal.progress(captured=situation.captured, sent=situation.highest_sent, connection=situation.last_connection)
         if self._bus.is_journal_full is not self._coordinator.is_journal_full:
             self._perform(self._coordinator.journal_full(is_full=self._bus.is_journal_full))
 

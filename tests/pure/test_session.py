@@ -8,10 +8,11 @@ import pytest
 from mpengine.dialects.base import Ignored
 from mpengine.dialects.deepgram import ByokConfig, Deepgram
 from mpengine.dialects.managed import ManagedConfig
-from mpengine.shared import control
+from mpengine.shared import control, states
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.frames import Frame
 from mpengine.shared.messages import ErrorKind
+from mpengine.shared.states import ImpossibleError
 from mpengine.shared.tables import AudioConfig, Secret
 from mpengine.streaming.actions import (
     Connect,
@@ -97,12 +98,12 @@ def finishing_session(dialect=BYOK, *, now=100.0, **options):
     return session
 
 
-def frame(first, end, session=1):
-    return Frame(RUN, session, first, pcm(first, end))
+def frame(first, end, grant=1):
+    return Frame(RUN, grant, first, pcm(first, end))
 
 
-def end_mark(sample, session=1):
-    return Frame(RUN, session, sample, b"", is_last=True)
+def end_mark(sample, grant=1):
+    return Frame(RUN, grant, sample, b"", is_last=True)
 
 
 def results(start, duration, *, is_final=True, text="words"):
@@ -243,12 +244,12 @@ def test_a_frame_goes_out_as_it_came():
 
 @pytest.mark.parametrize("number", [0, 1, 3])
 def test_a_frame_of_another_grant_is_dropped(number):
-    assert ready_session(first_connection=2).audio(frame(0, 320, session=number), 100.0) == b""
+    assert ready_session(first_connection=2).audio(frame(0, 320, grant=number), 100.0) == b""
 
 
 def test_an_end_mark_of_another_grant_is_dropped():
     session = ready_session(first_connection=2)
-    assert session.end(end_mark(320, session=1), 100.0) == []
+    assert session.end(end_mark(320, grant=1), 100.0) == []
     assert session.takes_audio(100.0)
 
 
@@ -554,7 +555,7 @@ def test_what_a_proxy_could_on_the_connection_before_does_not_count():
     session.tick(110.0)
     session.event(Opened(), 110.0)
     session.event(READY, 110.0)
-    session.end(end_mark(S, session=2), 111.0)
+    session.end(end_mark(S, grant=2), 111.0)
     assert acted(session.tick(114.0)) == [SendClose(1000)]
 
 
@@ -653,8 +654,8 @@ def test_what_finals_covered_on_the_connection_before_does_not_count():
     session.event(Failed("reset"), 102.0)
     session.tick(110.0)
     session.event(Opened(), 110.0)
-    session.audio(frame(2 * S, 3 * S, session=2), 110.0)
-    session.end(end_mark(3 * S, session=2), 110.0)
+    session.audio(frame(2 * S, 3 * S, grant=2), 110.0)
+    session.end(end_mark(3 * S, grant=2), 110.0)
     assert told(session.event(CloseReceived(1000, ""), 111.0), control.StreamEnded) == []
 
 
@@ -670,7 +671,7 @@ def test_a_clean_end_covers_what_went_out_on_its_own_connection():
     session.event(Failed("reset"), 102.0)
     session.tick(110.0)
     session.event(Opened(), 110.0)
-    session.audio(frame(0, S, session=2), 110.5)
+    session.audio(frame(0, S, grant=2), 110.5)
     session.finish(111.0)
     session.event(METADATA, 111.5)
     assert told(session.event(CloseReceived(1000, ""), 112.0)) == [control.StreamEnded(sent=S)]
@@ -719,10 +720,8 @@ def test_a_session_end_confirms_nothing_else():
     assert told(session.event(Failed("reset"), 102.1), control.StreamEnded) == []
 
 
-@pytest.mark.parametrize("make", [ready_session, new_session], ids=["ready", "connecting"])
-def test_a_normal_close_without_an_end_mark_is_a_loss(make):
-    session = make()
-    session.tick(100.0)
+def test_a_normal_close_without_an_end_mark_is_a_loss():
+    session = ready_session()
     actions = session.event(CloseReceived(1000, ""), 101.0)
     assert told(actions, control.StreamEnded) == []
     assert len(told(actions, control.ConnectionDown)) == 1
@@ -758,8 +757,8 @@ def test_after_a_loss_behind_the_end_the_rest_goes_to_the_next_connection():
     session.event(Failed("reset"), 102.0)
     session.tick(103.0)
     session.event(Opened(), 103.0)
-    assert session.audio(frame(0, S, session=2), 103.0) == pcm(0, S)
-    assert SendText('{"type":"CloseStream"}') in session.end(end_mark(S, session=2), 103.0)
+    assert session.audio(frame(0, S, grant=2), 103.0) == pcm(0, S)
+    assert SendText('{"type":"CloseStream"}') in session.end(end_mark(S, grant=2), 103.0)
 
 
 # Losses
@@ -1119,4 +1118,30 @@ def test_a_close_that_nobody_asked_for_confirms_nothing():
     session = ready_session(Laconic(BYOK_REMOTE, AudioConfig()))
     session.audio(frame(0, S), 100.0)
     session.event(CloseReceived(1000, ""), 101.0)
+    assert session.state is State.WAITING
+
+
+# What cannot be
+
+
+@pytest.mark.parametrize(
+    ("make", "event"),
+    [
+        (new_session, CloseReceived(1000, "")),
+        (new_session, Received("words")),
+        (ready_session, Opened({})),
+        (ready_session, Refused(401, "", "", {})),
+    ],
+)
+def test_an_event_that_cannot_come_is_a_mistake_of_ours(make, event):
+    session = make()
+    session.tick(100.0)
+    with pytest.raises(ImpossibleError, match=type(event).__name__):
+        session.event(event, 101.0)
+
+
+def test_in_life_it_is_no_reason_to_end(monkeypatch):
+    monkeypatch.setattr(states, "STRICT", False)
+    session = ready_session()
+    assert session.event(Refused(503, "", "", {}), 101.0) != []
     assert session.state is State.WAITING

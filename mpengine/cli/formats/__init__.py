@@ -5,25 +5,18 @@ A format is a subclass of `base.Format`.
 
 import importlib
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mpengine.cli.formats.base import Format
 
 
-class Home(NamedTuple):
-    """Where a format is, as MODULE.CLASS, and what users are told of it."""
-
-    name: str
-    about: str
-
-
-# By their names; so end the names of their files.
+# By their names, which end the names of their files, too: MODULE.CLASS, and what users are told of it.
 FORMATS = {
-    "text": Home("captions.Text", "captions"),
-    "jsonl": Home("jsonl.JsonLines", "every message, a line each"),
-    "srt": Home("subtitles.SubRip", "subtitles"),
-    "vtt": Home("subtitles.WebVtt", "subtitles, with notes on what is lost"),
+    "text": ("captions.Text", "captions"),
+    "jsonl": ("jsonl.JsonLines", "every message, a line each"),
+    "srt": ("subtitles.SubRip", "subtitles"),
+    "vtt": ("subtitles.WebVtt", "subtitles, with notes on what is lost"),
 }
 
 
@@ -35,6 +28,6 @@ def name_for(path: str) -> str:
 
 def load(name: str) -> "type[Format]":
     """The format of that name."""
-    module, _, class_name = FORMATS[name].name.partition(".")
+    module, _, class_name = FORMATS[name][0].partition(".")
     found: type[Format] = getattr(importlib.import_module(f"{__name__}.{module}"), class_name)
     return found

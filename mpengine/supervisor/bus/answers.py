@@ -68,15 +68,15 @@ class Desk:
                 actions = coordinator.stop(now, "stop command")
             case messages.Pause():
                 actions = coordinator.pause()
-            case messages.Continue():
-                actions = coordinator.unpause()
+            case messages.Resume():
+                actions = coordinator.resume()
             case messages.SetUserName(user_name=user_name):
                 coordinator.results.user_name = user_name
         return messages.encode(messages.Done()), actions
 
     def _status(self) -> messages.Status:
         coordinator = self._coordinator
-        return coordinator.picture.status(coordinator.lives, coordinator.phase.name, time.monotonic())
+        return coordinator.situation.status(coordinator.lives, coordinator.phase.name, time.monotonic())
 
     def _metrics(self) -> messages.Metrics:
         usage: dict[str, ChildMetrics] = {
@@ -84,14 +84,14 @@ class Desk:
         }
         usage["supervisor"] = usage_of(os.getpid())
         coordinator = self._coordinator
-        return coordinator.picture.metrics(coordinator.lives, usage, self._bus.last, time.monotonic())
+        return coordinator.situation.metrics(coordinator.lives, usage, self._bus.last, time.monotonic())
 
     def _status_answer(self) -> messages.StatusAnswer:
-        picture, now = self._coordinator.picture, time.monotonic()
+        situation, now = self._coordinator.situation, time.monotonic()
         status = msgspec.structs.asdict(self._status()) | {
             "run": self._bus.run,
             "boot": self._bus.boot,
-            "children": picture.children(self._coordinator.lives, now),
+            "children": situation.children(self._coordinator.lives, now),
         }
         return messages.StatusAnswer(
             **status,
@@ -100,10 +100,10 @@ class Desk:
             mode=self._config.remote.mode,
             publish=self._bus.publish_endpoint,
             query=self._bus.query_endpoint,
-            paused=self._coordinator.is_paused,
-            level=picture.level,
-            last_disconnect=picture.last_disconnect,
-            last_disconnect_ago_s=picture.last_disconnect_ago_s(now),
+            paused=self._coordinator.situation.is_paused,
+            level=situation.level,
+            last_disconnect=situation.last_disconnect,
+            last_disconnect_ago_s=situation.last_disconnect_ago_s(now),
             metrics=self._metrics(),
         )
 

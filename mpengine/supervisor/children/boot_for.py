@@ -69,7 +69,7 @@ class Settings:
                     **frames,
                     remote=dialects.packed(self._remote()),
                     audio=config.audio,
-                    first_connection=coordinator.connection + 1,
+                    first_connection=coordinator.situation.last_connection + 1,
                     pace=config.pace,
                     sent_before=self._sent_before(coordinator),
                     expects_audio=coordinator.expects_audio,
@@ -77,12 +77,12 @@ class Settings:
 
     def _captured(self, coordinator: Coordinator) -> int:
         """Where capture goes on at least. A source that can be read again still has what the window may have lost."""
-        picture, ledger = coordinator.picture, coordinator.results.ledger
-        return ledger.acknowledged if self._config.audio.kind.seekable else picture.captured
+        situation, ledger = coordinator.situation, coordinator.results.ledger
+        return ledger.acknowledged if self._config.audio.kind.seekable else situation.captured
 
     def _sent_before(self, coordinator: Coordinator) -> int:
         """How far an earlier life had sent, at least: its last beat may be old, but what was heard had been sent."""
-        return max(coordinator.picture.highest_sent, coordinator.results.ledger.transcribed)
+        return max(coordinator.situation.highest_sent, coordinator.results.ledger.transcribed)
 
     def _remote(self) -> RemoteConfig:
         """The recogniser to connect to; it may be the one that we have started."""

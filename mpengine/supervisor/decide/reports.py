@@ -1,4 +1,4 @@
-"""What children report that changes no decision: it is published, logged, or noted in the picture. Pure."""
+"""What children report that changes no decision: it is published, logged, or noted in the situation. Pure."""
 
 import msgspec
 
@@ -7,7 +7,7 @@ from mpengine.shared.ranges import Ranges
 from mpengine.supervisor.decide.actions import Action, Child, KeepGap, Log, Publish
 from mpengine.supervisor.decide.life import Life
 from mpengine.supervisor.decide.results import Results
-from mpengine.supervisor.decide.status import Picture
+from mpengine.supervisor.decide.status import Situation
 
 # Ten seconds of levels. A room is never that quiet: its noise is not zero.
 _SILENT_LEVELS = 40
@@ -16,9 +16,9 @@ _SILENT_LEVELS = 40
 class Reports:
     """Turns reports into actions."""
 
-    def __init__(self, results_of_run: Results, picture: Picture) -> None:
+    def __init__(self, results_of_run: Results, situation: Situation) -> None:
         self._results = results_of_run
-        self._picture = picture
+        self._situation = situation
         self._faults: dict[Child, str] = {}
         self._gaps = Ranges()  # told; captures come and go, and replays ask again
         self._silent_levels = 0
@@ -56,11 +56,11 @@ class Reports:
         match message:
             case control.DeviceOpened(name=name, sample_rate=rate, channels=channels, latency_s=latency_s):
                 self.works(Child.CAPTURE)
-                self._picture.device, self._picture.last_level = name, None
+                self._situation.device, self._situation.last_level = name, None
                 fields = {"name": name, "rate_hz": rate, "channels": channels, "latency_s": latency_s}
                 return [Log("info", "device_opened", fields)]
             case control.DeviceClosed():
-                self._picture.device = None
+                self._situation.device = None
             case control.Anchor(sample=sample, utc_ns=utc_ns):
                 self._results.anchors.add(sample, utc_ns)
             case control.LevelHeard():
@@ -73,7 +73,7 @@ class Reports:
         """How loud it is."""
         is_silent = heard.digital_silence
         level = messages.Level(rms_dbfs=heard.rms_dbfs, peak_dbfs=heard.peak_dbfs, digital_silence=is_silent)
-        self._picture.last_level = level
+        self._situation.last_level = level
         return [Publish(level), *self._silence(is_silent)]
 
     def _silence(self, is_silent: bool) -> list[Action]:
@@ -81,7 +81,7 @@ class Reports:
         self._silent_levels = self._silent_levels + 1 if is_silent else 0
         if self._silent_levels != _SILENT_LEVELS:
             return []
-        text = f"{self._picture.device} gives digital silence: is it muted, or the wrong device? (mpengine devices)"
+        text = f"{self._situation.device} gives digital silence: is it muted, or the wrong device? (mpengine devices)"
         error = messages.Error(source=Child.CAPTURE, code=messages.ErrorCode.DIGITAL_SILENCE, message=text)
         return [Log("warning", error.code, {"message": text}), Publish(error)]
 
@@ -95,7 +95,7 @@ class Reports:
         self._gaps.join(first, message.end)
         for part in parts:
             news = msgspec.structs.replace(message, first=part.first, end=part.end)
-            self._picture.missing(news)
+            self._situation.missing(news)
             gap = self._results.gap(news)
             fields = {"start_s": gap.start_s, "end_s": gap.end_s, "reason": gap.reason}
             actions += [Log("warning", "gap", fields), Publish(gap), KeepGap(part.first, part.end)]

@@ -12,7 +12,7 @@ from mpengine.supervisor.decide.life import ChildState, Life
 from mpengine.supervisor.decide.results import Results
 
 
-class Picture:
+class Situation:
     """What is known of device, connection and progress; `status` and `metrics` put it into words."""
 
     def __init__(self, config: Config, results: Results, now: float) -> None:
@@ -22,7 +22,8 @@ class Picture:
         self.device: str | None = None
         self.last_level: messages.Level | None = None
         self.endpoint: str | None = None
-        self.connection = 0
+        self.connection = 0  # the one that is made, or was
+        self.last_connection = 0  # the highest number ever used in this run
         self.connection_reason = ""
         self.was_connected = False
         self.is_connecting = False
@@ -47,7 +48,8 @@ class Picture:
 
     def connecting(self, connection: int, endpoint: str) -> None:
         """An attempt began."""
-        self.connection, self.endpoint = connection, endpoint
+        self.connection = self.last_connection = connection
+        self.endpoint = endpoint
         # A first attempt may still come to something; after a failure nobody waits for the next one.
         self.is_connecting = not self.connection_reason
         self._next_try_at = None
