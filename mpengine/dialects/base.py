@@ -128,6 +128,8 @@ class Dialect:
     """The text to say first. None: the recogniser is ready when the connection is open."""
     fails_with_last_word = False
     """Whether it says its last word before a failure, too: then only a normal close after it confirms the end."""
+    close_confirms = False
+    """Whether a normal close after the texts of `finish` is its last word, for a protocol that has no other."""
     request_id_header: str | None = None
     """The header of the upgrade's answer, in lower case, that has an id to quote to the recogniser's support."""
     error_header: str | None = None
