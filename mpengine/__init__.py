@@ -1,4 +1,4 @@
-"""A microphone on a small machine, its speech as typed results for every other process, and no word lost on the way."""
+"""Streams a microphone to a speech recogniser and delivers typed transcripts to local processes, losing no word."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from mpengine.client.position import Hole as Hole
     from mpengine.client.subscriber import Subscriber as Subscriber
     from mpengine.embedded.engine import Engine as Engine
-    from mpengine.embedded.result import TranscriptionResult as TranscriptionResult
+    from mpengine.embedded.engine import TranscriptionResult as TranscriptionResult
     from mpengine.shared.config import Config as Config
     from mpengine.supervisor.process import Supervisor as Supervisor
 
@@ -19,7 +19,7 @@ _HOMES = {
     "Engine": "mpengine.embedded.engine",
     "Subscriber": "mpengine.client.subscriber",
     "Supervisor": "mpengine.supervisor.process",
-    "TranscriptionResult": "mpengine.embedded.result",
+    "TranscriptionResult": "mpengine.embedded.engine",
 }
 
 

@@ -6,10 +6,37 @@ from typing import Any, Protocol
 
 import pytest
 
+from mpengine.shared import states
 from tests.rig.engine import RUNNING, EngineProcess
 from tests.rig.microphone import VirtualMicrophone
+from tests.rig.processes import heed_signals
+from tests.rig.scratch import Scratch, end_with_parent
 from tests.rig.small_disk import SmallDisk
 from tests.rig.waiting import rig_threads, wait_until
+
+SCRATCH = pytest.StashKey[Scratch]()
+
+
+states.STRICT = True  # a step that no table of states allows fails the test
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """The same surroundings for every run, whoever starts it, and nothing that stays behind."""
+    heed_signals()
+    if hasattr(config, "workerinput"):
+        end_with_parent()
+        return
+    config.stash[SCRATCH] = Scratch()
+    if config.option.basetemp is None:
+        config.option.basetemp = str(config.stash[SCRATCH].directory / "p")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Only the process that made it removes it."""
+    if SCRATCH in config.stash:
+        config.stash[SCRATCH].end()
 
 
 @pytest.hookimpl(tryfirst=True)

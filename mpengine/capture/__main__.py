@@ -2,7 +2,6 @@
 
 import sys
 
-from mpengine.capture.native_stderr import silence_native_stderr
 from mpengine.processes import boot
 from mpengine.shared import logs
 
@@ -10,7 +9,7 @@ from mpengine.shared import logs
 def main() -> None:
     """Be the capture process."""
     settings = boot.receive(boot.CaptureBoot, "capture")
-    silence_native_stderr()
+    boot.silence_native_stderr()
     logs.setup("capture", settings.log_level, settings.log_format)
 
     from mpengine.capture.process import run  # noqa: PLC0415  its libraries write to standard error while they load

@@ -16,6 +16,7 @@ import itertools
 import msgspec
 
 from mpengine.capture.source import Block
+from mpengine.shared.messages import GapReason
 
 # For how many blocks the envelope must not have moved: where only our own clock tells, and where the device does.
 _SETTLE_BLOCKS = 8
@@ -92,7 +93,7 @@ class SampleClock:
     def add(self, block: Block) -> list[Placed]:
         """Take the next block; the blocks whose indexes are known now."""
         if block.overflowed or (block.lost_before and self._cuts):
-            self.interrupted("overflow")
+            self.interrupted(GapReason.OVERFLOW)
         last_ns, self._last_arrival_ns = self._last_arrival_ns, block.arrival_ns
         has_stalled = last_ns is not None and block.arrival_ns - last_ns > _STALL_NS
         before = self._hold_behind_stall() if has_stalled else []
@@ -165,13 +166,13 @@ class SampleClock:
             return []
         placed = self.settle() if self._stalls == set(self._cuts) else []
         self._stalls.add(len(self._held))
-        self.interrupted("overflow")
+        self.interrupted(GapReason.OVERFLOW)
         return placed
 
     def _place(self, block: Block) -> Placed:
         missing = None
         if block.lost_before:
-            missing = Missing(self.next_sample, self.next_sample + block.lost_before, "overflow", 0)
+            missing = Missing(self.next_sample, self.next_sample + block.lost_before, GapReason.OVERFLOW, 0)
             self.next_sample = missing.end
         placed = self._count_in(block, missing)
         self._observe_block(self.next_sample, block)

@@ -8,7 +8,6 @@ appends on the right, the main thread pops on the left.
 import collections
 import contextlib
 import ctypes
-import os
 import sys
 import time
 import types
@@ -16,11 +15,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from mpengine.capture.devices import Device, choose
-from mpengine.capture.source import Block, SourceInfo
+from mpengine.capture.source import Block, Source, SourceInfo
 from mpengine.processes import tricks
 from mpengine.processes.tricks import Trick
-from mpengine.shared.config.tables import AudioConfig
 from mpengine.shared.errors import DeviceError
+from mpengine.shared.tables import AudioConfig
+from mpengine.shared.wake import Wake
 
 # What may wait for the main thread. It never waits long; the bound is there for a main thread that was stopped.
 _WAITING_S = 30
@@ -71,10 +71,8 @@ except OSError as error:  # its own words for a missing library
     ) from None
 
 
-class Microphone:
+class Microphone(Source):
     """An input device, int16, in blocks of the configured length."""
-
-    keeps_time = True
 
     def __init__(self, audio: AudioConfig) -> None:
         self._audio = audio
@@ -84,9 +82,7 @@ class Microphone:
         self._lost = 0
         self._exact_left = 0
         self._has_finished = False
-        self._wake_reader, self._wake_writer = os.pipe()
-        os.set_blocking(self._wake_reader, False)
-        os.set_blocking(self._wake_writer, False)
+        self._wake = Wake()
 
     def open(self, first_sample: int) -> SourceInfo:  # noqa: ARG002  a microphone begins now
         """Open and start the device. Raises DeviceError."""
@@ -115,27 +111,19 @@ class Microphone:
 
     def fileno(self) -> int:
         """Readable when blocks wait, or when the stream has ended."""
-        return self._wake_reader
+        return self._wake.fileno()
 
     def read(self, now_ns: int, room: int) -> list[Block]:  # noqa: ARG002  they have their times
         """The blocks that have arrived, `room` of them. Raises DeviceError when the stream ended by itself."""
-        with contextlib.suppress(BlockingIOError):  # asked without having been woken
-            os.read(self._wake_reader, 4096)
+        self._wake.drain()
         blocks: list[Block] = []
         while self._blocks and len(blocks) < room:
             blocks.append(self._blocks.popleft())
         if self._has_finished and self._stream is not None and not self._blocks:
             if not blocks:
                 raise DeviceError("the audio device has gone: PortAudio ended the stream")
-            self._wake()  # for the next time: nothing else will
+            self._wake.set()  # for the next time: nothing else will
         return blocks
-
-    def due_s(self, now_ns: int) -> None:
-        """The descriptor tells when there is something to read."""
-
-    def has_ended(self) -> bool:
-        """A microphone never ends by itself; one that does is an error."""
-        return False
 
     def close(self) -> None:
         """Stop the device and let go of it."""
@@ -168,15 +156,11 @@ class Microphone:
         arrival_ns = now_ns - int(age_s * 1e9) if is_timed else now_ns
         self._blocks.append(Block(bytes(data), arrival_ns, lost, bool(status) and status.input_overflow, is_timed))
         if len(self._blocks) == 1:  # else it was woken for the one before, and takes them all
-            self._wake()
+            self._wake.set()
 
     def _on_finished(self) -> None:
         self._has_finished = True
-        self._wake()
-
-    def _wake(self) -> None:
-        with contextlib.suppress(OSError):  # it is full: the main thread will be woken by what is in it
-            os.write(self._wake_writer, b"\0")
+        self._wake.set()
 
 
 def input_devices() -> list[Device]:

@@ -5,6 +5,7 @@ microphone's queue. The device is read whatever happens downstream: when nobody 
 window, and when the window is full, the oldest of it is dropped and told.
 """
 
+import importlib
 import os
 import time
 from collections.abc import Sequence
@@ -15,11 +16,14 @@ from mpengine.capture.clock import Placed, SampleClock
 from mpengine.capture.level import LevelMeter
 from mpengine.capture.pusher import Pusher
 from mpengine.capture.source import Source
-from mpengine.capture.window import Losses, Range, Slot, Window
+from mpengine.capture.window import Losses, Slot, Window
 from mpengine.processes.boot import CaptureBoot
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control
 from mpengine.shared.errors import DeviceError, ExitCode, MpengineError
+from mpengine.shared.messages import ErrorCode, GapReason
+from mpengine.shared.ranges import Range
+from mpengine.shared.sources import home_of
 
 _BEAT_S = 1.0
 _EARLY_S = 0.2
@@ -28,7 +32,7 @@ _LEVELS_PER_S = 4
 _LONGEST_WAIT_S = 1.0
 _BEHIND_WAIT_S = 0.02
 _UNLIMITED = 1 << 30
-_CODES = {ExitCode.DEVICE: "device", ExitCode.CONFIG: "config"}
+_CODES = {ExitCode.DEVICE: ErrorCode.DEVICE, ExitCode.CONFIG: ErrorCode.CONFIG}
 
 
 class Capture:
@@ -40,7 +44,7 @@ class Capture:
         self._loop = loop
         self._control = loop.control
         self._source = source
-        self._keeps_time = source.keeps_time
+        self._waits, _, self._ends = audio.kind
         self._sample_bytes = sample_bytes = 2 * audio.channels
         run = bytes.fromhex(boot.run)
         self._window = Window(
@@ -49,14 +53,14 @@ class Capture:
             sample_rate=audio.sample_rate,
             channels=audio.channels,
             block_samples=audio.block_samples,
-            seconds=boot.window_seconds,
+            seconds=boot.buffer.seconds,
         )
         self._clock = SampleClock(
             sample_rate=audio.sample_rate,
             sample_bytes=sample_bytes,
             block_samples=audio.block_samples,
             next_sample=max(self._window.end_sample, boot.captured),
-            keeps_time=source.keeps_time,
+            keeps_time=not self._waits,
         )
         self._pusher = Pusher(
             loop.context,
@@ -82,17 +86,17 @@ class Capture:
     def run(self) -> None:
         """Work until told to leave. Raises DeviceError when the device is missing or goes away."""
         last = self._window.last()
-        if self._keeps_time and last is not None:
+        if not self._waits and last is not None:
             self._clock.continue_from(self._window.end_sample, last.arrival_ns)
         self._loop.watch(self._control.socket, self._on_commands)
         if self._open_wanted:
             self._open()
         while not self._loop.leaving:
             self._loop.wait(self._timeout_s())
-            if self._is_behind or not self._keeps_time:  # no descriptor tells when to go on
+            if self._is_behind or self._waits:  # no descriptor tells when to go on
                 self._capture()
             self._tick(time.monotonic())
-        self._close_device("stopped")
+        self._close_device()
         self._control.tell(self._beat())
 
     def close(self) -> None:
@@ -106,7 +110,7 @@ class Capture:
         timeout = min(_LONGEST_WAIT_S, self._next_beat - time.monotonic())
         if self._is_behind:
             timeout = min(timeout, _BEHIND_WAIT_S)
-        if not self._keeps_time and self._is_open and not self._has_ended and self._room > 0:
+        if self._waits and self._is_open and not self._has_ended and self._room > 0:
             due = self._source.due_s(time.monotonic_ns())
             if due is not None:
                 timeout = min(timeout, due)
@@ -128,7 +132,7 @@ class Capture:
     def _open(self) -> None:
         info = self._source.open(self._clock.next_sample)
         self._is_open = True
-        if self._keeps_time:
+        if not self._waits:
             self._clock.interrupted(self._lost_reason)
         fd = self._source.fileno()
         if fd is not None:
@@ -142,7 +146,7 @@ class Capture:
             )
         )
 
-    def _close_device(self, reason: str) -> None:
+    def _close_device(self) -> None:
         if not self._is_open:
             return
         fd = self._source.fileno()
@@ -151,7 +155,7 @@ class Capture:
         self._source.close()
         self._capture_rest()
         self._is_open = self._is_behind = False
-        self._lost_reason = reason
+        self._lost_reason = GapReason.PAUSED
         self._control.tell(control.DeviceClosed())
 
     @property
@@ -159,15 +163,15 @@ class Capture:
         """How many blocks may be read from the source now. A microphone keeps waiting ones while the disk is slow."""
         if self._is_behind:
             return 0
-        return _UNLIMITED if self._keeps_time else self._window.room
+        return self._window.room if self._waits else _UNLIMITED
 
     def _capture(self) -> None:
-        """Read what the source has, once. A file waits for room; a microphone waits for nobody."""
+        """Read what the source has, once: no more than the window has room for, if it waits."""
         if not self._is_open or self._has_ended:
             return
         self._is_behind = self._window.is_behind
         room = self._room
-        if not room and not self._keeps_time:
+        if not room and self._waits:
             return
         try:
             blocks = self._source.read(time.monotonic_ns(), room)
@@ -180,12 +184,13 @@ class Capture:
                 kept.append(self._keep(placed))  # noqa: PERF401  a comprehension is a function more, 28 times a second
         if kept and not self._awaits_room:
             self._push(kept)
-        if not self._keeps_time and self._source.has_ended():
+        if self._ends and self._source.has_ended():
+            self._keep_held()
             self._end()
 
     def _capture_rest(self) -> None:
         """After the device was closed: what its callback had delivered, and what the clock still held."""
-        if self._keeps_time:
+        if not self._waits:
             for block in self._source.read(time.monotonic_ns(), _UNLIMITED):
                 for placed in self._clock.add(block):
                     self._keep(placed)
@@ -232,7 +237,7 @@ class Capture:
 
     def _tell_dropped(self, ranges: list[Range]) -> None:
         for dropped in ranges:
-            self._tell_lost(dropped, "window_full")
+            self._tell_lost(dropped, GapReason.WINDOW_FULL)
 
     def _tell_lost(self, lost: Range, reason: str) -> None:
         self._control.tell(control.SamplesMissing(first=lost.first, end=lost.end, reason=reason))
@@ -278,9 +283,9 @@ class Capture:
                 if not self._is_open and not self._has_ended:
                     self._open()
             case control.CloseDevice():
-                self._close_device("paused")
+                self._close_device()
             case control.Finish():
-                self._close_device("stopped")
+                self._close_device()
                 if not self._has_ended:
                     self._end()
 
@@ -294,7 +299,7 @@ def run(boot: CaptureBoot) -> ExitCode:
         capture = Capture(boot, loop, _source(boot))
         capture.run()
     except MpengineError as error:
-        code = _CODES.get(error.exit_code, "window")
+        code = _CODES.get(error.exit_code, ErrorCode.WINDOW)
         loop.control.tell(control.Fault(code=code, message=str(error), exit_code=int(error.exit_code)))
         return error.exit_code
     finally:
@@ -306,10 +311,6 @@ def run(boot: CaptureBoot) -> ExitCode:
 
 def _source(boot: CaptureBoot) -> Source:
     # Each source imports a library of its own: only the one that is used.
-    if boot.audio.is_file:
-        from mpengine.capture.wav import WavFile  # noqa: PLC0415
-
-        return WavFile(boot.audio)
-    from mpengine.capture.microphone import Microphone  # noqa: PLC0415
-
-    return Microphone(boot.audio)
+    module, _, class_name = home_of(boot.audio.source).name.partition(".")
+    source: Source = getattr(importlib.import_module(f"mpengine.capture.{module}"), class_name)(boot.audio)
+    return source

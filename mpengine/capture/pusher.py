@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 
 import zmq
 
-from mpengine.capture.window import Range, Slot, Window
+from mpengine.capture.window import Slot, Window
 from mpengine.shared import frames, sockets
 from mpengine.shared.frames import Frame
+from mpengine.shared.messages import GapReason
+from mpengine.shared.ranges import Range
 
 # The window is the buffer; the socket holds about half a second of the longest frames.
 _QUEUED_S = 0.5
@@ -88,7 +90,7 @@ class Pusher:
         if together:
             first_sample = max(together[0].first_sample, self._from_sample)
             if first_sample > self._expected:
-                reason = "window_damaged" if self._has_skipped else "window_full"
+                reason = GapReason.WINDOW_DAMAGED if self._has_skipped else GapReason.WINDOW_FULL
                 self._hole(Range(self._expected, first_sample), reason)
                 self._expected = first_sample
             self._has_skipped = False

@@ -1,6 +1,7 @@
-"""What a source of audio is to capture's work loop: a microphone or a file. Pure."""
+"""What a source of audio is to capture's work loop. Pure."""
 
-from typing import NamedTuple, Protocol
+import abc
+from typing import NamedTuple
 
 import msgspec
 
@@ -27,27 +28,32 @@ class SourceInfo(NamedTuple):
     latency_s: float
 
 
-class Source(Protocol):
-    """A microphone or a file. All methods belong to capture's main thread and never block for long."""
+class Source(abc.ABC):
+    """A microphone, a file, or the like. All methods belong to capture's main thread and never block for long.
 
-    @property
-    def keeps_time(self) -> bool:
-        """Whether samples are lost when nobody reads: true of a microphone, false of a file."""
+    `shared.sources` says of which kind each is. Sources are made of an `AudioConfig` alone.
+    """
 
+    @abc.abstractmethod
     def open(self, first_sample: int) -> SourceInfo:
-        """Begin to deliver; a file begins at `first_sample`. Raises DeviceError."""
+        """Begin to deliver: one that is seekable at `first_sample`, any other now. Raises DeviceError, ConfigError."""
 
-    def fileno(self) -> int | None:
-        """A descriptor that is readable when blocks wait, if the source has one."""
-
+    @abc.abstractmethod
     def read(self, now_ns: int, room: int) -> list[Block]:
         """The blocks that are due, at most `room`. Raises DeviceError when the device is gone."""
 
-    def due_s(self, now_ns: int) -> float | None:
-        """In how many seconds `read` has something, where no descriptor tells; None when it has not."""
-
-    def has_ended(self) -> bool:
-        """Whether nothing follows: the file is over."""
-
+    @abc.abstractmethod
     def close(self) -> None:
         """Stop delivering and let go of the device. What was delivered can still be read once."""
+
+    def fileno(self) -> int | None:
+        """A descriptor that is readable when blocks wait, if the source has one."""
+        return None
+
+    def due_s(self, now_ns: int) -> float | None:  # noqa: ARG002
+        """In how many seconds `read` has something, where no descriptor tells; None when it has not."""
+        return None
+
+    def has_ended(self) -> bool:
+        """Whether nothing follows; asked of a source that ends."""
+        return False

@@ -2,9 +2,9 @@
 
 import wave
 
-from mpengine.capture.source import Block, SourceInfo
-from mpengine.shared.config.tables import AudioConfig
+from mpengine.capture.source import Block, Source, SourceInfo
 from mpengine.shared.errors import ConfigError
+from mpengine.shared.tables import AudioConfig
 
 # How far an unpaced file is read in one turn of the work loop.
 _BLOCKS_AT_ONCE = 50
@@ -12,10 +12,8 @@ _BLOCKS_AT_ONCE = 50
 _LATE_NS = 1_000_000_000
 
 
-class WavFile:
+class WavFile(Source):
     """A 16-bit PCM file of the configured rate and channels. It waits for its reader: nothing of it is ever lost."""
-
-    keeps_time = False
 
     def __init__(self, audio: AudioConfig) -> None:
         self._audio = audio
@@ -45,9 +43,6 @@ class WavFile:
         self._file = file
         self._next_due_ns = 0
         return SourceInfo(path, 0.0)
-
-    def fileno(self) -> None:
-        """A file has no descriptor worth waiting for."""
 
     def read(self, now_ns: int, room: int) -> list[Block]:
         """The blocks that are due by now, at most `room`; an unpaced file's are always due."""

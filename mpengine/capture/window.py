@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from mpengine.capture.window_file import open_file
 from mpengine.shared.errors import ConfigError
+from mpengine.shared.ranges import Range
 from mpengine.shared.window_layout import (
     CRC,
     CURSOR,
@@ -38,13 +39,6 @@ class Slot(NamedTuple):
     first_sample: int
     arrival_ns: int
     pcm: bytes
-
-
-class Range(NamedTuple):
-    """Samples [first, end)."""
-
-    first: int
-    end: int
 
 
 class Window:

@@ -5,12 +5,13 @@ much to write out; there `WrittenBehind` has a thread for it. The main thread ow
 only writes to it, in the order it was asked to.
 """
 
-import collections
-import fcntl
 import os
-import threading
+from typing import TypeAlias
 
+from mpengine.shared import one_writer
 from mpengine.shared.errors import WindowError
+
+_Piece: TypeAlias = tuple[int, bytes]  # what to write, behind its place
 
 _IN_MEMORY = {"tmpfs", "ramfs"}
 # How long the end of the process waits for a disk; the supervisor would not wait longer either.
@@ -28,10 +29,13 @@ class WindowFile:
         except OSError as error:
             raise WindowError(f"cannot open the replay window {path}: {error.strerror}") from None
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            one_writer.lock(self._fd)
         except BlockingIOError:
             os.close(self._fd)
             raise WindowError(f"the replay window {path} is written by another process") from None
+        except OSError as error:
+            os.close(self._fd)
+            raise WindowError(f"cannot lock the replay window {path}: {error.strerror}") from None
 
     @property
     def is_behind(self) -> bool:
@@ -82,64 +86,39 @@ class WrittenBehind(WindowFile):
     def __init__(self, path: str, *, most_bytes: int) -> None:
         super().__init__(path)
         self._most_bytes = most_bytes
-        # All below belong to `_changed`'s lock.
-        self._changed = threading.Condition()
-        self._waiting: collections.deque[tuple[int, bytes]] = collections.deque()
-        self._newest: dict[int, bytes] = {}  # what waits, by its place
-        self._waiting_bytes = 0
-        self._error: WindowError | None = None
-        self._is_closing = False
-        self._writer = threading.Thread(target=self._write_all, name="window-writer", daemon=True)
-        self._writer.start()
+        self._writer: one_writer.Writer[_Piece] = one_writer.Writer(self._write, name="window-writer", size=_bytes_of)
+        self._newest: dict[int, bytes] = {}  # what waits, by its place; belongs to the writer's lock
 
     @property
     def is_behind(self) -> bool:
         """Whether `most_bytes` wait."""
-        return self._waiting_bytes >= self._most_bytes
+        return self._writer.waiting_bytes >= self._most_bytes
 
     def read(self, length: int, offset: int) -> bytes:
         """As it will stand in the file once all is written; whole writes are found at their place."""
-        with self._changed:
+        with self._writer.changed:
             waiting = self._newest.get(offset)
         return super().read(length, offset) if waiting is None else waiting[:length]
 
     def write(self, data: bytes, offset: int) -> None:
         """Have `data` written. Raises WindowError when the disk has failed before."""
-        with self._changed:
-            if self._error is not None:
-                raise self._error
-            self._waiting.append((offset, data))
+        with self._writer.changed:
+            self._writer.put((offset, data))
             self._newest[offset] = data
-            self._waiting_bytes += len(data)
-            self._changed.notify()
 
     def close(self) -> None:
         """Write what waits, in bounded time, and let go of the file."""
-        with self._changed:
-            self._is_closing = True
-            self._changed.notify()
-        self._writer.join(_CLOSE_LIMIT_S)
-        if not self._writer.is_alive():  # else the descriptor goes with the process
+        if self._writer.close(_CLOSE_LIMIT_S):  # otherwise the descriptor goes with the process
             super().close()
 
-    def _write_all(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._is_closing)
-                if not self._waiting:
-                    return
-                offset, data = self._waiting[0]
-            try:
-                super().write(data, offset)
-            except WindowError as error:
-                with self._changed:
-                    self._error = error
-                return
-            with self._changed:
-                self._waiting.popleft()
-                self._waiting_bytes -= len(data)
-                if self._newest.get(offset) is data:
-                    del self._newest[offset]
+    def _write(self, piece: _Piece) -> bool:
+        """In the writer's thread. Raises WindowError."""
+        offset, data = piece
+        super().write(data, offset)
+        with self._writer.changed:
+            if self._newest.get(offset) is data:
+                del self._newest[offset]
+        return True
 
 
 def open_file(path: str, *, most_bytes: int) -> WindowFile:
@@ -159,6 +138,10 @@ def is_in_memory(path: str, mounts: str = "/proc/self/mountinfo") -> bool:
     except (OSError, IndexError):  # no such directory, no Linux
         pass
     return False
+
+
+def _bytes_of(piece: _Piece) -> int:
+    return len(piece[1])
 
 
 def _allocate(fd: int, size: int) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import mpengine
+from mpengine.cli.formats import FORMATS
 from mpengine.shared.errors import ExitCode, MpengineError
 from mpengine.shared.standard_streams import complain, drop_output, ensure_standard_streams
 
@@ -80,6 +81,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
             return run(arguments.config, arguments.set, arguments.log_level, arguments.log_format)
         case "listen":
+            from mpengine.cli.formats.base import Look  # noqa: PLC0415
             from mpengine.cli.listen import Wish, listen  # noqa: PLC0415
 
             wish = Wish(
@@ -88,9 +90,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 append=arguments.append,
                 force=arguments.force,
                 finals_only=arguments.finals,
-                with_names=arguments.user,
-                clock=arguments.timestamps,
-                offset_s=arguments.offset,
+                look=Look(arguments.user, arguments.timestamps, arguments.offset),
                 since=arguments.since,
                 exit_on_stop=arguments.exit_on_stop,
             )
@@ -112,6 +112,10 @@ def _run(arguments: argparse.Namespace) -> int:
             from mpengine.cli.service import service  # noqa: PLC0415
 
             return service(is_user=arguments.user, config=arguments.config, name=arguments.name)
+        case "help":
+            from mpengine.cli.help import show_help  # noqa: PLC0415
+
+            return show_help(arguments.topic)
         case _:
             from mpengine.cli.stop import stop  # noqa: PLC0415
 
@@ -130,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="run an engine until it is stopped (Ctrl-C; twice: at once)")
-    run.add_argument("--config", metavar="FILE", help="TOML file; see the README for its keys")
+    run.add_argument("--config", metavar="FILE", help="TOML file; mpengine help configuration lists its keys")
     run.add_argument("--set", metavar="TABLE.KEY=VALUE", action="append", default=[], help="overrides a key")
     run.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     run.add_argument("--log-format", choices=("text", "json"), default="text", help="json: an object a line")
@@ -162,15 +166,19 @@ def _parser() -> argparse.ArgumentParser:
     stop = commands.add_parser("stop", help="stop an engine, its last words published, and wait for its end")
     _add_target(stop, "query")
     stop.add_argument("--timeout", type=float, default=40.0, metavar="SECONDS", help="how long to wait for its end")
+
+    pages = commands.add_parser("help", help="list the pages of the reference, or show one of them")
+    pages.add_argument("topic", metavar="TOPIC", nargs="?", help="a page, or the beginning of its name")
     return parser
 
 
 def _add_listen(parser: argparse.ArgumentParser) -> None:
     _add_target(parser, "publish", "query")
+    about = "; ".join(f"{name}: {about}" for name, (_, about) in FORMATS.items())
     parser.add_argument(
         "--format",
-        choices=("text", "jsonl", "srt", "vtt"),
-        help="else as the output's name ends, else text; jsonl: every message, a line each; srt, vtt: subtitles",
+        choices=tuple(FORMATS),
+        help=f"else as the output's name ends, else text; {about}",
     )
     parser.add_argument("--output", metavar="FILE", help="write to a new file, live, and not to standard output")
     existing = parser.add_mutually_exclusive_group()

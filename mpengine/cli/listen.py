@@ -1,34 +1,30 @@
 """`mpengine listen`: what an engine hears, as captions, subtitles, or every message as JSON."""
 
 import os
+import stat
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
 from typing import Literal, NamedTuple
 
-from mpengine.cli.formats.captions import Captions, Look
-from mpengine.cli.formats.cues import Cues
-from mpengine.cli.formats.jsonl import end_of_lines, inert, line
-from mpengine.cli.formats.output_file import OutputFile
-from mpengine.cli.formats.positions import NOW, START, Position, end_of_text
-from mpengine.cli.formats.subtitles import Subtitles
+from mpengine.cli import formats
+from mpengine.cli.formats.base import NOW, Format, Look, Place, Position
 from mpengine.cli.target import Target
 from mpengine.cli.terminal import Live
 from mpengine.client.follow import Since
 from mpengine.client.position import Hole
-from mpengine.shared import messages
-from mpengine.shared.errors import ExitCode
-from mpengine.shared.messages import Published
-from mpengine.shared.standard_streams import write_bytes, write_text
-
-Format = Literal["text", "jsonl", "srt", "vtt"]
+from mpengine.shared import messages, one_writer
+from mpengine.shared.errors import ConfigError, ExitCode, MpengineError
+from mpengine.shared.messages import INTERIMS, Published
+from mpengine.shared.standard_streams import write_bytes
 
 # An engine that lives says something every second to who subscribes to everything, as we do (its metrics).
 _SILENCE_S = 5.0
 # A signal that comes when a wait is about to begin is seen only when it is over.
 _LONGEST_WAIT_S = 0.5
-_FORMATS: dict[str, Format] = {".jsonl": "jsonl", ".srt": "srt", ".vtt": "vtt"}
+# A file is read back in pieces of some seconds of messages.
+_PIECE_BYTES = 1 << 16
 
 # Takes a message: its topic, its JSON, and what that means.
 Show = Callable[[str, bytes, Published | Hole | None], None]
@@ -37,21 +33,107 @@ Show = Callable[[str, bytes, Published | Hole | None], None]
 class Wish(NamedTuple):
     """What is to be shown, and where. `output_format` is else known from the name of `output`."""
 
-    output_format: Format | None = None
+    output_format: str | None = None
     output: str | None = None
     append: bool = False
     force: bool = False
     finals_only: bool = False
-    with_names: bool = False
-    clock: Literal["run", "utc", "both"] | None = None
-    offset_s: float = 0.0
+    look: Look = Look()
     since: Since | Literal["now"] = None
     exit_on_stop: bool = False
 
     @property
-    def format(self) -> Format:
-        """How it is written."""
-        return self.output_format or _FORMATS.get(os.path.splitext(self.output or "")[1].lower(), "text")
+    def format(self) -> str:
+        """The name of the format."""
+        return self.output_format or formats.name_for(self.output or "")
+
+    @property
+    def place(self) -> Place:
+        """Where it goes."""
+        if self.output is not None:
+            return Place.FILE
+        return Place.TERMINAL if sys.stdout.isatty() else Place.PIPE
+
+
+class OutputFile:
+    """The file of `--output`, which nobody else writes meanwhile.
+
+    It is written live, and only grows, by whole pieces, so that it is good whenever we are killed.
+    """
+
+    def __init__(self, path: str, *, append: bool, force: bool) -> None:
+        """Raises ConfigError when it is there and neither to be continued nor to be replaced."""
+        self._path = path
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        if not append and not force and not _is_device(path):
+            flags |= os.O_EXCL
+        elif _is_device(path):
+            flags = os.O_WRONLY | os.O_CLOEXEC
+        try:
+            self._descriptor = os.open(path, flags, 0o666)
+        except FileExistsError:
+            raise ConfigError("--output", f"{path} exists; --append goes on with it, --force replaces it") from None
+        except OSError as error:
+            raise ConfigError("--output", f"{path}: {error.strerror}") from None
+        self._is_regular = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+        if self._is_regular:
+            self._lock()
+            if force:
+                os.ftruncate(self._descriptor, 0)
+
+    def read_back(self) -> Iterator[bytes]:
+        """All that is in it, piece by piece from its end on."""
+        end = self._size_bytes if self._is_regular else 0
+        while end:
+            begin = max(0, end - _PIECE_BYTES)
+            yield os.pread(self._descriptor, end - begin, begin)
+            end = begin
+
+    def cut(self, size_bytes: int) -> None:
+        """Let go of all behind the first bytes."""
+        if self._is_regular and size_bytes < self._size_bytes:
+            os.ftruncate(self._descriptor, size_bytes)
+
+    def cut_last(self, number_bytes: int) -> None:
+        """Let go of the last bytes."""
+        self.cut(self._size_bytes - number_bytes)
+
+    def write(self, piece: bytes) -> None:
+        """Add `piece` as a whole, or raise MpengineError and add nothing."""
+        if not piece:
+            return
+        size_bytes = self._size_bytes
+        try:
+            written = os.write(self._descriptor, piece)
+            while written < len(piece):  # the disk is full, or it is a pipe: the next try tells
+                written += os.write(self._descriptor, piece[written:])
+        except OSError as error:
+            with suppress(OSError):
+                self.cut(size_bytes)
+            raise MpengineError(f"cannot write {self._path}: {error.strerror}") from None
+
+    @property
+    def _size_bytes(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
+    def close(self) -> None:
+        """Let others write it."""
+        os.close(self._descriptor)
+
+    def _lock(self) -> None:
+        try:
+            one_writer.lock(self._descriptor, is_optional=True)
+        except BlockingIOError:
+            os.close(self._descriptor)
+            raise ConfigError("--output", f"{self._path} is being written by another process") from None
+
+
+def _is_device(path: str) -> bool:
+    """Whether it is something else than a file, such as a pipe or /dev/null."""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def listen(target: Target, wish: Wish) -> int:
@@ -77,13 +159,19 @@ def listen(target: Target, wish: Wish) -> int:
             message = received.message
             if not position.holds(message):
                 show(received.topic, received.body, message)
-            if wish.exit_on_stop and isinstance(message, messages.Status) and message.state in {"stopped", "failed"}:
-                return int(ExitCode.OK if message.state == "stopped" else ExitCode.CRASH)
+            if wish.exit_on_stop and isinstance(message, messages.Status) and message.state in messages.OVER:
+                return int(ExitCode.OK if message.state == messages.EngineState.STOPPED else ExitCode.CRASH)
 
 
 def begin(wish: Wish, stack: ExitStack) -> tuple[Show, Position]:
     """How to show messages, and from where on."""
-    show, position = _to_standard_output(wish, stack) if wish.output is None else _to_file(wish, wish.output, stack)
+    made = formats.load(wish.format)(wish.look, wish.place)
+    if wish.output is None:
+        show, position = _to_standard_output(made, stack), made.since
+    else:
+        show, position = _to_file(made, OutputFile(wish.output, append=wish.append, force=wish.force), stack)
+    if wish.finals_only or wish.place not in made.interims_in:
+        show = _without_interims(show)
     match wish.since:
         case None:
             return show, position
@@ -92,64 +180,33 @@ def begin(wish: Wish, stack: ExitStack) -> tuple[Show, Position]:
     return show, Position(wish.since)
 
 
-def _to_file(wish: Wish, path: str, stack: ExitStack) -> tuple[Show, Position]:
+def _to_file(made: Format, file: OutputFile, stack: ExitStack) -> tuple[Show, Position]:
     """Behind what the file holds, whose torn end is mended first."""
-    file = stack.enter_context(closing(OutputFile(path, append=wish.append, force=wish.force)))
-    match wish.format:
-        case "jsonl":
-            show, ending = _lines(wish, file.write), end_of_lines(file.read_back())
-        case "text":
-            show, ending = _captions(wish, file.write), end_of_text(next(file.read_back(), b""))
-        case _:
-            subtitles = _subtitles(wish)
-            show, ending = _cues_in(file, subtitles), subtitles.go_on(file.read())
+    stack.enter_context(closing(file))
+    ending = made.go_on(file.read_back())
     file.cut_last(ending.torn_bytes)
     file.write(ending.mend)
+
+    def show(_topic: str, body: bytes, message: Published | Hole | None) -> None:
+        kept_bytes = made.take_back(message)
+        if kept_bytes is not None:
+            file.cut(kept_bytes)
+        file.write(made.show(body, message))
+
     return show, ending.position
 
 
-def _to_standard_output(wish: Wish, stack: ExitStack) -> tuple[Show, Position]:
-    is_terminal = sys.stdout.isatty()
-    match wish.format:
-        case "jsonl":
-            return _lines(wish, (lambda lines: write_bytes(inert(lines))) if is_terminal else write_bytes), NOW
-        case "text":
-            is_live = is_terminal and os.environ.get("TERM") != "dumb"
-            captions = Captions(Look(is_live, not wish.finals_only, wish.with_names, wish.clock))
-            if not is_live:
-                return lambda _topic, _body, message: write_text(captions.show(message)), NOW
-            live = stack.enter_context(Live(captions))
-            return lambda _topic, _body, message: live.show(message), NOW
-        case _:
-            subtitles = _subtitles(wish)
-            write_text(subtitles.header)
-            return lambda _topic, _body, message: write_bytes(subtitles.show(message).encode()), START
+def _to_standard_output(made: Format, stack: ExitStack) -> Show:
+    if made.drawn is not None:
+        live = stack.enter_context(Live(made.drawn))
+        return lambda _topic, _body, message: live.show(message)
+    write_bytes(made.header)
+    return lambda _topic, body, message: write_bytes(made.show(body, message))
 
 
-def _subtitles(wish: Wish) -> Subtitles:
-    cues = Cues(offset_ms=round(wish.offset_s * 1000), with_names=wish.with_names)
-    return Subtitles(cues, is_vtt=wish.format == "vtt")
+def _without_interims(show: Show) -> Show:
+    def show_others(topic: str, body: bytes, message: Published | Hole | None) -> None:
+        if topic != INTERIMS:
+            show(topic, body, message)
 
-
-def _cues_in(file: OutputFile, subtitles: Subtitles) -> Show:
-    def show(_topic: str, _body: bytes, message: Published | Hole | None) -> None:
-        kept_bytes = subtitles.take_back(message)
-        if kept_bytes is not None:
-            file.cut(kept_bytes)
-        file.write(subtitles.show(message).encode())
-
-    return show
-
-
-def _captions(wish: Wish, write: Callable[[bytes], None]) -> Show:
-    """In a file interims would stand between the finals for ever."""
-    captions = Captions(Look(is_live=False, with_interims=False, with_names=wish.with_names, clock=wish.clock))
-    return lambda _topic, _body, message: write(captions.show(message).encode(errors="replace"))
-
-
-def _lines(wish: Wish, write: Callable[[bytes], None]) -> Show:
-    def show(topic: str, body: bytes, _message: Published | Hole | None) -> None:
-        if not (wish.finals_only and topic == "transcript.interim"):
-            write(line(body))
-
-    return show
+    return show_others

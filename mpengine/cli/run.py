@@ -4,11 +4,8 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mpengine.processes import lean
-
-with lean.imports():
-    from mpengine.processes import proc_title, zygote
-    from mpengine.shared.config.tables import SECRETS
+from mpengine.processes import proc_title, zygote
+from mpengine.shared.config import Config, secrets
 
 if TYPE_CHECKING:
     from mpengine.processes.zygote import ForkedZygote
@@ -18,12 +15,11 @@ def run(config_path: str | None, overrides: Sequence[str], log_level: str, log_f
     """Run the engine; returns its exit code. To be called by a process that has one thread, early."""
     environment = dict(os.environ)
     forked = _forked_zygote()
-    with lean.imports():  # what the zygote shall not have, and shares with us all the same
-        from mpengine.shared import logs  # noqa: PLC0415
-        from mpengine.shared.config import Config  # noqa: PLC0415
-        from mpengine.shared.config.file import parse_override  # noqa: PLC0415
-        from mpengine.supervisor.children.spawner import Spawner  # noqa: PLC0415
-        from mpengine.supervisor.process import Supervisor  # noqa: PLC0415
+    # The zygote shall not have these.
+    from mpengine.shared import logs  # noqa: PLC0415
+    from mpengine.shared.config.file import parse_override  # noqa: PLC0415
+    from mpengine.supervisor.children.spawner import Spawner  # noqa: PLC0415
+    from mpengine.supervisor.process import Supervisor  # noqa: PLC0415
 
     spawner = Spawner(zygote=forked)
     try:
@@ -41,9 +37,10 @@ def _forked_zygote() -> "ForkedZygote | None":
 
     It shows others the environment of this process, so that secrets are taken out of that first.
     """
-    if not proc_title.hide(SECRETS.values()):
+    variables = set(secrets().values())
+    if not proc_title.hide(variables):
         return None
-    for name in SECRETS.values():
+    for name in variables:
         os.environ.pop(name, None)
     try:
         return zygote.fork()

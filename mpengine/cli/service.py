@@ -6,8 +6,9 @@ import sys
 from collections.abc import Iterable
 
 import mpengine
-from mpengine.shared.config.tables import NAME, SECRETS
+from mpengine.shared.config import secrets
 from mpengine.shared.errors import ConfigError, ExitCode
+from mpengine.shared.tables import NAME, NAME_VALUES
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./=+,-]+")
 # What ProtectHome= takes away.
@@ -135,7 +136,7 @@ def service(*, is_user: bool, config: str | None, name: str | None) -> int:
 def unit(*, is_user: bool, config: str, name: str | None) -> str:
     """The unit of the engine that runs with the file `config`, under its `name` or the one in the file."""
     if name is not None and not NAME.fullmatch(name):
-        raise ConfigError("engine.name", "expected 1 to 32 of A-Z a-z 0-9 _ -")
+        raise ConfigError("engine.name", f"expected {NAME_VALUES}")
     # -P: the folder that it is started in is no place to import from.
     command = [sys.executable, "-P", "-m", "mpengine", "run", "--config", config]
     if name is not None:
@@ -144,7 +145,7 @@ def unit(*, is_user: bool, config: str, name: str | None) -> str:
         unit="mpengine" if name is None else f"mpengine-{name}",
         target="" if name is None else f" --name {name}",
         service=_SERVICE.format(command=" ".join(_quoted(word).replace("$", "$$") for word in command)).strip(),
-        credentials="\n".join(f"LoadCredential={variable}" for variable in SECRETS.values()),
+        credentials="\n".join(f"LoadCredential={variable}" for variable in secrets().values()),
         homes=_homes([*_installation(), config]),
         sandbox=_SANDBOX.strip(),
     )

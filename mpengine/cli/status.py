@@ -29,7 +29,7 @@ def status(target: Target, *, as_json: bool) -> int:
         write_bytes(msgspec.json.format(answer, indent=2) + b"\n")
     else:
         write_text(table(known) + "\n")
-    return int(ExitCode.CRASH if known.state == "failed" else ExitCode.OK)
+    return int(ExitCode.CRASH if known.state == messages.EngineState.FAILED else ExitCode.OK)
 
 
 def watch(target: Target, *, interval_s: float, as_json: bool) -> None:
@@ -72,13 +72,13 @@ def _answers(target: Target, interval_s: float) -> Iterator[_Answer | EngineUnre
 
 def _text(answer: _Answer | EngineUnreachable) -> str:
     if isinstance(answer, EngineUnreachable):
-        return f"{harmless(str(answer))}\ntrying on"
+        return f"{harmless(str(answer))}\nretrying"
     return table(answer.status)
 
 
 def _line(answer: _Answer | EngineUnreachable) -> bytes:
     if isinstance(answer, EngineUnreachable):
-        error = messages.Error(source="status", code="unreachable", message=str(answer))
+        error = messages.Error(source="status", code=messages.ErrorCode.UNREACHABLE, message=str(answer))
         return messages.encode(error) + b"\n"
     return msgspec.json.format(answer.body, indent=-1) + b"\n"
 

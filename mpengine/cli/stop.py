@@ -8,51 +8,64 @@ import time
 from typing import Self
 
 from mpengine.cli.target import Target, read_status
+from mpengine.client.ask import endpoint_of
 from mpengine.client.subscriber import Subscriber
 from mpengine.shared import messages
-from mpengine.shared.errors import ExitCode, MpengineError
+from mpengine.shared.errors import EngineUnreachable, ExitCode, MpengineError
 from mpengine.shared.messages import Status
 from mpengine.shared.text import harmless
 
 _LOOK_S = 0.1
-# What was published last may still be on its way when its process has ended.
-_LAST_WORD_S = 0.5
+# A busy engine takes its time to confirm a subscription. One whose results cannot be reached from here never does.
+_LIVE_LIMIT_S = 5.0
+# What was published last may still be on its way when its process has ended. Only who was killed says nothing.
+_LAST_WORD_S = 3.0
 _EVERY_ADDRESS = {"*", "0.0.0.0", "[::]"}  # noqa: S104  nothing is bound here
 
 
 def stop(target: Target, *, timeout_s: float) -> int:
-    """Stop the engine and print how it ended; 0 when it stopped cleanly, 1 when it failed or did not say.
+    """Stop the engine and print how it ended; 0 when it stopped cleanly, 1 when it failed or that was not heard.
 
     The process of an engine on this machine is gone then. Raises EngineUnreachable when there is no engine,
     MpengineError when it has not ended within `timeout_s`.
     """
     give_up = time.monotonic() + timeout_s
     before = read_status(target.ask(messages.StatusQuery()))
-    follower = target._replace(publish=reachable(before.publish, target.query))
+    query = endpoint_of(target.query, target.name, "query")
+    follower = target._replace(publish=reachable(before.publish, target.query), query=query)
     with follower.subscriber("status") as subscriber, _Process(before.pid) as process:
-        target.ask(messages.Stop())
+        # Not before its last word is sure to come here.
+        is_heard = subscriber.wait_live(min(_LIVE_LIMIT_S, timeout_s))
+        try:
+            target.ask(messages.Stop())
+        except EngineUnreachable:
+            if not (target.is_here and process.has_ended()):  # somebody else has stopped it meanwhile
+                raise
         last_word, has_ended = None, False
         while not has_ended:
             if time.monotonic() > give_up:
                 raise MpengineError(f'"{target.name}" (pid {before.pid}) has not stopped within {timeout_s:g} s')
             last_word = _last_word(subscriber, _LOOK_S) or last_word
             has_ended = process.has_ended() if target.is_here else bool(last_word) or not target.answers()
-        return _report(last_word or _last_word(subscriber, _LAST_WORD_S))
+        return _report(last_word or _last_word(subscriber, _LAST_WORD_S), is_heard=is_heard)
 
 
 def _last_word(subscriber: Subscriber, timeout_s: float) -> Status | None:
     """The status with which an engine ends; None when there is silence for `timeout_s` first."""
     while message := subscriber.receive(timeout_s):
-        if isinstance(message, Status) and message.state in {"stopped", "failed"}:
+        if isinstance(message, Status) and message.state in messages.OVER:
             return message
     return None
 
 
-def _report(last_word: Status | None) -> int:
+def _report(last_word: Status | None, *, is_heard: bool) -> int:
+    """`is_heard`: whether the last word would have come here."""
     match last_word:
-        case None:
+        case None if is_heard:
             print("ended, without a last word")
-        case Status(state="failed", reason=reason):
+        case None:
+            print("ended; how it ended is not known, because its results did not come through")
+        case Status(state=messages.EngineState.FAILED, reason=reason):
             print(f"failed: {harmless(reason)}")
         case Status(unacknowledged_s=rest_s):
             print(f"stopped; {rest_s:.1f} s without a result" if rest_s >= 0.05 else "stopped")

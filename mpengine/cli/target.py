@@ -8,9 +8,8 @@ from mpengine.client.ask import ask
 from mpengine.client.follow import Since
 from mpengine.client.subscriber import Subscriber
 from mpengine.shared import messages
-from mpengine.shared.decoding import UNREADABLE
 from mpengine.shared.errors import EngineUnreachable
-from mpengine.shared.messages import StatusAnswer
+from mpengine.shared.messages import UNREADABLE, StatusAnswer
 
 _decoder: msgspec.json.Decoder[StatusAnswer] = msgspec.json.Decoder(StatusAnswer)
 

@@ -11,9 +11,9 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
-from mpengine.cli.formats.captions import Captions
+from mpengine.cli.formats.base import Drawn
 from mpengine.client.position import Hole
 from mpengine.shared.messages import Published
 from mpengine.shared.standard_streams import drop_output, terminal_size, write_text
@@ -27,24 +27,50 @@ _LEAVE = b"\x1b[?7h\x1b[?25h\x1b[?1049l"
 _HOME, _NEXT_LINE = "\x1b[H", "\x1b[K\r\n"
 _CLEAR_BELOW = "\x1b[J"
 
+_Handler: TypeAlias = Callable[[int, FrameType | None], None]
+
+
+class _Handlers:
+    """Handlers of signals while it lasts; what was set before comes back after them."""
+
+    def __init__(self) -> None:
+        self._before: dict[signal.Signals, Any] = {}
+
+    def set(self, handler: _Handler, *numbers: signal.Signals) -> None:
+        """Have `handler` called, but not for a signal that is ignored, as SIGHUP is under nohup: that stays so."""
+        for number in numbers:
+            before = signal.getsignal(number)
+            if before is not signal.SIG_IGN:
+                self._before[number] = before
+                signal.signal(number, handler)
+
+    def restore(self) -> None:
+        """Set what was set before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def _let_happen(number: int) -> None:
+    """Have the signal do what it does to a program that knows nothing of it."""
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+
 
 class Live:
     """A terminal on which captions are shown: drawn again when its size changes, and ended well by signals."""
 
-    def __init__(self, captions: Captions) -> None:
+    def __init__(self, captions: Drawn) -> None:
         self._captions = captions
         self._is_writing = self._is_stale = False
-        self._before: dict[signal.Signals, Any] = {}
+        self._handlers = _Handlers()
 
     def __enter__(self) -> Self:
-        self._handle(signal.SIGWINCH, self._resized)
-        self._handle(signal.SIGTERM, self._end)
-        self._handle(signal.SIGHUP, self._end)
+        self._handlers.set(self._resized, signal.SIGWINCH)
+        self._handlers.set(self._end, signal.SIGTERM, signal.SIGHUP)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._handlers.restore()
         if _takes_output():
             write_text(self._captions.finish())
         else:
@@ -64,12 +90,6 @@ class Live:
         finally:
             self._is_writing = False
 
-    def _handle(self, number: signal.Signals, handler: Callable[[int, FrameType | None], None]) -> None:
-        before = signal.getsignal(number)
-        if before is not signal.SIG_IGN:  # as under nohup, where it shall be ignored
-            self._before[number] = before
-            signal.signal(number, handler)
-
     def _resized(self, *_: object) -> None:
         if self._is_writing:  # whoever writes sees that there is more to do
             self._is_stale = True
@@ -81,8 +101,7 @@ class Live:
         with contextlib.suppress(OSError):
             if _takes_output():
                 os.write(sys.stdout.fileno(), self._captions.finish().encode(errors="replace"))
-        signal.signal(number, signal.SIG_DFL)
-        signal.raise_signal(number)
+        _let_happen(number)
 
 
 class Screen:
@@ -92,20 +111,18 @@ class Screen:
         self._lines: Sequence[str] = ()
         self._is_taken = False
         self._is_drawing = self._is_stale = False
-        self._before: dict[signal.Signals, Any] = {}
+        self._handlers = _Handlers()
 
     def __enter__(self) -> Self:
-        self._handle(signal.SIGINT, self._interrupt)
-        self._handle(signal.SIGTERM, self._end)
-        self._handle(signal.SIGHUP, self._end)
-        self._handle(signal.SIGTSTP, self._suspend)
-        self._handle(signal.SIGWINCH, self._resized)
+        self._handlers.set(self._interrupt, signal.SIGINT)
+        self._handlers.set(self._end, signal.SIGTERM, signal.SIGHUP)
+        self._handlers.set(self._suspend, signal.SIGTSTP)
+        self._handlers.set(self._resized, signal.SIGWINCH)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._give_back()
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._handlers.restore()
 
     def show(self, lines: Sequence[str]) -> None:
         """Draw `lines` in place of what is there, as much of them as has room."""
@@ -144,26 +161,18 @@ class Screen:
 
     # Signals
 
-    def _handle(self, number: signal.Signals, handler: Callable[[int, FrameType | None], None]) -> None:
-        before = signal.getsignal(number)
-        if before is not signal.SIG_IGN:  # as under nohup, where it shall be ignored
-            self._before[number] = before
-            signal.signal(number, handler)
-
     def _interrupt(self, number: int, _frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_IGN)  # a second one must not come in between
         raise KeyboardInterrupt
 
     def _end(self, number: int, _frame: FrameType | None) -> None:
         self._give_back()
-        signal.signal(number, signal.SIG_DFL)
-        signal.raise_signal(number)
+        _let_happen(number)
 
     def _suspend(self, number: int, _frame: FrameType | None) -> None:
         """Ctrl-Z: the shell gets its screen, until somebody lets us go on."""
         self._give_back()
-        signal.signal(number, signal.SIG_DFL)
-        signal.raise_signal(number)
+        _let_happen(number)
         signal.signal(number, self._suspend)
         self._resized()
 

@@ -14,8 +14,7 @@ from mpengine.client.ask import connect
 from mpengine.client.follow import Action, Ask, Follower, Since, Sync
 from mpengine.client.position import HOLE, Deliver, Received, Tell, loss
 from mpengine.shared import messages, sockets
-from mpengine.shared.decoding import UNREADABLE
-from mpengine.shared.messages import SnapshotAnswer, Stamp, read_answer, read_stamp
+from mpengine.shared.messages import UNREADABLE, SnapshotAnswer, Stamp, read_answer, read_stamp
 
 # Taken at once, before others have their turn.
 _AT_ONCE = 100
@@ -51,6 +50,8 @@ class Feed:
         )
         self._sync_prefix = f"{name}.sync.{os.urandom(8).hex()}."
         self._syncs = 0
+        self.is_live = False
+        """Whether the engine has confirmed the subscriptions: what it publishes from then on comes."""
         self._results = sockets.make(context, zmq.SUB, receive_hwm=queued_messages)
         if endpoints.publish.startswith("tcp:"):
             self._results.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
@@ -98,6 +99,7 @@ class Feed:
             return []
         if topic.startswith(self._sync_prefix):
             stamp = _stamp(parts[1])
+            self.is_live = True
             return self._follower.synced(int(topic.removeprefix(self._sync_prefix)), stamp.run, stamp.boot, stamp.seq)
         topic = topic.partition(".")[2]
         # The answers to the sync subscriptions of others pass here too; they are no results. And what somebody calls a

@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 
 from mpengine.client.position import Deliver, End, Item, Known, Tell, read, read_kept
 from mpengine.shared.messages import SnapshotAnswer
+from mpengine.shared.waiting import NEVER
 
 # How long messages are held back, and how many, for what was lost before them.
 _HOLD_LIMIT_S = 10.0
@@ -29,7 +30,6 @@ _ASK_AGAIN_S = 1.0
 _LONGEST_ABSENCE_S = 0.1
 # A snapshot has the last one of these, beside the messages that each count.
 _LAST_IN_SNAPSHOT = ("status", "transcript.interim")
-_FOREVER = float("inf")
 
 Since = tuple[str, int] | int | Literal["start"] | None
 
@@ -44,7 +44,7 @@ class Round:
     def __init__(self, number: int) -> None:
         """`number`: that of the sync."""
         self.held: list[Item] = []
-        self._give_up_at = _FOREVER
+        self._give_up_at = NEVER
         self.begin_again(number)
 
     def begin_again(self, number: int) -> None:
@@ -53,12 +53,12 @@ class Round:
         self.found: list[Item] = []
         # Behind which `seq` the snapshot, or its next page, was asked for.
         self.since: int | None = None
-        self._ask_again_at = _FOREVER
+        self._ask_again_at = NEVER
 
     def ask(self, number: int, since: int) -> None:
         """The question with `number` goes out."""
         self.number, self.since = number, since
-        self._ask_again_at = _FOREVER
+        self._ask_again_at = NEVER
 
     def hold(self, item: Item) -> bool:
         """Hold `item` back; False when these are more than may be held."""
@@ -142,7 +142,7 @@ class Follower:
     @property
     def deadline(self) -> float:
         """When `tick` has something to do."""
-        return _FOREVER if self._round is None else self._round.deadline
+        return NEVER if self._round is None else self._round.deadline
 
     def tick(self, now: float) -> list[Action]:
         """All that has come was handed in: ask again what is not answered, give up a round that takes too long."""

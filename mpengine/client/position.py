@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from mpengine.shared.decoding import UNREADABLE
-from mpengine.shared.messages import KEPT, Published, Stamp, read_stamp
+from mpengine.shared.messages import KEPT, OVER, TOPICS, UNREADABLE, Published, Stamp, Topic, read_stamp
 
-_COUNTED = {*KEPT, "speech_started", "utterance_end", "credits_low", "session_end", "metadata"}
+_UNKNOWN = Topic()
 HOLE = "hole"
 """The topic of a loss. No engine publishes it."""
 
@@ -158,7 +157,7 @@ class Known:
         if through is not None and stamp.seq <= through:
             return []
         actions: list[Deliver | Tell] = []
-        if through is not None and topic in _COUNTED:
+        if through is not None and TOPICS.get(topic, _UNKNOWN).counts:
             lost = stamp.prev or min((complete or {}).get(topic, 0), stamp.seq - 1)
             actions += self.lose(topic, lost)
         if topic == "metrics":
@@ -211,7 +210,7 @@ class End:
         """`item` was handed over."""
         if item.topic == "metrics":
             self._metrics = item.stamp.seq
-        elif item.state in {"stopped", "failed"}:
+        elif item.state in OVER:
             self._status = item.stamp.seq
 
     @property

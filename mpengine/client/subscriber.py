@@ -3,7 +3,7 @@
 import collections
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -15,12 +15,12 @@ from mpengine.client.follow import Patience, Since
 from mpengine.client.position import Hole, Received, decode
 from mpengine.shared.errors import ConfigError
 from mpengine.shared.messages import Published
+from mpengine.shared.waiting import NEVER
 
 if TYPE_CHECKING:
     import zmq
 
 _QUEUED_MESSAGES = 10_000
-_FOREVER = float("inf")
 
 
 class Subscriber:
@@ -88,6 +88,14 @@ class Subscriber:
                 self._poller.register(socket, zmq.POLLIN)
 
     # Blocking
+
+    def wait_live(self, timeout_s: float) -> bool:
+        """Wait until every engine has confirmed that what it publishes from now on will come.
+
+        For those who ask an engine for something and want to hear what becomes of it. False when that is not confirmed
+        within `timeout_s`, and for an engine that is not asked (`publish` alone, or `topics` that need no asking).
+        """
+        return self._wait_for(lambda: all(feed.is_live for feed in self._feeds), time.monotonic() + timeout_s)
 
     def receive(self, timeout_s: float | None = None) -> Published | Hole | None:
         """The next message, or loss; None when none came within `timeout_s`."""
@@ -181,16 +189,20 @@ class Subscriber:
 
     def _wait(self, give_up: float) -> bool:
         """Wait until something is there; False when it is not by `give_up`."""
-        if self._ready:
-            return True
+        return bool(self._ready) or self._wait_for(lambda: bool(self._ready), give_up)
+
+    def _wait_for(self, is_there: Callable[[], bool], give_up: float) -> bool:
+        """Wait until a look has made `is_there` true; False when none has by `give_up`."""
         with self._looking():
-            while not self._look():
+            while True:
+                self._look()
+                if is_there():
+                    return True
                 rest_s = give_up - time.monotonic()
                 if rest_s <= 0:
                     return False
                 rest_s = min(rest_s, max(0.0, self._deadline - time.monotonic()))
-                self._poller.poll(None if rest_s == _FOREVER else int(rest_s * 1000) + 1)
-            return True
+                self._poller.poll(None if rest_s == NEVER else int(rest_s * 1000) + 1)
 
     async def _wait_async(self) -> None:
         """The same for asyncio."""
@@ -207,7 +219,7 @@ def _several(given: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def _deadline(timeout_s: float | None) -> float:
-    return _FOREVER if timeout_s is None else time.monotonic() + timeout_s
+    return NEVER if timeout_s is None else time.monotonic() + timeout_s
 
 
 async def _readable(sockets: "Sequence[zmq.Socket[bytes]]", deadline: float) -> None:
@@ -229,7 +241,7 @@ async def _readable(sockets: "Sequence[zmq.Socket[bytes]]", deadline: float) -> 
     for descriptor in descriptors:
         loop.add_reader(descriptor, wake)
     rest_s = deadline - time.monotonic()
-    timer = loop.call_later(rest_s, wake) if rest_s < float("inf") else None
+    timer = loop.call_later(rest_s, wake) if rest_s < NEVER else None
     try:
         await woken
     finally:

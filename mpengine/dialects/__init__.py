@@ -1,1 +1,45 @@
-"""Pure: what recognisers say and are told, one module for each protocol."""
+"""The recognisers, found by `remote.mode`. Pure.
+
+A recogniser is one module, which has its table of the configuration (a RemoteConfig) and its protocol (a Dialect), and
+one line here. The module is loaded when it is asked for.
+"""
+
+import importlib
+
+import msgspec
+
+from mpengine.dialects.base import RemoteConfig
+from mpengine.shared.tables import decode_secret, encode_secret
+
+_HOMES = {
+    "managed": "managed.ManagedConfig",
+    "byok": "deepgram.ByokConfig",
+    "local": "managed.LocalConfig",
+}
+MODES = tuple(_HOMES)
+DEFAULT_MODE = "managed"
+# These stood in one table for all modes, and files have them side by side: `mode` alone chooses. Beside another mode
+# they are checked as ever, and have no effect. A key that is not among them is refused there.
+KEYS_OF_ALL_MODES = frozenset({"server_url", "auth_token", "byok_api_key", "byok_url", "deepgram_model", "parameters"})
+
+
+def kind(mode: str) -> type[RemoteConfig]:
+    """The table [remote] of `mode`, which is one of MODES."""
+    module, _, name = _HOMES[mode].partition(".")
+    found: type[RemoteConfig] = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    return found
+
+
+def packed(remote: RemoteConfig) -> msgspec.Raw:
+    """`remote`, secrets and all, for a child that makes it whole again."""
+    return msgspec.Raw(msgspec.msgpack.encode(remote, enc_hook=encode_secret))
+
+
+class _Mode(msgspec.Struct):
+    mode: str
+
+
+def unpacked(remote: msgspec.Raw) -> RemoteConfig:
+    """The table that was `packed`."""
+    mode = msgspec.msgpack.decode(remote, type=_Mode).mode
+    return msgspec.msgpack.decode(remote, type=kind(mode), dec_hook=decode_secret)

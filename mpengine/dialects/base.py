@@ -1,36 +1,47 @@
-"""What a recogniser can say, in words of our own, and what a dialect has to know. Pure.
+"""What a recogniser can say, in words of our own, and what its dialect and its configuration have to know. Pure.
 
-`deepgram` and `managed` each speak one protocol; the session knows only this.
+Each recogniser is one module, which has its RemoteConfig and its Dialect; the session knows only this.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, NamedTuple
 
+from msgspec import Meta
 
-class SpokenWord(NamedTuple):
-    """A word between two times in seconds of the connection's audio."""
-
-    word: str
-    start_s: float
-    end_s: float
-    confidence: float | None = None
-    punctuated_word: str | None = None
-    speaker: int | None = None
+from mpengine.dialects import causes
+from mpengine.dialects.causes import Cause
+from mpengine.shared.messages import (
+    CreditsLow,
+    ErrorKind,
+    Metadata,
+    SessionEnd,
+    SpeechStarted,
+    Transcript,
+    UtteranceEnd,
+)
+from mpengine.shared.tables import AudioConfig, Secret, Section, about
 
 
 class Hypothesis(NamedTuple):
-    """What was heard. Times are seconds of audio sent on this connection; None where the recogniser tells none."""
+    """Recognised speech, as it will be published, but with times in seconds of the audio sent on this connection.
 
-    text: str
-    is_final: bool
-    start_s: float | None = None
-    duration_s: float | None = None
-    speech_final: bool = False
-    confidence: float | None = None
-    words: tuple[SpokenWord, ...] = ()
-    channel: int = 0
+    `has_times` is False where the recogniser tells none. `channels` is how many channels it listens to.
+    """
+
+    transcript: Transcript
+    has_times: bool = False
     channels: int = 1
-    language: str | None = None
+
+
+class Said(NamedTuple):
+    """Something else to publish; `at_s`, where a message has it, counts the audio sent on this connection.
+
+    `is_last`: no result comes after it.
+    """
+
+    message: SpeechStarted | UtteranceEnd | CreditsLow | SessionEnd | Metadata
+    is_last: bool = False
 
 
 class Ready(NamedTuple):
@@ -46,26 +57,6 @@ class ServiceError(NamedTuple):
     message: str
 
 
-class SpeechStart(NamedTuple):
-    """Speech begins at `at_s` of the connection's audio."""
-
-    at_s: float
-
-
-class UtteranceStop(NamedTuple):
-    """A gap between words; the last one ended at `at_s` of the connection's audio."""
-
-    at_s: float
-
-
-class Note(NamedTuple):
-    """Something to pass on. `kind`: credits_low, session_end or metadata. `is_last`: no result comes behind it."""
-
-    kind: str
-    data: dict[str, Any]
-    is_last: bool = False
-
-
 class Ignored(NamedTuple):
     """A message that means nothing to us; `why` is for the log. Never an error: services add new ones."""
 
@@ -78,7 +69,39 @@ class Malformed(NamedTuple):
     why: str
 
 
-Said = Hypothesis | Ready | ServiceError | SpeechStart | UtteranceStop | Note | Ignored | Malformed
+Meaning = Hypothesis | Said | Ready | ServiceError | Ignored | Malformed
+
+
+class RemoteConfig(Section, tag_field="mode", frozen=True, kw_only=True):
+    """The keys of [remote] that all recognisers have. A recogniser adds its own; its `mode` is the tag."""
+
+    starts_recogniser: ClassVar[bool] = False
+    """Whether the recogniser is a child of the supervisor."""
+
+    language: Annotated[str, about("of the speech; passed on as it is. Local mode: it must begin with `en`")] = "en-US"
+    hold_s: Annotated[
+        float, Meta(ge=0, le=60), about("for proxies whose results have no times, see below", unit="seconds")
+    ] = 3.0
+    ca_file: Annotated[
+        str | None,
+        about("a certificate authority, for a server of your own; certificates are always verified", path=True),
+    ] = None
+
+    @property
+    def mode(self) -> str:
+        """The word by which the recogniser is chosen."""
+        return str(self.__struct_config__.tag)
+
+    def check(self, audio: AudioConfig) -> None:
+        """Raises ConfigError for keys that are missing or do not fit each other or `audio`."""
+
+    def dialect(self, audio: AudioConfig) -> "Dialect":
+        """The protocol, for audio as it is captured."""
+        raise NotImplementedError
+
+    def started_at(self, url: str, token: Secret) -> "RemoteConfig":
+        """How streaming reaches the recogniser that the supervisor has started, where there is one."""
+        raise NotImplementedError
 
 
 def shown(url: str) -> str:
@@ -88,39 +111,68 @@ def shown(url: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
-class Dialect(Protocol):
-    """One recogniser's protocol, for one connection after the other."""
+class Dialect:
+    """One recogniser's protocol, for one connection after the other. A subclass has what differs from this.
+
+    `url` and `headers` (whole lines, `Name: value`) may hold secrets; `endpoint` is the address as it may be shown.
+    """
+
+    url: str
+    endpoint: str
+    headers: Sequence[str] = ()
+    secret: str
+    """The key or token: no word that leaves the process may hold it."""
+    keep_alive: str | None = None
+    """The text that keeps a connection without audio open, if the protocol has one."""
+    greeting: str | None = None
+    """The text to say first. None: the recogniser is ready when the connection is open."""
+    fails_with_last_word = False
+    """Whether it says its last word before a failure, too: then only a normal close after it confirms the end."""
+    request_id_header: str | None = None
+    """The header of the upgrade's answer, in lower case, that has an id to quote to the recogniser's support."""
+    error_header: str | None = None
+    """The same for the reason of a refusal."""
+    close_names: re.Pattern[str] | None = None
+    """Finds the recogniser's own name for the cause in the reason of a close: the groups, joined by a hyphen."""
 
     @property
-    def url(self) -> str:
-        """Where to connect, with everything in it."""
+    def answer_headers(self) -> tuple[str, ...]:
+        """The headers of the upgrade's answer that the transport hands over."""
+        return tuple(name for name in (self.request_id_header, self.error_header) if name is not None)
 
-    @property
-    def endpoint(self) -> str:
-        """Where to connect, as it may be shown: without query and credentials."""
+    # What happens
 
-    @property
-    def headers(self) -> Sequence[str]:
-        """HTTP headers of the upgrade, as `Name: value`; they may hold secrets."""
+    def opened(self) -> None:
+        """A connection is open. A dialect that remembers what was said forgets the connection before it."""
 
-    @property
-    def secret(self) -> str:
-        """The key or token: no word that leaves the process may hold it."""
+    def decode(self, text: str) -> Sequence[Meaning]:
+        """What a message means, in order. Never raises: a message that cannot be read is `Ignored`."""
+        raise NotImplementedError
 
-    @property
-    def keep_alive(self) -> str | None:
-        """The text that keeps a connection without audio open, if the protocol has one."""
+    def finish(self, *, can_finalize: bool) -> Sequence[str]:  # noqa: ARG002  not here
+        """The texts after the last audio that make it send its last results and a last word; none: it has neither."""
+        return ()
 
-    @property
-    def greeting(self) -> str | None:
-        """What to say first; None: the recogniser is ready when the connection is open."""
+    def ended(self) -> Sequence[Meaning]:
+        """The peer has closed the connection: what is still to be made of what it had said before."""
+        return ()
 
-    @property
-    def fails_with_last_word(self) -> bool:
-        """Whether it says its last word before a failure, too: then only a normal close behind it confirms the end."""
+    # Why it failed
 
-    def finish(self, *, can_finalize: bool) -> Sequence[str]:
-        """The texts behind the last audio that make it send its last results and a last word; none: it has neither."""
+    def request_id(self, headers: Mapping[str, str]) -> str | None:
+        """The id in the headers of the upgrade's answer."""
+        return headers.get(self.request_id_header or "")
 
-    def decode(self, text: str) -> Said:
-        """What a message means. Never raises: what cannot be read is `Ignored`."""
+    def refused(self, status: int, phrase: str, body: str, headers: Mapping[str, str]) -> Cause:
+        """The upgrade was answered with an HTTP status other than 101."""
+        error = headers.get(self.error_header or "") or phrase
+        return causes.refused(status, error, body, self.request_id(headers))
+
+    def turned_away(self, error: ServiceError) -> Cause:
+        """The greeting was answered with an error. By default another try may help."""
+        return Cause(error.code or "refused", error.message, kind=ErrorKind.HANDSHAKE)
+
+    def closed(self, code: int, reason: str, request_id: str | None) -> Cause:
+        """The peer closed the connection, unasked."""
+        named = self.close_names.search(reason) if self.close_names is not None else None
+        return causes.closed(code, reason, request_id, name="-".join(named.groups()).lower() if named else "")

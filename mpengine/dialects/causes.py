@@ -1,62 +1,48 @@
-"""Why a connection failed, and whether another try can help. Pure: the one table of permanent and transient causes.
+"""Why a connection failed, and whether another try can help. Pure: what all recognisers have in common.
 
-Sources: https://developers.deepgram.com/docs/errors (HTTP status of the upgrade, close codes and their reason texts),
-RFC 6455 section 7.4.1. A transient cause is tried again for ever; a permanent one ends the engine with `exit_code`.
+That is the HTTP status of the upgrade, and the close codes of RFC 6455, section 7.4.1. What one recogniser alone says
+stands with its dialect. A transient cause is tried again for ever; a permanent one ends the engine with `exit_code`.
 """
 
-import re
 from typing import NamedTuple
 
 import msgspec
 
-from mpengine.shared.decoding import UNREADABLE
 from mpengine.shared.errors import ExitCode
+from mpengine.shared.messages import UNREADABLE, ErrorCode, ErrorKind
 
 _json = msgspec.json.Decoder()
 
 
 class Cause(NamedTuple):
-    """`code` for programs, `reason` for people; `exit_code` None: try again. `slow`: the service asks for patience."""
+    """`code` for programs, `reason` for people; `exit_code` None: try again. `slow`: the service asks for patience.
+
+    `kind`: whether the way to the recogniser failed, or the recogniser did not take us (HANDSHAKE).
+    """
 
     code: str
     reason: str
     exit_code: ExitCode | None = None
     request_id: str | None = None
     slow: bool = False
+    kind: ErrorKind = ErrorKind.CONNECTION
 
 
 _STATUS = {
-    400: ("bad_request", ExitCode.CONFIG),
-    401: ("unauthorized", ExitCode.ACCOUNT),
-    402: ("payment_required", ExitCode.ACCOUNT),
-    403: ("forbidden", ExitCode.ACCOUNT),
-    404: ("not_found", ExitCode.CONFIG),
-    405: ("not_allowed", ExitCode.CONFIG),
+    400: (ErrorCode.BAD_REQUEST, ExitCode.CONFIG),
+    401: (ErrorCode.UNAUTHORIZED, ExitCode.ACCOUNT),
+    402: (ErrorCode.PAYMENT_REQUIRED, ExitCode.ACCOUNT),
+    403: (ErrorCode.FORBIDDEN, ExitCode.ACCOUNT),
+    404: (ErrorCode.NOT_FOUND, ExitCode.CONFIG),
+    405: (ErrorCode.NOT_ALLOWED, ExitCode.CONFIG),
 }
 # 1002, 1003, 1007, 1008: the peer says that what we send is wrong. It would be as wrong the next time.
-_CLOSED_FOR_GOOD = {1002: "protocol_error", 1003: "unsupported_data", 1007: "invalid_data", 1008: "policy_violation"}
-# NET-0001, or the address of its page, https://dpgr.am/net0001
-_NAMED = re.compile(r"\b(DATA|NET|MESSAGE|BIG)-?(\d{4})\b", re.IGNORECASE)
-_PASSING = frozenset(
-    {
-        "busy",
-        "capacity",
-        "internal",
-        "internal_error",
-        "overloaded",
-        "rate_limit",
-        "rate_limited",
-        "server_error",
-        "timeout",
-        "too_many_requests",
-        "try_again",
-        "unavailable",
-        "upstream",
-        "upstream_error",
-    }
-)
-_PASSING_STATUS = re.compile("429|5[0-9][0-9]")
-_CONFIGURATION = frozenset({"unsupported", "bad_request", "invalid_config", "invalid_request"})
+_CLOSED_FOR_GOOD = {
+    1002: ErrorCode.PROTOCOL_ERROR,
+    1003: ErrorCode.UNSUPPORTED_DATA,
+    1007: ErrorCode.INVALID_DATA,
+    1008: ErrorCode.POLICY_VIOLATION,
+}
 
 
 def refused(status: int, error: str, body: str, request_id: str | None) -> Cause:
@@ -80,30 +66,15 @@ def _explanation(body: str) -> str:
     return ": ".join(str(part) for part in (code, words) if part and isinstance(part, (str, int)))
 
 
-def closed(code: int, reason: str, request_id: str | None) -> Cause:
-    """The peer closed the connection, unasked."""
+def closed(code: int, reason: str, request_id: str | None, *, name: str = "") -> Cause:
+    """The peer closed the connection, unasked. `name`: what the recogniser itself calls the cause."""
     words = f"closed by the recogniser: {code} {reason}".rstrip()
-    named = _NAMED.search(reason)
-    name = "-".join(named.groups()).lower() if named else f"closed_{code}"
     if code in _CLOSED_FOR_GOOD:
-        exit_code = ExitCode.ACCOUNT if code == 1008 and not named else ExitCode.CONFIG
-        return Cause(name if named else _CLOSED_FOR_GOOD[code], words, exit_code, request_id)
-    return Cause(name, words, None, request_id)
+        exit_code = ExitCode.ACCOUNT if code == 1008 and not name else ExitCode.CONFIG
+        return Cause(name or _CLOSED_FOR_GOOD[code], words, exit_code, request_id)
+    return Cause(name or f"closed_{code}", words, None, request_id)
 
 
-def lost(reason: str) -> Cause:
-    """The network or the peer went away."""
-    return Cause("connection_lost", reason)
-
-
-def handshake_refused(code: str, message: str) -> Cause:
-    """The managed proxy answered `error` to the auth message.
-
-    Words for a passing trouble, and HTTP's numbers for it (429 and 5xx), are tried again. Every other code is
-    permanent, unknown ones too: proxies have many words for a bad token, and asking on with one gets it locked.
-    """
-    reason = f"Proxy auth error: {message}"
-    if code.lower() in _PASSING or _PASSING_STATUS.fullmatch(code):
-        return Cause(code, reason, slow=True)
-    exit_code = ExitCode.CONFIG if code.lower() in _CONFIGURATION else ExitCode.ACCOUNT
-    return Cause(code or "unauthorized", reason, exit_code)
+def lost(reason: str, kind: ErrorKind = ErrorKind.CONNECTION) -> Cause:
+    """The network or the peer went away; with HANDSHAKE, the recogniser did not say that it is ready."""
+    return Cause(ErrorCode.CONNECTION_LOST, reason, kind=kind)

@@ -5,21 +5,30 @@ Two additions, both optional: times on transcripts (`start`, `duration`, `words`
 `ready`, by which a proxy promises to answer `{"type":"finalize"}` with its last finals, `session_end` and a close.
 """
 
+import re
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 
 from mpengine.dialects.base import (
+    Dialect,
     Hypothesis,
     Ignored,
     Malformed,
-    Note,
+    Meaning,
     Ready,
+    RemoteConfig,
     Said,
     ServiceError,
     shown,
 )
+from mpengine.dialects.causes import Cause
+from mpengine.dialects.deepgram import Deepgram
 from mpengine.dialects.wire import Number, Other, Seconds, Words, read, spoken
+from mpengine.shared.errors import ExitCode, require
+from mpengine.shared.messages import CreditsLow, ErrorCode, ErrorKind, SessionEnd, Transcript
+from mpengine.shared.tables import AudioConfig, Secret, about
 
 FINALIZE = '{"type":"finalize"}'
 
@@ -60,67 +69,152 @@ _decoder: msgspec.json.Decoder[_Ready | _Transcript | _Error | _CreditsLow | _Se
 )
 _KNOWN = frozenset({"ready", "transcript", "error", "credits_low", "session_end"})
 
+_PASSING = frozenset(
+    {
+        "busy",
+        "capacity",
+        "internal",
+        "internal_error",
+        "overloaded",
+        "rate_limit",
+        "rate_limited",
+        "server_error",
+        "timeout",
+        "too_many_requests",
+        "try_again",
+        "unavailable",
+        "upstream",
+        "upstream_error",
+    }
+)
+_PASSING_STATUS = re.compile("429|5[0-9][0-9]")
+_CONFIGURATION = frozenset({"unsupported", "bad_request", "invalid_config", "invalid_request"})
 
-class Managed:
+
+class ManagedConfig(RemoteConfig, tag="managed", frozen=True, kw_only=True):
+    """A proxy, somebody else's or your own, that stands between the engine and a speech service."""
+
+    server_url: Annotated[
+        str,
+        about(
+            "the proxy, required. The scheme is optional (`wss://`), a `/` at the end is ignored, `/ws/transcribe` is "
+            "added"
+        ),
+    ] = ""
+    auth_token: Annotated[
+        Secret, about("the proxy's token, required; a secret, see below", environment="MPENGINE_AUTH_TOKEN")
+    ] = Secret()
+    deepgram_model: Annotated[str, about("passed on as it is")] = "nova-2"
+
+    def check(self, audio: AudioConfig) -> None:  # noqa: ARG002  it is for the proxy to refuse
+        """See RemoteConfig."""
+        require("remote.server_url", self.server_url, "managed mode requires a server URL")
+        scheme, has_scheme, _ = self.server_url.partition("://")
+        require("remote.server_url", not has_scheme or scheme in {"ws", "wss"}, "expected wss:// (or ws://)")
+        require(
+            "remote.auth_token",
+            self.auth_token,
+            "managed mode requires an auth token (or remote.auth_token_file, or MPENGINE_AUTH_TOKEN)",
+        )
+
+    def dialect(self, audio: AudioConfig) -> Dialect:
+        """See RemoteConfig."""
+        return Managed(self, audio)
+
+
+class LocalConfig(RemoteConfig, tag="local", frozen=True, kw_only=True):
+    """pocketsphinx on this machine, in a process of its own: no account, no network, small, English only."""
+
+    starts_recogniser = True
+
+    def check(self, audio: AudioConfig) -> None:
+        """See RemoteConfig."""
+        require("audio.sample_rate", audio.sample_rate == 16000, "local mode recognises 16000 Hz only")
+        require("audio.channels", audio.channels == 1, "local mode recognises one channel only")
+        require("remote.language", self.language.lower().startswith("en"), "local mode knows English only")
+
+    def started_at(self, url: str, token: Secret) -> ManagedConfig:
+        """See RemoteConfig: the local recogniser speaks the proxy's protocol."""
+        return ManagedConfig(server_url=url, auth_token=token, language=self.language, hold_s=self.hold_s)
+
+
+class Managed(Dialect):
     """The proxy's dialect for one configuration."""
 
-    keep_alive = None
-    fails_with_last_word = False
-    headers: Sequence[str] = ()
+    # Behind most proxies is Deepgram, whose words they pass on.
+    request_id_header = Deepgram.request_id_header
+    error_header = Deepgram.error_header
+    close_names = Deepgram.close_names
 
-    def __init__(
-        self, *, server_url: str, token: str, model: str, language: str, sample_rate: int, channels: int
-    ) -> None:
-        self.url = transcribe_url(server_url)
+    def __init__(self, remote: ManagedConfig, audio: AudioConfig) -> None:
+        self.url = transcribe_url(remote.server_url)
         self.endpoint = shown(self.url)
-        self.secret = token
-        self._auth = {
+        self.secret = remote.auth_token.reveal()
+        auth = {
             "type": "auth",
-            "token": token,
+            "token": self.secret,
             "config": {
-                "model": model,
-                "language": language,
-                "sample_rate": sample_rate,
-                "channels": channels,
+                "model": remote.deepgram_model,
+                "language": remote.language,
+                "sample_rate": audio.sample_rate,
+                "channels": audio.channels,
                 "encoding": "linear16",
                 "interim_results": True,
             },
         }
-
-    @property
-    def greeting(self) -> str:
-        """The auth message; it goes out on every connection."""
-        return msgspec.json.encode(self._auth).decode()
+        self.greeting = msgspec.json.encode(auth).decode()
 
     def finish(self, *, can_finalize: bool) -> Sequence[str]:
         """Ask for the last finals where the proxy knows how; others send them by themselves."""
         return (FINALIZE,) if can_finalize else ()
 
-    def decode(self, text: str) -> Said:
-        """What a message of the proxy means."""
-        match read(text, _decoder, _KNOWN):
-            case _Ready(features=features):
-                return Ready("finalize" in features)
-            case _Error(code=code, message=message):
-                return ServiceError("" if code is None else str(code), message or "Unknown error")
-            case _Transcript() as heard:
-                return Hypothesis(
-                    heard.text,
-                    heard.is_final,
-                    heard.start,
-                    heard.duration,
-                    heard.speech_final,
-                    heard.confidence,
-                    spoken(heard.words),
-                )
-            case _CreditsLow(seconds_remaining=seconds):
-                return Note("credits_low", {"seconds_remaining": _or_0(seconds)})
-            case _SessionEnd(seconds_used=seconds):
-                return Note("session_end", {"seconds_used": _or_0(seconds)}, is_last=True)
-            case Other(kind=kind):
-                return Ignored(f"type {kind!r}")
-            case Ignored() | Malformed() as unreadable:
-                return unreadable
+    def decode(self, text: str) -> Sequence[Meaning]:
+        """See Dialect."""
+        return (_meaning(text),)
+
+    def turned_away(self, error: ServiceError) -> Cause:
+        """The proxy answered `error` to the auth message.
+
+        Words for a passing trouble, and HTTP's numbers for it (429 and 5xx), are tried again. Every other code is
+        permanent, unknown ones too: proxies have many words for a bad token, and asking on with one gets it locked.
+        """
+        code, reason = error.code, f"Proxy auth error: {error.message}"
+        if code.lower() in _PASSING or _PASSING_STATUS.fullmatch(code):
+            return Cause(code, reason, slow=True, kind=ErrorKind.HANDSHAKE)
+        exit_code = ExitCode.CONFIG if code.lower() in _CONFIGURATION else ExitCode.ACCOUNT
+        return Cause(code or ErrorCode.UNAUTHORIZED, reason, exit_code, kind=ErrorKind.HANDSHAKE)
+
+
+def _meaning(text: str) -> Meaning:
+    match read(text, _decoder, _KNOWN):
+        case _Ready(features=features):
+            return Ready("finalize" in features)
+        case _Error(code=code, message=message):
+            return ServiceError("" if code is None else str(code), message or "Unknown error")
+        case _Transcript() as heard:
+            return _hypothesis(heard)
+        case _CreditsLow(seconds_remaining=seconds):
+            return Said(CreditsLow(seconds_remaining=_or_0(seconds)))
+        case _SessionEnd(seconds_used=seconds):
+            return Said(SessionEnd(seconds_used=_or_0(seconds)), is_last=True)
+        case Other(kind=kind):
+            return Ignored(f"type {kind!r}")
+        case Ignored() | Malformed() as unreadable:
+            return unreadable
+
+
+def _hypothesis(heard: _Transcript) -> Hypothesis:
+    start_s, duration_s = heard.start, heard.duration
+    transcript = Transcript(
+        text=heard.text,
+        is_final=heard.is_final,
+        speech_final=heard.speech_final,
+        start_s=start_s or 0.0,
+        end_s=(start_s or 0.0) + (duration_s or 0.0),
+        confidence=heard.confidence,
+        words=spoken(heard.words),
+    )
+    return Hypothesis(transcript, has_times=start_s is not None and duration_s is not None)
 
 
 def transcribe_url(server_url: str) -> str:

@@ -10,8 +10,9 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import msgspec
 from msgspec import Meta
 
-from mpengine.dialects.base import Ignored, Malformed, Note, SpokenWord
-from mpengine.shared.decoding import UNREADABLE
+from mpengine.dialects.base import Ignored, Malformed, Said
+from mpengine.shared import messages
+from mpengine.shared.messages import UNREADABLE
 
 _FAR_S = 1e9  # thirty years
 _DEEP = 32
@@ -63,22 +64,30 @@ def read(text: str, decoder: msgspec.json.Decoder[Known], known: Container[str])
         return Malformed(f"{kind}: {error}") if kind in known else Other(kind)
 
 
-def spoken(words: Sequence[Word]) -> tuple[SpokenWord, ...]:
-    """The words of a hypothesis."""
-    return tuple(
-        SpokenWord(word.word, word.start, word.end, word.confidence, word.punctuated_word, word.speaker)
+def spoken(words: Sequence[Word]) -> tuple[messages.Word, ...]:
+    """The words of a transcript, with the times of the connection."""
+    spoken_words = [
+        messages.Word(
+            word=word.word,
+            start_s=word.start,
+            end_s=word.end,
+            confidence=word.confidence,
+            punctuated_word=word.punctuated_word,
+            speaker=word.speaker,
+        )
         for word in words
-    )
+    ]
+    return tuple(spoken_words)
 
 
-def passed_on(kind: str, text: str, *, is_last: bool) -> Note | Malformed:
+def passed_on(kind: str, text: str, *, is_last: bool) -> Said | Malformed:
     """A message of the type `kind`, to be published as it was received."""
     try:
         data = _anything.decode(text)
     except UNREADABLE as error:
         return Malformed(f"{kind}: {error}")
     misfit = _misfit(data, "$", _DEEP)
-    return Note("metadata", data, is_last) if misfit is None else Malformed(f"{kind}: {misfit}")
+    return Said(messages.Metadata(data=data), is_last) if misfit is None else Malformed(f"{kind}: {misfit}")
 
 
 def _misfit(value: Any, path: str, levels: int) -> str | None:

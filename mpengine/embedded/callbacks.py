@@ -3,22 +3,11 @@
 The texts are the origin engine's where it had any.
 """
 
-import re
 from typing import NamedTuple
 
 from mpengine.client.position import Hole
 from mpengine.shared import messages
-from mpengine.shared.messages import Published
-
-# Why a connection failed or ended: the codes of `streaming.causes`. All others are the service's own.
-_OF_CONNECTION = re.compile(
-    r"connection_lost|closed_\d+|http_\d+|(data|net|message|big)-\d{4}|unauthorized|payment_required|forbidden"
-    r"|bad_request|not_found|not_allowed|protocol_error|unsupported_data|invalid_data|policy_violation"
-)
-# These say by themselves what they are about, and did so in the origin engine.
-_OF_HANDSHAKE = ("Proxy auth error: ", "Timed out waiting for proxy ready message")
-# What mpengine itself has to say of the recogniser's side.
-_OURS = frozenset({"crash", "hung", "connect_timeout", "unconfirmed_end", "malformed_message"})
+from mpengine.shared.messages import EngineState, ErrorCode, ErrorKind, Published
 
 
 class Words(NamedTuple):
@@ -78,7 +67,7 @@ class Story:
 
     def _error(self, error: messages.Error) -> list[Call]:
         text = _wording(error)
-        if not self.has_started and error.code != "digital_silence":  # a silent device is open all the same
+        if not self.has_started and error.code != ErrorCode.DIGITAL_SILENCE:  # a silent device is open all the same
             self.trouble = text
         if not error.fatal:
             return [Trouble(text)]
@@ -90,11 +79,11 @@ class Story:
     def _status(self, status: messages.Status) -> list[Call]:
         self.unacknowledged_s = status.unacknowledged_s
         match status.state:
-            case "running":
+            case EngineState.RUNNING:
                 self.has_started = True
-            case "stopped":
+            case EngineState.STOPPED:
                 self.is_over = True
-            case "failed":
+            case EngineState.FAILED:
                 self.is_over = True
                 self.failure = self.failure or status.reason or "failed"
                 return self._tell_failure()
@@ -109,13 +98,11 @@ class Story:
 
 def _wording(error: messages.Error) -> str:
     """The text of an error as the origin engine's users know it."""
-    match error.source:
-        case "capture":
+    match error.source, error.kind:
+        case "capture", _:
             return f"Audio stream error: {error.message}"
-        case "streaming" if error.message.startswith(_OF_HANDSHAKE) or error.code in _OURS:
-            return error.message
-        case "streaming" if _OF_CONNECTION.fullmatch(error.code):
+        case "streaming", ErrorKind.CONNECTION:
             return f"WebSocket error: {error.message}"
-        case "streaming" if error.code:  # the service's own words
+        case "streaming", ErrorKind.SERVICE if error.code:
             return f"[{error.code}] {error.message}"
     return error.message

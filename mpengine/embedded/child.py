@@ -11,8 +11,8 @@ import sys
 import threading
 
 from mpengine.embedded import files
+from mpengine.embedded.settings import EngineBoot
 from mpengine.processes import boot
-from mpengine.processes.boot import EngineBoot
 from mpengine.shared import logs
 from mpengine.shared.config import Config
 from mpengine.shared.errors import MpengineError
@@ -28,17 +28,11 @@ def main() -> int:
     """Run the engine that the parent wants; returns its exit code."""
     _take_streams()
     settings = boot.receive(EngineBoot, "engine")
-    name, buffer_directory = settings.engine.name, settings.buffer.directory
-    threading.Thread(target=_end_with_parent, args=(settings,), name="parent", daemon=True).start()
+    config = Config.unpacked(settings.config)
+    name, buffer_directory = config.engine.name, config.buffer.directory
+    watch = (settings.parent_pid, name, buffer_directory)
+    threading.Thread(target=_end_with_parent, args=watch, name="parent", daemon=True).start()
     logs.setup("supervisor", settings.log_level)
-    config = Config(
-        engine=settings.engine,
-        remote=settings.remote,
-        audio=settings.audio,
-        buffer=settings.buffer,
-        bus=settings.bus,
-        supervisor=settings.supervisor,
-    )
     from mpengine.supervisor.process import Supervisor  # noqa: PLC0415  only now that it ends with its parent
 
     files.remove_left(buffer_directory)
@@ -60,15 +54,15 @@ def _take_streams() -> None:
     os.close(nowhere)
 
 
-def _end_with_parent(settings: EngineBoot) -> None:
+def _end_with_parent(parent_pid: int, name: str, buffer_directory: str | None) -> None:
     poll = select.poll()
     poll.register(boot.PIPE_FD, select.POLLIN)
     # Besides the pipe: a process that the parent has forked may hold its other end, too.
     with contextlib.suppress(AttributeError, OSError):
-        poll.register(os.pidfd_open(settings.parent_pid), select.POLLIN)
+        poll.register(os.pidfd_open(parent_pid), select.POLLIN)
     while not poll.poll(60_000):
         pass
-    removal = threading.Thread(target=files.remove, args=(settings.engine.name, settings.buffer.directory), daemon=True)
+    removal = threading.Thread(target=files.remove, args=(name, buffer_directory), daemon=True)
     removal.start()
     removal.join(_REMOVAL_LIMIT_S)
     os._exit(1)

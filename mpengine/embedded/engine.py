@@ -5,14 +5,15 @@ import logging
 import os
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
 
+from mpengine.dialects import MODES
 from mpengine.embedded import files
 from mpengine.embedded.callback_thread import CallbackThread
 from mpengine.embedded.callbacks import Call, CreditsLow, Trouble, Words
 from mpengine.embedded.recording import Recording
-from mpengine.embedded.result import TranscriptionResult
 from mpengine.embedded.settings import Getter, config_of
 from mpengine.shared.config import Config
 from mpengine.shared.errors import ConfigError
@@ -22,6 +23,20 @@ log = logging.getLogger("mpengine.engine")
 # For callbacks of the last words: a GUI's thread that waits for us may be what they wait for.
 _DELIVERY_LIMIT_S = 5.0
 _FAILED_START_LIMIT_S = 2.0
+
+
+@dataclass
+class TranscriptionResult:
+    """Recognised speech, as callbacks get it: the origin engine's class, field by field.
+
+    `timestamp` is local time without a zone, as from `datetime.now()`: when it was published.
+    """
+
+    text: str
+    is_final: bool
+    timestamp: datetime
+    user_name: str
+
 
 OnResult = Callable[[TranscriptionResult], object]
 
@@ -172,8 +187,8 @@ class Engine:
             return "Managed mode requires an auth token (remote.auth_token)"
         if self.mode == "byok" and not self.byok_api_key:
             return "BYOK mode requires an API key (remote.byok_api_key)"
-        if self.mode not in {"managed", "byok", "local"}:
-            return f"Unknown remote mode: {self.mode} (expected 'managed', 'byok' or 'local')"
+        if self.mode not in MODES:
+            return f"Unknown remote mode: {self.mode} (expected {', '.join(map(repr, MODES))})"
         try:
             self._config()
         except ConfigError as error:

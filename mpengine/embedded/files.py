@@ -4,12 +4,11 @@
 """
 
 import contextlib
-import fcntl
 import os
 import re
 import shutil
 
-from mpengine.shared import runtime
+from mpengine.shared import one_writer, runtime
 
 _NAME = re.compile(r"gui-(\d+)-[0-9a-f]+")
 
@@ -34,7 +33,7 @@ def remove_left(buffer_directory: str | None) -> None:
     with contextlib.suppress(OSError):
         for name in os.listdir(base):
             found = _NAME.fullmatch(name)
-            if found and not _lives(int(found[1])) and not _is_held(os.path.join(base, name, "lock")):
+            if found and not _lives(int(found[1])) and not one_writer.is_held(os.path.join(base, name, "lock")):
                 remove(name, buffer_directory)
 
 
@@ -46,18 +45,3 @@ def _lives(pid: int) -> bool:
     except OSError:
         pass
     return True
-
-
-def _is_held(lock: str) -> bool:
-    """Whether a supervisor holds it: pids may be those of another container."""
-    try:
-        fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(fd)
-    return False

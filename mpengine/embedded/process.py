@@ -15,7 +15,7 @@ import os
 import threading
 import time
 
-from mpengine.processes.boot import EngineBoot
+from mpengine.embedded.settings import EngineBoot
 from mpengine.supervisor.children.process import Spawned
 
 

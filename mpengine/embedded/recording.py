@@ -29,8 +29,8 @@ from mpengine.shared.runtime import RuntimeDir
 log = logging.getLogger("mpengine.engine")
 
 _LOOK_S, _LOOK_AT_END_S = 0.5, 0.02
-# Its last messages may still be on their way when the process has ended.
-_LAST_WORD_S = 0.5
+# Its last messages may still be on their way when the process has ended. One that was never heard may have none.
+_LAST_WORD_S, _FIRST_WORD_S = 5.0, 1.0
 _ANSWER_LIMIT_S = 1.0
 # Above what the supervisor allows itself for a stop.
 _STOP_GRACE_S = 1.0
@@ -186,7 +186,7 @@ class Recording:
                 self._process.replace()
             if self._story.has_started and known_name != self._wanted_name:
                 known_name = self._tell_name(self._wanted_name)
-        give_up = time.monotonic() + _LAST_WORD_S
+        give_up = time.monotonic() + (_LAST_WORD_S if self._heard_at > self._began_at else _FIRST_WORD_S)
         while not self._story.is_over and status >= 0 and time.monotonic() < give_up:
             self._take(subscriber, _LOOK_AT_END_S)
         self._was_killed = status < 0

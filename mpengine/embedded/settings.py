@@ -10,15 +10,24 @@ import os
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from mpengine.processes.boot import EngineBoot
+import msgspec
+
+from mpengine.processes.boot import Parent
 from mpengine.shared.config import Config
-from mpengine.shared.config.tables import LONGEST_USER_NAME
 from mpengine.shared.errors import ConfigError
+from mpengine.shared.tables import LONGEST_USER_NAME
 
 _FURTHER = ("byok_url", "ca_file", "hold_s", "parameters")
 # Five of them for last words, as long as the origin engine waited for its thread.
 _STOP_LIMIT_S = 10.0
 _LEVELS = ((logging.DEBUG, "debug"), (logging.INFO, "info"), (logging.WARNING, "warning"))
+
+
+class EngineBoot(Parent, frozen=True, kw_only=True):
+    """What the supervisor is told that is the child of a program with an `Engine`."""
+
+    config: msgspec.Raw
+    log_level: str
 
 
 class Getter(Protocol):
@@ -63,12 +72,7 @@ def boot_of(config: Config) -> EngineBoot:
     return EngineBoot(
         parent_pid=os.getpid(),
         dies_with_thread=False,  # the thread that starts it may end long before the program
-        engine=config.engine,
-        remote=config.remote,
-        audio=config.audio,
-        buffer=config.buffer,
-        bus=config.bus,
-        supervisor=config.supervisor,
+        config=config.packed(),
         log_level=_log_level(),
     )
 

@@ -1,4 +1,4 @@
-"""What a child is told when it is spawned, and how it begins: the parent's pipe, its death, signals.
+"""What a child is told when it is spawned, and how it begins: the parent's pipe, its death, signals, errors.
 
 The supervisor writes the payload into a pipe and keeps the write end open, which nobody else holds: the payload may
 hold secrets (argv and the environment can be read by others), and the end of the pipe is the end of the parent.
@@ -13,16 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from mpengine.shared.config.tables import (
-    AudioConfig,
-    BufferConfig,
-    BusConfig,
-    EngineConfig,
-    RemoteConfig,
-    SupervisorConfig,
-    decode_secret,
-    encode_secret,
-)
+from mpengine.shared.tables import AudioConfig, BufferConfig, decode_secret, encode_secret
 
 # The directory in which `mpengine` is found.
 PACKAGE_HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -58,15 +49,17 @@ class CaptureBoot(Boot, frozen=True, kw_only=True):
     run: str
     frames: str
     audio: AudioConfig
+    buffer: BufferConfig
     window_path: str
-    window_seconds: float
     open_device: bool
     lost_reason: str = "capture_restart"
     captured: int = 0
 
 
 class StreamingBoot(Boot, frozen=True, kw_only=True):
-    """For streaming. `pace`: times real time at which waiting audio is sent, None without limit.
+    """For streaming. `remote`: the recogniser's table, as `mpengine.dialects` has packed it.
+
+    `pace`: times real time at which waiting audio is sent, None without limit.
 
     `first_connection`: number of its first connection. `sent_before`: samples before it went out in an earlier life.
     `expects_audio`: see `control.Expect`.
@@ -74,9 +67,8 @@ class StreamingBoot(Boot, frozen=True, kw_only=True):
 
     run: str
     frames: str
-    remote: RemoteConfig
-    sample_rate: int
-    channels: int
+    remote: msgspec.Raw
+    audio: AudioConfig
     first_connection: int
     pace: float | None
     sent_before: int = 0
@@ -87,18 +79,6 @@ class RecogniserBoot(Boot, frozen=True, kw_only=True):
     """For the local recogniser, which accepts on the descriptor `LISTENER_FD`."""
 
     token: str
-
-
-class EngineBoot(Parent, frozen=True, kw_only=True):
-    """For a supervisor that is the child of a program with an `Engine`: the whole configuration."""
-
-    engine: EngineConfig
-    remote: RemoteConfig
-    audio: AudioConfig
-    buffer: BufferConfig
-    bus: BusConfig
-    supervisor: SupervisorConfig
-    log_level: str
 
 
 _Kind = TypeVar("_Kind", bound=Parent)
@@ -131,6 +111,20 @@ def receive(kind: type[_Kind], name: str) -> _Kind:
     if os.getppid() != boot.parent_pid:
         raise SystemExit(1)
     return boot
+
+
+def silence_native_stderr() -> None:
+    """Give Python's standard error a descriptor of its own, and send descriptor 2 to /dev/null.
+
+    The C code of ALSA, JACK and PortAudio writes to descriptor 2 whenever a device is probed or goes away, and no
+    option silences all of it. Tracebacks, logs and faulthandler's dumps still reach the terminal.
+    """
+    saved = os.dup(2)
+    sys.stderr = os.fdopen(saved, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+    faulthandler.enable(file=saved)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
 
 
 def _read_exactly(length: int) -> bytes:

@@ -6,7 +6,6 @@ One thread, the main one, owns the context and all sockets. Signals and other th
 import collections
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -17,7 +16,9 @@ import zmq
 from mpengine.processes import boot, memory
 from mpengine.processes.boot import Boot
 from mpengine.shared import control, sockets
-from mpengine.shared.decoding import UNREADABLE
+from mpengine.shared.messages import UNREADABLE
+from mpengine.shared.waiting import NEVER
+from mpengine.shared.wake import Wake
 
 Source: TypeAlias = "zmq.Socket[bytes] | int"
 
@@ -81,13 +82,10 @@ class ChildLoop:
         self._give_back_at = time.monotonic() + _STARTED_S
         self._watched: dict[Source, tuple[Callable[[], None], int]] = {}
         self._polled: list[tuple[Source, int]] = []  # the same, as zmq_poll wants it: its Poller is Python code
-        self._wake, wake_writer = socket.socketpair()
-        self._wake.setblocking(False)
-        wake_writer.setblocking(False)
-        self._wake_writer = wake_writer
-        signal.set_wakeup_fd(wake_writer.fileno(), warn_on_full_buffer=False)
+        self._wake = Wake()
+        signal.set_wakeup_fd(self._wake.signal_fd, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._on_sigterm)
-        self.watch(self._wake.fileno(), self._drain_wake)
+        self.watch(self._wake.fileno(), self._wake.drain)
         self.watch(boot.PIPE_FD, self._parent_gone)
 
     def watch(self, source: Source, ready: Callable[[], None], events: int = zmq.POLLIN) -> None:
@@ -104,7 +102,7 @@ class ChildLoop:
     def wait(self, timeout_s: float) -> None:
         """Sleep until something happens, at most `timeout_s`, and call what is ready."""
         if time.monotonic() > self._give_back_at:
-            self._give_back_at = float("inf")
+            self._give_back_at = NEVER
             memory.give_back()
         timeout_ms = max(0, min(int(timeout_s * 1000) + 1, 60_000)) if timeout_s > 0 else 0
         for source, _ in zmq.zmq_poll(self._polled, timeout_ms):
@@ -118,17 +116,9 @@ class ChildLoop:
         self.context.destroy(linger=_LINGER_MS)
         signal.set_wakeup_fd(-1)
         self._wake.close()
-        self._wake_writer.close()
 
     def _list_polled(self) -> None:
         self._polled = [(source, events) for source, (_, events) in self._watched.items()]
-
-    def _drain_wake(self) -> None:
-        try:
-            while self._wake.recv(64):
-                pass
-        except BlockingIOError:
-            pass
 
     def _on_sigterm(self, _number: int, _frame: FrameType | None) -> None:
         self.leaving = True

@@ -14,6 +14,7 @@ and they with it.
 import atexit
 import fcntl
 import importlib
+import ipaddress  # noqa: F401  not used here, but by most children: loaded once
 import os
 import select
 import signal
@@ -22,18 +23,15 @@ import sys
 import threading
 from typing import NamedTuple, NoReturn
 
-from mpengine.processes import lean
-
-with lean.imports():
-    # Not used here, but by all children or by most: loaded once.
-    import ipaddress  # noqa: F401
-
-    import mpengine.processes.loop
-    import mpengine.shared.config.tables
-    import mpengine.shared.frames
-    import mpengine.shared.logs  # noqa: F401
-    from mpengine.processes import boot, forks, memory, proc_title, tricks
-    from mpengine.processes.tricks import Trick
+# All children use these.
+import mpengine.processes.loop
+import mpengine.shared.frames
+import mpengine.shared.logs
+import mpengine.shared.loopback
+import mpengine.shared.tables  # noqa: F401
+from mpengine.processes import boot, forks, memory, proc_title, tricks
+from mpengine.processes.tricks import Trick
+from mpengine.shared.wake import Wake
 
 # How long the supervisor may leave its end unread.
 _SEND_LIMIT_S = 5.0
@@ -122,10 +120,8 @@ def _end(code: object) -> NoReturn:
 
 def serve(supervisor: socket.socket) -> str:
     """Fork what is asked for, tell who ended. Returns in each child, with its name; never here."""
-    wake, wake_writer = socket.socketpair()
-    for end in (wake, wake_writer):
-        end.setblocking(False)
-    signal.set_wakeup_fd(wake_writer.fileno(), warn_on_full_buffer=False)
+    wake = Wake()
+    signal.set_wakeup_fd(wake.signal_fd, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     # Who ends all processes of a session means the engine; we go when the supervisor does.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -136,7 +132,7 @@ def serve(supervisor: socket.socket) -> str:
     _tell(supervisor, forks.Ready())
     while True:
         ready = {fd for fd, _ in poll.poll()}
-        _empty(wake)
+        wake.drain()
         _tell_ended(supervisor)
         if supervisor.fileno() not in ready:
             continue
@@ -147,8 +143,8 @@ def serve(supervisor: socket.socket) -> str:
             _tell(supervisor, forks.NotForked(why=error.strerror or str(error)))
         else:
             if pid == 0:
-                for end in (supervisor, wake, wake_writer):
-                    end.close()
+                supervisor.close()
+                wake.close()
                 _become_child(descriptors)
                 proc_title.show_as(f"mpengine.{name}")
                 return name
@@ -197,14 +193,6 @@ def _tell(supervisor: socket.socket, message: forks.Told) -> None:
         supervisor.send(forks.encode(message))
     except OSError:  # it is gone, or does not read: who cannot tell how its children are must not keep them
         os._exit(1)
-
-
-def _empty(wake: socket.socket) -> None:
-    try:
-        while wake.recv(64):
-            pass
-    except BlockingIOError:
-        pass
 
 
 def _work() -> None:

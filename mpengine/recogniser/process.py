@@ -16,6 +16,8 @@ from mpengine.processes.boot import RecogniserBoot
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control
 from mpengine.shared.errors import ExitCode
+from mpengine.shared.messages import ErrorCode
+from mpengine.shared.wake import Wake
 
 if TYPE_CHECKING:
     from mpengine.recogniser.server import RecogniserServer
@@ -37,11 +39,11 @@ class Recogniser:
         self._server = server_class(listener, settings.token)
         self._thread = threading.Thread(target=self._serve, name="server", daemon=True)
         self._is_ready = False  # set by the server's thread once the model is loaded
-        self._ended_reader, self._ended_writer = os.pipe()
+        self._server_end = Wake()
 
     def run(self) -> ExitCode:
         """Serve until told to leave; 1 when the server ends by itself."""
-        self._loop.watch(self._ended_reader, self._server_ended)
+        self._loop.watch(self._server_end.fileno(), self._server_ended)
         self._thread.start()
         next_beat = 0.0
         while not self._loop.leaving:
@@ -72,7 +74,7 @@ class Recogniser:
         except Exception:
             log.exception("recogniser_failed")
         finally:
-            os.write(self._ended_writer, b"\0")
+            self._server_end.set()
 
     def _server_ended(self) -> None:
         self._thread.join()
@@ -88,7 +90,7 @@ def run(settings: RecogniserBoot) -> ExitCode:
             from mpengine.recogniser.server import RecogniserServer  # noqa: PLC0415  the extra may be missing
         except ImportError as error:
             text = f"remote.mode: local mode needs two more packages ({error}): pip install pocketsphinx websockets"
-            loop.control.tell(control.Fault(code="config", message=text, exit_code=int(ExitCode.CONFIG)))
+            loop.control.tell(control.Fault(code=ErrorCode.CONFIG, message=text, exit_code=int(ExitCode.CONFIG)))
             return ExitCode.CONFIG
         return Recogniser(settings, loop, RecogniserServer).run()
     finally:

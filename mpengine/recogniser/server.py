@@ -1,16 +1,17 @@
 """The recogniser's WebSocket server: connections, threads and limits around `SpeechRecogniser`.
 
 Threads: the caller of `serve_forever` waits for the end, one thread accepts, each connection has one that
-decodes and one that reads ahead (`inbox`), besides the one that websockets gives it. A connection's recogniser
+decodes and one that reads ahead (`Inbox`), besides the one that websockets gives it. A connection's recogniser
 belongs to the first alone; the decoder at rest and the number of connections are shared, under `_lock`.
 
 Nothing here times out on silence: the listener is on loopback, where a dead peer's socket closes.
 """
 
 import logging
-import os
+import select
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
@@ -21,20 +22,83 @@ from websockets.protocol import State
 from websockets.sync.server import Server, ServerConnection, serve
 
 from mpengine.recogniser import protocol
-from mpengine.recogniser.inbox import Inbox
 from mpengine.recogniser.protocol import RefusedError
 from mpengine.recogniser.speech import SpeechRecogniser
 from mpengine.recogniser.words import SAMPLE_RATE, WordDecoder
+from mpengine.shared.wake import Wake
 
 PATH = "/ws/transcribe"
 MAX_MESSAGE = 2**20  # bytes; about 32 s of audio
 MAX_CONNECTIONS = 4  # authorised ones; each costs a model of 100 MB while it lasts
+INBOX_BYTES = 32 * 2**20  # 17 minutes of audio; beyond it the client is slowed down by TCP
 SLICE = 3200  # bytes; a long message is worked off in steps of 0.1 s: its client may have gone
 
 log = logging.getLogger(__name__)
 # websockets logs a traceback for every client that breaks off; what matters is logged here.
 _quiet = logging.getLogger(f"{__name__}.websockets")
 _quiet.setLevel(logging.CRITICAL)
+
+
+class Inbox:
+    """What `connection` has received and the decoder has not yet worked off; its messages until it is closed.
+
+    It is read as fast as it comes. Otherwise a ping of the client, or its close, would wait behind all the audio sent
+    before it: the sockets' buffers alone held 80 s of audio, 11 s of decoding, longer than the client waits for its
+    pong. The engine never has more on the way than its replay window holds; `INBOX_BYTES` is for others.
+
+    A thread of its own reads; everything it shares with the iterating thread is under `_changed`.
+    """
+
+    def __init__(self, connection: ServerConnection) -> None:
+        self._connection = connection
+        self._messages: deque[str | bytes] = deque()
+        self._bytes = 0
+        self._ended = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._read, name="inbox", daemon=True)
+
+    def start(self) -> None:
+        """Read from now on; only a client that is known may fill the memory."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Close the connection, if that has not been done, and leave no thread."""
+        self._end()
+        self._connection.close()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def __iter__(self) -> Iterator[str | bytes]:
+        while (message := self._next()) is not None:
+            yield message
+
+    def _next(self) -> str | bytes | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._messages or self._ended)
+            if not self._messages:
+                return None
+            message = self._messages.popleft()
+            self._bytes -= len(message)
+            self._changed.notify()
+            return message
+
+    def _read(self) -> None:
+        try:
+            for message in self._connection:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._bytes < INBOX_BYTES or self._ended)
+                    self._messages.append(message)
+                    self._bytes += len(message)
+                    self._changed.notify()
+        except ConnectionClosed:
+            pass  # that it is closed is all that matters
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
 
 
 class RecogniserServer:
@@ -48,9 +112,8 @@ class RecogniserServer:
         self._connections = 0
         self._idle: WordDecoder | None = None
         self.received_bytes = self.decoded_bytes = 0  # of audio, on all connections
-        # A pipe: a signal handler may interrupt the very wait that an Event's lock belongs to.
-        self._stop_read, self._stop_write = os.pipe()
-        self._stopping = False
+        # No Event: a signal handler may interrupt the very wait that an Event's lock belongs to.
+        self._stop = Wake()
 
     def serve_forever(self, on_ready: Callable[[], None] | None = None) -> None:
         """Load the model, call `on_ready`, serve until `shutdown`, close all connections. To be called once.
@@ -64,19 +127,14 @@ class RecogniserServer:
                 accepting.start()
                 if on_ready is not None:
                     on_ready()
-                os.read(self._stop_read, 1)
+                select.select([self._stop], [], [])
             accepting.join()
         finally:
             self._listener.close()
-            os.close(self._stop_read)
 
     def shutdown(self) -> None:
         """End `serve_forever`, from any thread or signal handler; does not wait for it."""
-        if not self._stopping:
-            self._stopping = True
-            with suppress(BrokenPipeError):  # it has ended already
-                os.write(self._stop_write, b"x")
-            os.close(self._stop_write)
+        self._stop.set()
 
     def _server(self) -> Server:
         return serve(

@@ -4,9 +4,10 @@ msgpack, one message each, over ROUTER (supervisor) and DEALER (child, identity 
 indexes on the run's sample clock. It never leaves the machine and both ends are of one version: no envelope.
 """
 
-from typing import Any
-
 import msgspec
+
+from mpengine.shared import messages
+from mpengine.shared.messages import ErrorKind
 
 
 class _Tagged(msgspec.Struct, tag_field="type", frozen=True, kw_only=True):
@@ -92,12 +93,13 @@ class SourceEnded(_Tagged, tag=True, frozen=True, kw_only=True):
 
 
 class Fault(_Tagged, tag=True, frozen=True, kw_only=True):
-    """An error to publish. With `exit_code` the child is about to end with it."""
+    """An error to publish. With `exit_code` the child is about to end with it. `kind`: see `messages.ErrorKind`."""
 
     code: str
     message: str
     request_id: str | None = None
     exit_code: int | None = None
+    kind: str = ErrorKind.ENGINE
 
 
 class Connecting(_Tagged, tag=True, frozen=True, kw_only=True):
@@ -123,60 +125,25 @@ class ConnectionDown(_Tagged, tag=True, frozen=True, kw_only=True):
     next_try_in_s: float
 
 
-class SampleWord(msgspec.Struct, frozen=True, kw_only=True):
-    """A recognised word between two sample indexes."""
+class Result(_Tagged, tag=True, frozen=True, kw_only=True):
+    """A transcript as it will be published, but for the name of the speaker and the time of day.
 
-    word: str
-    first: int
-    end: int
-    confidence: float | None = None
-    punctuated_word: str | None = None
-    speaker: int | None = None
-
-
-class Heard(_Tagged, tag=True, frozen=True, kw_only=True):
-    """A transcript, placed on the sample clock.
-
-    `acknowledges`: all samples before it are covered by finals. `tolerance`: samples by which the recogniser's times
-    may be off.
+    It tells of the samples [first, end). `acknowledges`: finals cover all samples before that one; None for an interim.
+    `tolerance`: samples by which the recogniser's times may be off.
     """
 
-    connection: int
     first: int
     end: int
-    text: str
-    is_final: bool
-    speech_final: bool = False
+    transcript: messages.Transcript
     acknowledges: int | None = None
-    confidence: float | None = None
-    words: tuple[SampleWord, ...] = ()
-    channel: int = 0
-    language: str | None = None
-    estimated: bool = False
-    replayed: bool = False
     tolerance: int = 0
 
 
-class SpeechBegan(_Tagged, tag=True, frozen=True, kw_only=True):
-    """The recogniser hears speech from `sample` on."""
+class Said(_Tagged, tag=True, frozen=True, kw_only=True):
+    """Something else that the recogniser said on `connection`, as it will be published."""
 
     connection: int
-    sample: int
-
-
-class UtteranceEnded(_Tagged, tag=True, frozen=True, kw_only=True):
-    """The recogniser found a gap between words; the last one ended at `sample`."""
-
-    connection: int
-    sample: int
-
-
-class ServiceNote(_Tagged, tag=True, frozen=True, kw_only=True):
-    """Something else the service said. `kind`: credits_low, session_end or metadata."""
-
-    connection: int
-    kind: str
-    data: dict[str, Any]
+    message: messages.Published
 
 
 class EndTaken(_Tagged, tag=True, frozen=True, kw_only=True):
@@ -204,10 +171,8 @@ Up = (
     | Connecting
     | ConnectionReady
     | ConnectionDown
-    | Heard
-    | SpeechBegan
-    | UtteranceEnded
-    | ServiceNote
+    | Result
+    | Said
     | EndTaken
     | StreamEnded
 )

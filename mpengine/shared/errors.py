@@ -39,6 +39,12 @@ class ConfigError(MpengineError):
         self.path = path
 
 
+def require(path: str, condition: object, expected: str) -> None:
+    """Raise ConfigError for the key at `path` unless `condition` holds."""
+    if not condition:
+        raise ConfigError(path, expected)
+
+
 class RuntimeDirError(MpengineError):
     """The runtime directory cannot be made, is not ours, or its path is too long for a socket."""
 

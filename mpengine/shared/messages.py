@@ -5,19 +5,116 @@ sample clock, ``_time_ns`` UTC in nanoseconds. New fields get defaults, so that 
 understand each other; readers ignore fields and types they do not know.
 """
 
+import enum
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from mpengine.shared.config.tables import UserName
+from mpengine.shared.tables import UserName
 
 VERSION = 1
-FINALS = "transcript.final"
-# The topics of which the engine keeps the last messages. Each message counts there, and none replaces another.
-KEPT = (FINALS, "gap", "error")
-
 NOTHING = msgspec.Raw(b"null")
+INTERIMS, FINALS = "transcript.interim", "transcript.final"
+
+
+class Topic(NamedTuple):
+    """How the messages of one topic are treated.
+
+    `counts`: a lost one is told as a hole; of all others each message replaces the one before it. `is_kept`: the
+    history has the last ones. `is_lasting`: the transcript file has them. `is_fleeting`: they are published only after
+    somebody has subscribed to them.
+    """
+
+    counts: bool = False
+    is_kept: bool = False
+    is_lasting: bool = False
+    is_fleeting: bool = False
+
+
+TOPICS = {
+    INTERIMS: Topic(),
+    FINALS: Topic(counts=True, is_kept=True, is_lasting=True),
+    "gap": Topic(counts=True, is_kept=True, is_lasting=True),
+    "error": Topic(counts=True, is_kept=True),
+    "speech_started": Topic(counts=True),
+    "utterance_end": Topic(counts=True),
+    "credits_low": Topic(counts=True),
+    "session_end": Topic(counts=True),
+    "metadata": Topic(counts=True),
+    "status": Topic(),
+    "level": Topic(is_fleeting=True),
+    "metrics": Topic(is_fleeting=True),
+}
+KEPT = tuple(name for name, topic in TOPICS.items() if topic.is_kept)
+
+
+class EngineState(enum.StrEnum):
+    """How the engine is, in `Status.state`."""
+
+    STARTING = "starting"
+    CONNECTING = "connecting"
+    RUNNING = "running"
+    DEGRADED = "degraded"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+OVER = frozenset({EngineState.STOPPED, EngineState.FAILED})
+"""The states after which an engine says nothing more."""
+
+
+class GapReason(enum.StrEnum):
+    """Why samples are missing, in `Gap.reason`."""
+
+    OVERFLOW = "overflow"
+    DEVICE = "device"
+    CAPTURE_RESTART = "capture_restart"
+    WINDOW_FULL = "window_full"
+    WINDOW_DAMAGED = "window_damaged"
+    PAUSED = "paused"
+
+
+class ErrorCode(enum.StrEnum):
+    """The codes of `Error.code` that mpengine itself gives. Recognisers have codes of their own besides."""
+
+    # From the supervisor
+    BAD_COMMAND = "bad_command"
+    JOURNAL_FULL = "journal_full"
+    RUN_ABANDONED = "run_abandoned"
+    TRANSCRIPT_STUCK = "transcript_stuck"
+    TRANSCRIPT_AGAIN = "transcript_again"
+    # From any child
+    CRASH = "crash"
+    HUNG = "hung"
+    CONFIG = "config"
+    # From capture
+    DEVICE = "device"
+    WINDOW = "window"
+    DIGITAL_SILENCE = "digital_silence"
+    # From streaming
+    CONNECT_TIMEOUT = "connect_timeout"
+    CONNECTION_LOST = "connection_lost"
+    BAD_REQUEST = "bad_request"
+    UNAUTHORIZED = "unauthorized"
+    PAYMENT_REQUIRED = "payment_required"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    NOT_ALLOWED = "not_allowed"
+    PROTOCOL_ERROR = "protocol_error"
+    UNSUPPORTED_DATA = "unsupported_data"
+    INVALID_DATA = "invalid_data"
+    POLICY_VIOLATION = "policy_violation"
+    MALFORMED_MESSAGE = "malformed_message"
+    UNCONFIRMED_END = "unconfirmed_end"
+    # From a command
+    UNREACHABLE = "unreachable"
+
+
+# What decoding a message from outside can raise; whoever decodes one catches all of it. Bad syntax or types; bad UTF-8
+# (and numbers that no type holds); nesting as deep as it gets.
+UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 
 
 class Message(msgspec.Struct, tag_field="type", frozen=True, kw_only=True):
@@ -85,7 +182,10 @@ class UtteranceEnd(Message, tag="utterance_end", frozen=True, kw_only=True):
 
 
 class Gap(Message, tag="gap", frozen=True, kw_only=True):
-    """Samples that no recogniser will hear: never captured, or dropped because the window was full."""
+    """Samples that no recogniser will hear: never captured, or dropped because the window was full.
+
+    `reason` is a word of `GapReason`; later versions may have more of them.
+    """
 
     start_s: float
     end_s: float
@@ -107,7 +207,7 @@ class ChildStatus(msgspec.Struct, frozen=True, kw_only=True):
 class Status(Message, tag="status", frozen=True, kw_only=True):
     """The engine as a whole, published at every change.
 
-    States: starting connecting running degraded stopping stopped failed; `reason` says why it is in this one.
+    `state` is a word of `EngineState`; `reason` says why the engine is in this one.
     """
 
     state: str
@@ -119,14 +219,27 @@ class Status(Message, tag="status", frozen=True, kw_only=True):
     connection: int = 0
 
 
+class ErrorKind(enum.StrEnum):
+    """Who says that something is wrong, and of what."""
+
+    ENGINE = "engine"  # mpengine itself has found it
+    CONNECTION = "connection"  # the way to the recogniser: refused, closed or lost
+    HANDSHAKE = "handshake"  # the connection is open, but the recogniser does not take us
+    SERVICE = "service"  # the recogniser, with a code and words of its own
+
+
 class Error(Message, tag="error", frozen=True, kw_only=True):
-    """Something went wrong. `fatal`: the engine ends for it. `request_id`: to quote to the recogniser's support."""
+    """Something went wrong. `fatal`: the engine ends for it. `request_id`: to quote to the recogniser's support.
+
+    `kind` is a word of `ErrorKind`; later versions may have more of them.
+    """
 
     source: str
     code: str
     message: str
     fatal: bool = False
     request_id: str | None = None
+    kind: str = ErrorKind.ENGINE
 
 
 class CreditsLow(Message, tag="credits_low", frozen=True, kw_only=True):
@@ -200,13 +313,17 @@ Published = (
     | Metrics
 )
 
+FLEETING = frozenset(
+    kind for kind in Published.__args__ if TOPICS.get(kind.__struct_config__.tag, TOPICS[INTERIMS]).is_fleeting
+)
+"""The messages that are of use only to a program that is there when they are published."""
+
 
 def topic_of(name: str, message: Message) -> str:
     """The topic under which the engine called `name` publishes `message`."""
-    kind = str(type(message).__struct_config__.tag)
     if isinstance(message, Transcript):
-        kind += ".final" if message.is_final else ".interim"
-    return f"{name}.{kind}"
+        return f"{name}.{FINALS if message.is_final else INTERIMS}"
+    return f"{name}.{type(message).__struct_config__.tag}"
 
 
 # Query endpoint: what is asked, and what is answered. A published `status` and `error` are answers too.
@@ -310,7 +427,7 @@ class Stamp(msgspec.Struct, frozen=True):
         """The topic without the engine's name."""
         if self.type != "transcript":
             return self.type
-        return FINALS if self.is_final else "transcript.interim"
+        return FINALS if self.is_final else INTERIMS
 
 
 encode = msgspec.json.Encoder().encode

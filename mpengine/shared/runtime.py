@@ -5,10 +5,10 @@ succeeds and steals it, so the lock is the only thing that keeps two engines of 
 """
 
 import contextlib
-import fcntl
 import os
 import stat
 
+from mpengine.shared import one_writer
 from mpengine.shared.errors import AlreadyRunning, RuntimeDirError
 
 # sun_path has 108 bytes on Linux (unix(7)) and 104 on macOS, the terminating zero included.
@@ -48,7 +48,7 @@ class RuntimeDir:
         """Hold the directory until the process ends. Raises AlreadyRunning, with the holder's pid."""
         fd = os.open(os.path.join(self.path, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            one_writer.lock(fd)
         except BlockingIOError:
             holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(fd)
@@ -56,6 +56,9 @@ class RuntimeDir:
                 f'an engine called "{self._name}" is running already (pid {holder}); '
                 f"stop it with: mpengine stop --name {self._name}"
             ) from None
+        except OSError as error:
+            os.close(fd)
+            raise RuntimeDirError(f"cannot lock the runtime directory {self.path}: {error.strerror}") from None
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         self._lock_fd = fd

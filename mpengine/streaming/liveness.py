@@ -3,6 +3,7 @@
 import array
 import math
 
+from mpengine.shared.waiting import NEVER
 from mpengine.streaming.actions import Action, SendPing, SendText
 
 PING_INTERVAL_S = 20.0
@@ -14,7 +15,6 @@ _LATELY_S = 2.0  # audio is looked at only when nothing came for so long: listen
 _AUDIBLE_PEAK = 328  # -40 dBFS
 # Sound servers hand over audio in bursts; a second of credit lets them through.
 _BURST_S = 1.0
-_NEVER = float("inf")
 
 
 class AnswerWatch:
@@ -33,7 +33,7 @@ class AnswerWatch:
         """A message came, of whatever kind."""
         self.listens_from = now + _LATELY_S
         self._audible_s = 0.0
-        self._unanswered_since = _NEVER
+        self._unanswered_since = NEVER
 
     def sent(self, pcm: bytes | memoryview, duration_s: float, now: float) -> None:
         """Audio goes out: int16, whole samples."""
@@ -45,7 +45,7 @@ class AnswerWatch:
     def dead_at(self) -> float:
         """When it must be given up; infinity as long as it has not been sent enough."""
         limit_s = self._dead_after_s
-        return self._unanswered_since + limit_s if self._audible_s >= limit_s else _NEVER
+        return self._unanswered_since + limit_s if self._audible_s >= limit_s else NEVER
 
 
 def _is_audible(pcm: bytes | memoryview) -> bool:
@@ -63,14 +63,14 @@ class Upkeep:
     def __init__(self, *, keep_alive: str | None, now: float, dead_after_s: float = DEAD_AFTER_S) -> None:
         self._dead_after_s = dead_after_s
         self._keep_alive = keep_alive
-        self._keep_alive_at = _NEVER  # not before the first audio: the service would take it amiss
+        self._keep_alive_at = NEVER  # not before the first audio: the service would take it amiss
         self._next_ping = now + PING_INTERVAL_S
-        self._pong_by = _NEVER
+        self._pong_by = NEVER
         self._answers = AnswerWatch(now, dead_after_s)
 
     def sent(self, pcm: bytes | memoryview, duration_s: float, now: float) -> None:
         """Audio goes out."""
-        self._keep_alive_at = _NEVER if self._keep_alive is None else now + KEEP_ALIVE_AFTER_S
+        self._keep_alive_at = NEVER if self._keep_alive is None else now + KEEP_ALIVE_AFTER_S
         if now > self._answers.listens_from:
             self._answers.sent(pcm, duration_s, now)
 
@@ -80,7 +80,7 @@ class Upkeep:
 
     def ponged(self) -> None:
         """The peer has answered a ping."""
-        self._pong_by = _NEVER
+        self._pong_by = NEVER
 
     @property
     def deadline(self) -> float:

@@ -7,21 +7,12 @@ the run, and it skips samples that were sent already: after a restart of capture
 import collections
 from typing import NamedTuple
 
-from mpengine.dialects.base import (
-    Hypothesis,
-    Ignored,
-    Malformed,
-    Note,
-    Ready,
-    Said,
-    ServiceError,
-    SpeechStart,
-    SpokenWord,
-    UtteranceStop,
-)
+import msgspec
+
+from mpengine.dialects.base import Hypothesis, Ignored, Malformed, Meaning, Ready, Said, ServiceError
 from mpengine.shared import control
-from mpengine.shared.control import Heard, SampleWord
 from mpengine.shared.frames import Frame
+from mpengine.shared.messages import ErrorCode, ErrorKind, Published, SpeechStarted, Transcript, UtteranceEnd, Word
 from mpengine.streaming.actions import Action, Mention, Tell
 from mpengine.streaming.timeline import Timeline
 
@@ -138,96 +129,88 @@ class Hearing:
         """How far sending has come."""
         return control.StreamBeat(sent=self.sent_until, highest_sent=self._highest_sent, replayed=self._replayed)
 
-    @staticmethod
-    def is_final(said: Said) -> bool:
-        """Whether it proves that the recogniser works."""
-        return isinstance(said, Hypothesis) and said.is_final
-
-    def said(self, said: Said, now: float) -> list[Action]:
+    def said(self, meaning: Meaning, now: float) -> list[Action]:
         """What to tell the supervisor of a message."""
-        match said:
-            case Hypothesis():
-                return self._heard(said, now)
-            case SpeechStart(at_s=at_s):
-                return [Tell(control.SpeechBegan(connection=self._connection, sample=self._timeline.start(at_s)))]
-            case UtteranceStop(at_s=at_s):
-                return [Tell(control.UtteranceEnded(connection=self._connection, sample=self._timeline.end(at_s)))]
+        match meaning:
+            case Hypothesis(transcript=transcript):
+                if not transcript.text.strip() and not transcript.is_final:
+                    return []
+                result = self._timed(meaning) if meaning.has_times else self._untimed_result(transcript, now)
+                self._covered = max(self._covered, result.acknowledges or 0)
+                return [Tell(result) if transcript.is_final else Mention(result)]
+            case Said(message=message):
+                return [Tell(control.Said(connection=self._connection, message=self._placed(message)))]
             case ServiceError(code=code, message=message):
-                return [Tell(control.Fault(code=code, message=message))]
-            case Note(kind=kind, data=data):
-                return [Tell(control.ServiceNote(connection=self._connection, kind=kind, data=data))]
+                return [Tell(control.Fault(code=code, message=message, kind=ErrorKind.SERVICE))]
             case Malformed(why=why):
                 if self._told_malformed:
                     return []
                 self._told_malformed = True
-                return [Tell(control.Fault(code="malformed_message", message=f"dropped a message of type {why}"))]
+                return [
+                    Tell(control.Fault(code=ErrorCode.MALFORMED_MESSAGE, message=f"dropped a message of type {why}"))
+                ]
             case Ready() | Ignored():
                 return []
 
-    def _heard(self, said: Hypothesis, now: float) -> list[Action]:
-        if not said.text.strip() and not said.is_final:
-            return []
-        if said.start_s is None or said.duration_s is None:
-            heard = self._estimated(said, now)
-        else:
-            heard = self._timed(said, said.start_s, said.duration_s)
-        self._covered = max(self._covered, heard.acknowledges or 0)
-        return [Tell(heard) if said.is_final else Mention(heard)]
+    def _placed(self, message: Published) -> Published:
+        match message:
+            case SpeechStarted(at_s=at_s):
+                return SpeechStarted(at_s=self._timeline.start(at_s) / self._rate)
+            case UtteranceEnd(at_s=at_s):
+                return UtteranceEnd(at_s=self._timeline.end(at_s) / self._rate)
+        return message
 
-    def _timed(self, said: Hypothesis, start_s: float, duration_s: float) -> Heard:
-        end_s = start_s + duration_s
-        first, end = self._timeline.start(start_s), self._timeline.end(end_s)
+    def _timed(self, said: Hypothesis) -> control.Result:
+        transcript, timeline = said.transcript, self._timeline
+        first, end, words = self._spans(transcript)
+        tolerance = timeline.tolerance(transcript.end_s)
         acknowledges = None
-        if said.is_final:
+        if transcript.is_final:
             # With several channels, audio is covered once each of them has its final.
-            self._channel_ends[said.channel] = self._timeline.covered(end_s)
-            acknowledges = min(self._channel_ends.get(channel, 0) for channel in range(max(1, said.channels)))
-            self._timeline.forget_before(acknowledges - _LOOKED_BACK_S * self._rate)
-        tolerance = self._timeline.tolerance(end_s)
-        return self._message(said, first, max(first, end), acknowledges, estimated=False, tolerance=tolerance)
+            self._channel_ends[transcript.channel] = timeline.covered(transcript.end_s)
+            acknowledges = min([self._channel_ends.get(channel, 0) for channel in range(max(1, said.channels))])
+            timeline.forget_before(acknowledges - _LOOKED_BACK_S * self._rate)
+        return self._result(transcript, first, end, words, acknowledges, tolerance=tolerance)
 
-    def _estimated(self, said: Hypothesis, now: float) -> Heard:
+    def _spans(self, transcript: Transcript) -> tuple[int, int, tuple[Word, ...]]:
+        """Where the transcript and its words belong."""
+        rate = self._rate
+        times = [(transcript.start_s, transcript.end_s), *[(word.start_s, word.end_s) for word in transcript.words]]
+        (first, end), *places = self._timeline.spans(times)
+        words = [
+            msgspec.structs.replace(word, start_s=word_first / rate, end_s=word_end / rate)
+            for word, (word_first, word_end) in zip(transcript.words, places, strict=True)
+        ]
+        return first, max(first, end), tuple(words)
+
+    def _untimed_result(self, transcript: Transcript, now: float) -> control.Result:
+        """A guess, since the recogniser tells no times."""
+        _, _, words = self._spans(transcript)
         if self._untimed is None:  # it speaks before it has heard anything
-            return self._message(said, self._highest_sent, self._highest_sent, None, estimated=True)
+            return self._result(transcript, self._highest_sent, self._highest_sent, words, None, estimated=True)
         end = self.sent_until
-        guess = self._untimed.final(end, now) if said.is_final else self._untimed.interim(end)
-        return self._message(
-            said, guess.first, guess.end, guess.acknowledges if said.is_final else None, estimated=True
-        )
+        guess = self._untimed.final(end, now) if transcript.is_final else self._untimed.interim(end)
+        acknowledges = guess.acknowledges if transcript.is_final else None
+        return self._result(transcript, guess.first, guess.end, words, acknowledges, estimated=True)
 
-    def _message(
+    def _result(
         self,
-        said: Hypothesis,
+        transcript: Transcript,
         first: int,
         end: int,
+        words: tuple[Word, ...],
         acknowledges: int | None,
         *,
-        estimated: bool,
         tolerance: int = 0,
-    ) -> Heard:
-        return Heard(
+        estimated: bool = False,
+    ) -> control.Result:
+        placed = msgspec.structs.replace(
+            transcript,
+            start_s=first / self._rate,
+            end_s=end / self._rate,
+            words=words,
             connection=self._connection,
-            first=first,
-            end=end,
-            text=said.text,
-            is_final=said.is_final,
-            speech_final=said.speech_final,
-            acknowledges=acknowledges,
-            confidence=said.confidence,
-            words=tuple(self._word(word) for word in said.words),
-            channel=said.channel,
-            language=said.language,
             estimated=estimated,
             replayed=first < self._replayed_until,
-            tolerance=tolerance,
         )
-
-    def _word(self, word: SpokenWord) -> SampleWord:
-        return SampleWord(
-            word=word.word,
-            first=self._timeline.start(word.start_s),
-            end=self._timeline.end(word.end_s),
-            confidence=word.confidence,
-            punctuated_word=word.punctuated_word,
-            speaker=word.speaker,
-        )
+        return control.Result(first=first, end=end, transcript=placed, acknowledges=acknowledges, tolerance=tolerance)

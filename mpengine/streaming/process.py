@@ -10,9 +10,7 @@ import time
 
 import zmq
 
-from mpengine.dialects.base import Dialect
-from mpengine.dialects.deepgram import Deepgram
-from mpengine.dialects.managed import Managed
+from mpengine import dialects
 from mpengine.processes.boot import StreamingBoot
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control, frames, sockets
@@ -49,15 +47,15 @@ class Streaming:
         self._loop = loop
         self._control = loop.control
         self._run = bytes.fromhex(boot.run)
-        self._ca_file = boot.remote.ca_file
-        self._dialect = dialect_for(boot)
-        sample_bytes = 2 * boot.channels
+        remote = dialects.unpacked(boot.remote)
+        self._ca_file = remote.ca_file
+        self._dialect = remote.dialect(boot.audio)
         self._session = Session(
             dialect=self._dialect,
             hearing=Hearing(
-                sample_rate=boot.sample_rate,
-                sample_bytes=sample_bytes,
-                hold_s=boot.remote.hold_s,
+                sample_rate=boot.audio.sample_rate,
+                sample_bytes=2 * boot.audio.channels,
+                hold_s=remote.hold_s,
                 sent_before=boot.sent_before,
             ),
             pace=boot.pace,
@@ -183,6 +181,7 @@ class Streaming:
             number=number,
             url=self._dialect.url,
             headers=self._dialect.headers,
+            answer_headers=self._dialect.answer_headers,
             ca_file=self._ca_file,
             connect_timeout_s=CONNECT_LIMIT_S,
             send_timeout_s=_SEND_LIMIT_S,
@@ -218,29 +217,6 @@ def _send(connection: Connection, action: Action) -> str | None:
     except ConnectionLost as error:
         return str(error)
     return None
-
-
-def dialect_for(boot: StreamingBoot) -> Dialect:
-    """The protocol that `remote.mode` asks for; the local recogniser speaks the managed one."""
-    remote = boot.remote
-    if remote.mode == "byok":
-        return Deepgram(
-            url=remote.byok_url,
-            api_key=remote.byok_api_key.reveal(),
-            model=remote.deepgram_model,
-            language=remote.language,
-            sample_rate=boot.sample_rate,
-            channels=boot.channels,
-            parameters=remote.parameters,
-        )
-    return Managed(
-        server_url=remote.server_url,
-        token=remote.auth_token.reveal(),
-        model=remote.deepgram_model,
-        language=remote.language,
-        sample_rate=boot.sample_rate,
-        channels=boot.channels,
-    )
 
 
 def run(boot: StreamingBoot) -> ExitCode:

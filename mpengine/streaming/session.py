@@ -11,15 +11,19 @@ close connections that get none, so that there would be one after the other.
 
 import enum
 from collections.abc import Callable
+from typing import Any
+
+import msgspec
 
 from mpengine.dialects import causes
-from mpengine.dialects.base import Dialect, Ignored, Note, Ready, Said, ServiceError
+from mpengine.dialects.base import Dialect, Hypothesis, Ignored, Meaning, Ready, Said, ServiceError
 from mpengine.dialects.causes import Cause
 from mpengine.shared import control
-from mpengine.shared.backoff import full_jitter_s
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.frames import Frame
-from mpengine.streaming import redact
+from mpengine.shared.messages import ErrorKind
+from mpengine.shared.states import expected, follows
+from mpengine.shared.waiting import NEVER, full_jitter_s
 from mpengine.streaming.actions import (
     Action,
     Connect,
@@ -55,7 +59,9 @@ _BEAT_S = 1.0
 # How long to wait after a failed attempt; the second pair where the service asks for patience.
 _BASE_S, _CEILING_S = 0.5, 10.0
 _SLOW_BASE_S, _SLOW_CEILING_S = 2.0, 30.0
-_FOREVER = float("inf")
+_REDACTED = "***"
+# A short secret may be a word that somebody says: it stays in what was said, or words would be lost.
+_SPEAKABLE_CHARS = 12
 
 
 class State(enum.Enum):
@@ -67,6 +73,19 @@ class State(enum.Enum):
     READY = enum.auto()
     FINISHING = enum.auto()
     ENDED = enum.auto()
+
+
+_FOLLOWS = {
+    State.WAITING: frozenset({State.CONNECTING}),
+    State.CONNECTING: frozenset({State.GREETING, State.READY, State.WAITING, State.ENDED}),
+    State.GREETING: frozenset({State.READY, State.WAITING, State.ENDED}),
+    State.READY: frozenset({State.FINISHING, State.WAITING, State.ENDED}),
+    State.FINISHING: frozenset({State.WAITING, State.ENDED}),
+    State.ENDED: frozenset[State](),
+}
+# What a connection can bring. Whatever comes in another state is late: of a connection that is no more.
+_WHILE_CONNECTING = (Opened, Refused, Failed)
+_WHILE_OPEN = (Received, PingReceived, PongReceived, CloseReceived, Failed)
 
 
 class Outage:
@@ -109,12 +128,12 @@ class Finishing:
         self._close_sent = self._has_last_word = self._is_confirmed = False
         self.deadline = now + self._patience_s
 
-    def heard(self, said: Said, now: float) -> None:
+    def heard(self, meaning: Meaning, now: float) -> None:
         """A message came: where that one was, more may follow. What has no meaning may be a proxy's heartbeat."""
-        if isinstance(said, (Ignored, Ready)):
+        if isinstance(meaning, (Ignored, Ready)):
             return
         self.deadline = now + self._patience_s
-        if self._asked and isinstance(said, Note) and said.is_last:
+        if self._asked and isinstance(meaning, Said) and meaning.is_last:
             self._has_last_word = True
             self._is_confirmed = not self._needs_close
 
@@ -186,7 +205,7 @@ class Session:
     @property
     def _due_at(self) -> float:
         """When the state has lasted too long; waiting for audio may last for ever."""
-        return _FOREVER if self.state is State.WAITING and not self._expects_audio else self._deadline
+        return NEVER if self.state is State.WAITING and not self._expects_audio else self._deadline
 
     # What happens
 
@@ -216,7 +235,7 @@ class Session:
         """The end mark has come, or nobody is there to send one: ask for what is still to be heard."""
         if self.state is not State.READY:
             return []
-        self.state = State.FINISHING
+        self._enter(State.FINISHING)
         texts = self._dialect.finish(can_finalize=self._can_finalize)
         self._finishing = Finishing(
             asked=bool(texts),
@@ -229,16 +248,18 @@ class Session:
 
     def event(self, event: Event, now: float) -> list[Action]:
         """Something came from the connection; what is told of it does not hold our secret."""
-        return [redact.struck(action, self._dialect.secret) for action in self._answer(event, now)]
+        return [_redacted(action, self._dialect.secret) for action in self._answer(event, now)]
 
     def _answer(self, event: Event, now: float) -> list[Action]:
         if self.state in {State.WAITING, State.ENDED}:  # late: from a connection that is no more
             return []
+        possible = _WHILE_CONNECTING if self.state is State.CONNECTING else _WHILE_OPEN
+        expected(is_possible=isinstance(event, possible), what=f"{type(event).__name__} while {self.state.name}")
         match event:
-            case Opened(request_id=request_id):
-                return self._opened(request_id, now)
+            case Opened(headers=headers):
+                return self._opened(self._dialect.request_id(headers), now)
             case Received(text=text):
-                return self._said(self._dialect.decode(text), now)
+                return [action for meaning in self._dialect.decode(text) for action in self._said(meaning, now)]
             case PingReceived(payload=payload):
                 return [] if self._close_sent else [SendPong(payload)]
             case PongReceived():
@@ -246,8 +267,8 @@ class Session:
                 return []
             case CloseReceived(code=code, reason=reason):
                 return self._closed(code, reason, now)
-            case Refused(status=status, error=error, body=body, request_id=request_id):
-                return self._failed(causes.refused(status, error, body, request_id), now)
+            case Refused(status=status, phrase=phrase, body=body, headers=headers):
+                return self._failed(self._dialect.refused(status, phrase, body, headers), now)
             case Failed(reason=reason):
                 return self._failed(causes.lost(reason), now)
 
@@ -269,8 +290,12 @@ class Session:
 
     # How it goes on
 
+    def _enter(self, state: State) -> None:
+        self.state = follows(_FOLLOWS, self.state, state)
+
     def _due(self, now: float) -> list[Action]:
         """The deadline of the state has passed."""
+        kind = ErrorKind.CONNECTION
         match self.state:
             case State.WAITING:
                 return self._connect(now)
@@ -281,13 +306,14 @@ class Session:
             case State.FINISHING:
                 reason = f"last results did not come in {FINISH_LIMIT_S:.0f} s"
             case State.GREETING:
+                kind = ErrorKind.HANDSHAKE
                 reason = "Timed out waiting for proxy ready message"
             case _:
                 reason = f"no connection within {CONNECT_LIMIT_S:.0f} s"
-        return self._failed(causes.lost(reason), now)
+        return self._failed(causes.lost(reason, kind), now)
 
     def _connect(self, now: float) -> list[Action]:
-        self.state = State.CONNECTING
+        self._enter(State.CONNECTING)
         self.connection += 1
         self._deadline = now + CONNECT_LIMIT_S
         self._request_id = None
@@ -301,16 +327,17 @@ class Session:
 
     def _opened(self, request_id: str | None, now: float) -> list[Action]:
         self._request_id = request_id
+        self._dialect.opened()
         greeting = self._dialect.greeting
         if greeting is None:
             return self._ready(now)
-        self.state = State.GREETING
+        self._enter(State.GREETING)
         self._deadline = now + READY_LIMIT_S
         return [SendText(greeting)]
 
     def _ready(self, now: float) -> list[Action]:
-        self.state = State.READY
-        self._deadline = _FOREVER
+        self._enter(State.READY)
+        self._deadline = NEVER
         self._pacer = Pacer(self._pace, now)
         self._upkeep = Upkeep(keep_alive=self._dialect.keep_alive, now=now, dead_after_s=self._patience_s)
         ready = control.ConnectionReady(
@@ -318,53 +345,87 @@ class Session:
         )
         return [Tell(ready)]
 
-    def _said(self, said: Said, now: float) -> list[Action]:
+    def _said(self, meaning: Meaning, now: float) -> list[Action]:
         if self.state is State.GREETING:
-            return self._greeted(said, now)
+            return self._greeted(meaning, now)
         self._upkeep.heard(now)
         self._patience_s = DEAD_AFTER_S
         if self._finishing is not None:
-            self._finishing.heard(said, now)
+            self._finishing.heard(meaning, now)
             self._deadline = self._finishing.deadline
-        if self._hearing.is_final(said):
+        if isinstance(meaning, Hypothesis) and meaning.transcript.is_final:  # it works
             self._outage.over()
-        return self._hearing.said(said, now)
+        return self._hearing.said(meaning, now)
 
-    def _greeted(self, said: Said, now: float) -> list[Action]:
-        match said:
+    def _greeted(self, meaning: Meaning, now: float) -> list[Action]:
+        match meaning:
             case Ready(can_finalize=can_finalize):
                 self._can_finalize = can_finalize
                 return self._ready(now)
-            case ServiceError(code=code, message=message):
-                return self._failed(causes.handshake_refused(code, message), now)
+            case ServiceError():
+                return self._failed(self._dialect.turned_away(meaning), now)
             case _:
-                return self._failed(causes.lost(f"unexpected handshake message: {type(said).__name__}"), now)
+                return self._failed(causes.lost(f"unexpected handshake message: {type(meaning).__name__}"), now)
 
     def _closed(self, code: int, reason: str, now: float) -> list[Action]:
         """The peer's close frame."""
         answer: list[Action] = [] if self._close_sent else [SendClose(1000 if code == NO_CLOSE_CODE else code)]
         self._close_sent = True
+        if self.state in {State.READY, State.FINISHING}:
+            answer += [action for said in self._dialect.ended() for action in self._said(said, now)]
         if self._finishing is not None:
             self._finishing.closed(code)
-        return [*answer, *self._failed(causes.closed(code, reason, self._request_id), now)]
+        return [*answer, *self._failed(self._dialect.closed(code, reason, self._request_id), now)]
 
     def _failed(self, cause: Cause, now: float) -> list[Action]:
         """This attempt is over. Wait and try again, unless all is done, or trying cannot help."""
         if self._finishing is not None and self._finishing.is_confirmed(is_covered=self._hearing.is_covered):
             return self._ended(control.StreamEnded(sent=self._hearing.sent_until), ExitCode.OK)
         fault = control.Fault(
-            code=cause.code, message=cause.reason, request_id=cause.request_id, exit_code=cause.exit_code
+            code=cause.code,
+            message=cause.reason,
+            request_id=cause.request_id,
+            exit_code=cause.exit_code,
+            kind=cause.kind,
         )
         if cause.exit_code is not None:
             return self._ended(fault, cause.exit_code)
         wait_s = self._outage.failed(slow=cause.slow)
-        self.state = State.WAITING
+        self._enter(State.WAITING)
         self._deadline = now + wait_s
         down = control.ConnectionDown(connection=self.connection, reason=cause.reason, next_try_in_s=wait_s)
         # One error for an outage; the status tells of every further try.
         return [Drop(), Tell(fault), Tell(down)] if self._outage.failures == 1 else [Drop(), Tell(down)]
 
     def _ended(self, last_words: control.Up, exit_code: ExitCode) -> list[Action]:
-        self.state = State.ENDED
-        self._deadline = _FOREVER
+        self._enter(State.ENDED)
+        self._deadline = NEVER
         return [Drop(), Tell(last_words), Leave(exit_code)]
+
+
+def _redacted(action: Action, secret: str) -> Action:
+    """`action`, and if it tells something, without `secret`: a peer's words may repeat it ("invalid token ...")."""
+    match action:
+        case Tell(message=message) | Mention(message=message):
+            if isinstance(message, control.Result) and len(secret) < _SPEAKABLE_CHARS:
+                return action
+            # msgpack escapes nothing: one look at the bytes settles nearly every message.
+            if not secret or secret.encode() not in control.encode(message):
+                return action
+            return type(action)(_replaced(message, secret))
+    return action
+
+
+def _replaced(value: Any, secret: str) -> Any:
+    match value:
+        case str():
+            return value.replace(secret, _REDACTED)
+        case dict():
+            return {_replaced(key, secret): _replaced(item, secret) for key, item in value.items()}
+        case list() | tuple():
+            return type(value)(_replaced(item, secret) for item in value)
+        case msgspec.Struct():
+            fields = {name: _replaced(getattr(value, name), secret) for name in value.__struct_fields__}
+            return msgspec.structs.replace(value, **fields)
+        case _:
+            return value

@@ -7,6 +7,7 @@ falls on a seam is the end of the piece before, or the start of the piece after,
 
 import bisect
 import math
+from collections.abc import Sequence
 
 _LEAST_TOLERANCE_S = 0.001
 
@@ -31,30 +32,48 @@ class Timeline:
 
     def start(self, seconds: float) -> int:
         """The sample that starts at `seconds`."""
-        position = self._position(seconds)
-        return self._at(position, bisect.bisect_right(self._begins, position) - 1)
+        return self.spans([(seconds, seconds)])[0][0]
 
     def end(self, seconds: float) -> int:
         """The sample before which something ends at `seconds`."""
-        return self._end(self._position(seconds))
+        return self.spans([(seconds, seconds)])[0][1]
+
+    def spans(self, times: Sequence[tuple[float, float]]) -> list[tuple[int, int]]:
+        """Samples [first, end) for each start and end in seconds: of a message first, then of its words."""
+        begins, firsts = self._begins, self._firsts
+        if not begins:
+            return [(0, 0)] * len(times)
+        tolerance = self.tolerance(times[0][1])
+        found = []
+        for start_s, end_s in times:
+            start, end = self._position(start_s, tolerance), self._position(end_s, tolerance)
+            after = max(0, bisect.bisect_right(begins, start) - 1)
+            before = max(0, bisect.bisect_left(begins, end) - 1)
+            found.append((firsts[after] + max(0, start - begins[after]), firsts[before] + max(0, end - begins[before])))
+        return found
 
     def covered(self, seconds: float) -> int:
         """The sample before which everything lies before `seconds`, rounded down: never more than the time says.
 
-        A time a little behind a seam is the seam's. One a little before it stays there: what lies between would be
-        acknowledged though nobody said so.
+        A time a little after a seam is the seam's. One a little before the seam stays there: what lies between would
+        be acknowledged though nobody said so.
         """
-        exact = self._within(seconds) * self._rate
-        piece = bisect.bisect_right(self._begins, exact) - 1
-        is_seam = piece >= 0 and exact - self._begins[piece] <= self.tolerance(seconds)
-        return self._end(self._begins[piece] if is_seam else math.floor(exact))
+        begins = self._begins
+        if not begins:
+            return 0
+        exact = max(0.0, min(seconds * self._rate, self.sent))
+        piece = bisect.bisect_right(begins, exact) - 1
+        is_seam = piece >= 0 and exact - begins[piece] <= self.tolerance(seconds)
+        position = begins[piece] if is_seam else math.floor(exact)
+        before = max(0, bisect.bisect_left(begins, position) - 1)
+        return self._firsts[before] + max(0, position - begins[before])
 
     def tolerance(self, seconds: float) -> int:
         """Samples by which a time near `seconds` may be off, rounded up.
 
         Results carry float32 seconds: at one hour a step is 4 samples at 16 kHz, at ten hours 62.
         """
-        _, exponent = math.frexp(self._within(seconds))
+        _, exponent = math.frexp(max(0.0, min(seconds, self.sent / self._rate)))
         return math.ceil(max(_LEAST_TOLERANCE_S, math.ldexp(1.0, exponent - 24)) * self._rate)
 
     def forget_before(self, sample: int) -> None:
@@ -62,26 +81,11 @@ class Timeline:
         while len(self._begins) > 1 and self._firsts[0] + self._begins[1] - self._begins[0] <= sample:
             del self._begins[0], self._firsts[0]
 
-    def _within(self, seconds: float) -> float:
-        """`seconds`, moved to what was sent."""
-        return max(0.0, min(seconds, self.sent / self._rate))
-
-    def _position(self, seconds: float) -> int:
-        """`seconds` in samples of this connection: never beyond what was sent, snapped to a seam that is near."""
-        exact = self._within(seconds) * self._rate
-        tolerance = self.tolerance(seconds)
+    def _position(self, seconds: float, tolerance: int) -> int:
+        """`seconds` in samples of this connection: never beyond what was sent, moved to a seam that is near."""
+        exact = max(0.0, min(seconds * self._rate, self.sent))
         nearest = bisect.bisect_left(self._begins, exact)
-        seams = [*self._begins[max(0, nearest - 1) : nearest + 1], self.sent]
-        for seam in seams:
+        for seam in (*self._begins[max(0, nearest - 1) : nearest + 1], self.sent):
             if abs(seam - exact) <= tolerance:
                 return seam
         return round(exact)
-
-    def _end(self, position: int) -> int:
-        return self._at(position, bisect.bisect_left(self._begins, position) - 1)
-
-    def _at(self, position: int, piece: int) -> int:
-        if not self._begins:
-            return 0
-        piece = max(0, piece)
-        return self._firsts[piece] + max(0, position - self._begins[piece])

@@ -15,10 +15,11 @@ import zmq
 from mpengine.processes import memory
 from mpengine.shared import control, messages, runtime
 from mpengine.shared.config import Config
-from mpengine.shared.config.tables import Secret
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.logs import Event
 from mpengine.shared.runtime import RuntimeDir
+from mpengine.shared.tables import Secret
+from mpengine.shared.waiting import NEVER
 from mpengine.supervisor.bus.answers import Desk
 from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.bus.journal import ToldGap
@@ -58,7 +59,6 @@ _OVERSLEPT_S = 1.0
 _DRAIN_LIMIT_S = 1.0
 # What subscribers need to connect again to a supervisor that was killed and started again.
 _RECONNECT_S = 0.5
-_NEVER = float("inf")
 # What killed processes may take to be gone; one in uninterruptible sleep is left to the kernel.
 _GONE_LIMIT_S = 2.0
 
@@ -94,7 +94,7 @@ class Supervisor:
         self._ends_process = ends_process
         self._exit_code: ExitCode | None = None
         self._has_stop_signal = False
-        self._tell_at = _NEVER
+        self._tell_at = NEVER
         self._service = Service(config.supervisor.stop_limit_s)
 
     def run(self) -> int:
@@ -166,7 +166,7 @@ class Supervisor:
 
     def _recogniser_listener(self) -> contextlib.AbstractContextManager[socket.socket | None]:
         """The socket on which the local recogniser accepts: ours, so that its port survives the recogniser."""
-        if self._config.remote.mode != "local":
+        if not self._config.remote.starts_recogniser:
             return contextlib.nullcontext()
         return socket.create_server(("127.0.0.1", 0))
 
@@ -182,7 +182,7 @@ class Supervisor:
                 captured=recovered.captured,
                 sent=recovered.sent,
                 connection=recovered.connection,
-                gaps=[(gap.first, gap.end) for gap in recovered.gaps],
+                gaps=recovered.gaps,
                 finals=list(filter(None, (final.transcript() for final in recovered.recent))),
             )
             rest_s = (recovered.captured - recovered.acknowledged) / recovered.identity.sample_rate
@@ -235,7 +235,7 @@ class Supervisor:
         if now >= self._tell_at:
             self._tell_of_before()
         if now >= self._give_back_at:
-            self._give_back_at = _NEVER
+            self._give_back_at = NEVER
             memory.give_back()
         if now >= self._next_metrics - early_s:
             self._next_metrics = now + _METRICS_S
@@ -335,15 +335,15 @@ class Supervisor:
 
     def _tell_of_before(self) -> None:
         """What the supervisor before us left to tell, now that there is somebody to hear it."""
-        if self._tell_at == _NEVER:
+        if self._tell_at == NEVER:
             return
         if self._bus.has_to_publish_again:  # at the end of a very short life
             time.sleep(max(0.0, self._tell_at - time.monotonic()))
-        self._tell_at = _NEVER
+        self._tell_at = NEVER
         self._bus.publish_again()
         text = self._files.abandoned
         if text:
-            error = messages.Error(source="supervisor", code="run_abandoned", message=text)
+            error = messages.Error(source="supervisor", code=messages.ErrorCode.RUN_ABANDONED, message=text)
             self._perform([Log("warning", error.code, {"message": text}), Publish(error)])
 
     def _tell_of_transcript(self) -> None:
@@ -352,8 +352,8 @@ class Supervisor:
 
     def _note_progress(self) -> None:
         """For whoever may have to go on after us."""
-        picture, journal = self._coordinator.picture, self._files.journal
-        journal.progress(captured=picture.captured, sent=picture.highest_sent, connection=self._coordinator.connection)
+        situation, journal = self._coordinator.situation, self._files.journal
+        journal.progress(captured=situation.captured, sent=situation.highest_sent, connection=situation.last_connection)
         if self._bus.is_journal_full is not self._coordinator.is_journal_full:
             self._perform(self._coordinator.journal_full(is_full=self._bus.is_journal_full))
 

@@ -10,6 +10,7 @@ import time
 
 from mpengine.shared.config import Config
 from mpengine.shared.errors import RuntimeDirError
+from mpengine.shared.sources import is_path
 from mpengine.shared.window_layout import left_in
 from mpengine.supervisor.bus.history import History
 from mpengine.supervisor.bus.journal import Identity, Journal, Recovered
@@ -24,13 +25,14 @@ class RunFiles:
         self.window_path = os.path.join(config.buffer.directory or runtime_path, f"{name}.window")
         self.recovered: Recovered | None = None
         self.abandoned = ""
+        source = config.audio.source
         shape = f"{config.buffer.seconds} s of {config.audio.block_samples} samples"
         wanted = Identity(
             run=os.urandom(8).hex(),
             machine_boot=_machine_boot(),
             sample_rate=rate,
             channels=config.audio.channels,
-            source=os.path.abspath(config.audio.source) if config.audio.is_file else config.audio.source,
+            source=os.path.abspath(source) if is_path(source) else source,
             window=f"{os.path.abspath(self.window_path)} {shape}",
         )
         path = os.path.join(runtime_path, "journal")

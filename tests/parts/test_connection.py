@@ -37,6 +37,7 @@ from mpengine.streaming.websocket.events import (
 SOON = 5.0  # no wait in these tests comes near it, but on a very busy machine
 LOAD_SECONDS = float(os.environ.get("MPENGINE_LOAD_SECONDS", "3"))
 SECRET = "k3y-that-nobody-may-see"
+WANTED = ("dg-request-id", "dg-error")
 HEADERS = (f"Authorization: Token {SECRET}", "User-Agent: test")
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
@@ -169,7 +170,7 @@ def after_upgrade(*data):
 
 @contextlib.contextmanager
 def connection(url, tls=None, **options):
-    made = Connection(number=1, url=url, headers=HEADERS, ca_file=tls and tls.file, **options)
+    made = Connection(number=1, url=url, headers=HEADERS, answer_headers=WANTED, ca_file=tls and tls.file, **options)
     made.start()
     try:
         yield made
@@ -214,7 +215,7 @@ def outcome_of(url, tls=None, **options):
 def opened(script, tls=None, **options):
     """A connection that is open, to a crooked server."""
     with crooked_server(script, tls) as url, connection(url, tls, **options) as made:
-        assert next_event(made) == Opened("request-7")
+        assert next_event(made) == Opened({"dg-request-id": "request-7"})
         yield made
 
 
@@ -230,7 +231,7 @@ def test_everything_goes_both_ways(tls):
             peer.send(message)
 
     with whole_server(handler, tls) as url, connection(url, tls) as made:
-        assert next_event(made) == Opened(None)
+        assert next_event(made) == Opened()
         made.send_text("grüße")
         assert next_event(made) == Received("grüße")
         made.send_audio(b"raw pcm")
@@ -358,7 +359,7 @@ def test_a_second_address_is_tried(monkeypatch):
         dead = (socket.AF_INET, socket.SOCK_STREAM, 6, "", unused.getsockname())
         monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: [dead, *real(*a, **k)])
         with connection(url) as made:
-            assert next_event(made) == Opened("request-7")
+            assert next_event(made) == Opened({"dg-request-id": "request-7"})
 
 
 def test_a_proxy_from_the_environment_is_used(monkeypatch, authority):
@@ -373,7 +374,7 @@ def test_a_proxy_from_the_environment_is_used(monkeypatch, authority):
     with crooked_server(script) as proxy:
         monkeypatch.setenv("https_proxy", proxy.replace("ws:", "http:"))
         with connection("wss://recogniser.test:4/", authority) as made:
-            assert next_event(made) == Opened("request-7")
+            assert next_event(made) == Opened({"dg-request-id": "request-7"})
     assert asked == ["CONNECT recogniser.test:4 HTTP/1.1"]
 
 
@@ -392,19 +393,27 @@ def answers(data):
 @pytest.mark.parametrize("status", ["401 Unauthorized", "429 Too Many Requests"])
 def test_a_refusal_is_told_in_the_peers_words(tls, status):
     body = json.dumps({"err_code": "INVALID_AUTH", "err_msg": f"Token {SECRET} is unknown"}).encode()
-    head = f"HTTP/1.1 {status}\r\nDG-Error: wrong key\r\ndg-request-id: r-1\r\nContent-Length: {len(body)}"
+    head = (
+        f"HTTP/1.1 {status}\r\nDG-Error: wrong key {SECRET}\r\ndg-request-id: r-1\r\nServer: x\r\n"
+        f"Content-Length: {len(body)}"
+    )
     with crooked_server(answers(head.encode() + b"\r\n\r\n" + body), tls) as url:
         refused = outcome_of(url, tls)
-    assert refused == Refused(int(status[:3]), "wrong key", body.decode().replace(SECRET, "***"), "r-1")
+    assert refused == Refused(
+        int(status[:3]),
+        status[4:],
+        body.decode().replace(SECRET, "***"),
+        {"dg-error": "wrong key ***", "dg-request-id": "r-1"},
+    )
 
 
 @pytest.mark.parametrize(
     ("answer", "refused"),
     [
-        (b"HTTP/1.1 503 Busy\r\n\r\n", Refused(503, "Busy", "", None)),
-        (b"HTTP/1.1 402\r\nContent-Length: 2\r\n\r\n\xff!", Refused(402, "", "\ufffd!", None)),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", Refused(200, "OK", "hi", None)),
-        (b"HTTP/1.1 500 x\r\nContent-Length: none\r\n\r\n", Refused(500, "x", "", None)),
+        (b"HTTP/1.1 503 Busy\r\n\r\n", Refused(503, "Busy", "")),
+        (b"HTTP/1.1 402\r\nContent-Length: 2\r\n\r\n\xff!", Refused(402, "", "\ufffd!")),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", Refused(200, "OK", "hi")),
+        (b"HTTP/1.1 500 x\r\nContent-Length: none\r\n\r\n", Refused(500, "x", "")),
     ],
 )
 def test_refusals_of_other_kinds(answer, refused):
@@ -418,7 +427,7 @@ def test_a_refusal_whose_body_stops_short_is_still_one():
         sock.sendall(b"HTTP/1.1 401 No\r\nContent-Length: 100\r\n\r\nhalf")
 
     with crooked_server(script) as url:
-        assert outcome_of(url) == Refused(401, "No", "half", None)
+        assert outcome_of(url) == Refused(401, "No", "half")
 
 
 def test_an_endless_body_is_cut():
@@ -431,7 +440,7 @@ def test_an_endless_body_is_cut():
 
     with crooked_server(script) as url:
         refused = outcome_of(url)
-    assert refused == Refused(401, "No", "x" * 4096, None)
+    assert refused == Refused(401, "No", "x" * 4096)
 
 
 def test_an_endless_header_is_cut():
@@ -452,7 +461,7 @@ def test_a_redirect_takes_the_key_nowhere(status):
         place = f"ws://127.0.0.1:{elsewhere.getsockname()[1]}/"
         answer = f"HTTP/1.1 {status} Over there\r\nLocation: {place}\r\n\r\n".encode()
         with crooked_server(answers(answer)) as url:
-            assert outcome_of(url) == Refused(status, "Over there", "", None)
+            assert outcome_of(url) == Refused(status, "Over there", "")
         assert select.select([elsewhere], [], [], 0)[0] == []
 
 
@@ -886,7 +895,7 @@ def test_load_both_ways_over_tls(load_server, authority, size):
                     ended.append(event)
 
     with connection(f"{load_server}{size}", authority) as made:
-        assert next_event(made) == Opened(None)
+        assert next_event(made) == Opened()
         take(taken_early[made])
         until = time.monotonic() + LOAD_SECONDS
         while time.monotonic() < until:

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import select
 import socket
 import ssl
 import subprocess
@@ -31,20 +32,25 @@ def pair(request, authority):
     near, far = socket.socketpair()
     locked = LockedSocket(near, send_timeout_s=SOON)
     if request.param == "tls":
-        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("peer.test").configure_cert(server)
-        client = ssl.create_default_context()
-        authority.configure_trust(client)
-        wrapped = []
-        shaking = threading.Thread(target=lambda: wrapped.append(server.wrap_socket(far, server_side=True)))
-        shaking.start()
-        locked.start_tls(client, server_hostname="peer.test", deadline=time.monotonic() + SOON)
-        shaking.join()
-        far = wrapped[0]
+        far = secured(locked, far, authority)
     far.settimeout(SOON)
     yield locked, far
     locked.close()
     far.close()
+
+
+def secured(locked, far, authority):
+    """Both ends take up TLS; returns the far one's new socket."""
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("peer.test").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    wrapped = []
+    shaking = threading.Thread(target=lambda: wrapped.append(server.wrap_socket(far, server_side=True)))
+    shaking.start()
+    locked.start_tls(client, server_hostname="peer.test", deadline=time.monotonic() + SOON)
+    shaking.join()
+    return wrapped[0]
 
 
 class Call(threading.Thread):
@@ -110,6 +116,22 @@ def test_recv_ends_with_the_stream(pair):
     locked, far = pair
     far.close()
     assert locked.recv(10) == b""
+
+
+def test_recv_ends_with_the_stream_though_something_was_sent_after_its_end(authority):
+    """The peer's system resets the connection then, before anybody here has looked."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        locked = LockedSocket(socket.create_connection(listener.getsockname()), send_timeout_s=SOON)
+        far = secured(locked, listener.accept()[0], authority)
+    far.sendall(b"the end")
+    far.close()  # TLS is told nothing
+    locked.send(b"x")
+    reset = select.poll()
+    reset.register(locked, select.POLLERR | select.POLLHUP)
+    assert reset.poll(1000 * SOON)
+    assert locked.recv(10) == b"the end"
+    assert locked.recv(10) == b""
+    locked.close()
 
 
 def test_recv_keeps_its_deadline(pair):

@@ -7,8 +7,9 @@ import pytest
 
 from mpengine.capture.microphone import Microphone
 from mpengine.capture.source import Block
-from mpengine.shared.config.tables import AudioConfig
 from mpengine.shared.errors import DeviceError
+from mpengine.shared.tables import AudioConfig
+from tests.pure.support import in_fresh_interpreter
 from tests.rig.waiting import scaled
 
 
@@ -30,7 +31,7 @@ def deliver(microphone, *numbers):
     """What PortAudio's thread does."""
     for number in numbers:
         microphone._blocks.append(Block(bytes(640), number))
-        microphone._wake()
+        microphone._wake.set()
 
 
 def test_an_end_that_comes_with_the_last_blocks_is_told_behind_them(microphone):
@@ -58,3 +59,19 @@ def test_nothing_wakes_while_nothing_comes(microphone):
     assert len(microphone.read(0, 100)) == 1
     assert not is_readable(microphone)
     assert microphone.read(0, 100) == []
+
+
+def test_portaudio_is_found_without_looking_for_it_and_ctypes_is_whole_afterwards():
+    code = """
+import sys
+from mpengine.capture.microphone import found_by_soname
+with found_by_soname():
+    from ctypes.util import find_library
+    print(find_library("portaudio"))
+assert "subprocess" not in sys.modules
+from ctypes.util import find_library
+print(find_library("c"))
+"""
+    found, libc = in_fresh_interpreter(code).split()
+    assert "portaudio" in found
+    assert "libc" in libc

@@ -6,8 +6,9 @@ import pytest
 import zmq
 
 from mpengine.capture.pusher import Pusher
-from mpengine.capture.window import Range, Slot, Window
+from mpengine.capture.window import Slot, Window
 from mpengine.shared import frames
+from mpengine.shared.ranges import Range
 from tests.rig.waiting import wait_until
 
 RUN = bytes(8)
@@ -43,7 +44,8 @@ class Ends:
 
     def is_written(self):
         """Wait until what a thread writes (on a disk) is in the file."""
-        wait_until(lambda: not getattr(self.window._file, "_waiting", None), 10, "the window in its file")
+        writer = getattr(self.window._file, "_writer", None)
+        wait_until(lambda: writer is None or not writer.waiting, 10, "the window in its file")
 
     def received(self, count):
         """Frames, sent as the socket takes them, until there are so many blocks in them; an end mark counts as one."""

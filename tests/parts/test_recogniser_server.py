@@ -253,7 +253,7 @@ def test_a_ping_does_not_wait_behind_the_audio(running, monkeypatch):
 
 
 def test_a_full_inbox_slows_the_client_down_and_loses_nothing(running, monkeypatch):
-    monkeypatch.setattr("mpengine.recogniser.inbox.BOUND", 1000)
+    monkeypatch.setattr("mpengine.recogniser.server.INBOX_BYTES", 1000)
     connection = running.ready()
     for first in range(0, len(FIRST_SENTENCE), 640):
         connection.send_binary(FIRST_SENTENCE[first : first + 640])

@@ -4,6 +4,7 @@ import os
 import signal
 import tempfile
 import threading
+import time
 
 import pytest
 
@@ -81,7 +82,7 @@ def played(monkeypatch):
     monkeypatch.setattr(process_module, "Spawned", PlayedProcess)
     monkeypatch.setattr(recording_module, "Subscriber", PlayedSubscriber)
     # Short: pytest's own directories are too long for a socket.
-    with tempfile.TemporaryDirectory(prefix="mpe-", dir="/tmp") as directory:
+    with tempfile.TemporaryDirectory() as directory:
         monkeypatch.setenv("XDG_RUNTIME_DIR", directory)
         yield
         wait_until(lambda: not ours(), 5, "the end of the engine's threads")
@@ -226,6 +227,30 @@ def test_whoever_stops_it_has_waited_for_its_last_words(monkeypatch):
         for stopper in stoppers:
             stopper.join(scaled(5))
     assert order == ["one", "two", "stopped", "stopped"]
+    engine.stop()
+
+
+def test_the_last_words_of_a_busy_engine_come_late_but_come(monkeypatch):
+    engine, said = recording_engine(), []
+    really, rest = PlayedSubscriber.receive, [Transcript(text="three", is_final=True)]
+    late_at = []
+
+    def receive(self, limit_s):
+        if self._messages:
+            return really(self, limit_s)
+        if not STARTED[-1].has_ended.wait(0.01):
+            return None
+        late_at.append(time.monotonic())
+        if time.monotonic() < late_at[0] + 1:
+            time.sleep(0.01)
+            return None
+        return rest.pop() if rest else really(self, limit_s)
+
+    monkeypatch.setattr(PlayedSubscriber, "receive", receive)
+    engine.set_callbacks(final_callback=lambda result: said.append(result.text))
+    assert engine.start_recording()
+    engine.stop_recording()
+    assert said == ["one", "two", "three"]
     engine.stop()
 
 

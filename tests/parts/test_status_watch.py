@@ -245,7 +245,7 @@ def test_an_engine_that_goes_away_is_said_to_be_and_awaited(engine, terminal):
     engine.stop()
     lines = watching.wait_for_lines(has("no engine"))
     assert lines[0].startswith('no engine called "default" answers at ipc://')
-    assert lines[1:] == ["trying on"]
+    assert lines[1:] == ["retrying"]
     engine.start()
     watching.wait_for_lines(has("running"))
     watching.press(CTRL_C)

@@ -6,11 +6,13 @@ from types import SimpleNamespace
 import pytest
 import zmq
 
+from mpengine.dialects import packed
+from mpengine.dialects.deepgram import ByokConfig
 from mpengine.processes.boot import StreamingBoot
 from mpengine.shared import control, frames
-from mpengine.shared.config.tables import RemoteConfig
 from mpengine.shared.errors import ConnectionLost
 from mpengine.shared.frames import Frame
+from mpengine.shared.tables import AudioConfig
 from mpengine.streaming.process import Streaming
 from mpengine.streaming.websocket.events import Opened
 
@@ -53,15 +55,14 @@ class Ends:
             log_level="info",
             run=RUN.hex(),
             frames=ENDPOINT,
-            remote=RemoteConfig(mode="byok"),
-            sample_rate=S,
-            channels=1,
+            remote=packed(ByokConfig()),
+            audio=AudioConfig(),
             first_connection=1,
             pace=pace,
         )
         self.streaming = Streaming(boot, loop)
         self.streaming._session.tick(time.monotonic())
-        self.streaming._session.event(Opened(None), time.monotonic())
+        self.streaming._session.event(Opened(), time.monotonic())
         self.connection = self.streaming._connection = Recorder()
 
     def pushed(self, count, *, run=RUN):

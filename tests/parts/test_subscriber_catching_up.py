@@ -13,7 +13,7 @@ import zmq
 
 from mpengine import Hole, Subscriber
 from mpengine.shared import messages
-from mpengine.shared.config.tables import Secret
+from mpengine.shared.tables import Secret
 from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.bus.history import History
 from mpengine.supervisor.bus.journal import Identity, Journal
@@ -88,6 +88,20 @@ def texts(subscriber, count):
 def rss_mb():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096 / 1e6
+
+
+def test_who_waited_until_it_is_live_misses_nothing(started):
+    engine = started()
+    with Subscriber("n", **engine.where, topics="status", since=None) as subscriber:
+        assert subscriber.wait_live(scaled(10))
+        engine.publish(messages.Status(state="stopped"))
+        assert subscriber.receive(scaled(10)).state == "stopped"
+
+
+def test_without_an_engine_nobody_becomes_live(tmp_path):
+    where = {key: f"ipc://{tmp_path}/{key}" for key in ("publish", "query")}
+    with Subscriber("n", **where) as subscriber:
+        assert not subscriber.wait_live(0.05)
 
 
 def test_who_comes_late_iterates_over_all_there_was_and_all_there_is(started):

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from mpengine.processes.boot import CaptureBoot
-from mpengine.shared.config.tables import AudioConfig
+from mpengine.shared.tables import AudioConfig, BufferConfig
 from mpengine.supervisor.children import zygote_client as zygote_module
 from mpengine.supervisor.children.process import Spawned
 from mpengine.supervisor.children.spawner import Spawner
@@ -36,7 +36,7 @@ def settings(tmp_path):
             run="00" * 8,
             audio=AudioConfig(source=str(source)),
             window_path=str(tmp_path / "window"),
-            window_seconds=60,
+            buffer=BufferConfig(seconds=60),
             open_device=True,
         )
 
@@ -257,7 +257,7 @@ import os, sys
 import mpengine.processes.zygote
 early = mpengine.processes.zygote.fork()
 from mpengine.processes.boot import CaptureBoot
-from mpengine.shared.config.tables import AudioConfig
+from mpengine.shared.tables import AudioConfig, BufferConfig
 from mpengine.supervisor.children.spawner import Spawner
 import select, time
 source, directory, what = sys.argv[1:]
@@ -266,7 +266,7 @@ def start():
     settings = CaptureBoot(
         identity="capture.test-1", control=f"ipc://{directory}/control", frames=f"ipc://{directory}/frames",
         log_level="info", parent_pid=os.getpid(), run="00" * 8, audio=AudioConfig(source=source),
-        window_path=f"{directory}/window", window_seconds=60, open_device=True,
+        window_path=f"{directory}/window", buffer=BufferConfig(seconds=60), open_device=True,
     )
     return spawner.start("capture", settings)
 def end_of(process):

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from struct import pack
 
 import mpengine
+from mpengine.dialects.base import Hypothesis
+from mpengine.shared import control
+from mpengine.shared.messages import Transcript, Word
 from tests.rig.waiting import scaled
 
 RUN = bytes(range(8))
@@ -54,3 +57,36 @@ def in_fresh_interpreter(code: str, *arguments: str, timeout_s: float = 20.0) ->
 def of_kind(actions: list, *kinds: type) -> list:
     """The actions of these kinds, in order."""
     return [action for action in actions if isinstance(action, kinds)]
+
+
+# What a recogniser says
+
+
+def word(text: str, start_s: float, end_s: float, **fields) -> Word:
+    """A word between two times."""
+    return Word(word=text, start_s=start_s, end_s=end_s, **fields)
+
+
+def hypothesis(text: str, is_final: bool, start_s=None, duration_s=None, *, channels: int = 1, **fields) -> Hypothesis:
+    """What a dialect makes of a message; without both times it has none."""
+    has_times = start_s is not None and duration_s is not None
+    end_s = (start_s or 0.0) + (duration_s or 0.0)
+    transcript = Transcript(text=text, is_final=is_final, start_s=start_s or 0.0, end_s=end_s, **fields)
+    return Hypothesis(transcript, has_times, channels)
+
+
+def result(
+    first: int,
+    end: int,
+    text: str = "words",
+    *,
+    is_final: bool = True,
+    acknowledges: int | None = None,
+    tolerance: int = 0,
+    sample_rate: int = 16000,
+    **fields,
+) -> control.Result:
+    """What streaming tells of the samples [first, end)."""
+    fields = {"connection": 1, "start_s": first / sample_rate, "end_s": end / sample_rate, **fields}
+    transcript = Transcript(text=text, is_final=is_final, **fields)
+    return control.Result(first=first, end=end, transcript=transcript, acknowledges=acknowledges, tolerance=tolerance)

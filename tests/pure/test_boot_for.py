@@ -4,10 +4,11 @@ import pytest
 
 from mpengine.shared import control
 from mpengine.shared.config import Config
-from mpengine.shared.config.tables import Secret
+from mpengine.shared.tables import Secret
 from mpengine.supervisor.children.boot_for import Settings
 from mpengine.supervisor.decide.actions import Child
 from mpengine.supervisor.decide.coordinator import Coordinator
+from tests.pure.support import result
 
 S = 16000
 CONFIG = Config.parse({"remote": {"mode": "byok", "byok_api_key": "k"}})
@@ -49,7 +50,7 @@ def test_what_was_sent_before_is_the_highest_of_all_connections(coordinator):
 @pytest.mark.parametrize("is_final", [True, False])
 def test_what_was_heard_had_been_sent_though_no_beat_has_told_so(coordinator, is_final):
     beat(coordinator, S, S)
-    heard = control.Heard(connection=1, first=0, end=2 * S, text="words", is_final=is_final, acknowledges=0)
+    heard = result(0, 2 * S, is_final=is_final, acknowledges=0)
     coordinator.heard(Child.STREAMING, heard, 100.0)
     assert streaming(coordinator).sent_before == 2 * S
 

@@ -4,13 +4,16 @@ import pytest
 
 from mpengine.embedded.callbacks import CreditsLow, Story, Trouble, Words
 from mpengine.shared.messages import CreditsLow as CreditsLowMessage
-from mpengine.shared.messages import Error, Level, SessionEnd, Status, Transcript
+from mpengine.shared.messages import Error, ErrorKind, Level, SessionEnd, Status, Transcript
 
 RUNNING, STOPPED = Status(state="running"), Status(state="stopped", unacknowledged_s=1.5)
 
 
-def error(code, message, *, source="streaming", fatal=False):
-    return Error(source=source, code=code, message=message, fatal=fatal)
+ENGINE, CONNECTION, HANDSHAKE, SERVICE = ErrorKind
+
+
+def error(code, message, kind=ENGINE, *, source="streaming", fatal=False):
+    return Error(source=source, code=code, message=message, fatal=fatal, kind=kind)
 
 
 @pytest.mark.parametrize(
@@ -33,15 +36,16 @@ def test_each_message_has_its_callback(message, calls):
 @pytest.mark.parametrize(
     ("told", "text"),
     [
-        (error("upstream", "slow"), "[upstream] slow"),
-        (error("", "no code"), "no code"),
-        (error("connection_lost", "refused"), "WebSocket error: refused"),
-        (error("closed_1011", "closed"), "WebSocket error: closed"),
-        (error("net-0001", "closed"), "WebSocket error: closed"),
-        (error("http_503", "HTTP 503"), "WebSocket error: HTTP 503"),
-        (error("unauthorized", "Proxy auth error: expired"), "Proxy auth error: expired"),
-        (error("connection_lost", "Timed out waiting for proxy ready message"), None),
+        (error("upstream", "slow", SERVICE), "[upstream] slow"),
+        (error("bad_request", "no", SERVICE), "[bad_request] no"),
+        (error("", "no code", SERVICE), "no code"),
+        (error("connection_lost", "refused", CONNECTION), "WebSocket error: refused"),
+        (error("net-0001", "closed", CONNECTION), "WebSocket error: closed"),
+        (error("http_503", "HTTP 503", CONNECTION), "WebSocket error: HTTP 503"),
+        (error("unauthorized", "Proxy auth error: expired", HANDSHAKE), None),
+        (error("connection_lost", "Timed out waiting for proxy ready message", HANDSHAKE), None),
         (error("hung", "streaming hangs"), None),
+        (error("x", "of a later version", "weather"), None),
         (error("device", "no such device", source="capture"), "Audio stream error: no such device"),
         (error("journal_full", "disk full", source="supervisor"), None),
     ],
@@ -58,7 +62,7 @@ def test_it_has_started_when_it_runs_and_no_trouble_counts_any_more():
     assert not story.has_started
     story.read(RUNNING)
     assert story.has_started
-    story.read(error("connection_lost", "dropped"))
+    story.read(error("connection_lost", "dropped", CONNECTION))
     assert not story.trouble
 
 
@@ -67,14 +71,15 @@ def test_a_silent_device_is_not_what_keeps_it_from_starting():
     silence = error("digital_silence", "is it muted?", source="capture")
     assert story.read(silence) == [Trouble("Audio stream error: is it muted?")]
     assert story.trouble == ""
-    story.read(error("connection_lost", "refused"))
+    story.read(error("connection_lost", "refused", CONNECTION))
     story.read(silence)
     assert story.trouble == "WebSocket error: refused"
 
 
 def test_a_fatal_error_is_told_once():
     story = Story()
-    assert story.read(error("unauthorized", "HTTP 401", fatal=True)) == [Trouble("WebSocket error: HTTP 401")]
+    refusal = error("unauthorized", "HTTP 401", CONNECTION, fatal=True)
+    assert story.read(refusal) == [Trouble("WebSocket error: HTTP 401")]
     assert story.read(error("crash", "streaming ended", fatal=True)) == []
     assert story.read(Status(state="failed", reason="HTTP 401")) == []
     assert story.ended("exit code 4") == []

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from mpengine.cli.formats import captions
-from mpengine.cli.formats.captions import Captions, Look
+from mpengine.cli.formats.base import Look
+from mpengine.cli.formats.captions import Captions
 from mpengine.cli.formats.jsonl import inert, line
 from mpengine.client.position import Hole
 from mpengine.shared import messages
@@ -29,8 +30,8 @@ def final(text):
     return messages.Transcript(text=text, is_final=True)
 
 
-def shown(*several, is_live=True, with_interims=True, **look):
-    captions = Captions(Look(is_live, with_interims, **look))
+def shown(*several, is_live=True, **look):
+    captions = Captions(Look(**look), is_live=is_live)
     return [captions.show(message) for message in several]
 
 
@@ -48,11 +49,6 @@ def test_a_final_without_an_interim_clears_nothing():
 
 def test_piped_every_result_is_a_line():
     assert shown(interim("so"), final("So it is."), is_live=False) == ["... so\n", "So it is.\n"]
-
-
-@pytest.mark.parametrize("is_live", [True, False])
-def test_without_interims_only_finals_are_shown(is_live):
-    assert shown(interim("so"), final("So."), is_live=is_live, with_interims=False) == ["", "So.\n"]
 
 
 def test_without_colour_there_is_none(monkeypatch):
@@ -104,7 +100,7 @@ def test_piped_an_interim_that_was_interrupted_is_not_shown_again():
 
 
 def test_an_interim_stands_open_until_a_line_ends_it():
-    captions = Captions(Look(is_live=True))
+    captions = Captions(Look(), is_live=True)
     captions.show(interim("so"))
     assert captions.finish() == f"{CLEAR}{DIM}so{PLAIN}\n"
     captions.show(interim("so"))
@@ -113,7 +109,7 @@ def test_an_interim_stands_open_until_a_line_ends_it():
 
 
 def test_an_interim_is_drawn_again_as_it_fits_now(monkeypatch):
-    captions = Captions(Look(is_live=True))
+    captions = Captions(Look(), is_live=True)
     captions.show(interim("so it is"))
     monkeypatch.setattr("mpengine.cli.formats.captions._columns", lambda: 6)
     assert captions.again() == f"{CLEAR}{DIM}it is{PLAIN}"
@@ -227,9 +223,9 @@ def test_no_escape_sequence_comes_through(message, is_live):
     assert "\x1b[2J" not in text
 
 
-def test_without_interims_an_interruption_shows_nothing():
+def test_an_interruption_of_what_was_not_shown_shows_nothing():
     interrupted = messages.Transcript(text="so", is_final=False, interrupted=True)
-    assert shown(interrupted, with_interims=False) == [""]
+    assert shown(interrupted) == [""]
 
 
 @pytest.mark.parametrize(

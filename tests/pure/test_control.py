@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpengine.shared import control
+from mpengine.shared import control, messages
+from tests.pure.support import word
 
 UP = [
     control.Hello(pid=4711),
@@ -22,27 +23,31 @@ UP = [
     control.Connecting(connection=3, endpoint="wss://api.deepgram.com/v1/listen"),
     control.ConnectionReady(connection=3, endpoint="wss://api.deepgram.com/v1/listen", request_id="abc"),
     control.ConnectionDown(connection=3, reason="reset", next_try_in_s=0.25),
-    control.Heard(
-        connection=3,
+    control.Result(
         first=0,
         end=32000,
-        text="Guten Tag",
-        is_final=True,
-        speech_final=True,
         acknowledges=32000,
-        confidence=0.75,
-        words=(
-            control.SampleWord(word="guten", first=0, end=8000, confidence=0.5, punctuated_word="Guten", speaker=1),
-            control.SampleWord(word="tag", first=8000, end=16000),
+        tolerance=16,
+        transcript=messages.Transcript(
+            connection=3,
+            text="Guten Tag",
+            is_final=True,
+            speech_final=True,
+            start_s=0.0,
+            end_s=2.0,
+            confidence=0.75,
+            words=(
+                word("guten", 0.0, 0.5, confidence=0.5, punctuated_word="Guten", speaker=1),
+                word("tag", 0.5, 1.0),
+            ),
+            channel=1,
+            language="de",
+            estimated=True,
+            replayed=True,
         ),
-        channel=1,
-        language="de",
-        estimated=True,
-        replayed=True,
     ),
-    control.SpeechBegan(connection=3, sample=8000),
-    control.UtteranceEnded(connection=3, sample=16000),
-    control.ServiceNote(connection=3, kind="metadata", data={"models": ["a"], "n": {"x": None, "y": 1.5}}),
+    control.Said(connection=3, message=messages.SpeechStarted(at_s=0.5)),
+    control.Said(connection=3, message=messages.Metadata(data={"models": ["a"], "n": {"x": None, "y": 1.5}})),
     control.EndTaken(),
     control.StreamEnded(sent=1),
 ]

@@ -20,7 +20,7 @@ from mpengine.supervisor.decide.actions import (
 )
 from mpengine.supervisor.decide.coordinator import MOST_TRIES, Coordinator, Ends, Phase
 from mpengine.supervisor.decide.life import ChildState
-from tests.pure.support import of_kind
+from tests.pure.support import of_kind, result
 
 CAPTURE, STREAMING, RECOGNISER = Child.CAPTURE, Child.STREAMING, Child.RECOGNISER
 S = 16000
@@ -65,7 +65,7 @@ class Engine:
 
     def status(self):
         coordinator = self.coordinator
-        return coordinator.picture.status(coordinator.lives, coordinator.phase.name, self.now)
+        return coordinator.situation.status(coordinator.lives, coordinator.phase.name, self.now)
 
     # Whole stretches of a history
 
@@ -112,9 +112,7 @@ def down(number, reason="reset"):
 def heard(first, end, *, connection=1, is_final=True, text="words", acknowledges=None):
     if is_final and acknowledges is None:
         acknowledges = end
-    return control.Heard(
-        connection=connection, first=first, end=end, text=text, is_final=is_final, acknowledges=acknowledges
-    )
+    return result(first, end, text, is_final=is_final, acknowledges=acknowledges, connection=connection)
 
 
 def published(actions, kind=None):
@@ -212,7 +210,7 @@ def test_without_a_connection_for_15_s_there_is_an_error_and_the_engine_tries_on
     assert published(engine.tick(114.9)) == []
     (error,) = published(engine.tick(115.0))
     assert (error.code, error.fatal) == ("connect_timeout", False)
-    assert error.message == "Timed out connecting to wss://service after 15 s: no route; trying on"
+    assert error.message == "Timed out connecting to wss://service after 15 s: no route; retrying"
     assert engine.status().state == "degraded"
 
 
@@ -262,9 +260,9 @@ def test_a_final_that_was_published_is_not_published_again():
     [
         heard(0, S, connection=1),
         heard(0, S, connection=1, is_final=False),
-        control.SpeechBegan(connection=1, sample=0),
-        control.UtteranceEnded(connection=1, sample=0),
-        control.ServiceNote(connection=1, kind="metadata", data={}),
+        control.Said(connection=1, message=messages.SpeechStarted(at_s=0.0)),
+        control.Said(connection=1, message=messages.UtteranceEnd(at_s=0.0)),
+        control.Said(connection=1, message=messages.Metadata(data={})),
         ready(1),
         down(1),
     ],
@@ -278,16 +276,19 @@ def test_what_an_older_connection_says_is_dropped(message):
     assert engine.status().connection == 2
 
 
+SAID = (
+    messages.SpeechStarted(at_s=1.0),
+    messages.UtteranceEnd(at_s=1.0),
+    messages.CreditsLow(seconds_remaining=5.0),
+    messages.SessionEnd(seconds_used=7.5),
+    messages.Metadata(data={"a": 1}),
+)
+
+
 @pytest.mark.parametrize(
     ("child", "message", "expected"),
     [
-        (STREAMING, control.SpeechBegan(connection=1, sample=S), messages.SpeechStarted(at_s=1.0)),
-        (STREAMING, control.UtteranceEnded(connection=1, sample=S), messages.UtteranceEnd(at_s=1.0)),
-        (
-            STREAMING,
-            control.ServiceNote(connection=1, kind="credits_low", data={"seconds_remaining": 5.0}),
-            messages.CreditsLow(seconds_remaining=5.0),
-        ),
+        *((STREAMING, control.Said(connection=1, message=message), message) for message in SAID),
         (
             CAPTURE,
             control.LevelHeard(rms_dbfs=-30.0, peak_dbfs=-10.0, digital_silence=False),
@@ -346,7 +347,7 @@ def test_what_was_heard_before_the_kill_had_been_sent_whatever_the_journal_says(
     final = messages.Transcript(text="words", is_final=True, start_s=2.0, end_s=3.5, connection=7, estimated=True)
     engine = Engine()
     engine.coordinator.continues(acknowledged=S, captured=4 * S, sent=2 * S, connection=7, finals=iter([final]))
-    assert engine.coordinator.picture.highest_sent == 3.5 * S
+    assert engine.coordinator.situation.highest_sent == 3.5 * S
 
 
 # A lost connection
@@ -368,10 +369,10 @@ def test_a_lost_connection_is_a_degraded_engine_with_the_reason():
     assert engine.status().state == "running"
 
 
-def test_a_fault_is_published_with_its_request_id():
-    fault = control.Fault(code="http_503", message="HTTP 503", request_id="r-1")
+def test_a_fault_is_published_with_its_request_id_and_kind():
+    fault = control.Fault(code="http_503", message="HTTP 503", request_id="r-1", kind="connection")
     assert published(Engine().start().says(STREAMING, fault)) == [
-        messages.Error(source="streaming", code="http_503", message="HTTP 503", request_id="r-1")
+        messages.Error(source="streaming", code="http_503", message="HTTP 503", request_id="r-1", kind="connection")
     ]
 
 
@@ -1269,8 +1270,8 @@ def has_news(engine, child, message):
         (STREAMING, control.StreamBeat(sent=3 * S, highest_sent=3 * S, replayed=0)),
         (STREAMING, heard(0, S)),
         (STREAMING, heard(0, S, is_final=False)),
-        (STREAMING, control.SpeechBegan(connection=1, sample=0)),
-        (STREAMING, control.UtteranceEnded(connection=1, sample=S)),
+        (STREAMING, control.Said(connection=1, message=messages.SpeechStarted(at_s=0.0))),
+        (STREAMING, control.Said(connection=1, message=messages.UtteranceEnd(at_s=1.0))),
     ],
 )
 def test_what_is_said_all_the_time_is_no_news_and_changes_no_status(child, message):
@@ -1333,3 +1334,12 @@ def test_a_recogniser_that_gets_on_is_merely_slow():
     for acknowledged in range(100):
         ends.sent(acknowledged)
         assert ends.may_try_again
+
+
+def test_a_stop_while_all_leave_after_the_end_of_a_file_changes_nothing():
+    engine = Engine(FILE).run()
+    engine.says(CAPTURE, control.SourceEnded(end=2 * S))
+    engine.says(STREAMING, control.StreamEnded(sent=2 * S))
+    assert engine.coordinator.phase is Phase.LEAVING
+    assert engine.stop() == []
+    assert engine.coordinator.phase is Phase.LEAVING

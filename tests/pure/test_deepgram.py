@@ -8,35 +8,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpengine.dialects.base import (
-    Hypothesis,
-    Ignored,
-    Malformed,
-    Note,
-    ServiceError,
-    SpeechStart,
-    SpokenWord,
-    UtteranceStop,
-)
-from mpengine.dialects.deepgram import Deepgram
+from mpengine.dialects.base import Ignored, Malformed, Said, ServiceError
+from mpengine.dialects.deepgram import ByokConfig
 from mpengine.shared import control
+from mpengine.shared.errors import ExitCode
+from mpengine.shared.messages import Metadata, SpeechStarted, UtteranceEnd
+from mpengine.shared.tables import AudioConfig, Secret
 from mpengine.streaming.actions import Mention, Tell
 from mpengine.streaming.placing import Hearing
-from tests.pure.support import within
+from tests.pure.support import hypothesis, within, word
 
 URL = "wss://api.deepgram.com/v1/listen"
 
 
 def dialect(url=URL, model="nova-2", language="en-US", sample_rate=16000, channels=1, parameters=None):
-    return Deepgram(
-        url=url,
-        api_key="KEY",
-        model=model,
+    remote = ByokConfig(
+        byok_url=url,
+        byok_api_key=Secret("KEY"),
+        deepgram_model=model,
         language=language,
-        sample_rate=sample_rate,
-        channels=channels,
         parameters=parameters or {},
     )
+    return remote.dialect(AudioConfig(sample_rate=sample_rate, channels=channels))
 
 
 def query(**options):
@@ -44,7 +37,12 @@ def query(**options):
 
 
 def decode(message):
-    return dialect().decode(message if isinstance(message, str) else json.dumps(message))
+    (meaning,) = dialect().decode(message if isinstance(message, str) else json.dumps(message))
+    return meaning
+
+
+def transcript(message):
+    return decode(message).transcript
 
 
 # The request
@@ -148,14 +146,14 @@ def results(**fields):
 
 
 def test_recorded_results_are_heard():
-    assert decode(RESULTS) == Hypothesis(
-        text="Paris at a moment",
+    assert decode(RESULTS) == hypothesis(
+        "Paris at a moment",
         is_final=False,
         start_s=0.0,
         duration_s=1.0,
         speech_final=False,
         confidence=0.97998047,
-        words=(SpokenWord("paris", 0.0, 0.39999998, 0.97265625, "Paris", 0),),
+        words=(word("paris", 0.0, 0.39999998, confidence=0.97265625, punctuated_word="Paris", speaker=0),),
         channel=0,
         channels=1,
         language=None,
@@ -164,52 +162,50 @@ def test_recorded_results_are_heard():
 
 @pytest.mark.parametrize(("is_final", "speech_final"), [(False, False), (True, False), (True, True)])
 def test_final_and_speech_final_are_told_apart(is_final, speech_final):
-    heard = decode(results(is_final=is_final, speech_final=speech_final))
+    heard = transcript(results(is_final=is_final, speech_final=speech_final))
     assert (heard.is_final, heard.speech_final) == (is_final, speech_final)
 
 
 def test_final_and_speech_final_are_false_when_they_are_not_there():
     message = json.loads(RESULTS)
     del message["is_final"], message["speech_final"]
-    assert (decode(message).is_final, decode(message).speech_final) == (False, False)
+    assert (transcript(message).is_final, transcript(message).speech_final) == (False, False)
 
 
 def test_the_channel_and_their_number_are_told():
     heard = decode(results(channel_index=[1, 2]))
-    assert (heard.channel, heard.channels) == (1, 2)
+    assert (heard.transcript.channel, heard.channels) == (1, 2)
 
 
 @pytest.mark.parametrize("channel_index", [[], [0]])
 def test_an_incomplete_channel_index_means_the_only_one(channel_index):
     heard = decode(results(channel_index=channel_index))
-    assert (heard.channel, heard.channels) == (0, 1)
+    assert (heard.transcript.channel, heard.channels) == (0, 1)
 
 
 def test_only_the_best_alternative_counts():
     alternatives = [{"transcript": "best"}, {"transcript": "second"}]
-    assert decode(results(channel={"alternatives": alternatives})).text == "best"
+    assert transcript(results(channel={"alternatives": alternatives})).text == "best"
 
 
 def test_the_first_of_several_languages_is_told():
     alternative = {"transcript": "hola", "languages": ["es", "en"]}
-    assert decode(results(channel={"alternatives": [alternative]})).language == "es"
+    assert transcript(results(channel={"alternatives": [alternative]})).language == "es"
 
 
 def test_a_word_has_what_is_required_and_may_lack_the_rest():
     alternative = {"transcript": "a", "words": [{"word": "a", "start": 1.0, "end": 2.0}]}
-    assert decode(results(channel={"alternatives": [alternative]})).words == (SpokenWord("a", 1.0, 2.0),)
+    assert transcript(results(channel={"alternatives": [alternative]})).words == (word("a", 1.0, 2.0),)
 
 
 def test_an_empty_final_is_a_final_for_what_it_covers():
     message = results(is_final=True, start=3.0, duration=2.0, channel={"alternatives": [{"transcript": ""}]})
-    heard = decode(message)
-    assert (heard.text, heard.is_final, heard.start_s, heard.duration_s) == ("", True, 3.0, 2.0)
+    assert decode(message) == hypothesis("", True, 3.0, 2.0)
 
 
 @pytest.mark.parametrize("channel", [{}, {"alternatives": []}])
 def test_a_final_without_alternatives_covers_its_time_without_text(channel):
-    heard = decode(results(is_final=True, channel=channel))
-    assert (heard.text, heard.is_final, heard.start_s, heard.duration_s) == ("", True, 0.0, 1.0)
+    assert decode(results(is_final=True, channel=channel)) == hypothesis("", True, 0.0, 1.0)
 
 
 @pytest.mark.parametrize("channel", [{}, {"alternatives": []}])
@@ -218,7 +214,7 @@ def test_an_interim_without_alternatives_means_nothing(channel):
 
 
 def test_fields_that_came_later_are_ignored():
-    assert decode(results(entities=[{"label": "NAME"}], invented_later=1)).text == "Paris at a moment"
+    assert transcript(results(entities=[{"label": "NAME"}], invented_later=1)).text == "Paris at a moment"
 
 
 # Other messages
@@ -229,11 +225,11 @@ METADATA = """{"type":"Metadata","transaction_key":"deprecated","request_id":"a"
 
 
 def test_speech_started_has_a_list_as_its_channel():
-    assert decode('{"type":"SpeechStarted","channel":[0,1],"timestamp":9.54}') == SpeechStart(9.54)
+    assert decode('{"type":"SpeechStarted","channel":[0,1],"timestamp":9.54}') == Said(SpeechStarted(at_s=9.54))
 
 
 def test_an_utterance_end_is_told():
-    assert decode('{"type":"UtteranceEnd","channel":[0,1],"last_word_end":2.395}') == UtteranceStop(2.395)
+    assert decode('{"type":"UtteranceEnd","channel":[0,1],"last_word_end":2.395}') == Said(UtteranceEnd(at_s=2.395))
 
 
 @pytest.mark.parametrize(
@@ -257,7 +253,7 @@ def test_an_utterance_end_that_asks_to_be_disregarded_is(message):
 )
 def test_what_the_service_notes_is_passed_on_as_received(message):
     data = json.loads(message)
-    assert decode(message) == Note("metadata", data, is_last=data["type"] == "Metadata")
+    assert decode(message) == Said(Metadata(data=data), is_last=data["type"] == "Metadata")
 
 
 @pytest.mark.parametrize(
@@ -348,7 +344,8 @@ def told(text):
     """What the supervisor is told of a message in the middle of a stream, as it is decoded on its side."""
     hearing = Hearing(sample_rate=16000, sample_bytes=2, hold_s=3.0, sent_before=0)
     hearing.connected(1)
-    actions = hearing.said(dialect().decode(text), 100.0)
+    (meaning,) = dialect().decode(text)
+    actions = hearing.said(meaning, 100.0)
     assert all(isinstance(action, (Tell, Mention)) for action in actions)
     return [control.decode_up.decode(control.encode(action.message)) for action in actions]
 
@@ -382,3 +379,53 @@ def is_encodable(value):
     except (UnicodeEncodeError, OverflowError):
         return False
     return True
+
+
+# Why it failed
+
+SENTENCE = "Deepgram did not {}. See https://dpgr.am/{}"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "name", "exit_code"),
+    [
+        (1008, "DATA-0000", "data-0000", ExitCode.CONFIG),
+        (1008, "token expired", "policy_violation", ExitCode.ACCOUNT),
+        (1011, "NET-0000", "net-0000", None),
+        (1011, "NET-0001", "net-0001", None),
+        (1011, "NET-0002", "net-0002", None),
+        (1011, "NET-0004", "net-0004", None),
+        (1011, "MESSAGE-0000", "message-0000", None),
+        (1011, "BIG-0000", "big-0000", None),
+        (1011, "internal error", "closed_1011", None),
+    ],
+)
+def test_a_close_frame(code, reason, name, exit_code):
+    cause = dialect().closed(code, reason, "r-1")
+    assert (cause.code, cause.exit_code, cause.request_id) == (name, exit_code, "r-1")
+
+
+@pytest.mark.parametrize(
+    ("code", "bare", "sentence"),
+    [
+        (1011, "NET-0000", SENTENCE.format("provide a response message within the timeout window", "net0000")),
+        (1011, "NET-0001", SENTENCE.format("receive audio data or a text message within the timeout", "net0001")),
+        (1008, "DATA-0000", SENTENCE.format("find any audio", "data0000")),
+    ],
+    ids=["NET-0000", "NET-0001", "DATA-0000"],
+)
+def test_the_long_sentence_means_what_the_bare_code_means(code, bare, sentence):
+    long, short = dialect().closed(code, sentence, None), dialect().closed(code, bare, None)
+    assert (long.code, long.exit_code) == (short.code, short.exit_code)
+
+
+def test_a_refusal_has_the_words_and_the_id_of_the_headers():
+    assert set(dialect().answer_headers) == {"dg-request-id", "dg-error"}
+    cause = dialect().refused(401, "Unauthorized", "", {"dg-request-id": "r-1", "dg-error": "wrong key"})
+    assert (cause.reason, cause.request_id) == ("HTTP 401: wrong key", "r-1")
+    assert dialect().refused(503, "Busy", "", {}).reason == "HTTP 503: Busy"
+
+
+def test_the_id_of_a_connection_is_in_the_headers_of_its_answer():
+    assert dialect().request_id({"dg-request-id": "r-1"}) == "r-1"
+    assert dialect().request_id({}) is None

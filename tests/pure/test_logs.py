@@ -12,9 +12,9 @@ import pytest
 
 from mpengine.shared import logs
 from mpengine.shared.config import Config
-from mpengine.shared.config.tables import Secret
 from mpengine.shared.logs import Event, lines
 from mpengine.shared.logs.output import LONGEST_LINE_BYTES
+from mpengine.shared.tables import Secret
 from mpengine.supervisor.children.boot_for import Settings
 from mpengine.supervisor.decide import actions
 

@@ -4,19 +4,24 @@ import json
 
 import pytest
 
-from mpengine.dialects.base import Hypothesis, Ignored, Malformed, Note, Ready, ServiceError, SpokenWord
-from mpengine.dialects.managed import Managed, transcribe_url
-from tests.pure.support import within
+from mpengine.dialects.base import Ignored, Malformed, Ready, Said, ServiceError
+from mpengine.dialects.causes import Cause
+from mpengine.dialects.managed import LocalConfig, ManagedConfig, transcribe_url
+from mpengine.shared.errors import ExitCode
+from mpengine.shared.messages import CreditsLow, ErrorKind, SessionEnd
+from mpengine.shared.tables import AudioConfig, Secret
+from tests.pure.support import hypothesis, within, word
+
+CONFIG, ACCOUNT = ExitCode.CONFIG, ExitCode.ACCOUNT
 
 
 def dialect(server_url="proxy.example"):
-    return Managed(
-        server_url=server_url, token="TOKEN", model="nova-2", language="en-US", sample_rate=16000, channels=1
-    )
+    return ManagedConfig(server_url=server_url, auth_token=Secret("TOKEN")).dialect(AudioConfig())
 
 
 def decode(message):
-    return dialect().decode(message if isinstance(message, str) else json.dumps(message))
+    (meaning,) = dialect().decode(message if isinstance(message, str) else json.dumps(message))
+    return meaning
 
 
 # The request
@@ -90,18 +95,18 @@ def test_a_proxy_that_can_is_asked_to_finalize(can_finalize, texts):
         ({"type": "error", "code": None, "message": "none left"}, ServiceError("", "none left")),
         ({"type": "error", "code": 402, "message": "none left"}, ServiceError("402", "none left")),
         ({"type": "error"}, ServiceError("", "Unknown error")),
-        ({"type": "transcript", "text": "Hello", "is_final": False}, Hypothesis("Hello", is_final=False)),
-        ({"type": "transcript", "text": "Hello.", "is_final": True}, Hypothesis("Hello.", is_final=True)),
-        ({"type": "transcript", "text": "Hello"}, Hypothesis("Hello", is_final=False)),
-        ({"type": "transcript", "text": " \n", "is_final": True}, Hypothesis(" \n", is_final=True)),
-        ({"type": "transcript"}, Hypothesis("", is_final=False)),
-        ({"type": "credits_low", "seconds_remaining": 60}, Note("credits_low", {"seconds_remaining": 60.0})),
-        ({"type": "credits_low"}, Note("credits_low", {"seconds_remaining": 0.0})),
-        ({"type": "credits_low", "seconds_remaining": "few"}, Note("credits_low", {"seconds_remaining": 0.0})),
-        ({"type": "session_end", "seconds_used": 12.5}, Note("session_end", {"seconds_used": 12.5}, is_last=True)),
-        ({"type": "session_end", "reason": "quota"}, Note("session_end", {"seconds_used": 0.0}, is_last=True)),
+        ({"type": "transcript", "text": "Hello", "is_final": False}, hypothesis("Hello", is_final=False)),
+        ({"type": "transcript", "text": "Hello.", "is_final": True}, hypothesis("Hello.", is_final=True)),
+        ({"type": "transcript", "text": "Hello"}, hypothesis("Hello", is_final=False)),
+        ({"type": "transcript", "text": " \n", "is_final": True}, hypothesis(" \n", is_final=True)),
+        ({"type": "transcript"}, hypothesis("", is_final=False)),
+        ({"type": "credits_low", "seconds_remaining": 60}, Said(CreditsLow(seconds_remaining=60.0))),
+        ({"type": "credits_low"}, Said(CreditsLow(seconds_remaining=0.0))),
+        ({"type": "credits_low", "seconds_remaining": "few"}, Said(CreditsLow(seconds_remaining=0.0))),
+        ({"type": "session_end", "seconds_used": 12.5}, Said(SessionEnd(seconds_used=12.5), is_last=True)),
+        ({"type": "session_end", "reason": "quota"}, Said(SessionEnd(seconds_used=0.0), is_last=True)),
     ],
-    ids=json.dumps,
+    ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
 )
 def test_a_message_means(message, said):
     assert decode(message) == said
@@ -118,8 +123,14 @@ def test_times_confidence_and_words_are_taken_where_a_proxy_passes_them_on():
         "speech_final": True,
         "words": [{"word": "hello", "start": 1.0, "end": 1.5, "confidence": 0.5, "punctuated_word": "Hello."}],
     }
-    assert decode(message) == Hypothesis(
-        "Hello.", True, 1.0, 0.5, True, 0.75, (SpokenWord("hello", 1.0, 1.5, 0.5, "Hello."),)
+    assert decode(message) == hypothesis(
+        "Hello.",
+        True,
+        1.0,
+        0.5,
+        speech_final=True,
+        confidence=0.75,
+        words=(word("hello", 1.0, 1.5, confidence=0.5, punctuated_word="Hello."),),
     )
 
 
@@ -162,4 +173,68 @@ HOSTILE = {
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_no_message_breaks_the_process(text):
     with within(2):
-        assert isinstance(decode(text), (Ignored, Malformed, Note, ServiceError))
+        assert isinstance(decode(text), (Ignored, Malformed, Said, ServiceError))
+
+
+# Why it failed
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code"),
+    [
+        ("unauthorized", ACCOUNT),
+        ("invalid_token", ACCOUNT),
+        ("no_credits", ACCOUNT),
+        ("", ACCOUNT),
+        ("anything else", ACCOUNT),
+        ("unsupported", CONFIG),
+        ("bad_request", CONFIG),
+        ("invalid_config", CONFIG),
+        ("INVALID_REQUEST", CONFIG),
+        ("busy", None),
+        ("capacity", None),
+        ("overloaded", None),
+        ("rate_limited", None),
+        ("too_many_requests", None),
+        ("internal_error", None),
+        ("upstream", None),
+        ("Unavailable", None),
+        ("timeout", None),
+        ("429", None),
+        ("500", None),
+        ("503", None),
+        ("401", ACCOUNT),
+        ("418", ACCOUNT),
+        ("5000", ACCOUNT),
+        ("1503", ACCOUNT),
+    ],
+)
+def test_a_refused_auth_message(code, exit_code):
+    assert dialect().turned_away(ServiceError(code, "no")).exit_code is exit_code
+
+
+def test_a_refused_auth_message_is_told_as_the_origin_engine_told_it():
+    assert dialect().turned_away(ServiceError("", "bad token")) == Cause(
+        "unauthorized", "Proxy auth error: bad token", ACCOUNT, kind=ErrorKind.HANDSHAKE
+    )
+
+
+@pytest.mark.parametrize("code", ["busy", "429", "503"])
+def test_a_proxy_that_asks_for_patience_gets_it(code):
+    cause = dialect().turned_away(ServiceError(code, "later"))
+    assert (cause.slow, cause.kind) == (True, ErrorKind.HANDSHAKE)
+
+
+def test_the_words_of_the_service_behind_the_proxy_are_heard():
+    refused = dialect().refused(403, "No", "", {"dg-request-id": "r-1", "dg-error": "no such model"})
+    assert (refused.reason, refused.request_id) == ("HTTP 403: no such model", "r-1")
+    assert dialect().closed(1011, "NET-0001", None).code == "net-0001"
+
+
+# The local recogniser
+
+
+def test_the_local_recogniser_is_a_proxy_that_the_supervisor_has_started():
+    assert LocalConfig().starts_recogniser
+    remote = LocalConfig(language="en-GB", hold_s=1.5).started_at("ws://127.0.0.1:5", Secret("t"))
+    assert remote == ManagedConfig(server_url="ws://127.0.0.1:5", auth_token=Secret("t"), language="en-GB", hold_s=1.5)

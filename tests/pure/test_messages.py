@@ -107,10 +107,18 @@ GOLDEN = [
         "n.status",
     ),
     (
-        messages.Error(source="streaming", code="unauthorized", message="HTTP 401", fatal=True, request_id="r"),
+        messages.Error(
+            source="streaming",
+            code="unauthorized",
+            message="HTTP 401",
+            fatal=True,
+            request_id="r",
+            kind=messages.ErrorKind.CONNECTION,
+        ),
         {"type": "error"}
         | HEAD
-        | {"source": "streaming", "code": "unauthorized", "message": "HTTP 401", "fatal": True, "request_id": "r"},
+        | {"source": "streaming", "code": "unauthorized", "message": "HTTP 401", "fatal": True, "request_id": "r"}
+        | {"kind": "connection"},
         "n.error",
     ),
     (
@@ -222,3 +230,19 @@ def test_the_answer_to_a_status_query_is_a_status_with_more():
     answer = json.loads(messages.encode(messages.StatusAnswer(state="running", name="n", pid=7, mode="byok")))
     assert {"type", "state", "children", "run", "name", "pid", "mode", "paused", "metrics"} <= answer.keys()
     assert answer["type"] == "status"
+
+
+def test_each_published_type_has_its_topics_in_the_table():
+    tags = {kind.__struct_config__.tag for kind in messages.Published.__args__}
+    assert {topic.partition(".")[0] for topic in messages.TOPICS} == tags
+
+
+def test_what_is_kept_counts_and_what_lasts_is_kept():
+    topics = messages.TOPICS.values()
+    assert all(topic.counts for topic in topics if topic.is_kept)
+    assert all(topic.is_kept for topic in topics if topic.is_lasting)
+    assert not any(topic.counts for topic in topics if topic.is_fleeting)
+
+
+def test_the_fleeting_types_are_those_of_fleeting_topics():
+    assert {messages.Level, messages.Metrics} == messages.FLEETING

@@ -5,7 +5,9 @@ from random import Random
 import pytest
 
 from mpengine.shared import control, messages
-from mpengine.supervisor.decide.results import Anchors, Overlap, Range, Results, ToldGaps, note
+from mpengine.supervisor.decide.actions import Publish
+from mpengine.supervisor.decide.results import Anchors, Overlap, Results
+from tests.pure.support import result, word
 
 NOON_NS = 1_770_000_000_000_000_000
 
@@ -16,22 +18,26 @@ def results():
 
 
 def heard(**fields):
-    options = {"connection": 3, "first": 16000, "end": 32000, "text": "Hello.", "is_final": True, **fields}
-    return control.Heard(**options)
+    return result(**{"connection": 3, "first": 16000, "end": 32000, "text": "Hello.", **fields})
+
+
+def published(results, result):
+    """The transcript that a result becomes; None if it becomes none."""
+    return next((action.message for action in results.result(result) if isinstance(action, Publish)), None)
 
 
 def test_samples_become_seconds(results):
-    transcript = results.transcript(heard())
+    transcript = published(results, heard())
     assert (transcript.start_s, transcript.end_s) == (1.0, 2.0)
 
 
 def test_everything_that_was_told_is_published(results):
-    words = (control.SampleWord(word="hello", first=16000, end=24000, confidence=0.5, punctuated_word="Hello."),)
+    words = (word("hello", 1.0, 1.5, confidence=0.5, punctuated_word="Hello."),)
     results.anchors.add(0, NOON_NS)
     told = heard(
         speech_final=True, confidence=0.75, words=words, channel=1, language="en", estimated=True, replayed=True
     )
-    assert results.transcript(told) == messages.Transcript(
+    assert published(results, told) == messages.Transcript(
         text="Hello.",
         is_final=True,
         speech_final=True,
@@ -50,22 +56,22 @@ def test_everything_that_was_told_is_published(results):
 
 
 def test_before_the_first_anchor_there_is_no_utc(results):
-    assert results.transcript(heard()).start_time_ns is None
+    assert published(results, heard()).start_time_ns is None
 
 
 def test_a_new_user_name_counts_from_then_on(results):
     results.user_name = "Bob"
-    assert results.transcript(heard()).user_name == "Bob"
+    assert published(results, heard()).user_name == "Bob"
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t"])
 def test_blank_text_is_not_published(results, text):
-    assert results.transcript(heard(text=text)) is None
+    assert published(results, heard(text=text)) is None
 
 
 def test_what_was_published_before_is_not_published_again(results):
     results.ledger.settle(heard(acknowledges=32000))
-    assert results.transcript(heard()) is None
+    assert published(results, heard()) is None
 
 
 def test_a_gap_is_told_in_seconds_with_its_exact_samples(results):
@@ -73,18 +79,6 @@ def test_a_gap_is_told_in_seconds_with_its_exact_samples(results):
     assert results.gap(missing) == messages.Gap(
         start_s=1.0, end_s=16321 / 16000, samples=321, reason="overflow", uncertainty_s=0.02
     )
-
-
-@pytest.mark.parametrize(
-    ("kind", "data", "message"),
-    [
-        ("credits_low", {"seconds_remaining": 5.0}, messages.CreditsLow(seconds_remaining=5.0)),
-        ("session_end", {"seconds_used": 7.5}, messages.SessionEnd(seconds_used=7.5)),
-        ("metadata", {"a": 1}, messages.Metadata(data={"a": 1})),
-    ],
-)
-def test_a_note_of_the_service_is_a_message_of_its_own(kind, data, message):
-    assert note(kind, data) == message
 
 
 # After a kill of the supervisor
@@ -96,7 +90,7 @@ def test_what_a_supervisor_before_published_without_times_is_cut_from_what_is_he
     )
     results.continues(32000, [before])
     again = heard(text="Two three four", end=80000, estimated=True, replayed=True)
-    assert results.transcript(again).text == "four"
+    assert published(results, again).text == "four"
 
 
 def test_what_it_published_without_times_and_is_acknowledged_is_not_heard_again(results):
@@ -105,14 +99,14 @@ def test_what_it_published_without_times_and_is_acknowledged_is_not_heard_again(
     )
     results.continues(32000, [before])
     again = heard(text="Two three four", end=80000, estimated=True, replayed=True)
-    assert results.transcript(again).text == "Two three four"
+    assert published(results, again).text == "Two three four"
 
 
 def test_what_it_published_of_one_channel_ahead_of_the_others_is_not_published_twice(results):
     before = messages.Transcript(text="hello", is_final=True, start_s=1.0, end_s=2.0, channel=1, start_time_ns=None)
     results.continues(8000, [before])
-    assert results.transcript(heard(channel=1, replayed=True)) is None
-    assert results.transcript(heard(channel=0, replayed=True)).text == "Hello."
+    assert published(results, heard(channel=1, replayed=True)) is None
+    assert published(results, heard(channel=0, replayed=True)).text == "Hello."
 
 
 # What is heard again without times is published once.
@@ -174,57 +168,6 @@ def test_words_behind_those_that_came_again_are_still_expected(overlap):
     assert overlap.cut(2, "the quick brown fox") == ""
     assert overlap.cut(2, "jumps over the lazy dog") == ""
     assert overlap.cut(2, "the quick brown fox") == "the quick brown fox"
-
-
-# Each missing sample is told once.
-
-
-@pytest.fixture
-def gaps():
-    return ToldGaps()
-
-
-@pytest.mark.parametrize(
-    ("told", "wanted", "rest"),
-    [
-        ((100, 200), (100, 200), []),
-        ((100, 200), (120, 180), []),
-        ((100, 200), (0, 100), [Range(0, 100)]),
-        ((100, 200), (200, 300), [Range(200, 300)]),
-        ((100, 200), (50, 150), [Range(50, 100)]),
-        ((100, 200), (150, 250), [Range(200, 250)]),
-        ((100, 200), (50, 250), [Range(50, 100), Range(200, 250)]),
-    ],
-)
-def test_only_what_was_not_told_is_news(gaps, told, wanted, rest):
-    assert gaps.news(*told) == [Range(*told)]
-    assert gaps.news(*wanted) == rest
-
-
-def test_what_is_acknowledged_is_forgotten(gaps):
-    gaps.news(0, 100)
-    gaps.news(500, 600)
-    gaps.acknowledged(100)
-    assert gaps.news(500, 600) == []
-    assert gaps._told == [Range(500, 600)]
-
-
-def test_memory_does_not_grow_with_a_loss_that_goes_on(gaps):
-    for block in range(1000):
-        gaps.news(block * 320, (block + 1) * 320)
-    assert gaps._told == [Range(0, 320_000)]
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_no_sample_is_told_twice_and_none_is_forgotten(gaps, seed):
-    chance, lost, told = Random(seed), set(), []
-    for _ in range(100):
-        first = chance.randrange(1000)
-        end = first + chance.randrange(1, 50)
-        told += gaps.news(first, end)
-        lost |= set(range(first, end))
-    samples = [sample for each in told for sample in range(each.first, each.end)]
-    assert sorted(samples) == sorted(lost)
 
 
 # From samples to UTC.

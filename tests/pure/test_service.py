@@ -9,8 +9,9 @@ import pytest
 
 from mpengine import cli
 from mpengine.cli import service
-from mpengine.shared.config.tables import SECRETS, SupervisorConfig
+from mpengine.shared.config import secrets
 from mpengine.shared.errors import ExitCode
+from mpengine.shared.tables import SupervisorConfig
 
 
 def read(text):
@@ -85,7 +86,7 @@ def test_both_units_say(is_user, key, value):
         ("RuntimeDirectory", "mpengine"),
         ("RuntimeDirectoryMode", "0700"),
         ("Environment", "XDG_RUNTIME_DIR=%t/mpengine"),
-        ("LoadCredential", list(SECRETS.values())),
+        ("LoadCredential", list(secrets().values())),
     ],
 )
 def test_the_unit_of_the_machine_says(key, value):

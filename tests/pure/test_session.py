@@ -5,11 +5,15 @@ import json
 
 import pytest
 
-from mpengine.dialects.deepgram import Deepgram
-from mpengine.dialects.managed import Managed
-from mpengine.shared import control
+from mpengine.dialects.base import Ignored
+from mpengine.dialects.deepgram import ByokConfig, Deepgram
+from mpengine.dialects.managed import ManagedConfig
+from mpengine.shared import control, states
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.frames import Frame
+from mpengine.shared.messages import ErrorKind
+from mpengine.shared.states import ImpossibleError
+from mpengine.shared.tables import AudioConfig, Secret
 from mpengine.streaming.actions import (
     Connect,
     Drop,
@@ -36,16 +40,9 @@ from mpengine.streaming.websocket.events import (
 from tests.pure.support import RUN, of_kind, pcm
 
 S = 16000
-BYOK = Deepgram(
-    url="wss://service/v1/listen",
-    api_key="KEY",
-    model="nova-2",
-    language="en-US",
-    sample_rate=S,
-    channels=1,
-    parameters={},
-)
-MANAGED = Managed(server_url="proxy", token="TOKEN", model="nova-2", language="en-US", sample_rate=S, channels=1)
+BYOK_REMOTE = ByokConfig(byok_url="wss://service/v1/listen", byok_api_key=Secret("KEY"))
+BYOK = BYOK_REMOTE.dialect(AudioConfig())
+MANAGED = ManagedConfig(server_url="proxy", auth_token=Secret("TOKEN")).dialect(AudioConfig())
 READY = Received('{"type":"ready"}')
 READY_TO_FINALIZE = Received('{"type":"ready","features":["finalize"]}')
 TRANSCRIPT = Received('{"type":"transcript","text":"words","is_final":true}')
@@ -79,7 +76,7 @@ def ready_session(dialect=BYOK, *, now=100.0, ready=READY, **options):
     """A session whose recogniser takes audio."""
     session = new_session(dialect, now=now, **options)
     session.tick(now)
-    session.event(Opened("r-1"), now)
+    session.event(Opened({"dg-request-id": "r-1"}), now)
     if dialect is MANAGED:
         session.event(ready, now)
     assert session.state is State.READY
@@ -156,7 +153,7 @@ def test_a_connection_that_takes_15_s_is_given_up():
 def test_deepgram_is_ready_when_the_connection_is_open():
     session = new_session()
     session.tick(100.0)
-    assert session.event(Opened("r-1"), 100.5) == [
+    assert session.event(Opened({"dg-request-id": "r-1"}), 100.5) == [
         Tell(control.ConnectionReady(connection=1, endpoint="wss://service/v1/listen", request_id="r-1"))
     ]
 
@@ -164,14 +161,14 @@ def test_deepgram_is_ready_when_the_connection_is_open():
 def test_a_proxy_is_greeted_when_the_connection_is_open():
     session = new_session(MANAGED)
     session.tick(100.0)
-    assert session.event(Opened(None), 100.5) == [SendText(MANAGED.greeting)]
+    assert session.event(Opened(), 100.5) == [SendText(MANAGED.greeting)]
     assert not session.takes_audio(100.5)
 
 
 def test_a_proxy_is_ready_when_it_says_so():
     session = new_session(MANAGED)
     session.tick(100.0)
-    session.event(Opened("r-1"), 100.5)
+    session.event(Opened({"dg-request-id": "r-1"}), 100.5)
     assert session.event(READY, 101.0) == [
         Tell(control.ConnectionReady(connection=1, endpoint="wss://proxy/ws/transcribe", request_id="r-1"))
     ]
@@ -181,17 +178,18 @@ def test_a_proxy_is_greeted_on_every_connection():
     session = ready_session(MANAGED)
     session.event(Failed("reset"), 110.0)
     session.tick(120.0)
-    assert session.event(Opened(None), 120.5) == [SendText(MANAGED.greeting)]
+    assert session.event(Opened(), 120.5) == [SendText(MANAGED.greeting)]
 
 
 def test_a_proxy_that_is_not_ready_within_15_s_is_given_up():
     session = new_session(MANAGED)
     session.tick(100.0)
-    session.event(Opened(None), 110.0)
+    session.event(Opened(), 110.0)
     assert acted(session.tick(124.9)) == []
     actions = session.tick(125.0)
     assert acted(actions) == [Drop()]
     assert told(actions, control.ConnectionDown)[0].reason == "Timed out waiting for proxy ready message"
+    assert told(actions, control.Fault)[0].kind == ErrorKind.HANDSHAKE
 
 
 @pytest.mark.parametrize(
@@ -201,17 +199,18 @@ def test_a_proxy_that_is_not_ready_within_15_s_is_given_up():
 def test_a_proxy_that_refuses_ends_the_process(code, exit_code):
     session = new_session(MANAGED)
     session.tick(100.0)
-    session.event(Opened(None), 100.5)
+    session.event(Opened(), 100.5)
     actions = session.event(Received(json.dumps({"type": "error", "code": code, "message": "no"})), 101.0)
     assert acted(actions) == [Drop(), Leave(exit_code)]
     (fault,) = told(actions)
     assert (fault.message, fault.exit_code) == ("Proxy auth error: no", exit_code)
+    assert fault.kind == ErrorKind.HANDSHAKE
 
 
 def test_a_proxy_that_is_busy_is_tried_again():
     session = new_session(MANAGED)
     session.tick(100.0)
-    session.event(Opened(None), 100.5)
+    session.event(Opened(), 100.5)
     actions = session.event(Received('{"type":"error","code":"busy","message":"later"}'), 101.0)
     assert acted(actions) == [Drop()]
     assert told(actions, control.ConnectionDown)[0].next_try_in_s == 2.0
@@ -221,7 +220,7 @@ def test_a_proxy_that_is_busy_is_tried_again():
 def test_a_proxy_that_says_something_else_first_is_tried_again(text):
     session = new_session(MANAGED)
     session.tick(100.0)
-    session.event(Opened(None), 100.5)
+    session.event(Opened(), 100.5)
     actions = session.event(Received(text), 101.0)
     assert acted(actions) == [Drop()]
     assert told(actions, control.ConnectionDown)[0].reason.startswith("unexpected handshake message")
@@ -235,7 +234,7 @@ def test_no_audio_is_taken_before_the_recogniser_is_ready():
     assert not session.takes_audio(100.0)
     session.tick(100.0)
     assert not session.takes_audio(100.0)
-    session.event(Opened(None), 100.5)
+    session.event(Opened(), 100.5)
     assert session.takes_audio(100.5)
 
 
@@ -339,7 +338,7 @@ def test_the_peers_ping_is_answered_with_its_payload(make):
 def test_the_peers_ping_is_answered_before_it_is_ready():
     session = new_session(MANAGED)
     session.tick(100.0)
-    session.event(Opened(None), 100.0)
+    session.event(Opened(), 100.0)
     assert session.event(PingReceived(b"abc"), 101.0) == [SendPong(b"abc")]
 
 
@@ -365,7 +364,7 @@ def test_on_the_next_connection_no_keep_alive_goes_out_before_its_first_audio():
     session.audio(frame(0, 320), 100.0)
     session.event(Failed("reset"), 101.0)
     session.tick(110.0)
-    session.event(Opened(None), 110.0)
+    session.event(Opened(), 110.0)
     assert keep_alives(session, 110.0, 130.0) == []
 
 
@@ -459,13 +458,13 @@ def test_a_final_and_an_interim_are_told():
     session.audio(frame(0, S), 100.0)
     (interim,) = told(session.event(results(0.0, 1.0, is_final=False), 101.0))
     (final,) = told(session.event(results(0.0, 1.0), 101.5))
-    assert (interim.is_final, final.is_final) == (False, True)
+    assert (interim.transcript.is_final, final.transcript.is_final) == (False, True)
 
 
 def test_an_error_of_the_service_is_told_and_the_connection_stays():
     session = ready_session(MANAGED)
     actions = session.event(Received('{"type":"error","code":"busy","message":"slow"}'), 101.0)
-    assert actions == [Tell(control.Fault(code="busy", message="slow"))]
+    assert actions == [Tell(control.Fault(code="busy", message="slow", kind=ErrorKind.SERVICE))]
     assert session.takes_audio(101.0)
 
 
@@ -547,14 +546,14 @@ def test_a_finish_without_a_connection_is_nothing():
     session = new_session()
     session.tick(100.0)
     assert session.finish(100.5) == []
-    assert session.event(Opened(None), 101.0) != []
+    assert session.event(Opened(), 101.0) != []
 
 
 def test_what_a_proxy_could_on_the_connection_before_does_not_count():
     session = ready_session(MANAGED, ready=READY_TO_FINALIZE)
     session.event(Failed("reset"), 101.0)
     session.tick(110.0)
-    session.event(Opened(None), 110.0)
+    session.event(Opened(), 110.0)
     session.event(READY, 110.0)
     session.end(end_mark(S, session=2), 111.0)
     assert acted(session.tick(114.0)) == [SendClose(1000)]
@@ -654,7 +653,7 @@ def test_what_finals_covered_on_the_connection_before_does_not_count():
     session.event(results(0.0, 3.0), 101.0)
     session.event(Failed("reset"), 102.0)
     session.tick(110.0)
-    session.event(Opened(None), 110.0)
+    session.event(Opened(), 110.0)
     session.audio(frame(2 * S, 3 * S, session=2), 110.0)
     session.end(end_mark(3 * S, session=2), 110.0)
     assert told(session.event(CloseReceived(1000, ""), 111.0), control.StreamEnded) == []
@@ -671,7 +670,7 @@ def test_a_clean_end_covers_what_went_out_on_its_own_connection():
     session.audio(frame(0, 3 * S), 101.0)
     session.event(Failed("reset"), 102.0)
     session.tick(110.0)
-    session.event(Opened(None), 110.0)
+    session.event(Opened(), 110.0)
     session.audio(frame(0, S, session=2), 110.5)
     session.finish(111.0)
     session.event(METADATA, 111.5)
@@ -709,7 +708,7 @@ def test_a_close_frame_is_not_confirmed_by_another_end(event):
 )
 def test_a_session_end_confirms_a_finalize_however_the_connection_ends(event):
     session = finishing_session(MANAGED, ready=READY_TO_FINALIZE)
-    assert len(told(session.event(SESSION_END, 102.0), control.ServiceNote)) == 1
+    assert len(told(session.event(SESSION_END, 102.0), control.Said)) == 1
     actions = session.event(event, 102.1)
     assert of_kind(actions, Leave) == [Leave(ExitCode.OK)]
     assert told(actions) == [control.StreamEnded(sent=S)]
@@ -721,10 +720,8 @@ def test_a_session_end_confirms_nothing_else():
     assert told(session.event(Failed("reset"), 102.1), control.StreamEnded) == []
 
 
-@pytest.mark.parametrize("make", [ready_session, new_session], ids=["ready", "connecting"])
-def test_a_normal_close_without_an_end_mark_is_a_loss(make):
-    session = make()
-    session.tick(100.0)
+def test_a_normal_close_without_an_end_mark_is_a_loss():
+    session = ready_session()
     actions = session.event(CloseReceived(1000, ""), 101.0)
     assert told(actions, control.StreamEnded) == []
     assert len(told(actions, control.ConnectionDown)) == 1
@@ -759,7 +756,7 @@ def test_after_a_loss_behind_the_end_the_rest_goes_to_the_next_connection():
     session = finishing_session()
     session.event(Failed("reset"), 102.0)
     session.tick(103.0)
-    session.event(Opened(None), 103.0)
+    session.event(Opened(), 103.0)
     assert session.audio(frame(0, S, session=2), 103.0) == pcm(0, S)
     assert SendText('{"type":"CloseStream"}') in session.end(end_mark(S, session=2), 103.0)
 
@@ -796,7 +793,7 @@ def test_the_peers_close_frame_is_answered_first(code, answer):
 def test_a_passing_refusal_is_tried_again(status):
     session = new_session()
     session.tick(100.0)
-    actions = session.event(Refused(status, "", "", None), 100.5)
+    actions = session.event(Refused(status, "", ""), 100.5)
     assert acted(actions) == [Drop()]
     assert len(told(actions, control.ConnectionDown)) == 1
 
@@ -804,9 +801,9 @@ def test_a_passing_refusal_is_tried_again(status):
 @pytest.mark.parametrize(
     ("event", "code", "exit_code"),
     [
-        (Refused(401, "", "", "r-9"), "unauthorized", ExitCode.ACCOUNT),
-        (Refused(402, "", "", "r-9"), "payment_required", ExitCode.ACCOUNT),
-        (Refused(400, "", "", "r-9"), "bad_request", ExitCode.CONFIG),
+        (Refused(401, "", "", {"dg-request-id": "r-9"}), "unauthorized", ExitCode.ACCOUNT),
+        (Refused(402, "", "", {"dg-request-id": "r-9"}), "payment_required", ExitCode.ACCOUNT),
+        (Refused(400, "", "", {"dg-request-id": "r-9"}), "bad_request", ExitCode.CONFIG),
     ],
 )
 def test_a_lasting_refusal_ends_the_process_with_a_typed_error(event, code, exit_code):
@@ -845,8 +842,8 @@ def waits(session, event, tries, now=100.0):
     ("event", "expected"),
     [
         (Failed("refused"), [0.5, 1, 2, 4, 8, 10, 10]),
-        (Refused(503, "", "", None), [0.5, 1, 2, 4, 8, 10, 10]),
-        (Refused(429, "", "", None), [2, 4, 8, 16, 30, 30, 30]),
+        (Refused(503, "", ""), [0.5, 1, 2, 4, 8, 10, 10]),
+        (Refused(429, "", ""), [2, 4, 8, 16, 30, 30, 30]),
     ],
 )
 def test_the_wait_doubles_up_to_a_ceiling(event, expected):
@@ -861,7 +858,7 @@ def test_chance_spreads_the_waits(chance, first):
 def fail_after(session, *events, now):
     """Connect, let these happen, lose the connection; how long it waits then."""
     session.tick(now)
-    session.event(Opened(None), now)
+    session.event(Opened(), now)
     for event in events:
         session.event(event, now)
     return told(session.event(Failed("reset"), now), control.ConnectionDown)[0].next_try_in_s
@@ -886,29 +883,29 @@ def test_an_outage_is_one_fault_however_many_tries_it_takes():
     for now in range(110, 200, 10):
         session.tick(float(now))
         faults += told(session.event(Failed(f"no route, {now}"), float(now)), control.Fault)
-    assert faults == [control.Fault(code="connection_lost", message="reset")]
+    assert faults == [control.Fault(code="connection_lost", message="reset", kind=ErrorKind.CONNECTION)]
 
 
 def test_the_next_outage_is_another_fault():
     session = ready_session()
     session.event(Failed("reset"), 101.0)
     session.tick(110.0)
-    session.event(Opened(None), 110.0)
+    session.event(Opened(), 110.0)
     session.event(results(0.0, 1.0), 111.0)
     assert told(session.event(Failed("reset"), 112.0), control.Fault) == [
-        control.Fault(code="connection_lost", message="reset")
+        control.Fault(code="connection_lost", message="reset", kind=ErrorKind.CONNECTION)
     ]
 
 
 @pytest.mark.parametrize(
     "event",
     [
-        Opened("late"),
+        Opened({"dg-request-id": "late"}),
         results(0.0, 1.0),
         PongReceived(b""),
         CloseReceived(1011, ""),
         Failed("late"),
-        Refused(401, "", "", None),
+        Refused(401, "", ""),
     ],
     ids=lambda event: type(event).__name__,
 )
@@ -922,7 +919,7 @@ def test_what_comes_late_from_a_lost_connection_is_ignored(event):
 
 @pytest.mark.parametrize(
     "event",
-    [Opened("late"), results(0.0, 1.0), CloseReceived(1011, ""), Failed("late")],
+    [Opened({"dg-request-id": "late"}), results(0.0, 1.0), CloseReceived(1011, ""), Failed("late")],
     ids=lambda event: type(event).__name__,
 )
 def test_what_comes_after_the_end_is_ignored(event):
@@ -990,7 +987,7 @@ def test_a_connection_is_kept_though_no_audio_can_come():
 
 
 @pytest.mark.parametrize(
-    "event", [Opened(None), Failed("refused"), Refused(503, "", "", None)], ids=lambda event: type(event).__name__
+    "event", [Opened(), Failed("refused"), Refused(503, "", "")], ids=lambda event: type(event).__name__
 )
 def test_an_attempt_under_way_is_not_given_up_but_no_other_follows(event):
     session = new_session()
@@ -1027,7 +1024,7 @@ def test_what_is_told_does_not_hold_it(dialect, event):
 
 @pytest.mark.parametrize(
     "event",
-    [Refused(401, "bad KEY", "", "KEY"), Refused(503, "", "KEY is busy", None)],
+    [Refused(401, "bad KEY", "", {"dg-request-id": "KEY"}), Refused(503, "", "KEY is busy")],
 )
 def test_what_is_told_of_a_refusal_does_not_hold_it(event):
     session = new_session()
@@ -1038,7 +1035,7 @@ def test_what_is_told_of_a_refusal_does_not_hold_it(event):
 def test_what_a_proxy_says_of_a_bad_token_is_told_without_it():
     session = new_session(MANAGED)
     session.tick(100.0)
-    session.event(Opened(None), 100.0)
+    session.event(Opened(), 100.0)
     (fault,) = told(session.event(Received('{"type":"error","message":"invalid token TOKEN"}'), 101.0))
     assert fault.message == "Proxy auth error: invalid token ***"
 
@@ -1047,14 +1044,84 @@ def test_a_word_that_is_a_short_secret_may_be_said():
     session = ready_session()
     session.audio(frame(0, S), 100.0)
     (heard,) = told(session.event(results(0.0, 1.0, text="the KEY is under the mat"), 101.0))
-    assert heard.text == "the KEY is under the mat"
+    assert heard.transcript.text == "the KEY is under the mat"
 
 
 def test_nobody_says_a_long_secret():
     secret = "0123456789abcdef"
-    session = ready_session(
-        Deepgram(url="wss://s", api_key=secret, model="m", language="en", sample_rate=S, channels=1, parameters={})
-    )
+    session = ready_session(ByokConfig(byok_api_key=Secret(secret)).dialect(AudioConfig()))
     session.audio(frame(0, S), 100.0)
     (heard,) = told(session.event(results(0.0, 1.0, text=f"it is {secret}"), 101.0))
-    assert heard.text == "it is ***"
+    assert heard.transcript.text == "it is ***"
+
+
+# A dialect that remembers what was said
+
+
+class Remembering(Deepgram):
+    """Its peer says nothing final: the last message counts once the connection is closed."""
+
+    def opened(self):
+        self.last = None
+
+    def decode(self, text):
+        self.last, before = text, self.last
+        return (Ignored("later"),) if before is None else super().decode(before)
+
+    def ended(self):
+        return () if self.last is None else super().decode(self.last)
+
+
+def remembering_session():
+    return ready_session(Remembering(BYOK_REMOTE, AudioConfig()))
+
+
+def test_a_peer_that_closes_leaves_what_its_dialect_remembers():
+    session = remembering_session()
+    session.audio(frame(0, S), 100.0)
+    assert told(session.event(results(0.0, 1.0), 101.0)) == []
+    first, *_ = told(session.event(CloseReceived(1000, ""), 102.0))
+    assert (first.transcript.is_final, first.end) == (True, S)
+
+
+def test_a_final_that_comes_with_the_close_confirms_the_end_if_it_covers_all():
+    session = remembering_session()
+    session.audio(frame(0, S), 100.0)
+    session.event(results(0.0, 1.0), 101.0)
+    session.end(end_mark(S), 102.0)
+    assert acted(session.event(CloseReceived(1000, ""), 103.0))[-1] == Leave(ExitCode.OK)
+
+
+def test_what_a_dialect_remembers_is_not_taken_over_to_the_next_connection():
+    session = remembering_session()
+    session.event(results(0.0, 1.0), 101.0)
+    session.event(Failed("reset"), 102.0)
+    session.tick(110.0)
+    session.event(Opened(), 110.0)
+    assert told(session.event(CloseReceived(1011, ""), 111.0), control.Result) == []
+
+
+# What cannot be
+
+
+@pytest.mark.parametrize(
+    ("make", "event"),
+    [
+        (new_session, CloseReceived(1000, "")),
+        (new_session, Received("words")),
+        (ready_session, Opened({})),
+        (ready_session, Refused(401, "", "", {})),
+    ],
+)
+def test_an_event_that_cannot_come_is_a_mistake_of_ours(make, event):
+    session = make()
+    session.tick(100.0)
+    with pytest.raises(ImpossibleError, match=type(event).__name__):
+        session.event(event, 101.0)
+
+
+def test_in_life_it_is_no_reason_to_end(monkeypatch):
+    monkeypatch.setattr(states, "STRICT", False)
+    session = ready_session()
+    assert session.event(Refused(503, "", "", {}), 101.0) != []
+    assert session.state is State.WAITING

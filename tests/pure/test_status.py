@@ -5,23 +5,23 @@ import pytest
 
 from mpengine.shared import control, messages
 from mpengine.shared.config import Config
-from mpengine.shared.config.tables import SupervisorConfig
+from mpengine.shared.tables import SupervisorConfig
 from mpengine.supervisor.decide.actions import Child
 from mpengine.supervisor.decide.life import Life
 from mpengine.supervisor.decide.reports import Reports
 from mpengine.supervisor.decide.results import Results
-from mpengine.supervisor.decide.status import Picture
+from mpengine.supervisor.decide.status import Situation
 
 S = 16000
 
 
 class View:
-    """A picture, and two children's lives."""
+    """A situation, and two children's lives."""
 
     def __init__(self, now=100.0):
         config = Config.parse({"remote": {"mode": "byok", "byok_api_key": "k"}})
         self.results = Results(sample_rate=S, user_name="User")
-        self.picture = Picture(config, self.results, now)
+        self.situation = Situation(config, self.results, now)
         self.lives = {child: Life(SupervisorConfig(), now) for child in (Child.CAPTURE, Child.STREAMING)}
 
     def spawn(self):
@@ -36,32 +36,32 @@ class View:
         return self
 
     def connecting(self):
-        self.hello().picture.connecting(1, "wss://service")
+        self.hello().situation.connecting(1, "wss://service")
         return self
 
     def running(self):
-        self.connecting().picture.connected()
-        self.picture.device = "USB"
+        self.connecting().situation.connected()
+        self.situation.device = "USB"
         assert self.state() == ("running", "")
         return self
 
     def status(self, phase="WORKING", now=100.0):
-        return self.picture.status(self.lives, phase, now)
+        return self.situation.status(self.lives, phase, now)
 
     def state(self, phase="WORKING"):
         status = self.status(phase)
         return status.state, status.reason
 
     def child(self, name, now=100.0):
-        return self.picture.children(self.lives, now)[name]
+        return self.situation.children(self.lives, now)[name]
 
     def report(self, *several):
         for message in several:
-            Reports(self.results, self.picture).of_capture(message)
+            Reports(self.results, self.situation).of_capture(message)
         return self
 
     def metrics(self, now=100.0):
-        return self.picture.metrics(self.lives, {}, {}, now)
+        return self.situation.metrics(self.lives, {}, {}, now)
 
 
 # States
@@ -78,13 +78,13 @@ def test_without_a_connection_it_connects():
 
 def test_with_a_connection_and_without_a_device_it_is_not_running_yet():
     view = View().connecting()
-    view.picture.connected()
+    view.situation.connected()
     assert view.state() == ("connecting", "")
 
 
 def test_with_a_device_and_without_a_connection_it_is_not_running_yet():
     view = View().connecting()
-    view.picture.device = "USB"
+    view.situation.device = "USB"
     assert view.state()[0] == "connecting"
 
 
@@ -94,47 +94,47 @@ def test_with_both_it_is_running():
 
 def test_a_first_attempt_that_failed_is_told_while_it_connects_on():
     view = View().connecting()
-    view.picture.disconnected("no route", 100.5)
+    view.situation.disconnected("no route", 100.5)
     assert view.state() == ("connecting", "no route")
 
 
 def test_after_the_limit_it_is_degraded_though_it_never_ran():
     view = View().connecting()
-    view.picture.disconnected("no route", 100.5)
-    view.picture.connect_timed_out = True
+    view.situation.disconnected("no route", 100.5)
+    view.situation.connect_timed_out = True
     assert view.state() == ("degraded", "no route")
 
 
 def test_once_it_ran_a_lost_connection_degrades_it():
     view = View().running()
-    view.picture.disconnected("reset", 100.5)
+    view.situation.disconnected("reset", 100.5)
     assert view.state() == ("degraded", "reset")
 
 
 def test_once_it_ran_a_lost_device_degrades_it():
     view = View().running()
     view.lives[Child.CAPTURE].exited(-9, 101.0, 1.0)
-    view.picture.device = None
+    view.situation.device = None
     assert view.state() == ("degraded", "capture: killed by SIGKILL")
 
 
 def test_several_troubles_are_all_told():
     view = View().running()
     view.lives[Child.CAPTURE].exited(-9, 101.0, 1.0)
-    view.picture.disconnected("reset", 100.5)
+    view.situation.disconnected("reset", 100.5)
     assert view.state() == ("degraded", "capture: killed by SIGKILL; reset")
 
 
 def test_the_end_of_streaming_is_told_once():
     view = View().running()
     view.lives[Child.STREAMING].exited(-9, 101.0, 1.0)
-    view.picture.disconnected("the streaming process ended")
+    view.situation.disconnected("the streaming process ended")
     assert view.state() == ("degraded", "streaming: killed by SIGKILL")
 
 
 def test_a_pause_is_no_trouble():
     view = View().running()
-    view.picture.is_paused, view.picture.device = True, None
+    view.situation.is_paused, view.situation.device = True, None
     assert view.state() == ("running", "paused")
 
 
@@ -151,7 +151,7 @@ def test_a_pause_is_no_trouble():
 )
 def test_an_end_has_its_state_and_reason(phase, stop_reason, fatal_reason, state):
     view = View().running()
-    view.picture.stop_reason, view.picture.fatal_reason = stop_reason, fatal_reason
+    view.situation.stop_reason, view.situation.fatal_reason = stop_reason, fatal_reason
     assert view.state(phase) == state
 
 
@@ -160,7 +160,7 @@ def test_an_end_has_its_state_and_reason(phase, stop_reason, fatal_reason, state
 
 def test_unacknowledged_is_what_was_captured_and_not_covered():
     view = View()
-    view.picture.beat(control.CaptureBeat(captured=5 * S))
+    view.situation.beat(control.CaptureBeat(captured=5 * S))
     view.results.ledger.acknowledged = 3 * S
     assert view.status().unacknowledged_s == 2.0
 
@@ -191,14 +191,14 @@ def test_a_child_in_backoff_tells_when_it_is_tried_again():
 
 def test_streaming_tells_when_it_connects_again():
     view = View().running()
-    view.picture.disconnected("reset", 105.0)
+    view.situation.disconnected("reset", 105.0)
     child = view.status(now=104.0).children["streaming"]
     assert (child.state, child.next_try_in_s, child.reason) == ("RUNNING", 1.0, "reset")
 
 
 def test_a_try_that_is_overdue_comes_in_no_negative_time():
     view = View().running()
-    view.picture.disconnected("reset", 105.0)
+    view.situation.disconnected("reset", 105.0)
     assert view.status(now=106.0).children["streaming"].next_try_in_s == 0.0
 
 
@@ -207,7 +207,7 @@ def test_a_try_that_is_overdue_comes_in_no_negative_time():
 
 def test_a_child_answers_with_all_of_its_status():
     view = View().running()
-    view.picture.disconnected("reset", 105.0)
+    view.situation.disconnected("reset", 105.0)
     child, published = view.child("streaming", 104.0), view.status(now=104.0).children["streaming"]
     assert {name: getattr(child, name) for name in published.__struct_fields__} == msgspec.structs.asdict(published)
 
@@ -251,34 +251,34 @@ def test_a_stop_is_no_end_that_needs_a_reason():
 
 def test_why_the_connection_was_lost_stays_known_when_there_is_another():
     view = View().running()
-    assert (view.picture.last_disconnect, view.picture.last_disconnect_ago_s(100.0)) == ("", None)
-    view.picture.disconnected("reset", 101.0)
+    assert (view.situation.last_disconnect, view.situation.last_disconnect_ago_s(100.0)) == ("", None)
+    view.situation.disconnected("reset", 101.0)
     view.status(now=101.0)
-    view.picture.connecting(2, "wss://service")
-    view.picture.disconnected("no route", 103.0)  # a try that failed is not what was lost
+    view.situation.connecting(2, "wss://service")
+    view.situation.disconnected("no route", 103.0)  # a try that failed is not what was lost
     view.status(now=103.0)
-    view.picture.connected()
+    view.situation.connected()
     view.status(now=104.0)
-    assert (view.picture.last_disconnect, view.picture.last_disconnect_ago_s(106.0)) == ("reset", 5.0)
+    assert (view.situation.last_disconnect, view.situation.last_disconnect_ago_s(106.0)) == ("reset", 5.0)
 
 
 def test_a_second_loss_takes_the_place_of_the_first():
     view = View().running()
     for now, reason in ((101.0, "reset"), (102.0, "no answer to a ping")):
-        view.picture.disconnected(reason, now)
+        view.situation.disconnected(reason, now)
         view.status(now=now)
-        view.picture.connected()
-    assert (view.picture.last_disconnect, view.picture.last_disconnect_ago_s(104.0)) == ("no answer to a ping", 2.0)
+        view.situation.connected()
+    assert (view.situation.last_disconnect, view.situation.last_disconnect_ago_s(104.0)) == ("no answer to a ping", 2.0)
 
 
 def test_the_last_level_is_that_of_the_open_device():
     quiet, loud = (control.LevelHeard(rms_dbfs=rms, peak_dbfs=0.0, digital_silence=False) for rms in (-60.0, -20.0))
     opened = control.DeviceOpened(name="USB", sample_rate=S, channels=1, latency_s=0.1)
     view = View().report(opened)
-    assert view.picture.level is None
-    assert view.report(quiet, loud).picture.level.rms_dbfs == -20.0
-    assert view.report(control.DeviceClosed()).picture.level is None
-    assert view.report(opened).picture.level is None
+    assert view.situation.level is None
+    assert view.report(quiet, loud).situation.level.rms_dbfs == -20.0
+    assert view.report(control.DeviceClosed()).situation.level is None
+    assert view.report(opened).situation.level is None
 
 
 # Metrics
@@ -286,8 +286,8 @@ def test_the_last_level_is_that_of_the_open_device():
 
 def test_cursors_are_in_seconds():
     view = View().running()
-    view.picture.beat(control.CaptureBeat(captured=5 * S))
-    view.picture.beat(control.StreamBeat(sent=4 * S, highest_sent=4 * S, replayed=S))
+    view.situation.beat(control.CaptureBeat(captured=5 * S))
+    view.situation.beat(control.StreamBeat(sent=4 * S, highest_sent=4 * S, replayed=S))
     view.results.ledger.transcribed, view.results.ledger.acknowledged = 3 * S, 2 * S
     metrics = view.metrics()
     assert (metrics.captured_s, metrics.sent_s, metrics.transcribed_s, metrics.acknowledged_s) == (5.0, 4.0, 3.0, 2.0)
@@ -296,13 +296,13 @@ def test_cursors_are_in_seconds():
 
 def test_a_backlog_takes_four_times_its_length_at_the_default_pace():
     view = View()
-    view.picture.beat(control.CaptureBeat(captured=5 * S))
+    view.situation.beat(control.CaptureBeat(captured=5 * S))
     assert (view.metrics().backlog_s, view.metrics().catch_up_s) == (5.0, 20.0)
 
 
 def test_backlog_and_lag_are_never_negative():
     view = View().running()
-    view.picture.beat(control.StreamBeat(sent=4 * S, highest_sent=4 * S, replayed=0))
+    view.situation.beat(control.StreamBeat(sent=4 * S, highest_sent=4 * S, replayed=0))
     view.results.ledger.transcribed = 5 * S
     assert (view.metrics().backlog_s, view.metrics().lag_s) == (0.0, 0.0)
 
@@ -310,9 +310,9 @@ def test_backlog_and_lag_are_never_negative():
 def test_what_was_captured_and_the_highest_sent_do_not_go_back_when_a_child_begins_anew():
     view = View().running()
     for captured, sent in ((5 * S, 4 * S), (3 * S, 2 * S)):
-        view.picture.beat(control.CaptureBeat(captured=captured))
-        view.picture.beat(control.StreamBeat(sent=sent, highest_sent=sent, replayed=0))
-    assert (view.picture.captured, view.picture.highest_sent) == (5 * S, 4 * S)
+        view.situation.beat(control.CaptureBeat(captured=captured))
+        view.situation.beat(control.StreamBeat(sent=sent, highest_sent=sent, replayed=0))
+    assert (view.situation.captured, view.situation.highest_sent) == (5 * S, 4 * S)
 
 
 def test_what_a_lost_connection_was_sent_waits_again_until_the_next_one_has_it():
@@ -323,42 +323,42 @@ def test_what_a_lost_connection_was_sent_waits_again_until_the_next_one_has_it()
         cursors = view.metrics()
         metrics.append((cursors.sent_s, cursors.backlog_s, cursors.catch_up_s))
 
-    view.picture.beat(control.CaptureBeat(captured=30 * S))
+    view.situation.beat(control.CaptureBeat(captured=30 * S))
     view.results.ledger.acknowledged = 10 * S
-    view.picture.beat(control.StreamBeat(sent=30 * S, highest_sent=30 * S, replayed=0))
+    view.situation.beat(control.StreamBeat(sent=30 * S, highest_sent=30 * S, replayed=0))
     look()
-    view.picture.disconnected("reset", 100.5)
+    view.situation.disconnected("reset", 100.5)
     look()
-    view.picture.beat(control.StreamBeat(sent=30 * S, highest_sent=30 * S, replayed=0))  # of the lost one still
+    view.situation.beat(control.StreamBeat(sent=30 * S, highest_sent=30 * S, replayed=0))  # of the lost one still
     look()
-    view.picture.connecting(2, "wss://service")
-    view.picture.connected()
-    view.picture.beat(control.StreamBeat(sent=0, highest_sent=30 * S, replayed=0))
+    view.situation.connecting(2, "wss://service")
+    view.situation.connected()
+    view.situation.beat(control.StreamBeat(sent=0, highest_sent=30 * S, replayed=0))
     look()
-    view.picture.beat(control.StreamBeat(sent=15 * S, highest_sent=30 * S, replayed=5 * S))
+    view.situation.beat(control.StreamBeat(sent=15 * S, highest_sent=30 * S, replayed=5 * S))
     look()
     assert metrics == [(30.0, 0.0, 0.0), (10.0, 20.0, 80.0), (10.0, 20.0, 80.0), (10.0, 20.0, 80.0), (15.0, 15.0, 60.0)]
 
 
 def test_the_end_of_streaming_leaves_all_without_a_result_to_be_sent_again():
     view = View().running()
-    view.picture.beat(control.CaptureBeat(captured=5 * S))
-    view.picture.beat(control.StreamBeat(sent=5 * S, highest_sent=5 * S, replayed=0))
-    view.picture.disconnected("the streaming process ended")
+    view.situation.beat(control.CaptureBeat(captured=5 * S))
+    view.situation.beat(control.StreamBeat(sent=5 * S, highest_sent=5 * S, replayed=0))
+    view.situation.disconnected("the streaming process ended")
     assert (view.metrics().backlog_s, view.metrics().sent_s) == (5.0, 0.0)
 
 
 def test_what_was_replayed_is_added_up_over_all_lives_of_streaming():
     view = View()
     for replayed in (S, 2 * S, 0, S):  # the third is a new process
-        view.picture.beat(control.StreamBeat(sent=0, highest_sent=0, replayed=replayed))
+        view.situation.beat(control.StreamBeat(sent=0, highest_sent=0, replayed=replayed))
     assert view.metrics().replayed_s == 3.0
 
 
 def test_what_is_missing_is_added_up():
     view = View()
     for first, end in ((0, S), (3 * S, 4 * S)):
-        view.picture.missing(control.SamplesMissing(first=first, end=end, reason="overflow"))
+        view.situation.missing(control.SamplesMissing(first=first, end=end, reason="overflow"))
     assert view.metrics().dropped_s == 2.0
 
 
@@ -366,7 +366,7 @@ def test_what_is_missing_is_added_up():
 def test_the_first_connection_is_no_reconnect(connections, reconnects):
     view = View()
     for _ in range(connections):
-        view.picture.connected()
+        view.situation.connected()
     assert view.metrics().reconnects == reconnects
 
 
@@ -381,5 +381,5 @@ def test_restarts_are_those_of_all_children():
 def test_uptime_last_and_usage_are_passed_on():
     usage = {"capture": messages.ChildMetrics(cpu_s=1.0)}
     view = View(now=100.0)
-    metrics = view.picture.metrics(view.lives, usage, {"n.gap": 7}, 107.25)
+    metrics = view.situation.metrics(view.lives, usage, {"n.gap": 7}, 107.25)
     assert (metrics.uptime_s, metrics.last, metrics.children) == (7.2, {"n.gap": 7}, usage)

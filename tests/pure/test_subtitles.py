@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpengine.cli.formats.cues import Cues
-from mpengine.cli.formats.positions import NOW, START, Ending, Position
-from mpengine.cli.formats.subtitles import Subtitles
+from mpengine.cli.formats.base import NOW, START, Ending, Look, Place, Position
+from mpengine.cli.formats.subtitles import SubRip, WebVtt
 from mpengine.client.position import Hole
 from mpengine.shared import messages
 from tests.pure.test_cues import any_final
@@ -23,12 +22,12 @@ def said(text, start_s=1.0, end_s=2.5, **more):
 
 
 def subtitles(*, is_vtt):
-    return Subtitles(Cues(), is_vtt=is_vtt)
+    return (WebVtt if is_vtt else SubRip)(Look(), Place.FILE)
 
 
 def written(*several, is_vtt):
     made = subtitles(is_vtt=is_vtt)
-    return made.header + "".join(made.show(message) for message in several)
+    return (made.header + b"".join(made.show(b"", message) for message in several)).decode()
 
 
 def test_subrip():
@@ -64,7 +63,7 @@ def test_a_run_of_months_has_more_hours_than_two_digits():
     ids=str,
 )
 def test_what_was_not_said_is_not_written(message, is_vtt):
-    assert subtitles(is_vtt=is_vtt).show(message) == ""
+    assert subtitles(is_vtt=is_vtt).show(b"", message) == b""
 
 
 GAP = messages.Gap(start_s=61.0, end_s=63.5, samples=40_000, reason="a-->b\n\n&")
@@ -105,7 +104,7 @@ def test_no_text_is_taken_for_something_else(text, srt, vtt):
 
 def mended(made, existing):
     """The file, and from where on."""
-    ending = made.go_on(existing)
+    ending = made.go_on([existing])
     return existing[: len(existing) - ending.torn_bytes] + ending.mend, ending.position
 
 
@@ -113,7 +112,7 @@ def gone_on(existing, *several, is_vtt):
     made = subtitles(is_vtt=is_vtt)
     whole, position = mended(made, existing)
     for message in several:
-        whole = whole[: made.take_back(message)] + made.show(message).encode()
+        whole = whole[: made.take_back(message)] + made.show(b"", message)
     return whole, position.since
 
 
@@ -179,17 +178,17 @@ def test_any_finals_make_files_that_players_take(finals):
 
 @pytest.mark.parametrize("existing", [b"", b"\n", b"WE", b"WEBVTT\n", b"WEBVTT\n\n"])
 def test_a_file_without_anything_is_begun_anew_and_from_the_start(existing):
-    assert subtitles(is_vtt=True).go_on(existing) == Ending(len(existing), b"WEBVTT\n\n", START)
+    assert subtitles(is_vtt=True).go_on([existing]) == Ending(len(existing), b"WEBVTT\n\n", START)
 
 
 @pytest.mark.parametrize("existing", [b"1", b"1\n", b"1\n00:00:01,0", b"1\n00:00:01,000 --> 00:00:02,000\n"])
 def test_subrip_without_a_whole_cue_is_begun_anew_and_from_the_start(existing):
-    assert subtitles(is_vtt=False).go_on(existing) == Ending(len(existing), b"", START)
+    assert subtitles(is_vtt=False).go_on([existing]) == Ending(len(existing), b"", START)
 
 
 def test_what_somebody_else_has_written_and_says_no_position_is_gone_on_with_from_the_start():
     foreign = b"WEBVTT - by hand\n\n00:01.000 --> 00:02.000\nHi\n\n"
-    assert subtitles(is_vtt=True).go_on(foreign) == Ending(0, b"", START)
+    assert subtitles(is_vtt=True).go_on([foreign]) == Ending(0, b"", START)
 
 
 def test_a_run_of_which_nothing_was_written_yet_is_heard_from_its_start():
@@ -240,7 +239,7 @@ def heard_again(existing):
     whole, position = mended(made, existing)
     for message in history(position):
         if not position.holds(message):
-            whole = whole[: made.take_back(message)] + made.show(message).encode()
+            whole = whole[: made.take_back(message)] + made.show(b"", message)
     return whole
 
 
@@ -282,7 +281,7 @@ def test_a_torn_final_behind_which_something_stands_is_not_touched_again(message
     made = subtitles(is_vtt=True)
     begun, position = mended(made, whole[:-40])
     assert position.since == ("r", 19)
-    begun += made.show(message).encode() if made.take_back(message) is None else b""
+    begun += made.show(b"", message) if made.take_back(message) is None else b""
     assert made.take_back(said(LONG, 3.0, 30.0, seq=20)) is None
     again, position = mended(subtitles(is_vtt=True), begun)
     assert (again, position.since) == (begun, ("r", 20))
@@ -315,7 +314,7 @@ def test_a_gap_that_stands_before_a_final_of_a_lower_number_comes_once():
 
 
 def test_where_no_position_can_be_said_it_goes_on_from_now():
-    assert subtitles(is_vtt=False).go_on(written(said("one"), is_vtt=False).encode()) == Ending(0, b"", NOW)
+    assert subtitles(is_vtt=False).go_on([written(said("one"), is_vtt=False).encode()]) == Ending(0, b"", NOW)
 
 
 # What a player says

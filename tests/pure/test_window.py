@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mpengine.capture import window_file
-from mpengine.capture.window import Losses, Range, Slot, Window
+from mpengine.capture.window import Losses, Slot, Window
 from mpengine.shared.errors import ConfigError, WindowError
+from mpengine.shared.ranges import Range
 from tests.pure.support import ENVIRONMENT, RUN, in_fresh_interpreter, within
 
 BLOCK = 320

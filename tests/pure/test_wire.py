@@ -7,19 +7,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mpengine.dialects.base import Ignored, Malformed
-from mpengine.dialects.deepgram import Deepgram
-from mpengine.dialects.managed import Managed
+from mpengine.dialects.deepgram import ByokConfig
+from mpengine.dialects.managed import ManagedConfig
 from mpengine.shared import control
 from mpengine.shared.frames import Frame
+from mpengine.shared.tables import AudioConfig, Secret
 from mpengine.streaming.actions import Mention, Tell
 from mpengine.streaming.placing import Hearing
 from tests.pure.support import RUN, pcm, within
 
 S = 16000
-BYOK = Deepgram(
-    url="wss://service/v1/listen", api_key="K", model="m", language="en", sample_rate=S, channels=1, parameters={}
-)
-MANAGED = Managed(server_url="proxy", token="T", model="m", language="en", sample_rate=S, channels=1)
+BYOK = ByokConfig(byok_api_key=Secret("K")).dialect(AudioConfig())
+MANAGED = ManagedConfig(server_url="proxy", auth_token=Secret("T")).dialect(AudioConfig())
 FAR = "9" * 400
 
 
@@ -67,7 +66,7 @@ def transcript(**fields):
     ],
 )
 def test_what_no_recogniser_means_is_malformed_and_names_the_field(dialect, text, field):
-    said = dialect.decode(text)
+    (said,) = dialect.decode(text)
     assert isinstance(said, Malformed)
     assert field in said.why
     assert len(said.why) < 300
@@ -91,7 +90,8 @@ def test_what_no_recogniser_means_is_malformed_and_names_the_field(dialect, text
 )
 def test_what_has_no_type_is_ignored(dialect, text):
     with within(2):
-        assert isinstance(dialect.decode(text), Ignored)
+        (meaning,) = dialect.decode(text)
+    assert isinstance(meaning, Ignored)
 
 
 TYPES = [
@@ -146,7 +146,8 @@ def test_whatever_comes_what_is_told_of_it_reaches_the_supervisor(dialect, text)
     hearing.connected(1)
     hearing.sending(Frame(RUN, 1, 0, pcm(0, 320)), 100.0)
     hearing.sending(Frame(RUN, 1, 5000, pcm(5000, 5320)), 100.0)
-    actions = hearing.said(dialect.decode(text), 101.0)
+    (meaning,) = dialect.decode(text)
+    actions = hearing.said(meaning, 101.0)
     assert all(isinstance(action, (Tell, Mention)) for action in actions)
     for action in actions:
         assert control.decode_up.decode(control.encode(action.message)) == action.message

@@ -158,7 +158,10 @@ class Connection(Record, asyncio.Protocol):
         self.path, self.query = parts.path, parse_qs(parts.query, keep_blank_values=True)
         self.headers = {name.lower(): value for name, value in request.headers.raw_items()}
         self.server.attempts.append(self)
-        self.later(self.server.upgrade_delay_s, lambda: self._answer_upgrade(request))
+        if self.server.holds_upgrades:
+            self.server.held_upgrades.append(lambda: self._answer_upgrade(request))
+        else:
+            self.later(self.server.upgrade_delay_s, lambda: self._answer_upgrade(request))
 
     def _answer_upgrade(self, request: Request) -> None:
         response = self.server.refusal(self) or self._protocol.accept(request)

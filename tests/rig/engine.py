@@ -24,6 +24,7 @@ from tests.rig.processes import (
     process_info,
     spawn,
 )
+from tests.rig.server import Server
 from tests.rig.waiting import scaled, wait_until
 
 RUNNING: list["EngineProcess"] = []
@@ -56,7 +57,7 @@ class EngineProcess:
         self.name: str = self.config["engine"]["name"]
         self.arguments, self.command = arguments, command
         # Short, because ipc paths are limited to 107 bytes; pytest's tmp_path often is not.
-        self.directory = Path(tempfile.mkdtemp(prefix="mpe-", dir="/tmp"))
+        self.directory = Path(tempfile.mkdtemp(prefix="e-"))
         self.mark = f"MPENGINE_RIG={secrets.token_hex(8)}"
         clean = {k: v for k, v in os.environ.items() if not k.startswith("MPENGINE_") and k not in SECRETS}
         marker, _, value = self.mark.partition("=")
@@ -284,6 +285,12 @@ class EngineProcess:
     def _endpoint(self, key: str, file: str) -> str:
         configured = self.config.get("bus", {}).get(key)
         return configured or f"ipc://{self.runtime}/{file}"
+
+
+def listen_first(engine: EngineProcess, server: Server) -> None:
+    """Have an engine whose upgrade is held go on when `engine.bus` is live: it may have few words before its end."""
+    assert engine.bus.received
+    server.answer_upgrades()
 
 
 def toml(config: Mapping[str, Mapping[str, Any]]) -> str:

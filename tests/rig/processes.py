@@ -85,6 +85,16 @@ def _running(pid: int) -> bool:
     return info is not None and info.running
 
 
+def heed_signals() -> None:
+    """Give what is started from here the usual signals, also where this process was told to ignore some.
+
+    `nohup`, `sh -c '... &'` and some CI systems have a test run ignore them, and so would every program that it starts.
+    A handler that does nothing ignores a signal as well, but for this process alone."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
 def spawn(command: Sequence[str | Path], **options: Any) -> subprocess.Popen[bytes]:
     """Start `command` so that it does not outlive a test run that was itself killed.
 

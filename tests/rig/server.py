@@ -31,6 +31,7 @@ class Server(Serving):
     echoing            at construction: an interim every 0.5 s of audio, a final every 2 s (see Echo)
     muted              receive as before, but let no responder answer (a recogniser that went silent)
     upgrade_delay_s    wait so long before answering an upgrade
+    holds_upgrades     do not answer upgrades before `answer_upgrades()`: so a test can first listen to the engine
     flush_delay_s      what the recogniser needs for its last results
     answer_pings       False: leave the client's pings unanswered on connections made from now on
     receive_buffer     at construction: bytes of kernel buffer per connection; a small one lets a client feel
@@ -47,6 +48,7 @@ class Server(Serving):
         responder: Responder | None = None,
         echoing: bool = False,
         upgrade_delay_s: float = 0.0,
+        holds_upgrades: bool = False,
         flush_delay_s: float = 0.0,
         answer_pings: bool = True,
         receive_buffer: int = 0,
@@ -55,6 +57,8 @@ class Server(Serving):
         self.responder: Responder | None = Echo() if echoing else responder
         self.muted = False
         self.upgrade_delay_s, self.flush_delay_s = upgrade_delay_s, flush_delay_s
+        self.holds_upgrades = holds_upgrades
+        self.held_upgrades: list[Callable[[], None]] = []
         self.answer_pings = answer_pings
         self.attempts: list[Connection] = []
         """every upgrade that was asked for, refused ones too"""
@@ -94,6 +98,16 @@ class Server(Serving):
     def push(self, message: Any) -> None:
         """Send a dict (as JSON), str (text frame) or bytes (binary frame) to the current connection."""
         self.current.send(message)
+
+    def answer_upgrades(self) -> None:
+        """Answer the upgrades that were held, and from now on each at once."""
+
+        def answer() -> None:
+            self.holds_upgrades = False
+            while self.held_upgrades:
+                self.held_upgrades.pop(0)()
+
+        self.run(answer)
 
     # Waiting.
 

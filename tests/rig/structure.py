@@ -14,11 +14,13 @@ PACKAGE = "mpengine"
 ROOT = Path(__file__).parents[2] / PACKAGE
 
 # From the ground up. A module imports from its own room and from lower floors, never from a neighbour on its own floor.
-# "" is what stands in no room: the package's `__init__`, which has its public names.
+# "" is what stands in no room: the package's `__init__`, which has its public names. The whole configuration
+# (`shared.config`) stands above the recognisers, whose tables it has; the tables of all others are on the ground.
 FLOORS = (
     {"shared"},
     {"processes"},
     {"client", "dialects"},
+    {"shared.config"},
     {"capture", "streaming", "supervisor", "recogniser"},
     {"embedded"},
     {""},
@@ -78,8 +80,9 @@ KNOWS = {name: _imported(tree, typed=True) & PATHS.keys() for name, tree in TREE
 
 
 def room(name: str) -> str:
-    """The folder of the package in which `name` stands."""
-    return name.removeprefix(PACKAGE).removeprefix(".").partition(".")[0]
+    """The folder of the package in which `name` stands, or the one inside of it that has a floor of its own."""
+    first, second, *_ = (*name.split(".")[1:], "", "")
+    return inner if any((inner := f"{first}.{second}") in floor for floor in FLOORS) else first
 
 
 def modules_of(wanted: str) -> set[str]:

@@ -4,7 +4,9 @@ import contextlib
 import json
 import os
 import re
+import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -51,11 +53,13 @@ def of_a_file(server):
 class FakeEngine:
     """Answers status queries and a stop as told, and publishes `greeting` to whoever subscribes.
 
-    Its process is one that sleeps; on a stop it publishes `last_word` and is killed, if there is one.
+    Its process is one that sleeps; on a stop it publishes `last_word` and is killed, if there is one. `shown`: where it
+    says that its results are.
     """
 
-    def __init__(self, directory, *, greeting=(), last_word=None, ends=True):
+    def __init__(self, directory, *, greeting=(), last_word=None, ends=True, shown=None):
         self.results, self.query = f"ipc://{directory}/results", f"ipc://{directory}/query"
+        self._shown = shown or self.results
         self._greeting, self._last_word, self._ends = greeting, last_word, ends
         self.process = spawn(["sleep", "600"])
         self.questions = 0
@@ -77,23 +81,39 @@ class FakeEngine:
         self._thread.join()
 
     def _serve(self):
-        with zmq.Context() as context, context.socket(zmq.XPUB) as publisher, context.socket(zmq.REP) as queries:
+        with zmq.Context() as context, context.socket(zmq.XPUB) as publisher, context.socket(zmq.ROUTER) as queries:
+            publisher.setsockopt(zmq.XPUB_VERBOSE, 1)
             publisher.bind(self.results)
             queries.bind(self.query)
             while not self._done.is_set():
-                if publisher.poll(5) and publisher.recv()[:1] == b"\x01":
-                    self._publish(publisher, *self._greeting)
+                if publisher.poll(5):
+                    self._greet(publisher, publisher.recv())
                 if queries.poll(5):
                     self._answer(queries, publisher)
             publisher.setsockopt(zmq.LINGER, 500)
 
+    def _greet(self, publisher, subscription):
+        """A sync subscription is answered, any other one greeted."""
+        kind, topic = subscription[:1], subscription[1:]
+        if kind == b"\x01" and b".sync." in topic:
+            publisher.send_multipart([topic, b'{"type":"sync","run":"r","boot":"b","seq":0}'])
+        elif kind == b"\x01":
+            self._publish(publisher, *self._greeting)
+
     def _answer(self, queries, publisher):
-        self.questions += 1
-        if json.loads(queries.recv())["type"] == "status":
-            here = {"publish": self.results, "pid": self.process.pid, "children": {}}
-            queries.send(json.dumps({"type": "status", "state": "running", **here}).encode())
+        *envelope, question = queries.recv_multipart()
+        match json.loads(question)["type"]:
+            case "status":
+                self.questions += 1
+                here = {"publish": self._shown, "pid": self.process.pid, "children": {}}
+                answer = {"type": "status", "state": "running", **here}
+            case "snapshot":
+                answer = {"type": "snapshot", "run": "r", "boot": "b", "seq": 0}
+            case _:
+                answer = {"type": "ok"}
+        queries.send_multipart([*envelope, json.dumps(answer).encode()])
+        if answer["type"] != "ok":
             return
-        queries.send(b'{"type":"ok"}')
         if self._last_word is not None:
             self._publish(publisher, {"type": "status", **self._last_word})
         if self._ends:
@@ -158,6 +178,63 @@ def test_stop_tells_how_the_engine_ended(tmp_path, last_word, said, code):
     with FakeEngine(tmp_path, last_word=last_word) as fake:
         ended = mpengine(None, "stop", "--query", fake.query)
         assert (ended.stdout, ended.stderr, ended.returncode) == (said, "", code)
+
+
+class SlowWay:
+    """A socket at `path` from where it takes `delay_s` to reach the one at `there`, as beside very busy programs."""
+
+    def __init__(self, path, there, delay_s):
+        self.endpoint = f"ipc://{path}"
+        self._there, self._delay_s = there.removeprefix("ipc://"), delay_s
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="rig-slow-way")
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._done.set()
+        with contextlib.suppress(OSError):  # nobody may have come, or all may have gone
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+
+    def _serve(self):
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            stack.enter_context(self._listener)
+            near = stack.enter_context(self._listener.accept()[0])
+            self._done.wait(self._delay_s)
+            far = stack.enter_context(socket.socket(socket.AF_UNIX))
+            far.connect(self._there)
+            pairs = {near: far, far: near}
+            while not self._done.is_set():
+                for end in select.select(pairs, [], [], 0.02)[0]:
+                    data = end.recv(65536)
+                    if not data:
+                        return
+                    pairs[end].sendall(data)
+
+
+def test_stop_asks_only_once_it_will_hear_how_the_engine_ends(tmp_path):
+    results = f"ipc://{tmp_path}/results"
+    with (
+        SlowWay(tmp_path / "way", results, scaled(1.5)) as way,
+        FakeEngine(tmp_path, last_word={"state": "stopped"}, shown=way.endpoint) as fake,
+    ):
+        ended = mpengine(None, "stop", "--query", fake.query)
+        assert (ended.stdout, ended.stderr, ended.returncode) == ("stopped\n", "", 0)
+
+
+def test_stop_says_that_it_could_not_hear_how_the_engine_ended(tmp_path):
+    sooner = "from mpengine.cli import stop; stop._LIVE_LIMIT_S = stop._LAST_WORD_S = 0.2"
+    words = [sys.executable, "-c", f"import sys; {sooner}; from mpengine import cli; sys.exit(cli.main())", "stop"]
+    with FakeEngine(tmp_path, last_word={"state": "stopped"}, shown=f"ipc://{tmp_path}/nobody") as fake:
+        ended = subprocess.run([*words, "--query", fake.query], capture_output=True, timeout=scaled(30), check=False)
+        assert ended.stdout == b"ended; how it ended is not known, because its results did not come through\n"
+        assert (ended.stderr, ended.returncode) == (b"", 1)
 
 
 def test_stop_waits_for_the_process_but_not_for_ever(tmp_path):
@@ -502,6 +579,24 @@ def test_listen_waits_for_an_engine_that_is_still_to_be_started(tmp_path):
             process.wait(scaled(4 * SILENCE_S + 1))
         with FakeEngine(tmp_path, greeting=[{"type": "status", "state": "stopped"}]):
             assert process.wait(scaled(5)) == 0
+
+
+@pytest.mark.parametrize("arguments", [("status", "--watch", "0.1"), ("listen", "--exit-on-stop")])
+def test_under_nohup_a_command_goes_on_until_sigterm(tmp_path, arguments):
+    """A shell has its background jobs ignore Ctrl-C, too."""
+    greeting = [{"type": "speech_started", "at_s": 1.0}]
+    with FakeEngine(tmp_path, greeting=greeting) as fake:
+        endpoints = ("--query", fake.query, *(("--publish", fake.results) if "listen" in arguments else ()))
+        words = ["sh", "-c", "trap '' HUP INT QUIT; exec \"$@\"", "sh", *IMPATIENT, *arguments, *endpoints]
+        with spawned(words, stdout=subprocess.DEVNULL) as process:
+            for number in (signal.SIGHUP, signal.SIGINT):
+                before = fake.questions
+                wait_until(lambda before=before: fake.questions > before + 1, 20, "questions")
+                process.send_signal(number)
+            before = fake.questions
+            wait_until(lambda: fake.questions > before + 1, 20, "questions after the signals")
+            process.terminate()
+            assert process.wait(scaled(5)) == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("arguments", [("status",), ("stop",), ("listen",), ("listen", "--exit-on-stop")])

@@ -9,6 +9,7 @@ import pytest
 
 from tests.rig.configs import byok, managed
 from tests.rig.deepgram import FakeDeepgram
+from tests.rig.engine import listen_first
 from tests.rig.proxy import FakeProxy
 from tests.rig.waiting import wait_until
 
@@ -60,6 +61,27 @@ def test_with_its_terminal_the_engine_ends_cleanly(microphone, engine):
         assert running.wait() == 0
         assert_one_clear_line(running.log_text(), "stopping", "SIGHUP")
     running.assert_nothing_left()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_under_nohup_it_outlives_its_terminal_and_ends_as_asked(microphone, engine, how):
+    """A shell has its background jobs ignore Ctrl-C, too."""
+    ignoring = ("sh", "-c", "trap '' HUP INT QUIT; exec \"$@\"", "sh", sys.executable, "-m", "mpengine", "run")
+    with FakeDeepgram(echoing=True) as server:
+        running = engine(byok(server), microphone, command=ignoring)
+        running.wait_for_state("running")
+        assert running.stop(how) == 0
+        master, terminal = os.openpty()
+        running.start(terminal)
+        os.close(terminal)
+        running.wait_for_state("running")
+        os.close(master)  # the window is closed
+        running.send_signal(signal.SIGHUP)
+        server.wait_for_audio(server.current.audio_bytes + 16000)
+        assert running.stop(how) == 0
+        assert "HUP" not in running.log_text()
+    running.assert_nothing_left()
+    assert_one_clear_line(running.log_text(), "stopping", how.name)
 
 
 def test_a_second_signal_is_immediate(microphone, engine):
@@ -124,9 +146,10 @@ def test_a_missing_device_names_those_there_are(microphone, engine):
 
 
 def test_a_missing_device_is_published_as_a_fatal_error(microphone, engine):
-    # Opened only once connected, so that there is time to listen before.
-    with FakeDeepgram(upgrade_delay_s=1) as server:
+    # Opened only once connected.
+    with FakeDeepgram(holds_upgrades=True) as server:
         running = engine(byok(server) | {"audio": {"device": "Røde", "start": "connected"}}, microphone)
+        listen_first(running, server)
         error = running.bus.wait_for(lambda m: m["type"] == "error" and m["fatal"])
         assert (error["source"], error["code"]) == ("capture", "device")
         assert running.wait() == 3
@@ -142,8 +165,9 @@ def test_a_missing_or_unfit_file_is_named(engine, tmp_path):
 
 
 def test_a_wrong_key_is_tried_once(microphone, engine):
-    with FakeDeepgram(api_key="the-right-one", upgrade_delay_s=1) as server:
+    with FakeDeepgram(api_key="the-right-one", holds_upgrades=True) as server:
         running = engine(byok(server), microphone)
+        listen_first(running, server)
         error = running.bus.wait_for(lambda m: m["type"] == "error" and m["fatal"])
         assert running.wait() == 4
         assert len(server.attempts) == 1
@@ -156,8 +180,9 @@ def test_a_wrong_key_is_tried_once(microphone, engine):
 
 
 def test_a_token_that_the_proxy_refuses_is_tried_once(microphone, engine):
-    with FakeProxy(auth_answer=FakeProxy.error("token expired"), upgrade_delay_s=1) as server:
+    with FakeProxy(auth_answer=FakeProxy.error("token expired"), holds_upgrades=True) as server:
         running = engine(managed(server), microphone)
+        listen_first(running, server)
         error = running.bus.wait_for(lambda m: m["type"] == "error" and m["fatal"])
         assert running.wait() == 4
         assert len(server.auths) == 1

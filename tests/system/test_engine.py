@@ -35,9 +35,7 @@ def running(mark):
 @pytest.fixture
 def mark(microphone, monkeypatch, tmp_path_factory):
     """The environment of a GUI with the microphone; what it starts is found by the mark, and is gone afterwards."""
-    directory = tmp_path_factory.mktemp("r", numbered=True)
-    short = f"/tmp/mpe-{secrets.token_hex(4)}"
-    os.symlink(directory, short)
+    short = str(tmp_path_factory.mktemp("r", numbered=True))
     mark = f"MPENGINE_RIG={secrets.token_hex(8)}"
     environment = microphone.environment | {"XDG_RUNTIME_DIR": short, "MPENGINE_RIG": mark.partition("=")[2]}
     for key, value in environment.items():
@@ -45,7 +43,6 @@ def mark(microphone, monkeypatch, tmp_path_factory):
     yield mark
     left = running(mark)
     kill_all(info.pid for info in left)
-    os.unlink(short)
     assert not left
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("mpengine-")]
 

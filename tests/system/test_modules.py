@@ -13,7 +13,9 @@ def write():
         file.write("\\n".join([name, *sys.modules]))
 atexit.register(write)
 """
-HEAVY = {"numpy", "asyncio", "pathlib", "subprocess", "tempfile", "typing_extensions", "ast", "dis"}
+# Libraries load `inspect` (and `ast` and `dis` with it), and `typing_extensions` where it is installed. To keep them
+# out would save a megabyte in all, and take a stand-in for a module of somebody else.
+HEAVY = {"numpy", "asyncio", "pathlib", "subprocess", "tempfile"}
 NEVER = {
     "mpe-capture": HEAVY | {"websocket", "ssl", "mpengine.streaming", "mpengine.supervisor"},
     "mpe-streaming": HEAVY | {"sounddevice", "mpengine.capture", "mpengine.supervisor"},

@@ -9,6 +9,7 @@ from websockets.frames import Close, Frame, Opcode
 
 from tests.rig.configs import byok, managed, write_wav
 from tests.rig.deepgram import FakeDeepgram
+from tests.rig.engine import listen_first
 from tests.rig.processes import process_info
 from tests.rig.proxy import FakeProxy
 from tests.rig.waiting import wait_until
@@ -160,8 +161,9 @@ def test_hostile_words_do_no_harm(microphone, engine, mode):
 
 
 def test_a_proxy_that_repeats_the_token_does_not_publish_it(microphone, engine):
-    with FakeProxy(auth_answer=FakeProxy.error("invalid token a-token"), upgrade_delay_s=1) as server:
+    with FakeProxy(auth_answer=FakeProxy.error("invalid token a-token"), holds_upgrades=True) as server:
         running = engine(managed(server), microphone)
+        listen_first(running, server)
         error = running.bus.wait_for(lambda m: m["type"] == "error" and m["fatal"])
         assert running.wait() == 4
     assert error["message"] == "Proxy auth error: invalid token ***"

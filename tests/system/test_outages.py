@@ -10,6 +10,7 @@ import pytest
 
 from tests.rig.configs import byok
 from tests.rig.deepgram import FakeDeepgram
+from tests.rig.engine import listen_first
 
 OUTAGE_S = int(os.environ.get("MPENGINE_OUTAGE_SECONDS", "6"))
 CATCH_UP = 1.25 if OUTAGE_S >= 60 else 4.0
@@ -26,9 +27,10 @@ TREND = 12 if OUTAGE_S >= 60 else 3  # seconds in which more is worked off than 
     ],
 )
 def test_a_permanent_refusal_is_tried_once(microphone, engine, status, code, exit_code):
-    with FakeDeepgram(upgrade_delay_s=0.5) as server:
+    with FakeDeepgram(holds_upgrades=True) as server:
         server.refuse(status, {"dg-error": "the service's own words"}, times=100)
         running = engine(byok(server), microphone)
+        listen_first(running, server)
         error = running.bus.wait_for(lambda m: m["type"] == "error" and m["fatal"])
         assert error["code"] == code
         assert error["message"] == f"HTTP {status}: the service's own words"

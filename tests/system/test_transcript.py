@@ -59,7 +59,7 @@ def test_a_really_full_disk_is_told_and_what_waited_is_written(engine, talk, sma
         running.bus.wait_for(lambda m: m["type"] == "transcript" and m["is_final"], 20)
         filler = fill(small_disk)
         stuck = running.bus.wait_for(lambda m: m["type"] == "error", 30)
-        full = f"cannot write the transcript {path}: No space left on device; trying on"
+        full = f"cannot write the transcript {path}: No space left on device; retrying"
         assert (stuck["code"], stuck["message"]) == ("transcript_stuck", full)
         before = len(running.bus.finals())
         running.bus.wait_until(lambda _: len(running.bus.finals()) > before + 2, 20, "results, all the same")

@@ -2,8 +2,10 @@
 
 import datetime as dt
 import os
-from typing import Literal, NamedTuple
+import sys
+from collections.abc import Iterable
 
+from mpengine.cli.formats.base import NOW, START, Ending, Format, Look, Place, whole_letters
 from mpengine.cli.formats.tokens import turns_of
 from mpengine.client.position import Hole
 from mpengine.shared import messages
@@ -19,20 +21,40 @@ _CUT, _WRAP = "\x1b[?7l", "\x1b[?7h"
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
 
-class Look(NamedTuple):
-    """How captions are shown. `clock`: the time before each final."""
+class Text(Format):
+    """Captions in lines, and in place on a terminal that can do that."""
 
-    is_live: bool
-    with_interims: bool = True
-    with_names: bool = False
-    clock: Literal["run", "utc", "both"] | None = None
+    interims_in = frozenset({Place.PIPE, Place.TERMINAL})  # in a file they would stand between the finals for ever
+
+    def __init__(self, look: Look, place: Place) -> None:
+        super().__init__(look, place)
+        is_live = place is Place.TERMINAL and os.environ.get("TERM") != "dumb"
+        self._captions = Captions(look, is_live=is_live)
+        self.drawn = self._captions if is_live else None
+        self._encoding = "utf-8" if place is Place.FILE else sys.stdout.encoding
+
+    def show(self, body: bytes, message: Published | Hole | None) -> bytes:  # noqa: ARG002
+        """See Format."""
+        return self._captions.show(message).encode(self._encoding, errors="replace")
+
+    def go_on(self, pieces: Iterable[bytes]) -> Ending:
+        """See Format."""
+        return end_of_text(next(iter(pieces), b""))
+
+
+def end_of_text(last: bytes) -> Ending:
+    """The end of a file of text, of which some `last` bytes are given, at least as many as a letter has."""
+    kept = whole_letters(last)
+    mend = b"" if not kept or kept.endswith(b"\n") else b"\n"
+    return Ending(len(last) - len(kept), mend, NOW if kept else START)
 
 
 class Captions:
     """Turns messages into what is written to the terminal or the pipe."""
 
-    def __init__(self, look: Look) -> None:
+    def __init__(self, look: Look, *, is_live: bool) -> None:
         self._look = look
+        self._is_live = is_live
         self._interim = ""
 
     def show(self, message: Published | Hole | None) -> str:
@@ -42,10 +64,10 @@ class Captions:
                 return self._clear() + "".join(f"{line}\n" for line in self._lines(message))
             case Transcript(interrupted=True):
                 return self._clear()
-            case Transcript() if self._look.with_interims and self._look.is_live:
+            case Transcript() if self._is_live:
                 self._interim = self._text(message)
                 return self.again()
-            case Transcript() if self._look.with_interims:
+            case Transcript():
                 return f"... {self._text(message)}\n"
             case messages.Gap(samples=samples, start_s=start_s, end_s=end_s, reason=reason) if samples:
                 return self._note(f"{end_s - start_s:.1f} s lost: {reason}")

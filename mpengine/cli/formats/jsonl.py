@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from mpengine.cli.formats.positions import START, Ending, Position
-from mpengine.shared.decoding import UNREADABLE
-from mpengine.shared.messages import KEPT
+from mpengine.cli.formats.base import START, Ending, Format, Place, Position
+from mpengine.client.position import Hole
+from mpengine.shared.messages import KEPT, UNREADABLE, Published
 
 # What a terminal may act upon, and JSON need not escape: C1 controls, line ends, what turns the direction of the rest.
 _ACTIVE = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -28,6 +28,18 @@ class _Mark(msgspec.Struct, frozen=True):
 
 _read_mark = msgspec.json.Decoder(_Mark).decode
 _read_object = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class JsonLines(Format):
+    """Every message, as it came."""
+
+    def show(self, body: bytes, message: Published | Hole | None) -> bytes:  # noqa: ARG002
+        """See Format."""
+        return inert(line(body)) if self._place is Place.TERMINAL else line(body)
+
+    def go_on(self, pieces: Iterable[bytes]) -> Ending:
+        """See Format."""
+        return end_of_lines(pieces)
 
 
 def line(body: bytes) -> bytes:

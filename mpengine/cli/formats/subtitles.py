@@ -6,10 +6,11 @@ nothing twice: `end_of_subtitles` reads it. SubRip has no place for that.
 """
 
 import re
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any, ClassVar, NamedTuple
 
+from mpengine.cli.formats.base import NOW, START, Ending, Format, Look, Place, Position, whole_letters
 from mpengine.cli.formats.cues import Cue, Cues
-from mpengine.cli.formats.positions import NOW, START, Ending, Position, whole_letters
 from mpengine.client.position import Hole
 from mpengine.shared.messages import FINALS, Gap, Published, Transcript
 from mpengine.shared.text import harmless
@@ -50,39 +51,44 @@ class SubtitleEnd(NamedTuple):
     torn: TornFinal | None = None
 
 
-class Subtitles:
+class Subtitles(Format):
     """Turns messages into what is to be written, which ends with an empty line."""
 
-    def __init__(self, cues: Cues, *, is_vtt: bool) -> None:
-        self._cues = cues
-        self._is_vtt = is_vtt
+    since = START
+    interims_in = frozenset()
+    is_vtt: ClassVar[bool]
+
+    def __init__(self, look: Look, place: Place) -> None:
+        super().__init__(look, place)
+        self._cues = Cues(offset_ms=round(look.offset_s * 1000), with_names=look.with_names)
         self._number = 0
         self._torn: TornFinal | None = None
-        self.header = HEADER.decode() if is_vtt else ""
 
-    def show(self, message: Published | Hole | None) -> str:
-        """What to write for `message`; nothing for what is no concern of a reader."""
+    def show(self, body: bytes, message: Published | Hole | None) -> bytes:  # noqa: ARG002
+        """See Format; nothing for what is no concern of a reader."""
+        return self._text_for(message).encode()
+
+    def _text_for(self, message: Published | Hole | None) -> str:
         match message:
             case Transcript(is_final=True, run=run, start_s=start_s) if message.text.strip():
                 return self._meet(run, start_s) + self._final(message)
-            case Gap(run=run, start_s=start_s) if message.samples and self._is_vtt:
+            case Gap(run=run, start_s=start_s) if message.samples and self.is_vtt:
                 return self._meet(run, start_s) + self._gap(message)
-            case Hole(topic=topic, last_seq=last_seq) if topic == FINALS and self._is_vtt:
+            case Hole(topic=topic, last_seq=last_seq) if topic == FINALS and self.is_vtt:
                 last = "end" if last_seq is None else last_seq
                 return f"NOTE {_text(message.run)}:{last} results lost\n\n"
         return ""
 
-    def go_on(self, existing: bytes) -> Ending:
-        """From now on behind `existing`, which is a file that was begun earlier."""
-        end = end_of_subtitles(existing, is_vtt=self._is_vtt)
-        self.header = ""
+    def go_on(self, pieces: Iterable[bytes]) -> Ending:
+        """See Format. All of the file is read: it says where runs begin, and how many cues there are."""
+        end = end_of_subtitles(b"".join(reversed(list(pieces))), is_vtt=self.is_vtt)
         self._number = end.number_cues
         self._cues.go_on(end.run, end.zero_ms if end.run else self._cues.zero_ms, end.last_ms)
         self._torn = end.torn
         return end.ending
 
     def take_back(self, message: Published | Hole | None) -> int | None:
-        """How many bytes of the file to keep before `message` is shown; None if that is all of them.
+        """See Format.
 
         A final that is there in part is let go of only when it comes again: an engine that has begun another run, as
         after a loss of power, does not have it any more.
@@ -98,7 +104,7 @@ class Subtitles:
         return None
 
     def _meet(self, run: str, start_s: float) -> str:
-        if not self._cues.meet(run, start_s) or not self._is_vtt or not run:
+        if not self._cues.meet(run, start_s) or not self.is_vtt or not run:
             return ""
         return f"NOTE run {_text(run)} begins at {self._cues.zero_ms} ms\n\n"
 
@@ -114,11 +120,24 @@ class Subtitles:
 
     def _cue(self, cue: Cue, name: str) -> str:
         self._number += 1
-        mark = "." if self._is_vtt else ","
+        mark = "." if self.is_vtt else ","
         times = f"{_clock(cue.start_ms, mark)} --> {_clock(cue.end_ms, mark)}"
-        if self._is_vtt:
+        if self.is_vtt:
             return f"{_text(name)}\n{times}\n" + "".join(f"{_text(line)}\n" for line in cue.lines) + "\n"
         return f"{self._number}\n{times}\n" + "".join(f"{line.replace('-->', '→')}\n" for line in cue.lines) + "\n"
+
+
+class SubRip(Subtitles):
+    """Numbered cues, and nothing else."""
+
+    is_vtt = False
+
+
+class WebVtt(Subtitles):
+    """Cues and notes."""
+
+    is_vtt = True
+    header = HEADER
 
 
 def _text(text: str) -> str:

@@ -1,44 +1,47 @@
-"""The configuration: a file, overrides, secrets and checks together; every error names the key that is wrong."""
+"""The configuration: a file, overrides, secrets and checks together; every error names the key that is wrong.
+
+It stands above the recognisers, whose tables it has. Who needs one table alone has it from `mpengine.shared.tables`.
+"""
 
 import os
-import re
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
-from mpengine.shared.config.tables import (
+from mpengine import dialects
+from mpengine.dialects.base import RemoteConfig
+from mpengine.shared.errors import ConfigError, require
+from mpengine.shared.loopback import is_loopback
+from mpengine.shared.tables import (
     AudioConfig,
     BufferConfig,
     BusConfig,
     EngineConfig,
-    RemoteConfig,
     Section,
     SupervisorConfig,
     decode_secret,
+    encode_secret,
+    marked,
 )
-from mpengine.shared.errors import ConfigError
 
-_AT = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
-_CHOICES = {"remote.mode": "'managed', 'byok' or 'local'", "audio.start": "'immediate' or 'connected'"}
-_UNKNOWN = re.compile(r"unknown field `(?P<key>[^`]*)`")
+_Table = TypeVar("_Table", bound=Section)
 
 
-class Config(Section, frozen=True, kw_only=True):
+class Config(msgspec.Struct, frozen=True, kw_only=True):
     """All of it. `Config.load` reads a file; `Config.parse` takes the tables as dicts."""
 
-    engine: EngineConfig = EngineConfig()
-    remote: RemoteConfig = RemoteConfig()
-    audio: AudioConfig = AudioConfig()
-    buffer: BufferConfig = BufferConfig()
-    bus: BusConfig = BusConfig()
-    supervisor: SupervisorConfig = SupervisorConfig()
+    engine: EngineConfig
+    remote: RemoteConfig
+    audio: AudioConfig
+    buffer: BufferConfig
+    bus: BusConfig
+    supervisor: SupervisorConfig
 
     @property
     def pace(self) -> float | None:
         """How fast waiting audio is sent, times real time; None without limit: nobody shares a local recogniser."""
-        is_unpaced_file = self.audio.is_file and not self.audio.paced
-        return None if self.remote.mode == "local" or is_unpaced_file else self.buffer.catch_up
+        return None if self.remote.starts_recogniser or self.audio.is_unpaced else self.buffer.catch_up
 
     @classmethod
     def load(
@@ -50,38 +53,123 @@ class Config(Section, frozen=True, kw_only=True):
     ) -> Self:
         """Read a TOML file, then `overrides` ({"audio.block_ms": 40}), then secrets from files and the environment.
 
-        Raises ConfigError, with the key's path in its text. Relative paths in the file are meant from its folder.
+        A secret stands in the configuration file, in a file of its own (``auth_token_file``) or, if neither is there,
+        in a credential of systemd's or in the environment. It is refused among the overrides, which others can read
+        with `ps`. Raises ConfigError, with the key's path in its text. Relative paths in the file are meant from its
+        folder.
         """
-        from mpengine.shared.config import file  # noqa: PLC0415  children have the tables alone
+        from mpengine.shared.config import file  # noqa: PLC0415  a program with an Engine reads none
 
-        return cls.parse(file.read(path, overrides or {}, environment))
+        known = secrets()
+        tables = file.read(path, paths={**_marked("path"), **{(table, f"{key}_file"): True for table, key in known}})
+        file.override(tables, overrides or {}, secrets=known)
+        remote = file.section(tables, "remote")
+        keys = _kind_of(remote).__struct_fields__
+        needed = {key: variable for key, variable in known.items() if key[0] != "remote" or key[1] in keys}
+        for _, key in known.keys() - needed.keys():
+            remote.pop(f"{key}_file", None)  # another mode's: nobody reads it
+        file.take_secrets(tables, needed, os.environ if environment is None else environment)
+        return cls.parse(tables)
 
     @classmethod
     def parse(cls, tables: Mapping[str, Any]) -> Self:
         """Check `tables` ({"audio": {"device": "USB"}}) and make a Config of them. Raises ConfigError."""
-        from mpengine.shared.config import checks  # noqa: PLC0415  as above
-
-        try:
-            config = msgspec.convert(tables, cls, dec_hook=decode_secret)
-        except msgspec.ValidationError as error:
-            raise _explain(error) from None
-        checks.check(
-            engine=config.engine,
-            remote=config.remote,
-            audio=config.audio,
-            buffer=config.buffer,
-            bus=config.bus,
-            supervisor=config.supervisor,
-        )
+        config = cls._of(tables)
+        _check(config)
         return config
 
+    def packed(self) -> msgspec.Raw:
+        """All of it, secrets included, for a child that makes it whole again."""
+        return msgspec.Raw(msgspec.msgpack.encode(self, enc_hook=encode_secret))
 
-def _explain(error: msgspec.ValidationError) -> ConfigError:
-    """msgspec's text with the path in front. It never holds the value, which may be a secret."""
-    found = _AT.match(str(error))
-    what, path = (found["what"], found["path"] or "") if found else (str(error), "")
-    if unknown := _UNKNOWN.search(what):
-        return ConfigError(f"{path}.{unknown['key']}".lstrip("."), "unknown key")
-    if path in _CHOICES:
-        what = what.replace("Invalid enum value", "unknown value") + f" (expected {_CHOICES[path]})"
-    return ConfigError(path, what[:1].lower() + what[1:])
+    @classmethod
+    def unpacked(cls, packed: msgspec.Raw) -> Self:
+        """The configuration that was `packed`. It is not checked again."""
+        return cls._of(msgspec.msgpack.decode(packed))
+
+    @classmethod
+    def _of(cls, tables: Mapping[str, Any]) -> Self:
+        kinds = {field.name: field.type for field in msgspec.structs.fields(cls)}
+        for name in tables:
+            if name not in kinds:
+                raise ConfigError(name, "unknown key")
+        remote = _remote(tables.get("remote", {}))
+        others = {
+            name: _table(name, kind, tables.get(name, {})) for name, kind in kinds.items() if kind is not RemoteConfig
+        }
+        return cls(remote=remote, **others)
+
+
+def secrets() -> dict[tuple[str, str], str]:
+    """Where secrets stand, (table, key), and the environment variables that have them otherwise."""
+    return _marked("environment")
+
+
+def _marked(mark: str) -> dict[tuple[str, str], Any]:
+    """The keys of all tables, those of every recogniser included, of which `about` says `mark`."""
+    kinds = [(field.name, field.type) for field in msgspec.structs.fields(Config)]
+    kinds += [("remote", dialects.kind(mode)) for mode in dialects.MODES]
+    return {(table, key): said for table, kind in kinds for key, said in marked(kind, mark).items()}
+
+
+def _kind_of(remote: Any) -> type[RemoteConfig]:
+    """The table of the mode that `remote` asks for. Raises ConfigError."""
+    mode = remote.get("mode", dialects.DEFAULT_MODE) if isinstance(remote, Mapping) else dialects.DEFAULT_MODE
+    if mode not in dialects.MODES:
+        from mpengine.shared.config import words  # noqa: PLC0415  only for errors
+
+        raise ConfigError("remote.mode", f"expected {words.one_of(dialects.MODES)}")
+    return dialects.kind(mode)
+
+
+def _remote(table: Any) -> RemoteConfig:
+    """The table of one recogniser, without the keys of others that may stand beside it. Raises ConfigError."""
+    kind = _kind_of(table)
+    if not isinstance(table, Mapping):
+        return _table("remote", kind, table)
+    own = dict(table)
+    mode = own.pop("mode", dialects.DEFAULT_MODE)
+    for key in [key for key in own if key not in kind.__struct_fields__]:
+        owner = next((other for other in dialects.MODES if key in dialects.kind(other).__struct_fields__), None)
+        if owner is None:
+            continue  # unknown everywhere
+        if key not in dialects.KEYS_OF_ALL_MODES:
+            raise ConfigError(f"remote.{key}", f'a key of mode "{owner}"; the mode is "{mode}"')
+        _table("remote", dialects.kind(owner), {key: own.pop(key)})
+    return _table("remote", kind, own)
+
+
+def _table(name: str, kind: type[_Table], table: Any) -> _Table:
+    try:
+        return msgspec.convert(table, kind, dec_hook=decode_secret)
+    except msgspec.ValidationError as error:
+        from mpengine.shared.config import words  # noqa: PLC0415  only for errors
+
+        raise words.explained(error, name, kind) from None
+
+
+def _check(config: Config) -> None:
+    """What the fields cannot say: combinations of keys, and files that must be there. Raises ConfigError."""
+    remote, audio, buffer = config.remote, config.audio, config.buffer
+    remote.check(audio)
+    if remote.ca_file is not None:
+        require("remote.ca_file", os.access(remote.ca_file, os.R_OK), f"cannot read {remote.ca_file}")
+    whole = audio.sample_rate * audio.block_ms % 1000 == 0
+    require("audio.block_ms", whole, f"expected a whole number of samples at {audio.sample_rate} Hz")
+    if buffer.directory is not None:
+        is_usable = os.path.isdir(buffer.directory) and os.access(buffer.directory, os.W_OK)
+        require("buffer.directory", is_usable, f"{buffer.directory} is no directory that can be written")
+    _check_bus(config.bus)
+
+
+def _check_bus(bus: BusConfig) -> None:
+    if bus.transcript is not None:
+        directory = os.path.dirname(os.path.abspath(bus.transcript))
+        is_usable = os.path.isdir(directory) and not os.path.isdir(bus.transcript)
+        require("bus.transcript", is_usable, "expected the path of a file in a directory that exists")
+    both = (bus.publish, bus.query)
+    require("bus.query", None in both or both[0] != both[1], "expected another endpoint than bus.publish")
+    for path, endpoint in (("bus.publish", bus.publish), ("bus.query", bus.query)):
+        scheme, _, address = (endpoint or "").partition("://")
+        if scheme == "tcp" and not is_loopback(address.rpartition(":")[0]):
+            require(path, bus.curve_secret_key, "tcp off loopback needs bus.curve_secret_key_file")

@@ -1,37 +1,51 @@
-"""Reading the configuration: the TOML file, overrides, and secrets from their own files and the environment."""
+"""Reading the configuration: the TOML file, overrides, and secrets from their own files and the environment.
+
+It knows no keys but those that it is told of, as (table, key).
+"""
 
 import os
 import tomllib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, TypeAlias
 
-from mpengine.shared.config.tables import SECRETS
 from mpengine.shared.errors import ConfigError
+from mpengine.shared.sources import is_path
 
-_PATHS = (("audio", "source"), ("buffer", "directory"), ("bus", "transcript"), ("remote", "ca_file"))
+Key: TypeAlias = tuple[str, str]
 
 
-def read(
-    path: str | os.PathLike[str] | None,
-    overrides: Mapping[str, Any],
-    environment: Mapping[str, str] | None,
-) -> dict[str, Any]:
-    """The tables that the file, the overrides and the secrets make up together. Raises ConfigError.
-
-    A secret stands in the configuration file, in a file of its own (``auth_token_file``) or, if neither is there, in
-    a credential of systemd's or in the environment. It is refused among the overrides, which others can read with
-    `ps`.
-    """
-    environment = os.environ if environment is None else environment
-    tables = _read_toml(os.fspath(path)) if path is not None else {}
-    for key, value in overrides.items():
-        section, _, name = key.partition(".")
-        if (section, name) in SECRETS:
-            raise ConfigError(key, f"set it in a file ({name}_file) or in {SECRETS[section, name]}: ps shows arguments")
-        _set(tables, key, value)
-    for (section, name), variable in SECRETS.items():
-        _take_secret(tables, section, name, variable, environment)
+def read(path: str | os.PathLike[str] | None, *, paths: Collection[Key]) -> dict[str, Any]:
+    """The tables of the file, or none; `paths` in it are meant from its folder. Raises ConfigError."""
+    if path is None:
+        return {}
+    path = os.fspath(path)
+    try:
+        with open(path, "rb") as file:
+            tables = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError("", f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError("", f"{path} is not valid TOML: {error}") from None
+    for table, key in paths:
+        value = section(tables, table).get(key)
+        if isinstance(value, str) and value and is_path(value):
+            tables[table][key] = os.path.join(os.path.dirname(path), os.path.expanduser(value))
     return tables
+
+
+def override(tables: dict[str, Any], overrides: Mapping[str, Any], *, secrets: Mapping[Key, str]) -> None:
+    """Set keys, ``audio.block_ms``, in `tables`. Raises ConfigError, also for `secrets`."""
+    for path, value in overrides.items():
+        table, _, key = path.partition(".")
+        if (table, key) in secrets:
+            raise ConfigError(path, f"set it in a file ({key}_file) or in {secrets[table, key]}: ps shows arguments")
+        _set(tables, path, value)
+
+
+def take_secrets(tables: dict[str, Any], secrets: Mapping[Key, str], environment: Mapping[str, str]) -> None:
+    """Put `secrets` into `tables` from where they stand otherwise. Raises ConfigError."""
+    for (table, key), variable in secrets.items():
+        _take_secret(tables, table, key, variable, environment)
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -46,62 +60,37 @@ def parse_override(text: str) -> tuple[str, Any]:
         return key, value.strip()
 
 
-def _read_toml(path: str) -> dict[str, Any]:
-    try:
-        with open(path, "rb") as file:
-            tables = tomllib.load(file)
-    except OSError as error:
-        raise ConfigError("", f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError("", f"{path} is not valid TOML: {error}") from None
-    for section, name in _PATHS:
-        value = _section(tables, section).get(name)
-        if isinstance(value, str) and value not in {"", "portaudio"}:
-            tables[section][name] = _beside(path, value)
-    for section, name in SECRETS:
-        value = _section(tables, section).get(f"{name}_file")
-        if isinstance(value, str):
-            tables[section][f"{name}_file"] = _beside(path, value)
-    return tables
-
-
-def _beside(path: str, value: str) -> str:
-    """`value` as a path that is meant from the folder of the file `path`."""
-    return os.path.join(os.path.dirname(path), os.path.expanduser(value))
-
-
-def _section(tables: Mapping[str, Any], name: str) -> dict[str, Any]:
-    section = tables.get(name, {})
-    if not isinstance(section, dict):
+def section(tables: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The table `name`; an empty one where there is none. Raises ConfigError."""
+    found = tables.get(name, {})
+    if not isinstance(found, dict):
         raise ConfigError(name, "expected a table")
-    return section
+    return found
 
 
-def _set(tables: dict[str, Any], key: str, value: Any) -> None:
-    *sections, name = key.split(".")
+def _set(tables: dict[str, Any], path: str, value: Any) -> None:
+    *above, key = path.split(".")
     table = tables
-    for depth, section in enumerate(sections):
-        table = table.setdefault(section, {})
+    for depth, name in enumerate(above):
+        table = table.setdefault(name, {})
         if not isinstance(table, dict):
-            raise ConfigError(".".join(sections[: depth + 1]), "expected a table")
-    table[name] = value
+            raise ConfigError(".".join(above[: depth + 1]), "expected a table")
+    table[key] = value
 
 
-def _take_secret(
-    tables: dict[str, Any], section: str, name: str, variable: str, environment: Mapping[str, str]
-) -> None:
-    table = _section(tables, section)
-    file = table.pop(f"{name}_file", None)
+def _take_secret(tables: dict[str, Any], table: str, key: str, variable: str, environment: Mapping[str, str]) -> None:
+    found = section(tables, table)
+    file = found.pop(f"{key}_file", None)
     if file is not None:
-        if name in table:
-            raise ConfigError(f"{section}.{name}", f"set either it or {name}_file, not both")
+        if key in found:
+            raise ConfigError(f"{table}.{key}", f"set either it or {key}_file, not both")
         if not isinstance(file, str):
-            raise ConfigError(f"{section}.{name}_file", "expected a path")
-        table[name] = _read_secret(os.path.expanduser(file), f"{section}.{name}_file")
-    elif name not in table:
-        given = _credential(variable, f"{section}.{name}", environment) or environment.get(variable, "").strip()
+            raise ConfigError(f"{table}.{key}_file", "expected a path")
+        found[key] = _read_secret(os.path.expanduser(file), f"{table}.{key}_file")
+    elif key not in found:
+        given = _credential(variable, f"{table}.{key}", environment) or environment.get(variable, "").strip()
         if given:
-            tables.setdefault(section, {})[name] = given
+            tables.setdefault(table, {})[key] = given
 
 
 def _credential(variable: str, key: str, environment: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ Who owns what:
 * the socket: shared by both through `LockedSocket`. The reader closes it as the last thing it does.
 * `_changed` (lock and condition): guards what stands below it in `__init__`. No network wait happens in it. Only a
   send looks at `_open` and `_end` without it: each is set once, and what is too late for a look the socket refuses.
-* the pipe: one byte is in it exactly while events wait. It is closed with the object.
+* the wake-up: set exactly while events wait. It is closed with the object.
 
 Events are bounded: with 256 waiting the reader stops reading, so that TCP makes the peer wait.
 """
@@ -18,12 +18,12 @@ import logging
 import os
 import ssl
 import threading
-import weakref
 from collections.abc import Sequence
 
 import websocket
 
 from mpengine.shared.errors import ConnectionLost
+from mpengine.shared.wake import Wake
 from mpengine.streaming.websocket.events import NO_CLOSE_CODE, Event, Failed, Opened
 from mpengine.streaming.websocket.framing import Incoming, MessageTooBigError, frame
 from mpengine.streaming.websocket.locked_socket import LockedSocket
@@ -40,7 +40,10 @@ class _AbandonedError(Exception):
 
 
 class Connection:
-    """One attempt at a WebSocket. `number` is the caller's; `headers` are whole lines, secrets and all."""
+    """One attempt at a WebSocket. `number` is the caller's; `headers` are whole lines, secrets and all.
+
+    `answer_headers`: the names, in lower case, of the headers of the answer that `Opened` and `Refused` have.
+    """
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Connection:
         number: int,
         url: str,
         headers: Sequence[str] = (),
+        answer_headers: Sequence[str] = (),
         ca_file: str | None = None,
         connect_timeout_s: float = 15.0,
         send_timeout_s: float = 10.0,
@@ -59,6 +63,7 @@ class Connection:
         self._target = Target(
             url=url,
             headers=tuple(headers),
+            answer_headers=tuple(answer_headers),
             ca_file=ca_file,
             connect_timeout_s=connect_timeout_s,
             send_timeout_s=send_timeout_s,
@@ -66,10 +71,7 @@ class Connection:
         self._send_timeout_s = send_timeout_s
         self._max_message_bytes = max_message_bytes
         self._owner: int | None = None
-        self._wake_read, self._wake_write = os.pipe()
-        for end in (self._wake_read, self._wake_write):
-            os.set_blocking(end, False)
-            weakref.finalize(self, os.close, end).atexit = False  # at exit the reader may still be there
+        self._wake = Wake()
 
         self._changed = threading.Condition()
         self._waiting: collections.deque[Event] = collections.deque()
@@ -87,7 +89,7 @@ class Connection:
 
     def fileno(self) -> int:
         """Return a descriptor that is readable while events wait. It lives as long as this object."""
-        return self._wake_read
+        return self._wake.fileno()
 
     def events(self) -> list[Event]:
         """Take all events that wait; never blocks."""
@@ -178,7 +180,7 @@ class Connection:
     def _read(self, link: Link) -> None:
         with self._changed:
             self._open = link.socket
-        self._tell(Opened(link.request_id))
+        self._tell(Opened(link.headers))
         incoming = Incoming(link.socket.recv, max_message_bytes=self._max_message_bytes)
         try:
             while True:
@@ -202,13 +204,13 @@ class Connection:
             if self._abandoned:
                 raise _AbandonedError
             if not self._waiting:
-                os.write(self._wake_write, b"\0")
+                self._wake.set()
             self._waiting.append(event)
 
     def _forget_waiting(self) -> None:
         if self._waiting:
             self._waiting.clear()
-            os.read(self._wake_read, 1)
+            self._wake.drain()
         self._changed.notify_all()
 
     def _ended(self, reason: str) -> str:

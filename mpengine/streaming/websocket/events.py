@@ -5,15 +5,20 @@ name them.
 At most one of `Refused` and `Failed` comes, and nothing after it.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 NO_CLOSE_CODE = 1005  # never on the wire: RFC 6455 section 7.4.1 reserves it for this
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """The upgrade was answered with 101: from now on the owner may send."""
+    """The upgrade was answered with 101: from now on the owner may send.
 
-    request_id: str | None
+    `headers`: those of the answer that the owner has asked for, by their names in lower case.
+    """
+
+    headers: Mapping[str, str] = {}
 
 
 class Received(msgspec.Struct, frozen=True):
@@ -45,9 +50,9 @@ class Refused(msgspec.Struct, frozen=True):
     """The upgrade was answered with another status than 101: in the peer's words, cut, without our secrets."""
 
     status: int
-    error: str
+    phrase: str
     body: str
-    request_id: str | None
+    headers: Mapping[str, str] = {}
 
 
 class Failed(msgspec.Struct, frozen=True):

@@ -79,6 +79,10 @@ class LockedSocket:
                 return self._until_done(select.POLLIN, deadline, self._socket.recv, size)
             finally:
                 self._leave()
+        except BrokenPipeError:
+            # No read breaks a pipe. OpenSSL 3.5 answers the end of a stream that TLS did not announce, and reports that
+            # nobody is there to take the answer.
+            return b""
         except OSError:
             if self._ended:
                 return b""

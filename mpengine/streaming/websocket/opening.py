@@ -5,15 +5,15 @@ websocket-client does the upgrade. The way there is walked here, for two reasons
 lookup; and every address of a host is tried, whatever kept the one before from answering.
 """
 
-import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import websocket
 
+from mpengine.shared.loopback import is_loopback
 from mpengine.streaming.websocket import library
 from mpengine.streaming.websocket.events import Failed, Refused
 from mpengine.streaming.websocket.locked_socket import LockedSocket
@@ -31,10 +31,14 @@ class NotOpenedError(Exception):
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """What to open. `headers` carry secrets: this struct is never shown."""
+    """What to open. `headers` carry secrets: this struct is never shown.
+
+    `answer_headers`: the names, in lower case, of the headers of the answer that are handed over.
+    """
 
     url: str
     headers: Sequence[str]
+    answer_headers: Sequence[str]
     ca_file: str | None
     connect_timeout_s: float
     send_timeout_s: float
@@ -44,10 +48,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """The socket of an open WebSocket."""
+    """The socket of an open WebSocket, and the headers of the answer that were asked for."""
 
     socket: LockedSocket
-    request_id: str | None
+    headers: Mapping[str, str]
 
 
 def open_link(target: Target, adopt: Callable[[LockedSocket], None]) -> Link:
@@ -78,18 +82,9 @@ def _proxy_of(host: str, *, is_secure: bool) -> tuple[str | None, int, library.U
     """The environment's proxy for `host`. None for this machine: a proxy would look for the peer on its own, with
     our token in hand.
     """
-    if _is_loopback(host):
+    if is_loopback(host):
         return None, 0, None
     return library.proxy_for(host, is_secure=is_secure)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return False
 
 
 def _tls_context(ca_file: str | None) -> ssl.SSLContext:
@@ -186,14 +181,14 @@ def _upgrade(link: LockedSocket, target: Target, deadline: float) -> Link:
     except ValueError:  # releases before 1.9 trip over header lines that are no text, or a length that is none
         failure = websocket.WebSocketException()
     status, phrase, fields, body = answer.parsed() or (101, "", {}, b"")
-    request_id = fields.get("dg-request-id")
+    headers = {name: fields[name] for name in target.answer_headers if name in fields}
     if status != 101:
         said = _strike_out(target.headers, body.decode("utf-8", "replace"))[:_MAX_BODY_CHARS]
-        error = _strike_out(target.headers, fields.get("dg-error") or phrase)
-        raise NotOpenedError(Refused(status, error, said, request_id)) from None
+        headers = {name: _strike_out(target.headers, value) for name, value in headers.items()}
+        raise NotOpenedError(Refused(status, _strike_out(target.headers, phrase), said, headers)) from None
     if failure:
         raise failure
-    return Link(link, request_id)
+    return Link(link, headers)
 
 
 def _strike_out(headers: Sequence[str], text: str) -> str:
@@ -214,6 +209,8 @@ def _reason(exc: Exception, host: str, timeout_s: float) -> str:
             return f"host name {host} not resolved: {exc.strerror}"
         case TimeoutError() | websocket.WebSocketTimeoutException():
             return f"no answer from {host} within {timeout_s:g} s"
+        case BrokenPipeError():
+            return f"{host} closed the connection without an answer"
         case ConnectionRefusedError():
             return f"connection refused by {host}"
         case OSError():

@@ -8,8 +8,7 @@ import msgspec
 
 from mpengine.shared import messages
 from mpengine.shared.config import Config
-from mpengine.shared.decoding import UNREADABLE
-from mpengine.shared.messages import ChildMetrics
+from mpengine.shared.messages import UNREADABLE, ChildMetrics
 from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.children.process import ChildProcess
 from mpengine.supervisor.decide.actions import Action, Child
@@ -58,7 +57,8 @@ class Desk:
         try:
             command = _command.decode(body)
         except UNREADABLE as error:
-            return messages.encode(messages.Error(source="supervisor", code="bad_command", message=str(error))), []
+            bad = messages.Error(source="supervisor", code=messages.ErrorCode.BAD_COMMAND, message=str(error))
+            return messages.encode(bad), []
         match command:
             case messages.StatusQuery():
                 return messages.encode(self._status_answer()), []
@@ -76,7 +76,7 @@ class Desk:
 
     def _status(self) -> messages.Status:
         coordinator = self._coordinator
-        return coordinator.picture.status(coordinator.lives, coordinator.phase.name, time.monotonic())
+        return coordinator.situation.status(coordinator.lives, coordinator.phase.name, time.monotonic())
 
     def _metrics(self) -> messages.Metrics:
         usage: dict[str, ChildMetrics] = {
@@ -84,14 +84,14 @@ class Desk:
         }
         usage["supervisor"] = usage_of(os.getpid())
         coordinator = self._coordinator
-        return coordinator.picture.metrics(coordinator.lives, usage, self._bus.last, time.monotonic())
+        return coordinator.situation.metrics(coordinator.lives, usage, self._bus.last, time.monotonic())
 
     def _status_answer(self) -> messages.StatusAnswer:
-        picture, now = self._coordinator.picture, time.monotonic()
+        situation, now = self._coordinator.situation, time.monotonic()
         status = msgspec.structs.asdict(self._status()) | {
             "run": self._bus.run,
             "boot": self._bus.boot,
-            "children": picture.children(self._coordinator.lives, now),
+            "children": situation.children(self._coordinator.lives, now),
         }
         return messages.StatusAnswer(
             **status,
@@ -100,10 +100,10 @@ class Desk:
             mode=self._config.remote.mode,
             publish=self._bus.publish_endpoint,
             query=self._bus.query_endpoint,
-            paused=self._coordinator.is_paused,
-            level=picture.level,
-            last_disconnect=picture.last_disconnect,
-            last_disconnect_ago_s=picture.last_disconnect_ago_s(now),
+            paused=self._coordinator.situation.is_paused,
+            level=situation.level,
+            last_disconnect=situation.last_disconnect,
+            last_disconnect_ago_s=situation.last_disconnect_ago_s(now),
             metrics=self._metrics(),
         )
 

@@ -11,9 +11,9 @@ import msgspec
 import zmq
 
 from mpengine.shared import messages, sockets
-from mpengine.shared.config.tables import Secret
 from mpengine.shared.errors import ConfigError, MpengineError
-from mpengine.shared.messages import FINALS, KEPT, Message
+from mpengine.shared.messages import TOPICS, Message
+from mpengine.shared.tables import Secret
 from mpengine.supervisor.bus.journal import Final, Journal, Note, ToldGap
 from mpengine.supervisor.bus.transcript_file import TranscriptFile
 
@@ -24,10 +24,6 @@ _QUEUED_MESSAGES = 2000
 _QUEUED_ANSWERS = 16
 _LINGER_MS = 1000
 _SUBSCRIBED = 1
-# Of use only to who is there. They are most of all messages, and many engines have nobody who wants them.
-_FLEETING: frozenset[type[Message]] = frozenset({messages.Level, messages.Metrics})
-# What goes into the transcript.
-_LASTING = {FINALS, "gap"}
 _QUESTIONS_AT_ONCE = 100
 
 
@@ -64,14 +60,14 @@ class Bus:
         self._sync_prefix = f"{name}.sync.".encode()
         self._seq = seq
         self._marked = 0
-        self._unheard = _FLEETING
+        self._unheard = messages.FLEETING  # they are most of all messages, and many engines have nobody who wants them
         self._again = list(again)
         self._transcript = transcript
         self._journal = journal
         if transcript is not None:
             last = transcript.last.seq if transcript.last.run == run else 0
             for entry in journal.history.entries(last):
-                if entry.topic in _LASTING:
+                if TOPICS[entry.topic].is_lasting:
                     transcript.write(entry.body)
         self._publisher = sockets.make(context, zmq.XPUB, send_hwm=_QUEUED_MESSAGES, linger_ms=_LINGER_MS)
         self.queries = sockets.make(
@@ -119,22 +115,23 @@ class Bus:
         body = messages.encode(stamped)
         if isinstance(message, messages.Transcript) and message.is_final:
             self.publish_again()
-        if type(message) not in _FLEETING:
-            self._remember(topic, stamped, body, covers)
+        kind = topic.partition(".")[2]
+        if not TOPICS[kind].is_fleeting:
+            self._remember(kind, stamped, body, covers)
         sockets.try_send(self._publisher, [topic.encode(), body])
 
     def _remember(self, topic: str, message: Message, body: bytes, covers: int) -> None:
         """For who comes late, and for whoever may have to go on after us."""
-        topic, history = topic.partition(".")[2], self._journal.history
+        history = self._journal.history
         if isinstance(message, messages.Transcript) and message.interrupted:
             history.interrupted()
             return
         history.add(topic, message.seq, message.prev, body, time.monotonic())
         if isinstance(message, messages.Transcript) and message.is_final:
             self.keep(Final(message.seq, body, covers))
-        elif topic in KEPT:
+        elif TOPICS[topic].is_kept:
             self.keep(Note(topic, body))
-        if topic in _LASTING and self._transcript is not None:
+        if TOPICS[topic].is_lasting and self._transcript is not None:
             self._transcript.write(body)
 
     def snapshot(self, since: int) -> bytes:

@@ -15,8 +15,8 @@ from typing import NamedTuple, Self
 
 import msgspec
 
-from mpengine.shared.decoding import UNREADABLE
-from mpengine.shared.messages import FINALS, Stamp, Transcript, read_stamp
+from mpengine.shared.messages import FINALS, UNREADABLE, Stamp, Transcript, read_stamp
+from mpengine.shared.ranges import Range, Ranges
 from mpengine.supervisor.bus.history import LEAST_FINALS, History
 
 _MAGIC = b"mpjourn1"
@@ -100,7 +100,7 @@ class Recovered(NamedTuple):
     sent: int
     seq: int
     connection: int
-    gaps: list[ToldGap]
+    gaps: list[Range]
     recent: list[Final]
     unpublished: list[Final]
 
@@ -145,7 +145,7 @@ class Journal:
         self._compact_at = self._end + _COMPACT_BYTES
         self._acknowledged = self._counter(_ACKNOWLEDGED_AT)
         self._unpublished: list[Final] = []  # appended, and not yet marked as published
-        self._gaps: list[ToldGap] = []  # told, and not yet behind the acknowledged position
+        self._gaps = Ranges()  # told; those before the acknowledged position are forgotten when others come
 
     @classmethod
     def create(cls, path: str, identity: Identity, history: History | None = None) -> Self:
@@ -186,7 +186,8 @@ class Journal:
         published = journal._counter(_PUBLISHED_AT)
         covered = max([journal._acknowledged, *(final.covers for final in finals)])
         journal._unpublished = [final for final in finals if final.seq > published]
-        journal._gaps = [record for record in records if isinstance(record, ToldGap)]
+        journal._gaps = Ranges((record.first, record.end) for record in records if isinstance(record, ToldGap))
+        journal._gaps.forget_before(covered)
         journal.acknowledge(covered)
         recovered = Recovered(
             identity=identity,
@@ -218,7 +219,8 @@ class Journal:
         if isinstance(entry, Final):
             self._unpublished.append(entry)
         elif isinstance(entry, ToldGap):
-            self._gaps = _joined(self._gaps, entry)
+            self._gaps.forget_before(self._acknowledged)
+            self._gaps.join(entry.first, entry.end)
         if self._end > self._compact_at:
             self._compact()
 
@@ -231,7 +233,6 @@ class Journal:
     def acknowledge(self, sample: int) -> None:
         """All before `sample` is covered."""
         self._acknowledged = max(self._acknowledged, sample)
-        self._gaps = [gap for gap in self._gaps if gap.end > sample]
         self._set(_ACKNOWLEDGED_AT, self._acknowledged)
 
     def progress(self, *, captured: int, sent: int, connection: int) -> None:
@@ -276,7 +277,9 @@ class Journal:
             else:
                 notes.append(Note(entry.topic, entry.body))
         in_order = sorted(finals.values(), key=lambda final: final.seq)
-        return [Forgotten(self.history.forgotten), *in_order, *notes, *self._gaps]
+        self._gaps.forget_before(self._acknowledged)
+        gaps = [ToldGap(*gap) for gap in self._gaps]
+        return [Forgotten(self.history.forgotten), *in_order, *notes, *gaps]
 
     def _counter(self, offset: int) -> int:
         data = os.pread(self._fd, _COUNTER.size, offset)
@@ -284,13 +287,6 @@ class Journal:
 
     def _set(self, offset: int, value: int) -> None:
         os.pwrite(self._fd, _COUNTER.pack(value), offset)
-
-
-def _joined(gaps: list[ToldGap], last: ToldGap) -> list[ToldGap]:
-    """`gaps` with `last`, which takes in its neighbour: a loss that goes on for days is one gap."""
-    if gaps and gaps[-1].end == last.first:
-        return [*gaps[:-1], ToldGap(gaps[-1].first, last.end)]
-    return [*gaps, last]
 
 
 def _restore(history: History, records: Iterable[Record], now: float, utc_ns: int) -> None:

@@ -7,16 +7,14 @@ One engine alone writes it: the open file is flock'ed, which ends with the proce
 stays locked until the new one is, so that there is no moment at which another engine finds nothing that is held.
 """
 
-import collections
 import contextlib
 import errno
-import fcntl
 import os
-import threading
 
-from mpengine.shared.decoding import UNREADABLE
+from mpengine.shared import one_writer
 from mpengine.shared.errors import ConfigError, MpengineError
-from mpengine.shared.messages import Error, Stamp, read_stamp
+from mpengine.shared.messages import UNREADABLE, Error, ErrorCode, Stamp, read_stamp
+from mpengine.shared.one_writer import Writer
 
 _MOST_WAITING = 10_000
 _MOST_WAITING_BYTES = 4 << 20
@@ -25,7 +23,6 @@ _TRY_AGAIN_S = 1.0
 _CLOSE_LIMIT_S = 2.0
 # The last line is looked for in so much of the end.
 _TAIL_BYTES = 1 << 20
-_HELD = "it is being written by another engine"
 # For file systems on which a file never looks the same twice.
 _MOST_OPENINGS = 10
 
@@ -49,64 +46,45 @@ class TranscriptFile:
         except OSError as error:
             self._let_go()
             raise MpengineError(f"cannot write the transcript {path} (bus.transcript): {error.strerror}") from None
-        # All below belong to `_changed`'s lock.
-        self._changed = threading.Condition()
-        self._waiting: collections.deque[bytes] = collections.deque()
-        self._waiting_bytes = 0
+        self._writer: Writer[bytes] = Writer(self._write, name="transcript-writer", again_s=_TRY_AGAIN_S)
+        # All below belong to the writer's lock.
         self._dropped = 0
         self._is_in_trouble = False
         self._notices: list[Error] = []
-        self._is_closing = False
-        self._writer = threading.Thread(target=self._write_all, name="transcript-writer", daemon=True)
-        self._writer.start()
 
     def write(self, body: bytes) -> None:
         """Have a line written; it is dropped when too many wait."""
-        with self._changed:
-            is_full = len(self._waiting) >= _MOST_WAITING or self._waiting_bytes + len(body) > _MOST_WAITING_BYTES
-            if is_full:
+        writer = self._writer
+        with writer.changed:
+            if writer.waiting >= _MOST_WAITING or writer.waiting_bytes + len(body) > _MOST_WAITING_BYTES:
                 self._dropped += 1
                 self._in_trouble("the disk does not follow, lines are dropped")
-                return
-            self._waiting.append(body)
-            self._waiting_bytes += len(body)
-            self._changed.notify()
+            else:
+                writer.put(body)
 
     def notices(self) -> list[Error]:
         """What is to be told since the last call."""
-        with self._changed:
+        with self._writer.changed:
             notices, self._notices = self._notices, []
         return notices
 
     def close(self) -> None:
         """Write what waits, in bounded time."""
-        with self._changed:
-            self._is_closing = True
-            self._changed.notify()
-        self._writer.join(_CLOSE_LIMIT_S)
+        if self._writer.close(_CLOSE_LIMIT_S):  # otherwise the descriptor goes with the process
+            self._let_go()
 
     # In the thread
 
-    def _write_all(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._is_closing)
-                if not self._waiting:
-                    break
-                line = self._waiting[0] + b"\n"
-            try:
-                self._append(line)
-            except OSError as error:
-                with self._changed:
-                    self._in_trouble(f"{error.strerror}; trying on")
-                    if self._is_closing:
-                        break
-                    self._changed.wait_for(lambda: self._is_closing, _TRY_AGAIN_S)
-                continue
-            with self._changed:
-                self._waiting_bytes -= len(self._waiting.popleft())
-                self._out_of_trouble()
-        self._let_go()
+    def _write(self, body: bytes) -> bool:
+        try:
+            self._append(body + b"\n")
+        except OSError as error:
+            with self._writer.changed:
+                self._in_trouble(f"{error.strerror}; retrying")
+            return False
+        with self._writer.changed:
+            self._out_of_trouble(is_last=self._writer.waiting == 1)
+        return True
 
     def _append(self, line: bytes) -> None:
         if self._fd < 0:
@@ -143,9 +121,9 @@ class TranscriptFile:
         for opening in range(1, _MOST_OPENINGS + 1):
             fd = os.open(self._path, flags, 0o600)
             try:
-                _lock(fd, fcntl.LOCK_EX if is_ours else fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if not is_ours and _is_held(f"{self._path}.1"):
-                    raise BlockingIOError(errno.EAGAIN, _HELD)
+                one_writer.lock(fd, waits=is_ours, is_optional=True)
+                if not is_ours and one_writer.is_held(f"{self._path}.1"):  # in the middle of a rotation
+                    raise one_writer.held()
                 found = os.fstat(fd)
                 # Else it was rotated before we had locked it.
                 if _is_at(self._path, found) or opening == _MOST_OPENINGS:
@@ -174,39 +152,14 @@ class TranscriptFile:
         if not self._is_in_trouble:
             self._is_in_trouble = True
             text = f"cannot write the transcript {self._path}: {why}"
-            self._notices.append(Error(source="supervisor", code="transcript_stuck", message=text))
+            self._notices.append(Error(source="supervisor", code=ErrorCode.TRANSCRIPT_STUCK, message=text))
 
-    def _out_of_trouble(self) -> None:
-        if self._is_in_trouble and not (self._dropped and self._waiting):
+    def _out_of_trouble(self, *, is_last: bool) -> None:
+        if self._is_in_trouble and (is_last or not self._dropped):
             self._is_in_trouble = False
             text = f"the transcript {self._path} is written again; {self._dropped} lines are missing"
-            self._notices.append(Error(source="supervisor", code="transcript_again", message=text))
+            self._notices.append(Error(source="supervisor", code=ErrorCode.TRANSCRIPT_AGAIN, message=text))
             self._dropped = 0
-
-
-def _lock(fd: int, how: int) -> None:
-    """Raises BlockingIOError when somebody holds it. Where the file system has no locks, nobody does."""
-    try:
-        fcntl.flock(fd, how)
-    except BlockingIOError:
-        raise BlockingIOError(errno.EAGAIN, _HELD) from None
-    except OSError:
-        pass
-
-
-def _is_held(path: str) -> bool:
-    """Whether an engine has locked the file there, which is in the middle of a rotation then."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        _lock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
 
 
 def _is_at(path: str, found: os.stat_result) -> bool:

@@ -4,12 +4,12 @@ import os
 import socket
 from typing import Any
 
-import msgspec
-
+from mpengine import dialects
+from mpengine.dialects.base import RemoteConfig
 from mpengine.processes.boot import Boot, CaptureBoot, RecogniserBoot, StreamingBoot
 from mpengine.shared import runtime
 from mpengine.shared.config import Config
-from mpengine.shared.config.tables import RemoteConfig, Secret
+from mpengine.shared.tables import Secret
 from mpengine.supervisor.decide.actions import Child
 from mpengine.supervisor.decide.coordinator import Coordinator
 
@@ -57,8 +57,8 @@ class Settings:
                     **common,
                     **frames,
                     audio=config.audio,
+                    buffer=config.buffer,
                     window_path=self._window_path,
-                    window_seconds=config.buffer.seconds,
                     open_device=coordinator.may_open_device,
                     lost_reason=coordinator.lost_reason,
                     captured=self._captured(coordinator),
@@ -67,28 +67,27 @@ class Settings:
                 return StreamingBoot(
                     **common,
                     **frames,
-                    remote=self._remote(),
-                    sample_rate=config.audio.sample_rate,
-                    channels=config.audio.channels,
-                    first_connection=coordinator.connection + 1,
+                    remote=dialects.packed(self._remote()),
+                    audio=config.audio,
+                    first_connection=coordinator.situation.last_connection + 1,
                     pace=config.pace,
                     sent_before=self._sent_before(coordinator),
                     expects_audio=coordinator.expects_audio,
                 )
 
     def _captured(self, coordinator: Coordinator) -> int:
-        """Where capture goes on at least. A file still has what its window may have lost."""
-        picture, ledger = coordinator.picture, coordinator.results.ledger
-        return ledger.acknowledged if self._config.audio.is_file else picture.captured
+        """Where capture goes on at least. A source that can be read again still has what the window may have lost."""
+        situation, ledger = coordinator.situation, coordinator.results.ledger
+        return ledger.acknowledged if self._config.audio.kind.seekable else situation.captured
 
     def _sent_before(self, coordinator: Coordinator) -> int:
         """How far an earlier life had sent, at least: its last beat may be old, but what was heard had been sent."""
-        return max(coordinator.picture.highest_sent, coordinator.results.ledger.transcribed)
+        return max(coordinator.situation.highest_sent, coordinator.results.ledger.transcribed)
 
     def _remote(self) -> RemoteConfig:
-        """The recogniser to connect to; in local mode the one that we started."""
+        """The recogniser to connect to; it may be the one that we have started."""
         remote = self._config.remote
         if self._listener is None:
             return remote
         url = f"ws://127.0.0.1:{self._listener.getsockname()[1]}"
-        return msgspec.structs.replace(remote, mode="managed", server_url=url, auth_token=self._token)
+        return remote.started_at(url, self._token)

@@ -9,8 +9,8 @@ import logging
 import zmq
 
 from mpengine.shared import control, sockets
-from mpengine.shared.decoding import UNREADABLE
 from mpengine.shared.logs import Event
+from mpengine.shared.messages import UNREADABLE
 from mpengine.supervisor.decide.actions import Child
 
 log = logging.getLogger("mpengine.supervisor")

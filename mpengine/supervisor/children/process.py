@@ -5,46 +5,56 @@ own, so that a terminal's Ctrl-C reaches the supervisor alone, with SIGINT block
 go through a pipe whose write end stays here: when this process ends, however it ends, the child's read end says so.
 """
 
+import abc
 import contextlib
 import os
 import signal
 import sys
 import time
-from typing import Protocol
 
 from mpengine.processes import boot
 from mpengine.processes.boot import Parent
-from mpengine.shared.config.tables import SECRETS
+from mpengine.shared.config import secrets
 
 _POLL_S = 0.002  # between looks at a process that was killed
 _PIPE_BYTES = 65536  # what a pipe holds at least: the payload must go in without a reader
 
 
-class ChildProcess(Protocol):
+class ChildProcess(abc.ABC):
     """A process that was started."""
 
     pid: int
 
+    @abc.abstractmethod
     def fileno(self) -> int | None:
         """Readable when it has ended, until it is reaped; None where SIGCHLD tells."""
 
+    @abc.abstractmethod
     def reap(self) -> int | None:
         """The exit status once it has ended (minus the signal that killed it), None before; not again after that."""
 
+    @abc.abstractmethod
     def wait(self, limit_s: float) -> None:
         """Wait for its end, at most so long; to be called after `kill`, and instead of `reap`."""
 
     def terminate(self) -> None:
         """Ask it to end."""
+        self._signal(signal.SIGTERM)
 
     def abort(self) -> None:
         """Have it say where it stands, and end."""
+        self._signal(signal.SIGABRT)
 
     def kill(self) -> None:
         """End it at once, stopped or not."""
+        self._signal(signal.SIGKILL)
+
+    @abc.abstractmethod
+    def _signal(self, number: signal.Signals) -> None:
+        """Send it a signal, if it has not been reaped: its pid may be another's then."""
 
 
-class OwnChild:
+class OwnChild(ChildProcess):
     """A child of this very process. `writer` is the end of its pipe that is ours."""
 
     def __init__(self, pid: int, writer: int) -> None:
@@ -72,20 +82,8 @@ class OwnChild:
         while self.reap() is None and time.monotonic() < give_up:
             time.sleep(_POLL_S)
 
-    def terminate(self) -> None:
-        """See ChildProcess."""
-        self._signal(signal.SIGTERM)
-
-    def abort(self) -> None:
-        """See ChildProcess."""
-        self._signal(signal.SIGABRT)
-
-    def kill(self) -> None:
-        """See ChildProcess."""
-        self._signal(signal.SIGKILL)
-
     def _signal(self, number: signal.Signals) -> None:
-        if self._writer < 0:  # collected: its pid may be another's
+        if self._writer < 0:
             return
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
@@ -136,7 +134,7 @@ def payload_pipe(name: str, settings: Parent) -> tuple[int, int]:
 
 def _environment() -> dict[str, str]:
     """Ours, without secrets (others of this user can read it), and with this package to be found."""
-    secret = set(SECRETS.values())
+    secret = set(secrets().values())
     environment = {key: value for key, value in os.environ.items() if key not in secret}
     paths = [boot.PACKAGE_HOME, *filter(None, [environment.get("PYTHONPATH")])]
     environment["PYTHONPATH"] = os.pathsep.join(paths)

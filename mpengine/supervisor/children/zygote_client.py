@@ -136,7 +136,7 @@ class Zygote:
         return told
 
 
-class Forked:
+class Forked(ChildProcess):
     """A child that the zygote forked. Its pidfd says that it has ended, the zygote says how."""
 
     def __init__(self, zygote: Zygote, pid: int, writer: int) -> None:
@@ -168,18 +168,6 @@ class Forked:
         """See ChildProcess."""
         self._poll(int(limit_s * 1000))
         self._close()
-
-    def terminate(self) -> None:
-        """See ChildProcess."""
-        self._signal(signal.SIGTERM)
-
-    def abort(self) -> None:
-        """See ChildProcess."""
-        self._signal(signal.SIGABRT)
-
-    def kill(self) -> None:
-        """See ChildProcess."""
-        self._signal(signal.SIGKILL)
 
     def _poll(self, timeout_ms: int) -> bool:
         """Whether it has ended, after waiting so long."""

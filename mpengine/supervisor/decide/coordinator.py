@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterable
 from mpengine.shared import control, messages
 from mpengine.shared.config import Config
 from mpengine.shared.errors import ExitCode
+from mpengine.shared.messages import ErrorCode, GapReason
+from mpengine.shared.states import follows
+from mpengine.shared.waiting import NEVER
 from mpengine.supervisor.decide.actions import (
     Action,
     Child,
@@ -25,9 +28,9 @@ from mpengine.supervisor.decide.actions import (
     Terminate,
 )
 from mpengine.supervisor.decide.life import Care, ChildState, error
-from mpengine.supervisor.decide.reports import Reports, acknowledge
+from mpengine.supervisor.decide.reports import Reports
 from mpengine.supervisor.decide.results import Results
-from mpengine.supervisor.decide.status import Picture
+from mpengine.supervisor.decide.status import Situation
 
 CONNECT_LIMIT_S = 15.0
 MOST_TRIES = 3  # of the end of a file, with nothing heard of it
@@ -35,7 +38,6 @@ _LEAVE_LIMIT_S = 3.0
 _KILLED_LIMIT_S = 2.0
 # Less than that may wait for the next turn of somebody's loop.
 _LEAST_BACKLOG_S = 2.0
-_FOREVER = float("inf")
 # What children say all the time. Of one that works, it moves cursors or is passed on: no status is another by it, and
 # what becomes due by it does so in seconds.
 _ROUTINE = frozenset(
@@ -45,9 +47,8 @@ _ROUTINE = frozenset(
         control.StreamBeat,
         control.RecogniserBeat,
         control.Anchor,
-        control.Heard,
-        control.SpeechBegan,
-        control.UtteranceEnded,
+        control.Result,
+        control.Said,
     }
 )
 
@@ -82,34 +83,39 @@ class Ends:
         self._acknowledged = acknowledged
 
 
+_FOLLOWS = {
+    Phase.WORKING: frozenset({Phase.DRAINING, Phase.LEAVING, Phase.DONE}),
+    Phase.DRAINING: frozenset({Phase.LEAVING, Phase.DONE}),
+    Phase.LEAVING: frozenset({Phase.DONE}),
+    Phase.DONE: frozenset({Phase.DONE}),  # who asks to stop at once may ask again
+}
+
+
 class Coordinator:
     """All decisions of the supervisor. `chance` gives random numbers in [0, 1)."""
 
     def __init__(self, config: Config, *, chance: Callable[[], float], now: float) -> None:
         self.config = config
         self.results = Results(sample_rate=config.audio.sample_rate, user_name=config.engine.user_name)
-        self.picture = Picture(config, self.results, now)
+        self.situation = Situation(config, self.results, now)
         self.phase = Phase.WORKING
         names = [Child.CAPTURE, Child.STREAMING]
-        if config.remote.mode == "local":
+        if config.remote.starts_recogniser:
             names.insert(0, Child.RECOGNISER)
         self._care = Care(names, config.supervisor, chance=chance, now=now)
         self.lives = self._care.lives
-        self.connection = 0
-        self.is_connected = False
-        self.is_paused = False
         self.has_news = True  # of a child since the last `tick`: the status may be another, and something due
         self._ends_by_itself = False  # the file is over; nobody asked to stop
         self._exit_code = ExitCode.OK
-        self._deadline = _FOREVER  # of the phase
+        self._deadline = NEVER  # of the phase
         self._has_killed = False  # those that did not leave in time
         self._connect_by = now + CONNECT_LIMIT_S
-        self._reports = Reports(self.results, self.picture)
+        self._reports = Reports(self.results, self.situation)
         self._ends = Ends()
         self._has_last_word = False
         self._captured_at_open = 0
         self.is_journal_full = False
-        self.lost_reason = "capture_restart"  # why samples are missing before the next capture's first
+        self.lost_reason = GapReason.CAPTURE_RESTART  # why samples are missing before the next capture's first
 
     def continues(
         self,
@@ -128,8 +134,8 @@ class Coordinator:
         self.results.continues(acknowledged, finals)
         rate = self.config.audio.sample_rate
         heard = max((round(final.end_s * rate) for final in finals), default=0)
-        self.picture.captured, self.picture.highest_sent = captured, max(sent, heard)  # the journal's may be old
-        self.connection = connection
+        self.situation.captured, self.situation.highest_sent = captured, max(sent, heard)  # the journal's may be old
+        self.situation.last_connection = connection
 
     @property
     def is_done(self) -> bool:
@@ -148,13 +154,13 @@ class Coordinator:
     @property
     def unacknowledged(self) -> int:
         """Samples that were captured and have no result."""
-        return max(0, self.picture.captured - self.results.ledger.acknowledged)
+        return max(0, self.situation.captured - self.results.ledger.acknowledged)
 
     @property
     def may_open_device(self) -> bool:
         """Whether a capture process that starts now opens the device by itself."""
-        waits = self.config.audio.start == "connected" and not self.picture.was_connected
-        return not self.is_paused and not waits and self.phase is Phase.WORKING
+        waits = self.config.audio.start == "connected" and not self.situation.was_connected
+        return not self.situation.is_paused and not waits and self.phase is Phase.WORKING
 
     @property
     def expects_audio(self) -> bool:
@@ -163,10 +169,10 @@ class Coordinator:
         The first connection is wanted all the same, and so is one to confirm the end of a file. While there is no
         device, what is in the window comes out only of a capture process that works (in a pause).
         """
-        picture = self.picture
-        if not picture.was_connected or self.phase is not Phase.WORKING:
+        situation = self.situation
+        if not situation.was_connected or self.phase is not Phase.WORKING:
             return True
-        if picture.device is not None and not self.is_paused:
+        if situation.device is not None and not self.situation.is_paused:
             return True
         return self.unacknowledged > 0 and self.lives[Child.CAPTURE].state is ChildState.RUNNING
 
@@ -185,7 +191,7 @@ class Coordinator:
         self._note_progress(now)
         actions = self._care.tick(now)
         if now >= self._connect_by:
-            self._connect_by = _FOREVER
+            self._connect_by = NEVER
             actions += self._connect_timed_out()
         if now >= self._deadline:
             if self.phase is Phase.DRAINING:
@@ -201,7 +207,7 @@ class Coordinator:
         if not self._has_killed:
             self._has_killed = True
             return [Kill(child) for child in alive]
-        self.phase, self._deadline = Phase.DONE, _FOREVER
+        self._enter(Phase.DONE, NEVER)
         names = ", ".join(alive)
         return [Log("error", "cannot_be_killed", {"children": names}), Exit(self._exit_code or ExitCode.CRASH)]
 
@@ -213,24 +219,24 @@ class Coordinator:
 
     def _note_progress(self, now: float) -> None:
         """What is expected of the children: samples from an open device, and from those that wait, the way out."""
-        picture, capture, streaming = self.picture, self.lives[Child.CAPTURE], self.lives[Child.STREAMING]
-        # A file waits for its reader; that is no fault.
-        is_open = picture.device is not None and not picture.capture_waits and self.phase is Phase.WORKING
-        must_capture = is_open and not self.config.audio.is_file
-        is_first = picture.captured <= self._captured_at_open
-        capture.progress(picture.captured, now, is_expected=must_capture, may_be_slow=is_first)
-        backlog_s = self.results.seconds(picture.captured - picture.sent)
-        must_send = self.is_connected and capture.state is ChildState.RUNNING and backlog_s > _LEAST_BACKLOG_S
-        streaming.progress(picture.sent, now, is_expected=must_send)
+        situation, capture, streaming = self.situation, self.lives[Child.CAPTURE], self.lives[Child.STREAMING]
+        # A source that waits for its reader may stand still; that is no fault.
+        is_open = situation.device is not None and not situation.capture_waits and self.phase is Phase.WORKING
+        must_capture = is_open and not self.config.audio.kind.waits
+        is_first = situation.captured <= self._captured_at_open
+        capture.progress(situation.captured, now, is_expected=must_capture, may_be_slow=is_first)
+        backlog_s = self.results.seconds(situation.captured - situation.sent)
+        must_send = self.situation.is_connected and capture.state is ChildState.RUNNING and backlog_s > _LEAST_BACKLOG_S
+        streaming.progress(situation.sent, now, is_expected=must_send)
         if recogniser := self.lives.get(Child.RECOGNISER):
-            recogniser.progress(picture.decoded, now, is_expected=picture.is_decoding)
+            recogniser.progress(situation.decoded, now, is_expected=situation.is_decoding)
 
     def _connect_timed_out(self) -> list[Action]:
-        picture = self.picture
-        why = f": {picture.connection_reason}" if picture.connection_reason else ""
-        picture.connect_timed_out = True
-        text = f"Timed out connecting to {picture.endpoint or 'the recogniser'} after {CONNECT_LIMIT_S:.0f} s{why}"
-        timeout = messages.Error(source="streaming", code="connect_timeout", message=f"{text}; trying on")
+        situation = self.situation
+        why = f": {situation.connection_reason}" if situation.connection_reason else ""
+        situation.connect_timed_out = True
+        text = f"Timed out connecting to {situation.endpoint or 'the recogniser'} after {CONNECT_LIMIT_S:.0f} s{why}"
+        timeout = messages.Error(source="streaming", code=ErrorCode.CONNECT_TIMEOUT, message=f"{text}; retrying")
         return [Log("warning", timeout.code, {"message": timeout.message}), Publish(timeout)]
 
     def journal_full(self, *, is_full: bool) -> list[Action]:
@@ -239,7 +245,7 @@ class Coordinator:
         if not is_full:
             return []
         text = "the journal cannot be written (disk full): results go on, but a kill of the supervisor may cost one"
-        full = messages.Error(source="supervisor", code="journal_full", message=text)
+        full = messages.Error(source="supervisor", code=ErrorCode.JOURNAL_FULL, message=text)
         return [Log("error", full.code, {"message": text}), Publish(full)]
 
     # Processes
@@ -263,23 +269,23 @@ class Coordinator:
         if child is Child.STREAMING:
             actions += self._disconnected("the streaming process ended")
         elif child is Child.CAPTURE:
-            self.picture.device = None
+            self.situation.device = None
             self._has_last_word = self._has_last_word or status == ExitCode.OK
-            self.lost_reason = "device" if status == ExitCode.DEVICE else "capture_restart"
-            self.lost_reason = "paused" if self.is_paused else self.lost_reason
+            self.lost_reason = GapReason.DEVICE if status == ExitCode.DEVICE else GapReason.CAPTURE_RESTART
+            self.lost_reason = GapReason.PAUSED if self.situation.is_paused else self.lost_reason
         if self.phase is Phase.LEAVING:
             return actions + self._all_gone()
         if ended.exit_code is not None:
             if not was_told:
-                actions.append(error(child, "crash", f"{child} ended: {ended.how}", fatal=True))
+                actions.append(error(child, ErrorCode.CRASH, f"{child} ended: {ended.how}", fatal=True))
             self._exit_code = ended.exit_code
-            self.picture.fatal_reason = life.reason
+            self.situation.fatal_reason = life.reason
             return actions + self._leave(now)
         if life.state is ChildState.STOPPED:
             return actions
         if not was_told:
             verb = "was" if status < 0 else "ended with"
-            actions.append(error(child, "crash", f"{child} {verb} {ended.how}; restarting"))
+            actions.append(error(child, ErrorCode.CRASH, f"{child} {verb} {ended.how}; restarting"))
         fields = {"child": child, "how": ended.how, "reason": life.reason, "next_try_in_s": life.spawn_at - now}
         actions.append(Log("warning", "child_ended", fields))
         if self.phase is Phase.DRAINING and not self._ends_by_itself:
@@ -288,22 +294,23 @@ class Coordinator:
 
     def _drain_without_capture(self, now: float) -> list[Action]:
         """No capture process will send an end mark: let streaming end behind what it has."""
-        return [Send(Child.STREAMING, control.Finish())] if self.is_connected else self._leave(now)
+        return [Send(Child.STREAMING, control.Finish())] if self.situation.is_connected else self._leave(now)
 
     # What is asked
 
     def stop(self, now: float, why: str) -> list[Action]:
         """End cleanly: device off, window sent, last results awaited, a bound on all of it."""
-        if self.phase is not Phase.WORKING and not self._ends_by_itself:
+        is_asked_already = self.phase is Phase.DRAINING and not self._ends_by_itself
+        if is_asked_already or self.phase in {Phase.LEAVING, Phase.DONE}:
             return []
         actions: list[Action] = [Log("info", "stopping", {"reason": why})]
         self._ends_by_itself = False
-        self.picture.stop_reason = why
+        self.situation.stop_reason = why
         self._deadline = now + max(1.0, self.config.supervisor.stop_limit_s - _LEAVE_LIMIT_S - _KILLED_LIMIT_S)
-        self._connect_by = _FOREVER
+        self._connect_by = NEVER
         if self.phase is Phase.DRAINING:  # the file is over already
             return actions + ([] if self._may_still_hear else self._leave(now))
-        self.phase = Phase.DRAINING
+        self._enter(Phase.DRAINING, self._deadline)
         if not self._may_still_hear:
             return actions + self._leave(now)
         if not self.lives[Child.CAPTURE].is_alive:
@@ -313,42 +320,42 @@ class Coordinator:
 
     def stop_at_once(self, why: str) -> list[Action]:
         """The second request: nothing is waited for. What is in the window stays there."""
-        self.phase = Phase.DONE
+        self._enter(Phase.DONE, NEVER)
         self._exit_code = ExitCode.CRASH
-        self.picture.fatal_reason = why
+        self.situation.fatal_reason = why
         return [*(Kill(child) for child in self._care.alive), Exit(self._exit_code)]
 
     @property
     def _may_still_hear(self) -> bool:
         """Whether a connection is there, or on its way for the first time: results may still come."""
-        if self.is_connected:
+        if self.situation.is_connected:
             return True
-        return self.picture.is_connecting and self.unacknowledged > 0
+        return self.situation.is_connecting and self.unacknowledged > 0
 
     def pause(self) -> list[Action]:
         """Close the device; the connection is kept as the service's rules allow."""
-        if self.is_paused:
+        if self.situation.is_paused:
             return []
-        self.is_paused = self.picture.is_paused = True
+        self.situation.is_paused = True
         return [Log("info", "paused", {}), Send(Child.CAPTURE, control.CloseDevice()), *self._expectation()]
 
     def unpause(self) -> list[Action]:
         """Open the device again."""
-        if not self.is_paused:
+        if not self.situation.is_paused:
             return []
-        self.is_paused = self.picture.is_paused = False
+        self.situation.is_paused = False
         opening = [self._open()] if self.may_open_device else []
         return [Log("info", "resumed", {}), *opening, *self._expectation()]
 
     def _expectation(self) -> list[Action]:
         """What streaming is to be told when it has changed whether audio can come."""
-        if self.is_stopping or self.expects_audio == self.picture.expects_audio:
+        if self.is_stopping or self.expects_audio == self.situation.expects_audio:
             return []
         return [self._expect()]
 
     def _expect(self) -> Action:
         self.has_news = True
-        self.picture.expects_audio = self.expects_audio
+        self.situation.expects_audio = self.expects_audio
         return Send(Child.STREAMING, control.Expect(audio=self.expects_audio))
 
     # What is heard from the children
@@ -375,7 +382,7 @@ class Coordinator:
         life.heard(now)
         match message:
             case control.CaptureBeat() | control.StreamBeat() | control.RecogniserBeat():
-                self.picture.beat(message)
+                self.situation.beat(message)
                 return []
         return self._of_capture(message, now) if child is Child.CAPTURE else self._of_streaming(message, now)
 
@@ -391,7 +398,7 @@ class Coordinator:
         acknowledged = self.results.ledger.acknowledged
         if acknowledged:
             actions.append(Send(child, control.Acknowledge(sample=acknowledged)))
-        if self.is_connected:
+        if self.situation.is_connected:
             actions.append(self._resume())
         if self.phase is Phase.DRAINING:
             actions.append(Send(child, control.Finish()))
@@ -402,20 +409,21 @@ class Coordinator:
         return Send(Child.CAPTURE, control.OpenDevice())
 
     def _resume(self) -> Action:
-        return Send(Child.CAPTURE, control.Resume(session=self.connection, sample=self.results.ledger.acknowledged))
+        grant = control.Resume(session=self.situation.connection, sample=self.results.ledger.acknowledged)
+        return Send(Child.CAPTURE, grant)
 
     def _of_capture(self, message: control.Up, now: float) -> list[Action]:
         match message:
             case control.DeviceOpened():
                 self.lives[Child.CAPTURE].worked()
-                self._captured_at_open = self.picture.captured
+                self._captured_at_open = self.situation.captured
             case control.SourceEnded(end=end):
-                self.picture.captured = end
+                self.situation.captured = end
                 self._has_last_word = True
                 if self.phase is Phase.WORKING:
-                    self.phase = Phase.DRAINING
+                    self._enter(Phase.DRAINING, NEVER)
                     self._ends_by_itself = True
-                    self.picture.stop_reason = "the file is over"
+                    self.situation.stop_reason = "the file is over"
                 elif self.phase is Phase.DRAINING and not self._ends_by_itself and not self.unacknowledged:
                     return self._leave(now)  # everything has its result already
         return self._reports.of_capture(message)
@@ -423,35 +431,28 @@ class Coordinator:
     def _of_streaming(self, message: control.Up, now: float) -> list[Action]:
         match message:
             case control.Connecting(connection=connection, endpoint=endpoint):
-                self.connection = connection
-                self.picture.connecting(connection, endpoint)
+                self.situation.connecting(connection, endpoint)
             case control.EndTaken():
                 self._ends.sent(self.results.ledger.acknowledged)
             case control.StreamEnded(sent=sent):
                 # The recogniser confirmed that it is done with all that was sent.
-                ledger = self.results.ledger
-                ledger.acknowledged = max(ledger.acknowledged, sent)
-                return [*acknowledge(ledger.acknowledged), *self._leave(now)]
-            case control.ConnectionReady(connection=connection) if connection == self.connection:
+                return [*self.results.acknowledge(sent), *self._leave(now)]
+            case control.ConnectionReady(connection=connection) if connection == self.situation.connection:
                 return self._ready(message)
-            case control.ConnectionDown(connection=connection) if connection == self.connection:
+            case control.ConnectionDown(connection=connection) if connection == self.situation.connection:
                 return self._down(message, now)
-            case (
-                control.Heard(connection=connection)
-                | control.SpeechBegan(connection=connection)
-                | control.UtteranceEnded(connection=connection)
-                | control.ServiceNote(connection=connection)
-            ) if connection == self.connection:
-                return self._reports.of_recogniser(message)
+            case control.Result(transcript=transcript) if transcript.connection == self.situation.connection:
+                return self.results.result(message)
+            case control.Said(connection=connection, message=said) if connection == self.situation.connection:
+                return [Publish(said)]
         return []
 
     def _ready(self, ready: control.ConnectionReady) -> list[Action]:
-        self.is_connected = True
-        self._connect_by = _FOREVER
+        self._connect_by = NEVER
         self.lives[Child.STREAMING].worked()
         self._reports.works(Child.STREAMING)
-        opens = not self.picture.was_connected and self.config.audio.start == "connected"
-        self.picture.connected()
+        opens = not self.situation.was_connected and self.config.audio.start == "connected"
+        self.situation.connected()
         fields = {"endpoint": ready.endpoint, "connection": ready.connection, "request_id": ready.request_id}
         actions: list[Action] = [Log("info", "connected", fields)]
         if opens and self.may_open_device:
@@ -459,7 +460,7 @@ class Coordinator:
         return [*actions, self._resume()]
 
     def _down(self, down: control.ConnectionDown, now: float) -> list[Action]:
-        is_news = down.reason != self.picture.connection_reason
+        is_news = down.reason != self.situation.connection_reason
         actions = self._disconnected(down.reason, now + down.next_try_in_s)
         if is_news:
             fields = {"reason": down.reason, "next_try_in_s": down.next_try_in_s}
@@ -468,26 +469,27 @@ class Coordinator:
             return actions
         if self._ends_by_itself:
             text = f"the recogniser did not confirm the end of the file in {MOST_TRIES} tries: {down.reason}"
-            actions.append(error(Child.STREAMING, "unconfirmed_end", text, fatal=True))
+            actions.append(error(Child.STREAMING, ErrorCode.UNCONFIRMED_END, text, fatal=True))
             self._exit_code = ExitCode.CRASH
-            self.picture.fatal_reason = text
+            self.situation.fatal_reason = text
         return actions + self._leave(now)
 
     def _disconnected(self, reason: str, next_try_at: float | None = None) -> list[Action]:
-        self.is_connected = False
-        self.picture.disconnected(reason, next_try_at)
-        return self._reports.interrupted()
+        self.situation.disconnected(reason, next_try_at)
+        return self.results.interrupted()
 
     # The end
+
+    def _enter(self, phase: Phase, deadline: float) -> None:
+        """Go on to `phase`, which may last until `deadline`."""
+        self.phase, self._deadline = follows(_FOLLOWS, self.phase, phase), deadline
 
     def _leave(self, now: float) -> list[Action]:
         """All children go now; who does not is killed."""
         if self.phase in {Phase.LEAVING, Phase.DONE}:
             return []
-        self.phase = Phase.LEAVING
-        self.is_connected = False
-        self._connect_by = _FOREVER
-        self._deadline = now + _LEAVE_LIMIT_S
+        self._enter(Phase.LEAVING, now + _LEAVE_LIMIT_S)
+        self._connect_by = NEVER
         alive = self._care.alive
         self._care.stopping()
         return [Terminate(child) for child in alive] + self._all_gone()
@@ -495,6 +497,5 @@ class Coordinator:
     def _all_gone(self) -> list[Action]:
         if self._care.alive:
             return []
-        self.phase = Phase.DONE
-        self._deadline = _FOREVER
+        self._enter(Phase.DONE, NEVER)
         return [Exit(self._exit_code)]

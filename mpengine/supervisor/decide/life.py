@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from mpengine.shared import messages
-from mpengine.shared.backoff import full_jitter_s
-from mpengine.shared.config.tables import SupervisorConfig
 from mpengine.shared.errors import ExitCode
+from mpengine.shared.messages import ErrorCode
+from mpengine.shared.tables import SupervisorConfig
+from mpengine.shared.waiting import NEVER, full_jitter_s
 from mpengine.supervisor.decide.actions import Abort, Action, Child, Kill, Log, Publish, Spawn
 
-_FOREVER = float("inf")
 # What a process has to write its stacks, and what a killed one may take to be gone (uninterruptible sleep).
 _ABORT_S, _KILL_AGAIN_S = 1.0, 5.0
 # Who has not beaten for so long does not say that it is well.
@@ -93,7 +93,7 @@ class Life:
         if self.state in _DOWN:
             return self.spawn_at
         if not self.is_alive:
-            return _FOREVER
+            return NEVER
         return self._end_at if self._end_at is not None else min(self._silent_at, self._idle_at)
 
     def is_due(self, now: float) -> bool:
@@ -126,7 +126,7 @@ class Life:
     @property
     def _idle_at(self) -> float:
         if not self._is_work_expected:
-            return _FOREVER
+            return NEVER
         limit_s = self._policy.first_frame_limit_s if self._may_be_slow else self._policy.hang_limit_s
         return self._progressed_at + limit_s * self._policy.patience
 
@@ -199,7 +199,7 @@ class Life:
             self.state = ChildState.STOPPING
         elif self.state is not ChildState.FATAL:
             self.state = ChildState.STOPPED
-        self.spawn_at = _FOREVER
+        self.spawn_at = NEVER
 
     def is_permanent(self, exit_code: int) -> bool:
         """Whether an exit with `exit_code` ends the engine: another try cannot help."""
@@ -287,7 +287,7 @@ class Care:
         text = f"{child} hangs: {why}; restarting (the log has its stacks, if it can still tell)"
         life.complained(text)
         life.aborting(now)
-        return [Log("error", "hung", {"child": child, "reason": why}), error(child, "hung", text), Abort(child)]
+        return [Log("error", "hung", {"child": child, "reason": why}), error(child, ErrorCode.HUNG, text), Abort(child)]
 
     def overslept(self, now: float) -> None:
         """The supervisor was not awake: nobody's silence counts."""
@@ -311,6 +311,6 @@ class Care:
             life.stopping()
 
 
-def error(child: Child, code: str, text: str, *, fatal: bool = False) -> Action:
+def error(child: Child, code: ErrorCode, text: str, *, fatal: bool = False) -> Action:
     """What is published of a child's fault."""
     return Publish(messages.Error(source=child, code=code, message=text, fatal=fatal))

@@ -1,13 +1,13 @@
-"""What children report that changes no decision: it is published, logged, or noted in the picture. Pure."""
+"""What children report that changes no decision: it is published, logged, or noted in the situation. Pure."""
 
 import msgspec
 
 from mpengine.shared import control, messages
-from mpengine.supervisor.decide import results
-from mpengine.supervisor.decide.actions import Acknowledge, Action, Child, KeepGap, Log, Publish, Send
+from mpengine.shared.ranges import Ranges
+from mpengine.supervisor.decide.actions import Action, Child, KeepGap, Log, Publish
 from mpengine.supervisor.decide.life import Life
-from mpengine.supervisor.decide.results import Results, ToldGaps
-from mpengine.supervisor.decide.status import Picture
+from mpengine.supervisor.decide.results import Results
+from mpengine.supervisor.decide.status import Situation
 
 # Ten seconds of levels. A room is never that quiet: its noise is not zero.
 _SILENT_LEVELS = 40
@@ -16,16 +16,16 @@ _SILENT_LEVELS = 40
 class Reports:
     """Turns reports into actions."""
 
-    def __init__(self, results_of_run: Results, picture: Picture) -> None:
+    def __init__(self, results_of_run: Results, situation: Situation) -> None:
         self._results = results_of_run
-        self._picture = picture
+        self._situation = situation
         self._faults: dict[Child, str] = {}
-        self._gaps = ToldGaps()
+        self._gaps = Ranges()  # told; captures come and go, and replays ask again
         self._silent_levels = 0
 
     def told(self, first: int, end: int) -> None:
         """A supervisor before this one told that [first, end) is missing."""
-        self._gaps.news(first, end)
+        self._gaps.join(first, end)
 
     def works(self, child: Child) -> None:
         """`child` does what it is for: should an old fault come back, it is news."""
@@ -41,7 +41,12 @@ class Reports:
         if not (is_news or is_fatal):
             return []
         error = messages.Error(
-            source=child, code=fault.code, message=fault.message, fatal=is_fatal, request_id=fault.request_id
+            source=child,
+            code=fault.code,
+            message=fault.message,
+            fatal=is_fatal,
+            request_id=fault.request_id,
+            kind=fault.kind,
         )
         fields = {"source": child, "code": fault.code, "message": fault.message, "request_id": fault.request_id}
         return [Log("error" if is_fatal else "warning", "fault", fields), Publish(error)]
@@ -51,11 +56,11 @@ class Reports:
         match message:
             case control.DeviceOpened(name=name, sample_rate=rate, channels=channels, latency_s=latency_s):
                 self.works(Child.CAPTURE)
-                self._picture.device, self._picture.last_level = name, None
+                self._situation.device, self._situation.last_level = name, None
                 fields = {"name": name, "rate_hz": rate, "channels": channels, "latency_s": latency_s}
                 return [Log("info", "device_opened", fields)]
             case control.DeviceClosed():
-                self._picture.device = None
+                self._situation.device = None
             case control.Anchor(sample=sample, utc_ns=utc_ns):
                 self._results.anchors.add(sample, utc_ns)
             case control.LevelHeard():
@@ -68,7 +73,7 @@ class Reports:
         """How loud it is."""
         is_silent = heard.digital_silence
         level = messages.Level(rms_dbfs=heard.rms_dbfs, peak_dbfs=heard.peak_dbfs, digital_silence=is_silent)
-        self._picture.last_level = level
+        self._situation.last_level = level
         return [Publish(level), *self._silence(is_silent)]
 
     def _silence(self, is_silent: bool) -> list[Action]:
@@ -76,54 +81,22 @@ class Reports:
         self._silent_levels = self._silent_levels + 1 if is_silent else 0
         if self._silent_levels != _SILENT_LEVELS:
             return []
-        text = f"{self._picture.device} gives digital silence: is it muted, or the wrong device? (mpengine devices)"
-        error = messages.Error(source=Child.CAPTURE, code="digital_silence", message=text)
+        text = f"{self._situation.device} gives digital silence: is it muted, or the wrong device? (mpengine devices)"
+        error = messages.Error(source=Child.CAPTURE, code=messages.ErrorCode.DIGITAL_SILENCE, message=text)
         return [Log("warning", error.code, {"message": text}), Publish(error)]
 
     def _missing(self, message: control.SamplesMissing) -> list[Action]:
         """A gap; what was told of it already is left out."""
         acknowledged = self._results.ledger.acknowledged
-        self._gaps.acknowledged(acknowledged)
+        self._gaps.forget_before(acknowledged)  # that is never sent again
         actions: list[Action] = []
         first = max(message.first, acknowledged)  # what has its result is not missing, though the window dropped it
-        for part in self._gaps.news(first, message.end) if first < message.end else ():
+        parts = self._gaps.cut(first, message.end)
+        self._gaps.join(first, message.end)
+        for part in parts:
             news = msgspec.structs.replace(message, first=part.first, end=part.end)
-            self._picture.missing(news)
+            self._situation.missing(news)
             gap = self._results.gap(news)
             fields = {"start_s": gap.start_s, "end_s": gap.end_s, "reason": gap.reason}
             actions += [Log("warning", "gap", fields), Publish(gap), KeepGap(part.first, part.end)]
         return actions
-
-    def of_recogniser(self, message: control.Up) -> list[Action]:
-        """What the recogniser said, on the connection that counts."""
-        match message:
-            case control.Heard():
-                return self._heard(message)
-            case control.SpeechBegan(sample=sample):
-                return [Publish(messages.SpeechStarted(at_s=self._results.seconds(sample)))]
-            case control.UtteranceEnded(sample=sample):
-                return [Publish(messages.UtteranceEnd(at_s=self._results.seconds(sample)))]
-            case control.ServiceNote(kind=kind, data=data):
-                return [Publish(results.note(kind, data))]
-        return []
-
-    def interrupted(self) -> list[Action]:
-        """The connection is gone: nobody shall wait for the final of its last interim."""
-        interim = self._results.interrupted()
-        return [] if interim is None else [Publish(interim)]
-
-    def _heard(self, heard: control.Heard) -> list[Action]:
-        """Journal, publish, then acknowledge: what is not published is sent again."""
-        transcript = self._results.transcript(heard)
-        acknowledged = self._results.settle(heard)
-        actions: list[Action] = []
-        if transcript is not None:
-            actions.append(Publish(transcript, covers=acknowledged or 0))
-        if acknowledged is not None:
-            actions += acknowledge(acknowledged)
-        return actions
-
-
-def acknowledge(sample: int) -> list[Action]:
-    """Everything before `sample` has its results: note it, then let the window forget it."""
-    return [Acknowledge(sample), Send(Child.CAPTURE, control.Acknowledge(sample=sample))]

@@ -1,19 +1,18 @@
 """What children tell of the audio, as what is published: once, in seconds and UTC. Pure.
 
-Recognisers repeat ranges, after a replay or on their own, and captures come and go: what was published or told already
-is found here by its samples (`Ledger`, `ToldGaps`), or by its words where a recogniser gives no times (`Overlap`).
+Recognisers repeat ranges, after a replay or on their own: what was published already is found here by its samples
+(`Ledger`), or by its words where a recogniser gives no times (`Overlap`).
 """
 
 import bisect
 import difflib
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from mpengine.shared import control, messages
-from mpengine.shared.control import Heard, SampleWord
-from mpengine.shared.messages import Message
+from mpengine.supervisor.decide.actions import Acknowledge, Action, Child, Publish, Send
 
 # One word in common says nothing.
 _LEAST_WORDS = 2
@@ -28,48 +27,47 @@ class Ledger:
     words that were not there yet are kept.
     """
 
-    def __init__(self, acknowledged: int = 0) -> None:
+    def __init__(self, sample_rate: int, acknowledged: int = 0) -> None:
         self.acknowledged = self.transcribed = acknowledged
+        self._rate = sample_rate
         self._published: dict[int, int] = {}  # channel -> end of its last final: with several, they come one by one
 
     def published(self, channel: int, end: int) -> None:
         """A final of `channel` that ends at `end` went out."""
         self._published[channel] = max(end, self._published.get(channel, 0))
 
-    def fresh(self, heard: Heard) -> Heard | None:
-        """What of a transcript is news; None when nothing is. It counts as published from `settle` on."""
-        self.transcribed = max(self.transcribed, heard.end)
-        if not heard.is_final or heard.estimated:
-            return heard
-        covered = max(self.acknowledged, self._published.get(heard.channel, 0))
-        if heard.end <= covered + heard.tolerance:
+    def fresh(self, result: control.Result) -> messages.Transcript | None:
+        """What of a transcript is news; None when nothing is. The result counts as published from `settle` on."""
+        transcript = result.transcript
+        self.transcribed = max(self.transcribed, result.end)
+        if not transcript.is_final or transcript.estimated:
+            return transcript
+        covered = max(self.acknowledged, self._published.get(transcript.channel, 0))
+        if result.end <= covered + result.tolerance:
             return None
-        if heard.first >= covered - heard.tolerance:
-            return heard
-        return _cut(heard, covered)
+        if result.first >= covered - result.tolerance:
+            return transcript
+        return self._cut(transcript, covered)
 
-    def settle(self, heard: Heard) -> int | None:
-        """`heard` is published: the new acknowledged position, if it moved."""
-        if heard.is_final and not heard.estimated:
-            self.published(heard.channel, heard.end)
-        if heard.acknowledges is None or heard.acknowledges <= self.acknowledged:
+    def _cut(self, transcript: messages.Transcript, covered: int) -> messages.Transcript | None:
+        """`transcript` without the words whose middle lies before `covered`; without words its start is clamped."""
+        words = transcript.words
+        kept = tuple(word for word in words if round((word.start_s + word.end_s) * self._rate) >= 2 * covered)
+        if words and not kept:
             return None
-        self.acknowledged = heard.acknowledges
+        is_whole = len(kept) == len(words)
+        text = transcript.text if is_whole else " ".join(word.punctuated_word or word.word for word in kept)
+        return msgspec.structs.replace(transcript, start_s=covered / self._rate, text=text, words=kept)
+
+    def settle(self, result: control.Result) -> int | None:
+        """`result` is published: the new acknowledged position, if it moved."""
+        transcript = result.transcript
+        if transcript.is_final and not transcript.estimated:
+            self.published(transcript.channel, result.end)
+        if result.acknowledges is None or result.acknowledges <= self.acknowledged:
+            return None
+        self.acknowledged = result.acknowledges
         return self.acknowledged
-
-
-def _cut(heard: Heard, acknowledged: int) -> Heard | None:
-    """`heard` without the words whose middle lies before `acknowledged`; without words its start is clamped."""
-    words = heard.words
-    kept = tuple(word for word in words if word.first + word.end >= 2 * acknowledged)
-    if words and not kept:
-        return None
-    text = heard.text if len(kept) == len(words) else " ".join(_shown(word) for word in kept)
-    return msgspec.structs.replace(heard, first=acknowledged, text=text, words=kept)
-
-
-def _shown(word: SampleWord) -> str:
-    return word.punctuated_word or word.word
 
 
 class _Final(NamedTuple):
@@ -124,49 +122,6 @@ def _plain(words: list[str]) -> list[str]:
     return [word.strip(".,;:!?\"'()").casefold() for word in words]
 
 
-class Range(NamedTuple):
-    """Samples [first, end)."""
-
-    first: int
-    end: int
-
-
-class ToldGaps:
-    """Which samples were told to be missing: each is told once, though captures come and go and replays ask again."""
-
-    def __init__(self) -> None:
-        self._told: list[Range] = []
-
-    def news(self, first: int, end: int) -> list[Range]:
-        """The parts of [first, end) that were not told yet; they count as told from now on."""
-        parts = [Range(first, end)]
-        for told in self._told:
-            parts = [piece for part in parts for piece in _without(part, told)]
-        self._told = _joined(sorted([*self._told, *parts]))
-        return parts
-
-    def acknowledged(self, sample: int) -> None:
-        """Nothing before `sample` will be sent again."""
-        self._told = [told for told in self._told if told.end > sample]
-
-
-def _joined(ranges: list[Range]) -> list[Range]:
-    """`ranges`, in order, with neighbours as one: a loss that goes on costs no memory."""
-    joined: list[Range] = []
-    for each in ranges:
-        if joined and joined[-1].end == each.first:
-            each = Range(joined.pop().first, each.end)  # noqa: PLW2901  it takes in its neighbour
-        joined.append(each)
-    return joined
-
-
-def _without(part: Range, told: Range) -> list[Range]:
-    if told.end <= part.first or part.end <= told.first:
-        return [part]
-    pieces = (Range(part.first, told.first), Range(told.end, part.end))
-    return [piece for piece in pieces if piece.first < piece.end]
-
-
 class Anchors:
     """From samples to UTC: pairs of both, in order, which capture renews every few seconds.
 
@@ -202,10 +157,10 @@ class Anchors:
 
 
 class Results:
-    """Turns the children's reports into messages, for one run."""
+    """What streaming tells of one run, as what is published and acknowledged."""
 
     def __init__(self, *, sample_rate: int, user_name: str, acknowledged: int = 0) -> None:
-        self.ledger = Ledger(acknowledged)
+        self.ledger = Ledger(sample_rate, acknowledged)
         self.anchors = Anchors(sample_rate)
         self.user_name = user_name
         self._rate = sample_rate
@@ -227,52 +182,47 @@ class Results:
         """A position on the run's clock, in seconds."""
         return samples / self._rate
 
-    def transcript(self, heard: control.Heard) -> messages.Transcript | None:
-        """What to publish of a transcript: nothing if it is blank, or was published already."""
-        if heard.is_final:
+    def result(self, result: control.Result) -> list[Action]:
+        """Journal, publish, then acknowledge: what is not published is sent again."""
+        transcript = self._fresh(result)
+        acknowledged = self.ledger.settle(result)
+        actions: list[Action] = []
+        if transcript is not None:
+            actions.append(Publish(transcript, covers=acknowledged or 0))
+        return actions if acknowledged is None else [*actions, *self.acknowledge(acknowledged)]
+
+    def acknowledge(self, sample: int) -> list[Action]:
+        """Everything before `sample` has its results: note it, then let the window forget it."""
+        self.ledger.acknowledged = max(self.ledger.acknowledged, sample)
+        self._overlap.acknowledged(sample)
+        acknowledged = self.ledger.acknowledged
+        return [Acknowledge(acknowledged), Send(Child.CAPTURE, control.Acknowledge(sample=acknowledged))]
+
+    def interrupted(self) -> list[Action]:
+        """The connection is gone: the open interim, marked, so that nobody waits for its final."""
+        interim, self._open_interim = self._open_interim, None
+        return [] if interim is None else [Publish(msgspec.structs.replace(interim, interrupted=True))]
+
+    def _fresh(self, result: control.Result) -> messages.Transcript | None:
+        """What to publish of a result: None if its text is blank, or was published already."""
+        fresh = self.ledger.fresh(result)
+        if result.transcript.is_final:
             self._open_interim = None
-        fresh = self.ledger.fresh(heard)
-        if fresh is not None and fresh.is_final and fresh.estimated:
-            fresh = self._untimed(fresh)
+            if fresh is not None and fresh.estimated:
+                fresh = self._untimed(fresh, result.end)
         if fresh is None or not fresh.text.strip():
             return None
-        transcript = messages.Transcript(
-            text=fresh.text,
-            is_final=fresh.is_final,
-            speech_final=fresh.speech_final,
-            start_s=self.seconds(fresh.first),
-            end_s=self.seconds(fresh.end),
-            start_time_ns=self.anchors.utc_ns(fresh.first),
-            confidence=fresh.confidence,
-            words=tuple(self._word(word) for word in fresh.words),
-            channel=fresh.channel,
-            language=fresh.language,
-            user_name=self.user_name,
-            connection=fresh.connection,
-            estimated=fresh.estimated,
-            replayed=fresh.replayed,
-        )
-        if not fresh.is_final:
+        start_time_ns = self.anchors.utc_ns(round(fresh.start_s * self._rate))
+        transcript = msgspec.structs.replace(fresh, start_time_ns=start_time_ns, user_name=self.user_name)
+        if not transcript.is_final:
             self._open_interim = transcript
         return transcript
 
-    def settle(self, heard: control.Heard) -> int | None:
-        """`heard` is dealt with: the new acknowledged position, if it moved."""
-        acknowledged = self.ledger.settle(heard)
-        if acknowledged is not None:
-            self._overlap.acknowledged(acknowledged)
-        return acknowledged
-
-    def _untimed(self, heard: control.Heard) -> control.Heard:
+    def _untimed(self, final: messages.Transcript, end: int) -> messages.Transcript:
         """A final that only its words place: what was published before the drop is cut."""
-        text = self._overlap.cut(heard.connection, heard.text) if heard.replayed else heard.text
-        self._overlap.published(heard.connection, heard.end, text)
-        return msgspec.structs.replace(heard, text=text)
-
-    def interrupted(self) -> messages.Transcript | None:
-        """The connection is gone: the interim in flight, marked, so that nobody waits for its final."""
-        interim, self._open_interim = self._open_interim, None
-        return None if interim is None else msgspec.structs.replace(interim, interrupted=True)
+        text = self._overlap.cut(final.connection, final.text) if final.replayed else final.text
+        self._overlap.published(final.connection, end, text)
+        return msgspec.structs.replace(final, text=text)
 
     def gap(self, missing: control.SamplesMissing) -> messages.Gap:
         """Samples that nobody will hear."""
@@ -283,24 +233,3 @@ class Results:
             reason=missing.reason,
             uncertainty_s=self.seconds(missing.uncertainty),
         )
-
-    def _word(self, word: control.SampleWord) -> messages.Word:
-        return messages.Word(
-            word=word.word,
-            start_s=self.seconds(word.first),
-            end_s=self.seconds(word.end),
-            confidence=word.confidence,
-            punctuated_word=word.punctuated_word,
-            speaker=word.speaker,
-        )
-
-
-def note(kind: str, data: dict[str, Any]) -> Message:
-    """A note of the service."""
-    match kind:
-        case "credits_low":
-            return messages.CreditsLow(seconds_remaining=data["seconds_remaining"])
-        case "session_end":
-            return messages.SessionEnd(seconds_used=data["seconds_used"])
-        case _:
-            return messages.Metadata(data=data)

@@ -6,13 +6,13 @@ import msgspec
 
 from mpengine.shared import control, messages
 from mpengine.shared.config import Config
-from mpengine.shared.messages import ChildAnswer, ChildMetrics, ChildStatus
+from mpengine.shared.messages import ChildAnswer, ChildMetrics, ChildStatus, EngineState, GapReason
 from mpengine.supervisor.decide.actions import Child
 from mpengine.supervisor.decide.life import ChildState, Life
 from mpengine.supervisor.decide.results import Results
 
 
-class Picture:
+class Situation:
     """What is known of device, connection and progress; `status` and `metrics` put it into words."""
 
     def __init__(self, config: Config, results: Results, now: float) -> None:
@@ -22,7 +22,8 @@ class Picture:
         self.device: str | None = None
         self.last_level: messages.Level | None = None
         self.endpoint: str | None = None
-        self.connection = 0
+        self.connection = 0  # the one that is made, or was
+        self.last_connection = 0  # the highest number ever used in this run
         self.connection_reason = ""
         self.was_connected = False
         self.is_connecting = False
@@ -47,7 +48,8 @@ class Picture:
 
     def connecting(self, connection: int, endpoint: str) -> None:
         """An attempt began."""
-        self.connection, self.endpoint = connection, endpoint
+        self.connection = self.last_connection = connection
+        self.endpoint = endpoint
         # A first attempt may still come to something; after a failure nobody waits for the next one.
         self.is_connecting = not self.connection_reason
         self._next_try_at = None
@@ -86,7 +88,7 @@ class Picture:
 
     def missing(self, message: control.SamplesMissing) -> None:
         """Samples are lost; those of a pause were not wanted."""
-        if message.reason != "paused":
+        if message.reason != GapReason.PAUSED:
             self._dropped += message.end - message.first
 
     @property
@@ -111,13 +113,15 @@ class Picture:
             connection=self.connection,
         )
 
-    def _state(self, lives: Mapping[Child, Life], phase: str) -> tuple[str, str]:
+    def _state(self, lives: Mapping[Child, Life], phase: str) -> tuple[EngineState, str]:
         if phase == "DONE":
-            return ("failed", self.fatal_reason) if self.fatal_reason else ("stopped", self.stop_reason)
+            if self.fatal_reason:
+                return EngineState.FAILED, self.fatal_reason
+            return EngineState.STOPPED, self.stop_reason
         if phase != "WORKING":
-            return "stopping", self.fatal_reason or self.stop_reason
+            return EngineState.STOPPING, self.fatal_reason or self.stop_reason
         if all(life.state in {ChildState.STOPPED, ChildState.STARTING} for life in lives.values()):
-            return "starting", ""
+            return EngineState.STARTING, ""
         rests = self._rests(lives[Child.STREAMING])
         reasons = {name: life.reason for name, life in lives.items()}
         if rests:
@@ -126,13 +130,13 @@ class Picture:
         if self.connection_reason and not rests and not reasons[Child.STREAMING]:
             troubles.append(self.connection_reason)
         if self.is_paused and (self.is_connected or rests) and not troubles:
-            return "running", "paused"
+            return EngineState.RUNNING, "paused"
         if self.is_connected and self.device is not None and not troubles:
             self._was_running = True
-            return "running", ""
+            return EngineState.RUNNING, ""
         if self._was_running or self.connect_timed_out:
-            return "degraded", "; ".join(troubles) or self._waits_for(rests=rests)
-        return "connecting", "; ".join(troubles)
+            return EngineState.DEGRADED, "; ".join(troubles) or self._waits_for(rests=rests)
+        return EngineState.CONNECTING, "; ".join(troubles)
 
     def _rests(self, streaming: Life) -> bool:
         """Whether there is no connection because none is wanted."""

@@ -3,12 +3,12 @@
 SIGCHLD is among them, so that a child's end is seen at once. Signal handlers belong to the main thread.
 """
 
-import contextlib
 import signal
-import socket
 import time
 from types import FrameType, TracebackType
 from typing import Any, Self
+
+from mpengine.shared.wake import Wake
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Launchers signal a process and its group: what comes this close together is one request.
@@ -27,9 +27,7 @@ class StopSignals:
         self._hangup_stops = hangup_stops
         self._ends_process = ends_process
         self._is_reload_asked = False
-        self._reader, self._writer = socket.socketpair()
-        self._reader.setblocking(False)
-        self._writer.setblocking(False)
+        self._wake = Wake()
         self._waiting: list[tuple[float, int]] = []
         self._last_request = float("-inf")
         self._before: dict[int, Any] = {}
@@ -37,10 +35,11 @@ class StopSignals:
 
     def __enter__(self) -> Self:
         for number in (*_STOPPING, signal.SIGCHLD):
-            # Under nohup SIGHUP is ignored, and shall be.
+            # Who had SIGHUP ignored (nohup) wants it so. A shell has its background jobs ignore SIGINT, too, but nobody
+            # means that by an `&`: `kill -INT` stops an engine, as it stops other daemons.
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._on_signal)
-        self._wakeup_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        self._wakeup_before = signal.set_wakeup_fd(self._wake.signal_fd, warn_on_full_buffer=False)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -48,17 +47,15 @@ class StopSignals:
         for number, handler in self._before.items():
             is_late = self._ends_process and number in _STOPPING
             signal.signal(number, signal.SIG_IGN if is_late else handler)
-        self._reader.close()
-        self._writer.close()
+        self._wake.close()
 
     def fileno(self) -> int:
         """Readable when a signal has come."""
-        return self._reader.fileno()
+        return self._wake.fileno()
 
     def take(self) -> list[str]:
         """The requests to stop since the last call, each by the name of its first signal."""
-        with contextlib.suppress(BlockingIOError):
-            self._reader.recv(4096)
+        self._wake.drain()
         requests = []
         while self._waiting:
             at, number = self._waiting.pop(0)

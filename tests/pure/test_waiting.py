@@ -2,7 +2,7 @@
 
 import pytest
 
-from mpengine.shared.backoff import full_jitter_s
+from mpengine.shared.waiting import full_jitter_s
 
 
 @pytest.mark.parametrize(

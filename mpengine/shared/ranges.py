@@ -1,0 +1,61 @@
+"""Ranges of samples, and sets of them that cost no more memory than they have holes. Pure."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from operator import attrgetter
+from typing import NamedTuple
+
+
+class Range(NamedTuple):
+    """Samples [first, end)."""
+
+    first: int
+    end: int
+
+
+_first, _end = attrgetter("first"), attrgetter("end")
+
+
+class Ranges:
+    """A set of samples, kept as ranges: in order, none of them empty, with a hole between each and the next."""
+
+    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
+        self._ranges: list[Range] = []
+        for first, end in ranges:
+            self.join(first, end)
+
+    def __iter__(self) -> Iterator[Range]:
+        return iter(self._ranges)
+
+    def __len__(self) -> int:
+        """How many ranges there are."""
+        return len(self._ranges)
+
+    def join(self, first: int, end: int) -> None:
+        """Take in the samples [first, end)."""
+        if first >= end:
+            return
+        # Those that overlap it, and those that end or begin where it begins or ends.
+        begin = bisect_left(self._ranges, first, key=_end)
+        stop = bisect_right(self._ranges, end, key=_first)
+        if begin < stop:
+            first, end = min(first, self._ranges[begin].first), max(end, self._ranges[stop - 1].end)
+        self._ranges[begin:stop] = [Range(first, end)]
+
+    def cut(self, first: int, end: int) -> list[Range]:
+        """What is left of [first, end) when the samples of this set are cut out of it."""
+        left = []
+        for number in range(bisect_right(self._ranges, first, key=_end), len(self._ranges)):
+            known = self._ranges[number]
+            if known.first >= end:
+                break
+            if first < known.first:
+                left.append(Range(first, known.first))
+            first = known.end
+        if first < end:
+            left.append(Range(first, end))
+        return left
+
+    def forget_before(self, sample: int) -> None:
+        """Let go of the ranges that end at or before `sample`. One that goes on after it stays as a whole."""
+        del self._ranges[: bisect_right(self._ranges, sample, key=_end)]

@@ -1,0 +1,28 @@
+"""What every dialect has, and what the session makes of the hooks of one that remembers what was said."""
+
+from mpengine.dialects.base import Dialect, ServiceError
+from mpengine.dialects.causes import Cause
+from mpengine.shared.messages import ErrorKind
+
+
+class Plain(Dialect):
+    """One that has nothing but an address."""
+
+    url = endpoint = "ws://here"
+    secret = ""
+
+
+def test_a_dialect_need_not_say_what_most_have_not():
+    plain = Plain()
+    assert (plain.greeting, plain.keep_alive, plain.headers, plain.answer_headers) == (None, None, (), ())
+    assert plain.finish(can_finalize=True) == plain.ended() == ()
+    assert plain.request_id({"dg-request-id": "r-1"}) is None
+
+
+def test_a_dialect_without_causes_of_its_own_has_the_common_ones():
+    plain = Plain()
+    assert plain.refused(401, "No", "", {"dg-error": "wrong"}).reason == "HTTP 401: No"
+    assert plain.closed(1011, "NET-0001", "r-1") == Cause(
+        "closed_1011", "closed by the recogniser: 1011 NET-0001", None, "r-1"
+    )
+    assert plain.turned_away(ServiceError("", "no")) == Cause("refused", "no", kind=ErrorKind.HANDSHAKE)
