@@ -69,7 +69,7 @@ class Capture:
             run=run,
             block_s=audio.block_samples / audio.sample_rate,
             sample_bytes=sample_bytes,
-            hole=self._tell_lost,
+            missing=self._tell_lost,
         )
         self._meter = LevelMeter(audio.sample_rate * audio.channels // _LEVELS_PER_S)
         self._audio = audio
@@ -274,8 +274,8 @@ class Capture:
 
     def _obey(self, command: control.Down) -> None:
         match command:
-            case control.Resume(session=session, sample=sample):
-                self._pusher.resume(session, sample)
+            case control.Grant(connection=number, sample=sample):
+                self._pusher.granted(number, sample)
                 self._push()
             case control.Acknowledge(sample=sample):
                 self._window.acknowledge(sample)

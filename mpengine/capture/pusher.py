@@ -33,34 +33,34 @@ class Pusher:
         run: bytes,
         block_s: float,
         sample_bytes: int,
-        hole: Callable[[Range, str], None],
+        missing: Callable[[Range, str], None],
     ) -> None:
-        """`hole` is called with samples that the window does not have (any more), and why."""
+        """`missing` is called with samples that the window does not have (any more), and why."""
         self._window = window
         self._run = run
         self._sample_bytes = sample_bytes
-        self._hole = hole
+        self._missing = missing
         self._expected = 0
         self._has_skipped = False
         self._most_together = max(1, int(_JOINED_S / block_s))
         hwm = max(4, int(_QUEUED_S / max(_JOINED_S, block_s)))
         self.socket = sockets.make(context, zmq.PUSH, send_hwm=hwm, linger_ms=1000)
         sockets.bind(self.socket, endpoint)
-        self._session: int | None = None
+        self._grant: int | None = None
         self._sequence = 0
         self._from_sample = 0
         self._end_mark: int | None = None
         self._end_sent_in: int | None = None
 
-    def resume(self, session: int, sample: int) -> None:
-        """Send from `sample` on, marked with `session`."""
-        self._session = session
+    def granted(self, grant: int, sample: int) -> None:
+        """Send from `sample` on, marked with `grant`."""
+        self._grant = grant
         self._sequence = self._window.find(sample)
         self._from_sample = self._expected = sample
         self._has_skipped = False
 
     def end(self, sample: int) -> None:
-        """Mark the end of the stream at `sample`, behind the last frame of every session from now on."""
+        """Mark the end of the stream at `sample`, behind the last frame of every grant from now on."""
         self._end_mark = sample
 
     def pump(self, latest: Sequence[Slot] = ()) -> bool:
@@ -68,7 +68,7 @@ class Pusher:
 
         `latest`: the youngest slots, if they are at hand: they need not be read again.
         """
-        if self._session is None:
+        if self._grant is None:
             return False
         window = self._window
         self._sequence = max(self._sequence, window.tail)
@@ -80,25 +80,25 @@ class Pusher:
         return True
 
     def has_pushed(self, sequence: int) -> bool:
-        """Whether the slot `sequence` went out in this session."""
-        return self._session is not None and sequence < self._sequence
+        """Whether the slot `sequence` went out under this grant."""
+        return self._grant is not None and sequence < self._sequence
 
     def _send_next(self, latest: Sequence[Slot]) -> bool:
         """Send the slots that come next and belong together, as one frame; False when there is no room for it."""
-        assert self._session is not None
+        assert self._grant is not None
         together, sequence = self._next_together(latest)
         if together:
             first_sample = max(together[0].first_sample, self._from_sample)
             if first_sample > self._expected:
                 reason = GapReason.WINDOW_DAMAGED if self._has_skipped else GapReason.WINDOW_FULL
-                self._hole(Range(self._expected, first_sample), reason)
+                self._missing(Range(self._expected, first_sample), reason)
                 self._expected = first_sample
             self._has_skipped = False
             pcm: bytes | memoryview = b"".join([slot.pcm for slot in together])
             skipped = first_sample - together[0].first_sample
             if skipped:
                 pcm = memoryview(pcm)[skipped * self._sample_bytes :]
-            frame = Frame(self._run, self._session, first_sample, pcm)
+            frame = Frame(self._run, self._grant, first_sample, pcm)
             # Behind a damaged slot `find` may have begun with slots that end before what was asked for.
             if len(pcm) and not sockets.try_send(self.socket, [frames.pack(frame)]):
                 return False
@@ -124,12 +124,12 @@ class Pusher:
         return together, sequence
 
     def _send_end_mark(self) -> bool:
-        """Once a session: `resume` begins another, which gets the mark again behind its own frames. False: no room."""
-        assert self._session is not None
+        """Once a grant: the next one gets the mark again, after its own frames. False: there is no room."""
+        assert self._grant is not None
         assert self._end_mark is not None
-        if self._end_sent_in != self._session:
-            mark = Frame(self._run, self._session, self._end_mark, b"", is_last=True)
+        if self._end_sent_in != self._grant:
+            mark = Frame(self._run, self._grant, self._end_mark, b"", is_last=True)
             if not sockets.try_send(self.socket, [frames.pack(mark)]):
                 return False
-            self._end_sent_in = self._session
+            self._end_sent_in = self._grant
         return True

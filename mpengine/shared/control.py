@@ -189,10 +189,10 @@ class CloseDevice(_Tagged, tag=True, frozen=True, kw_only=True):
     """Capture: close the device and go on sending what is in the window."""
 
 
-class Resume(_Tagged, tag=True, frozen=True, kw_only=True):
-    """Capture: send from `sample` on, marked with `session`."""
+class Grant(_Tagged, tag=True, frozen=True, kw_only=True):
+    """Capture: send from `sample` on, for the connection of this number: it marks the frames."""
 
-    session: int
+    connection: int
     sample: int
 
 
@@ -216,7 +216,7 @@ class Finish(_Tagged, tag=True, frozen=True, kw_only=True):
     """
 
 
-Down = OpenDevice | CloseDevice | Resume | Acknowledge | Expect | Finish
+Down = OpenDevice | CloseDevice | Grant | Acknowledge | Expect | Finish
 
 encode = msgspec.msgpack.Encoder().encode
 decode_up: msgspec.msgpack.Decoder[Up] = msgspec.msgpack.Decoder(Up)

@@ -344,10 +344,10 @@ class Stop(msgspec.Struct, tag_field="type", tag="stop", frozen=True):
 
 
 class Pause(msgspec.Struct, tag_field="type", tag="pause", frozen=True):
-    """Closes the device until `Continue`."""
+    """Closes the device until `Resume`."""
 
 
-class Continue(msgspec.Struct, tag_field="type", tag="resume", frozen=True):
+class Resume(msgspec.Struct, tag_field="type", tag="resume", frozen=True):
     """Opens the device again."""
 
 
@@ -357,7 +357,7 @@ class SetUserName(msgspec.Struct, tag_field="type", tag="set_user_name", frozen=
     user_name: UserName
 
 
-Command = StatusQuery | SnapshotQuery | Stop | Pause | Continue | SetUserName
+Command = StatusQuery | SnapshotQuery | Stop | Pause | Resume | SetUserName
 
 
 class Done(msgspec.Struct, tag_field="type", tag="ok", frozen=True):

@@ -218,7 +218,7 @@ class Session:
 
         Frames of an older grant and samples that went out already are skipped.
         """
-        if self.state is not State.READY or frame.session != self.connection:
+        if self.state is not State.READY or frame.grant != self.connection:
             return b""
         fresh = self._hearing.sending(frame, now)
         if fresh:
@@ -229,7 +229,7 @@ class Session:
 
     def end(self, mark: Frame, now: float) -> list[Action]:
         """The end mark came from capture; one of an older grant is skipped."""
-        return self.finish(now) if mark.session == self.connection else []
+        return self.finish(now) if mark.grant == self.connection else []
 
     def finish(self, now: float) -> list[Action]:
         """The end mark has come, or nobody is there to send one: ask for what is still to be heard."""

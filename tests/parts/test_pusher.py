@@ -1,4 +1,4 @@
-"""The sending end of the frames socket, against a real PULL: order, grants, holes, the end mark."""
+"""The sending end of the frames socket, against a real PULL: order, grants, gaps, the end mark."""
 
 import os
 
@@ -23,7 +23,7 @@ class Ends:
             str(directory / "w"), run=RUN, sample_rate=16000, channels=1, block_samples=BLOCK, seconds=60
         )
         self.context = zmq.Context()
-        self.holes = []
+        self.missing = []
         endpoint = f"ipc://{directory}/frames"
         self.pusher = Pusher(
             self.context,
@@ -32,7 +32,7 @@ class Ends:
             run=RUN,
             block_s=0.02,
             sample_bytes=2,
-            hole=lambda lost, reason: self.holes.append((lost, reason)),
+            missing=lambda lost, reason: self.missing.append((lost, reason)),
         )
         self.pull = self.context.socket(zmq.PULL)
         self.pull.connect(endpoint)
@@ -100,29 +100,29 @@ def test_nothing_is_sent_before_it_is_granted(ends):
 
 def test_everything_comes_in_order_from_the_granted_sample_on(ends):
     ends.fill(200)
-    ends.pusher.resume(3, 10 * BLOCK)
+    ends.pusher.granted(3, 10 * BLOCK)
     got = ends.received(190)
     assert numbers(got) == list(range(10, 200))
     assert b"".join(got_pcm(got)) == b"".join(number.to_bytes(2, "little") * BLOCK for number in range(10, 200))
-    assert {frame.session for frame in got} == {3}
-    assert ends.holes == []
+    assert {frame.grant for frame in got} == {3}
+    assert ends.missing == []
 
 
 def test_a_grant_in_the_middle_of_a_block_begins_there(ends):
     ends.fill(3)
-    ends.pusher.resume(1, BLOCK + 100)
+    ends.pusher.granted(1, BLOCK + 100)
     (frame,) = ends.received(2)
     assert (frame.first_sample, len(frame.pcm) // 2) == (BLOCK + 100, 2 * BLOCK - 100)
 
 
 def test_blocks_that_wait_together_go_out_together_but_no_longer_than_a_tenth_of_a_second(ends):
     ends.fill(12)
-    ends.pusher.resume(1, 0)
+    ends.pusher.granted(1, 0)
     assert [blocks_of(frame) for frame in ends.received(12)] == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11]]
 
 
 def test_a_block_that_comes_alone_goes_out_alone_and_at_once(ends):
-    ends.pusher.resume(1, 0)
+    ends.pusher.granted(1, 0)
     for number in range(3):
         ends.fill(1, first=number * BLOCK)
         assert [blocks_of(frame) for frame in ends.received(1)] == [[number]]
@@ -130,7 +130,7 @@ def test_a_block_that_comes_alone_goes_out_alone_and_at_once(ends):
 
 def test_what_finds_no_room_waits_for_it_in_the_window(ends):
     ends.fill(2000)
-    ends.pusher.resume(1, 0)
+    ends.pusher.granted(1, 0)
     wait_until(lambda: ends.pusher.socket.poll(20, zmq.POLLOUT), 10, "the peer's connection")
     assert ends.push()
     got = ends.received(2000)
@@ -138,11 +138,11 @@ def test_what_finds_no_room_waits_for_it_in_the_window(ends):
     assert not ends.push()
 
 
-def test_the_end_mark_comes_last_in_every_session(ends):
+def test_the_end_mark_comes_last_under_every_grant(ends):
     ends.fill(2)
     ends.pusher.end(2 * BLOCK)
-    for session in (1, 2):
-        ends.pusher.resume(session, 0)
+    for grant in (1, 2):
+        ends.pusher.granted(grant, 0)
         got = ends.received(3)
         assert [(frame.first_sample, frame.is_last) for frame in got] == [(0, False), (2 * BLOCK, True)]
         assert len(got[0].pcm) == 2 * 2 * BLOCK
@@ -151,7 +151,7 @@ def test_the_end_mark_comes_last_in_every_session(ends):
 
 
 def test_the_latest_block_need_not_be_read_again(ends):
-    ends.pusher.resume(1, 0)
+    ends.pusher.granted(1, 0)
     ends.fill(1)
     assert ends.pusher.socket.poll(5000, zmq.POLLOUT)
     ends.pusher.pump([Slot(0, 0, b"ab" * BLOCK)])
@@ -160,7 +160,7 @@ def test_the_latest_block_need_not_be_read_again(ends):
 
 def test_the_latest_blocks_follow_upon_those_that_are_read(ends):
     ends.fill(2)
-    ends.pusher.resume(1, 0)
+    ends.pusher.granted(1, 0)
     ends.fill(2, first=2 * BLOCK)
     assert ends.pusher.socket.poll(5000, zmq.POLLOUT)
     ends.pusher.pump([Slot(2 * BLOCK, 0, b"cc" * BLOCK), Slot(3 * BLOCK, 0, b"dd" * BLOCK)])
@@ -169,15 +169,15 @@ def test_the_latest_blocks_follow_upon_those_that_are_read(ends):
     assert bytes(frame.pcm) == zeros + ones + b"cc" * BLOCK + b"dd" * BLOCK
 
 
-def test_a_torn_slot_is_a_hole_and_is_told(ends):
+def test_a_torn_slot_is_a_gap_and_is_told(ends):
     ends.fill(10)
     ends.is_written()
     for sequence in (4, 5):
         os.pwrite(ends.window._file._fd, b"torn", 4096 + sequence * ends.window._slot_bytes + 100)
-    ends.pusher.resume(1, 0)
+    ends.pusher.granted(1, 0)
     got = ends.received(8)
     assert [blocks_of(frame) for frame in got] == [[0, 1, 2, 3], [6, 7, 8, 9]]
-    assert ends.holes == [(Range(4 * BLOCK, 6 * BLOCK), "window_damaged")]
+    assert ends.missing == [(Range(4 * BLOCK, 6 * BLOCK), "window_damaged")]
 
 
 def test_no_empty_frame_goes_out_behind_damage(ends):
@@ -186,21 +186,21 @@ def test_no_empty_frame_goes_out_behind_damage(ends):
     ends.is_written()
     for sequence in (9, 10):
         os.pwrite(ends.window._file._fd, b"torn", ends.window._position(sequence))
-    ends.pusher.resume(1, 17 * BLOCK + 100)
+    ends.pusher.granted(1, 17 * BLOCK + 100)
     (frame,) = ends.received(3)
     assert (frame.first_sample, len(frame.pcm) // 2) == (17 * BLOCK + 100, 3 * BLOCK - 100)
 
 
-def test_what_the_full_window_has_dropped_is_a_hole_when_it_is_wanted_again(ends):
+def test_what_the_full_window_has_dropped_is_a_gap_when_it_is_wanted_again(ends):
     ends.fill(60 * 50 + 7)
-    ends.pusher.resume(1, 0)
+    ends.pusher.granted(1, 0)
     assert ends.received(1)[0].first_sample == 7 * BLOCK
-    assert ends.holes == [(Range(0, 7 * BLOCK), "window_full")]
+    assert ends.missing == [(Range(0, 7 * BLOCK), "window_full")]
 
 
-def test_a_gap_in_the_clock_is_a_hole_too(ends):
+def test_a_gap_in_the_clock_is_a_gap_too(ends):
     ends.fill(2)
     ends.fill(2, first=10 * BLOCK)
-    ends.pusher.resume(1, 0)
+    ends.pusher.granted(1, 0)
     assert [blocks_of(frame) for frame in ends.received(4)] == [[0, 1], [10, 11]]
-    assert [lost for lost, _ in ends.holes] == [Range(2 * BLOCK, 10 * BLOCK)]
+    assert [lost for lost, _ in ends.missing] == [Range(2 * BLOCK, 10 * BLOCK)]

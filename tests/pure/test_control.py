@@ -54,7 +54,7 @@ UP = [
 DOWN = [
     control.OpenDevice(),
     control.CloseDevice(),
-    control.Resume(session=3, sample=2**40),
+    control.Grant(connection=3, sample=2**40),
     control.Acknowledge(sample=16000),
     control.Expect(audio=False),
     control.Finish(),
@@ -81,9 +81,9 @@ def test_every_message_is_in_these_tables():
 
 
 def test_messages_are_told_apart_by_their_class_name():
-    assert msgspec.msgpack.decode(control.encode(control.Resume(session=1, sample=2))) == {
-        "type": "Resume",
-        "session": 1,
+    assert msgspec.msgpack.decode(control.encode(control.Grant(connection=1, sample=2))) == {
+        "type": "Grant",
+        "connection": 1,
         "sample": 2,
     }
 

@@ -133,7 +133,7 @@ def expected(actions):
 
 def resumes(actions):
     """The grants to send, in order."""
-    return [send.message for send in sent(actions) if isinstance(send.message, control.Resume)]
+    return [send.message for send in sent(actions) if isinstance(send.message, control.Grant)]
 
 
 # Starting
@@ -161,14 +161,14 @@ def test_a_capture_that_only_said_hello_may_not_send_yet():
 
 
 def test_capture_may_send_when_the_recogniser_is_ready():
-    assert sent(Engine().start().connect()) == [Send(CAPTURE, control.Resume(session=1, sample=0))]
+    assert sent(Engine().start().connect()) == [Send(CAPTURE, control.Grant(connection=1, sample=0))]
 
 
 def test_a_capture_that_comes_late_may_send_at_once():
     engine = Engine()
     engine.tick()
     engine.connect()
-    assert resumes(engine.says(CAPTURE, hello())) == [control.Resume(session=1, sample=0)]
+    assert resumes(engine.says(CAPTURE, hello())) == [control.Grant(connection=1, sample=0)]
 
 
 def test_by_default_capture_opens_the_device_without_waiting():
@@ -184,7 +184,7 @@ def test_a_device_that_waits_is_opened_when_connected():
     engine.start()
     assert sent(engine.connect()) == [
         Send(CAPTURE, control.OpenDevice()),
-        Send(CAPTURE, control.Resume(session=1, sample=0)),
+        Send(CAPTURE, control.Grant(connection=1, sample=0)),
     ]
 
 
@@ -200,7 +200,7 @@ def test_after_the_first_connection_the_device_waits_no_more():
     engine = Engine(CONNECTED_FIRST).run()
     engine.says(STREAMING, down(1))
     assert engine.coordinator.may_open_device
-    assert sent(engine.connect(2)) == [Send(CAPTURE, control.Resume(session=2, sample=0))]
+    assert sent(engine.connect(2)) == [Send(CAPTURE, control.Grant(connection=2, sample=0))]
 
 
 @pytest.mark.parametrize("tables", [BYOK, CONNECTED_FIRST])
@@ -330,7 +330,7 @@ def test_a_run_that_goes_on_begins_where_its_journal_ended():
     engine = Engine()
     engine.coordinator.continues(acknowledged=S, captured=3 * S, sent=2 * S, connection=7)
     engine.start()
-    assert sent(engine.connect(8)) == [Send(CAPTURE, control.Resume(session=8, sample=S))]
+    assert sent(engine.connect(8)) == [Send(CAPTURE, control.Grant(connection=8, sample=S))]
     assert engine.status().unacknowledged_s == 2.0
     assert engine.says(STREAMING, heard(0, S, connection=8)) == []
 
@@ -357,7 +357,7 @@ def test_the_next_connection_begins_at_the_first_sample_that_is_not_acknowledged
     engine = Engine().run()
     engine.says(STREAMING, heard(0, S))
     engine.says(STREAMING, down(1))
-    assert sent(engine.connect(2)) == [Send(CAPTURE, control.Resume(session=2, sample=S))]
+    assert sent(engine.connect(2)) == [Send(CAPTURE, control.Grant(connection=2, sample=S))]
 
 
 def test_a_lost_connection_is_a_degraded_engine_with_the_reason():
@@ -401,7 +401,7 @@ def test_after_streaming_was_killed_its_successor_goes_on_where_results_ended():
     engine.ends(STREAMING, SIGKILL)
     engine.tick()
     engine.says(STREAMING, hello())
-    assert sent(engine.connect(2)) == [Send(CAPTURE, control.Resume(session=2, sample=S))]
+    assert sent(engine.connect(2)) == [Send(CAPTURE, control.Grant(connection=2, sample=S))]
 
 
 def test_while_streaming_is_gone_a_new_capture_may_not_send():
@@ -417,7 +417,7 @@ def test_a_killed_capture_is_started_again_at_once_and_may_send():
     engine.says(STREAMING, heard(0, S))
     assert len(published(engine.ends(CAPTURE, SIGKILL))) == 1
     assert engine.tick() == [Spawn(CAPTURE)]
-    assert resumes(engine.says(CAPTURE, hello())) == [control.Resume(session=1, sample=S)]
+    assert resumes(engine.says(CAPTURE, hello())) == [control.Grant(connection=1, sample=S)]
 
 
 def test_a_killed_capture_is_a_degraded_engine_until_the_device_is_open():
@@ -590,8 +590,8 @@ def test_a_pause_closes_the_device_and_a_second_one_does_nothing():
 def test_the_end_of_a_pause_opens_it_and_a_second_one_does_nothing():
     engine = Engine().run()
     engine.coordinator.pause()
-    assert sent(engine.coordinator.unpause()) == [Send(CAPTURE, control.OpenDevice())]
-    assert engine.coordinator.unpause() == []
+    assert sent(engine.coordinator.resume()) == [Send(CAPTURE, control.OpenDevice())]
+    assert engine.coordinator.resume() == []
 
 
 def test_a_paused_engine_runs_and_says_so():
@@ -620,14 +620,14 @@ def test_the_end_of_a_pause_before_capture_says_hello_reaches_it_all_the_same():
     engine.coordinator.pause()
     engine.ends(CAPTURE, SIGKILL)
     engine.tick()
-    engine.coordinator.unpause()
+    engine.coordinator.resume()
     assert Send(CAPTURE, control.OpenDevice()) in engine.says(CAPTURE, hello())
 
 
 def test_a_device_that_waits_for_the_connection_is_not_opened_by_the_end_of_a_pause():
     engine = Engine(CONNECTED_FIRST).start()
     engine.coordinator.pause()
-    assert sent(engine.coordinator.unpause()) == []
+    assert sent(engine.coordinator.resume()) == []
 
 
 # While no audio can come
@@ -690,7 +690,7 @@ def test_what_capture_took_in_at_the_end_is_to_be_expected():
 
 def test_after_a_pause_audio_is_to_be_expected_once_the_device_is_open():
     engine = paused()
-    assert expected(engine.coordinator.unpause()) == []
+    assert expected(engine.coordinator.resume()) == []
     assert expected(engine.says(CAPTURE, device_opened())) == [True]
 
 
@@ -796,7 +796,7 @@ def test_while_nobody_tries_to_connect_no_limit_runs():
 def test_after_such_a_pause_the_status_follows_device_and_connection():
     engine = paused()
     engine.says(STREAMING, down(1))
-    engine.coordinator.unpause()
+    engine.coordinator.resume()
     assert (engine.status().state, engine.status().reason) == ("degraded", "waiting for the device")
     engine.says(CAPTURE, device_opened())
     assert (engine.status().state, engine.status().reason) == ("degraded", "reset")
@@ -867,7 +867,7 @@ def test_a_stop_during_the_first_connecting_waits_for_it_and_sends_what_was_capt
     engine.says(STREAMING, connecting(1))
     engine.beats(captured=2 * S, sent=0)
     assert sent(engine.stop()) == [Send(CAPTURE, control.Finish())]
-    assert sent(engine.says(STREAMING, ready(1))) == [Send(CAPTURE, control.Resume(session=1, sample=0))]
+    assert sent(engine.says(STREAMING, ready(1))) == [Send(CAPTURE, control.Grant(connection=1, sample=0))]
 
 
 def test_a_stop_during_backoff_leaves_at_once_and_tells_what_is_left():
@@ -1015,7 +1015,7 @@ def test_at_the_end_of_a_file_the_engine_waits_for_its_last_results():
 def test_at_the_end_of_a_file_a_lost_connection_is_waited_for():
     engine = ended_file()
     assert leaves(engine.says(STREAMING, down(1))) == set()
-    assert sent(engine.connect(2)) == [Send(CAPTURE, control.Resume(session=2, sample=S))]
+    assert sent(engine.connect(2)) == [Send(CAPTURE, control.Grant(connection=2, sample=S))]
 
 
 def test_at_the_end_of_a_file_there_is_no_limit():
@@ -1040,7 +1040,7 @@ def test_a_capture_started_again_after_the_end_of_a_file_sends_the_rest_and_the_
     assert engine.says(CAPTURE, hello()) == [
         Send(CAPTURE, control.CloseDevice()),
         Send(CAPTURE, control.Acknowledge(sample=S)),
-        Send(CAPTURE, control.Resume(session=1, sample=S)),
+        Send(CAPTURE, control.Grant(connection=1, sample=S)),
         Send(CAPTURE, control.Finish()),
     ]
 

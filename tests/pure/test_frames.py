@@ -31,8 +31,8 @@ def test_the_header_is_24_bytes_for_a_run_of_8():
     st.binary(max_size=100),
     st.booleans(),
 )
-def test_what_is_packed_is_unpacked(run, session, first_sample, pcm, is_last):
-    frame = Frame(run, session, first_sample, pcm, is_last)
+def test_what_is_packed_is_unpacked(run, grant, first_sample, pcm, is_last):
+    frame = Frame(run, grant, first_sample, pcm, is_last)
     assert unpack(pack(frame)) == frame
 
 

@@ -205,7 +205,7 @@ def test_a_subscriber_without_messages_says_none(tmp_path):
         (b'{"type":"snapshot","since":7}', messages.SnapshotQuery(7)),
         (b'{"type":"stop"}', messages.Stop()),
         (b'{"type":"pause"}', messages.Pause()),
-        (b'{"type":"resume"}', messages.Continue()),
+        (b'{"type":"resume"}', messages.Resume()),
         (b'{"type":"set_user_name","user_name":"Ann"}', messages.SetUserName("Ann")),
         (b'{"type":"stop","invented_later":1}', messages.Stop()),
     ],
@@ -216,7 +216,7 @@ def test_a_command_is_one_json_object(body, command):
 
 @pytest.mark.parametrize(
     "command",
-    [messages.StatusQuery(), messages.Stop(), messages.Pause(), messages.Continue(), messages.SetUserName("Ann")],
+    [messages.StatusQuery(), messages.Stop(), messages.Pause(), messages.Resume(), messages.SetUserName("Ann")],
 )
 def test_a_command_arrives_as_it_was(command):
     assert msgspec.json.decode(messages.encode(command), type=messages.Command) == command

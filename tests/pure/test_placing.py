@@ -26,8 +26,8 @@ def hearing():
     return new_hearing()
 
 
-def frame(first, end, session=3):
-    return Frame(RUN, session, first, memoryview(pcm(first, end)))
+def frame(first, end, grant=3):
+    return Frame(RUN, grant, first, memoryview(pcm(first, end)))
 
 
 def send(hearing, *ranges):

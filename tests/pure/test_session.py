@@ -98,12 +98,12 @@ def finishing_session(dialect=BYOK, *, now=100.0, **options):
     return session
 
 
-def frame(first, end, session=1):
-    return Frame(RUN, session, first, pcm(first, end))
+def frame(first, end, grant=1):
+    return Frame(RUN, grant, first, pcm(first, end))
 
 
-def end_mark(sample, session=1):
-    return Frame(RUN, session, sample, b"", is_last=True)
+def end_mark(sample, grant=1):
+    return Frame(RUN, grant, sample, b"", is_last=True)
 
 
 def results(start, duration, *, is_final=True, text="words"):
@@ -244,12 +244,12 @@ def test_a_frame_goes_out_as_it_came():
 
 @pytest.mark.parametrize("number", [0, 1, 3])
 def test_a_frame_of_another_grant_is_dropped(number):
-    assert ready_session(first_connection=2).audio(frame(0, 320, session=number), 100.0) == b""
+    assert ready_session(first_connection=2).audio(frame(0, 320, grant=number), 100.0) == b""
 
 
 def test_an_end_mark_of_another_grant_is_dropped():
     session = ready_session(first_connection=2)
-    assert session.end(end_mark(320, session=1), 100.0) == []
+    assert session.end(end_mark(320, grant=1), 100.0) == []
     assert session.takes_audio(100.0)
 
 
@@ -555,7 +555,7 @@ def test_what_a_proxy_could_on_the_connection_before_does_not_count():
     session.tick(110.0)
     session.event(Opened(), 110.0)
     session.event(READY, 110.0)
-    session.end(end_mark(S, session=2), 111.0)
+    session.end(end_mark(S, grant=2), 111.0)
     assert acted(session.tick(114.0)) == [SendClose(1000)]
 
 
@@ -654,8 +654,8 @@ def test_what_finals_covered_on_the_connection_before_does_not_count():
     session.event(Failed("reset"), 102.0)
     session.tick(110.0)
     session.event(Opened(), 110.0)
-    session.audio(frame(2 * S, 3 * S, session=2), 110.0)
-    session.end(end_mark(3 * S, session=2), 110.0)
+    session.audio(frame(2 * S, 3 * S, grant=2), 110.0)
+    session.end(end_mark(3 * S, grant=2), 110.0)
     assert told(session.event(CloseReceived(1000, ""), 111.0), control.StreamEnded) == []
 
 
@@ -671,7 +671,7 @@ def test_a_clean_end_covers_what_went_out_on_its_own_connection():
     session.event(Failed("reset"), 102.0)
     session.tick(110.0)
     session.event(Opened(), 110.0)
-    session.audio(frame(0, S, session=2), 110.5)
+    session.audio(frame(0, S, grant=2), 110.5)
     session.finish(111.0)
     session.event(METADATA, 111.5)
     assert told(session.event(CloseReceived(1000, ""), 112.0)) == [control.StreamEnded(sent=S)]
@@ -757,8 +757,8 @@ def test_after_a_loss_behind_the_end_the_rest_goes_to_the_next_connection():
     session.event(Failed("reset"), 102.0)
     session.tick(103.0)
     session.event(Opened(), 103.0)
-    assert session.audio(frame(0, S, session=2), 103.0) == pcm(0, S)
-    assert SendText('{"type":"CloseStream"}') in session.end(end_mark(S, session=2), 103.0)
+    assert session.audio(frame(0, S, grant=2), 103.0) == pcm(0, S)
+    assert SendText('{"type":"CloseStream"}') in session.end(end_mark(S, grant=2), 103.0)
 
 
 # Losses

@@ -68,8 +68,8 @@ class Desk:
                 actions = coordinator.stop(now, "stop command")
             case messages.Pause():
                 actions = coordinator.pause()
-            case messages.Continue():
-                actions = coordinator.unpause()
+            case messages.Resume():
+                actions = coordinator.resume()
             case messages.SetUserName(user_name=user_name):
                 coordinator.results.user_name = user_name
         return messages.encode(messages.Done()), actions

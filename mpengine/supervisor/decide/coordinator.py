@@ -339,7 +339,7 @@ class Coordinator:
         self.situation.is_paused = True
         return [Log("info", "paused", {}), Send(Child.CAPTURE, control.CloseDevice()), *self._expectation()]
 
-    def unpause(self) -> list[Action]:
+    def resume(self) -> list[Action]:
         """Open the device again."""
         if not self.situation.is_paused:
             return []
@@ -409,7 +409,7 @@ class Coordinator:
         return Send(Child.CAPTURE, control.OpenDevice())
 
     def _resume(self) -> Action:
-        grant = control.Resume(session=self.situation.connection, sample=self.results.ledger.acknowledged)
+        grant = control.Grant(connection=self.situation.connection, sample=self.results.ledger.acknowledged)
         return Send(Child.CAPTURE, grant)
 
     def _of_capture(self, message: control.Up, now: float) -> list[Action]:
