@@ -2,14 +2,14 @@
 
 import sys
 
-from mpengine.processes import boot
+from mpengine.processes import beginning
 from mpengine.shared import logs
 
 
 def main() -> None:
     """Be the capture process."""
-    settings = boot.receive(boot.CaptureBoot, "capture")
-    boot.silence_native_stderr()
+    settings = beginning.receive(beginning.CaptureSettings, "capture")
+    beginning.silence_native_stderr()
     logs.setup("capture", settings.log_level, settings.log_format)
 
     from mpengine.capture.process import run  # noqa: PLC0415  its libraries write to standard error while they load

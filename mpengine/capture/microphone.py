@@ -18,8 +18,8 @@ from mpengine.capture.devices import Device, choose
 from mpengine.capture.source import Block, Source, SourceInfo
 from mpengine.processes import tricks
 from mpengine.processes.tricks import Trick
+from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import DeviceError
-from mpengine.shared.tables import AudioConfig
 from mpengine.shared.wake import Wake
 
 # What may wait for the main thread. It never waits long; the bound is there for a main thread that was stopped.

@@ -17,7 +17,7 @@ from mpengine.capture.level import LevelMeter
 from mpengine.capture.pusher import Pusher
 from mpengine.capture.source import Source
 from mpengine.capture.window import Losses, Slot, Window
-from mpengine.processes.boot import CaptureBoot
+from mpengine.processes.beginning import CaptureSettings
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control
 from mpengine.shared.errors import DeviceError, ExitCode, MpengineError
@@ -38,33 +38,33 @@ _CODES = {ExitCode.DEVICE: ErrorCode.DEVICE, ExitCode.CONFIG: ErrorCode.CONFIG}
 class Capture:
     """One life of the capture process."""
 
-    def __init__(self, boot: CaptureBoot, loop: ChildLoop, source: Source) -> None:
+    def __init__(self, settings: CaptureSettings, loop: ChildLoop, source: Source) -> None:
         """Open the window where the predecessor left it, and bind PUSH. Raises WindowError, ConfigError."""
-        audio = boot.audio
+        audio = settings.audio
         self._loop = loop
         self._control = loop.control
         self._source = source
         self._waits, _, self._ends = audio.kind
         self._sample_bytes = sample_bytes = 2 * audio.channels
-        run = bytes.fromhex(boot.run)
+        run = bytes.fromhex(settings.run)
         self._window = Window(
-            boot.window_path,
+            settings.window_path,
             run=run,
             sample_rate=audio.sample_rate,
             channels=audio.channels,
             block_samples=audio.block_samples,
-            seconds=boot.buffer.seconds,
+            seconds=settings.buffer.seconds,
         )
         self._clock = SampleClock(
             sample_rate=audio.sample_rate,
             sample_bytes=sample_bytes,
             block_samples=audio.block_samples,
-            next_sample=max(self._window.end_sample, boot.captured),
+            next_sample=max(self._window.end_sample, settings.captured),
             keeps_time=not self._waits,
         )
         self._pusher = Pusher(
             loop.context,
-            boot.frames,
+            settings.frames,
             self._window,
             run=run,
             block_s=audio.block_samples / audio.sample_rate,
@@ -76,9 +76,9 @@ class Capture:
         self._is_open = False
         self._is_behind = False  # the disk, when it was last looked at
         self._awaits_room = False  # in the frames socket
-        self._open_wanted = boot.open_device
+        self._open_wanted = settings.open_device
         self._has_ended = False
-        self._lost_reason = boot.lost_reason
+        self._lost_reason = settings.lost_reason
         self._losses = Losses()
         self._next_beat = self._next_anchor = 0.0
         self._has_told = False
@@ -290,13 +290,13 @@ class Capture:
                     self._end()
 
 
-def run(boot: CaptureBoot) -> ExitCode:
+def run(settings: CaptureSettings) -> ExitCode:
     """Be the capture process; the exit code says what kind of end it was."""
-    loop = ChildLoop(boot)
+    loop = ChildLoop(settings)
     capture: Capture | None = None
     try:
         loop.control.tell(control.Hello(pid=os.getpid()))
-        capture = Capture(boot, loop, _source(boot))
+        capture = Capture(settings, loop, _source(settings))
         capture.run()
     except MpengineError as error:
         code = _CODES.get(error.exit_code, ErrorCode.WINDOW)
@@ -309,8 +309,8 @@ def run(boot: CaptureBoot) -> ExitCode:
     return ExitCode.OK
 
 
-def _source(boot: CaptureBoot) -> Source:
+def _source(settings: CaptureSettings) -> Source:
     # Each source imports a library of its own: only the one that is used.
-    module, _, class_name = home_of(boot.audio.source).name.partition(".")
-    source: Source = getattr(importlib.import_module(f"mpengine.capture.{module}"), class_name)(boot.audio)
+    module, _, class_name = home_of(settings.audio.source).name.partition(".")
+    source: Source = getattr(importlib.import_module(f"mpengine.capture.{module}"), class_name)(settings.audio)
     return source

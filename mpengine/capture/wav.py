@@ -3,8 +3,8 @@
 import wave
 
 from mpengine.capture.source import Block, Source, SourceInfo
+from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import ConfigError
-from mpengine.shared.tables import AudioConfig
 
 # How far an unpaced file is read in one turn of the work loop.
 _BLOCKS_AT_ONCE = 50

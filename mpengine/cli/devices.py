@@ -2,14 +2,14 @@
 
 import json
 
-from mpengine.processes import boot
+from mpengine.processes import beginning
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.text import harmless
 
 
 def devices(*, as_json: bool) -> int:
     """Print the inputs; 3 when there is none. Raises DeviceError when there is no PortAudio to list them."""
-    boot.silence_native_stderr()
+    beginning.silence_native_stderr()
     from mpengine.capture.microphone import input_devices  # noqa: PLC0415  PortAudio speaks while it loads
 
     found = input_devices()

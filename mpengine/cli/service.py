@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import mpengine
 from mpengine.shared.config import secrets
+from mpengine.shared.config_tables import NAME, NAME_VALUES
 from mpengine.shared.errors import ConfigError, ExitCode
-from mpengine.shared.tables import NAME, NAME_VALUES
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./=+,-]+")
 # What ProtectHome= takes away.

@@ -3,8 +3,8 @@
 import zmq
 
 from mpengine.shared import messages, runtime, sockets
+from mpengine.shared.config_tables import NAME
 from mpengine.shared.errors import ConfigError, EngineUnreachable
-from mpengine.shared.tables import NAME
 
 _KEY_CHARACTERS = 40
 

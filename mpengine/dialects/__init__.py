@@ -9,7 +9,7 @@ import importlib
 import msgspec
 
 from mpengine.dialects.base import RemoteConfig
-from mpengine.shared.tables import decode_secret, encode_secret
+from mpengine.shared.config_tables import decode_secret, encode_secret
 
 _HOMES = {
     "managed": "managed.ManagedConfig",

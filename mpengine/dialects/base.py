@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from mpengine.dialects import causes
 from mpengine.dialects.causes import Cause
+from mpengine.shared.config_tables import AudioConfig, Secret, Section, about
 from mpengine.shared.messages import (
     CreditsLow,
     ErrorKind,
@@ -20,7 +21,6 @@ from mpengine.shared.messages import (
     Transcript,
     UtteranceEnd,
 )
-from mpengine.shared.tables import AudioConfig, Secret, Section, about
 
 
 class Hypothesis(NamedTuple):

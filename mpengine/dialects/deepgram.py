@@ -23,9 +23,9 @@ from mpengine.dialects.base import (
     shown,
 )
 from mpengine.dialects.wire import Channels, Other, Seconds, Words, passed_on, read, spoken
+from mpengine.shared.config_tables import AudioConfig, Secret, about
 from mpengine.shared.errors import require
 from mpengine.shared.messages import SpeechStarted, Transcript, UtteranceEnd
-from mpengine.shared.tables import AudioConfig, Secret, about
 
 KEEP_ALIVE = '{"type":"KeepAlive"}'
 FINALIZE = '{"type":"Finalize"}'

@@ -26,9 +26,9 @@ from mpengine.dialects.base import (
 from mpengine.dialects.causes import Cause
 from mpengine.dialects.deepgram import Deepgram
 from mpengine.dialects.wire import Number, Other, Seconds, Words, read, spoken
+from mpengine.shared.config_tables import AudioConfig, Secret, about
 from mpengine.shared.errors import ExitCode, require
 from mpengine.shared.messages import CreditsLow, ErrorCode, ErrorKind, SessionEnd, Transcript
-from mpengine.shared.tables import AudioConfig, Secret, about
 
 FINALIZE = '{"type":"finalize"}'
 

@@ -11,8 +11,8 @@ import sys
 import threading
 
 from mpengine.embedded import files
-from mpengine.embedded.settings import EngineBoot
-from mpengine.processes import boot
+from mpengine.embedded.gui_config import EngineSettings
+from mpengine.processes import beginning
 from mpengine.shared import logs
 from mpengine.shared.config import Config
 from mpengine.shared.errors import MpengineError
@@ -27,7 +27,7 @@ _REMOVAL_LIMIT_S = 0.3
 def main() -> int:
     """Run the engine that the parent wants; returns its exit code."""
     _take_streams()
-    settings = boot.receive(EngineBoot, "engine")
+    settings = beginning.receive(EngineSettings, "engine")
     config = Config.unpacked(settings.config)
     name, buffer_directory = config.engine.name, config.buffer.directory
     watch = (settings.parent_pid, name, buffer_directory)
@@ -56,7 +56,7 @@ def _take_streams() -> None:
 
 def _end_with_parent(parent_pid: int, name: str, buffer_directory: str | None) -> None:
     poll = select.poll()
-    poll.register(boot.PIPE_FD, select.POLLIN)
+    poll.register(beginning.PIPE_FD, select.POLLIN)
     # Besides the pipe: a process that the parent has forked may hold its other end, too.
     with contextlib.suppress(AttributeError, OSError):
         poll.register(os.pidfd_open(parent_pid), select.POLLIN)

@@ -13,8 +13,8 @@ from mpengine.dialects import MODES
 from mpengine.embedded import files
 from mpengine.embedded.callback_thread import CallbackThread
 from mpengine.embedded.callbacks import Call, CreditsLow, Trouble, Words
+from mpengine.embedded.gui_config import Getter, config_of
 from mpengine.embedded.recording import Recording
-from mpengine.embedded.settings import Getter, config_of
 from mpengine.shared.config import Config
 from mpengine.shared.errors import ConfigError
 

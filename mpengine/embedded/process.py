@@ -15,7 +15,7 @@ import os
 import threading
 import time
 
-from mpengine.embedded.settings import EngineBoot
+from mpengine.embedded.gui_config import EngineSettings
 from mpengine.supervisor.children.process import Spawned
 
 
@@ -70,12 +70,12 @@ class Process:
 
     # The recording's thread
 
-    def start(self, boot: EngineBoot) -> bool:
+    def start(self, settings: EngineSettings) -> bool:
         """Start one. False if it is to end before that. Raises OSError."""
         with self._lock:
             if self.is_ending:
                 return False
-            self._running = Spawned("engine", boot, module="mpengine.embedded.child")
+            self._running = Spawned("engine", settings, module="mpengine.embedded.child")
         return True
 
     def replace(self) -> None:

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable
 
 from mpengine.client.subscriber import Subscriber, ask
-from mpengine.embedded import files, settings
+from mpengine.embedded import files, gui_config
 from mpengine.embedded.callbacks import Call, Story, Trouble
 from mpengine.embedded.process import Process
 from mpengine.shared import messages
@@ -173,7 +173,7 @@ class Recording:
     def _follow(self, subscriber: Subscriber) -> str:
         """Start a process, hand over what is told until it has ended; returns how it ended."""
         known_name = self._config.engine.user_name
-        if not self._process.start(settings.boot_of(self._config)):
+        if not self._process.start(gui_config.settings_of(self._config)):
             return _CANCELLED
         self._began_at = self._heard_at = time.monotonic()
         while (status := self._process.reap()) is None:
@@ -206,7 +206,7 @@ class Recording:
 
     def _tell_name(self, user_name: str) -> str:
         try:
-            question = messages.SetUserName(user_name=settings.published_name(user_name))
+            question = messages.SetUserName(user_name=gui_config.published_name(user_name))
             ask(question, name=self._config.engine.name, timeout_s=_ANSWER_LIMIT_S)
         except EngineUnreachable as error:
             log.warning("%s", error)

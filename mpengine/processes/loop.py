@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 import zmq
 
-from mpengine.processes import boot, memory
-from mpengine.processes.boot import Boot
+from mpengine.processes import beginning, memory
+from mpengine.processes.beginning import ChildSettings
 from mpengine.shared import control, sockets
 from mpengine.shared.messages import UNREADABLE
 from mpengine.shared.waiting import NEVER
@@ -74,7 +74,7 @@ class ChildLoop:
     signal handler, to end what blocks. When the parent is gone, the process ends at once: nobody is left to report to.
     """
 
-    def __init__(self, settings: Boot) -> None:
+    def __init__(self, settings: ChildSettings) -> None:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.control = ControlChannel(self.context, settings.control, settings.identity)
         self.leaving = False
@@ -86,7 +86,7 @@ class ChildLoop:
         signal.set_wakeup_fd(self._wake.signal_fd, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._on_sigterm)
         self.watch(self._wake.fileno(), self._wake.drain)
-        self.watch(boot.PIPE_FD, self._parent_gone)
+        self.watch(beginning.PIPE_FD, self._parent_gone)
 
     def watch(self, source: Source, ready: Callable[[], None], events: int = zmq.POLLIN) -> None:
         """Call `ready` whenever `source` has `events`."""
@@ -126,5 +126,5 @@ class ChildLoop:
             self.on_terminate()
 
     def _parent_gone(self) -> None:
-        if not os.read(boot.PIPE_FD, 64):
+        if not os.read(beginning.PIPE_FD, 64):
             os._exit(1)

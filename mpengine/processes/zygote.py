@@ -23,15 +23,13 @@ import sys
 import threading
 from typing import NamedTuple, NoReturn
 
-# All children use these.
-import mpengine.processes.loop
-import mpengine.shared.frames
-import mpengine.shared.logs
-import mpengine.shared.loopback
-import mpengine.shared.tables  # noqa: F401
-from mpengine.processes import boot, forks, memory, proc_title, tricks
+from mpengine.processes import beginning, forks, memory, proc_title, tricks
 from mpengine.processes.tricks import Trick
 from mpengine.shared.wake import Wake
+
+# All children use these: the zygote loads them once.
+for _name in ("processes.loop", "shared.config_tables", "shared.frames", "shared.logs", "shared.loopback"):
+    importlib.import_module(f"mpengine.{_name}")
 
 # How long the supervisor may leave its end unread.
 _SEND_LIMIT_S = 5.0
@@ -61,7 +59,7 @@ def fork() -> ForkedZygote:
     # Until the zygote ignores it: a terminal's Ctrl-C is for the supervisor alone.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        os.write(writer, boot.payload(boot.Parent(parent_pid=os.getpid())))
+        os.write(writer, beginning.payload(beginning.Parent(parent_pid=os.getpid())))
         for stream in (sys.stdout, sys.stderr):
             stream.flush()  # or both would write what waits
         memory.settle()
@@ -87,14 +85,14 @@ def _be_forked(pipe: int, listener: int, *, not_ours: tuple[int, int]) -> NoRetu
         high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD) for fd in (pipe, listener)]
         for fd in (pipe, listener, *not_ours):
             os.close(fd)
-        for fd, place in zip(high, (boot.PIPE_FD, boot.LISTENER_FD), strict=True):
+        for fd, place in zip(high, (beginning.PIPE_FD, beginning.LISTENER_FD), strict=True):
             os.dup2(fd, place, inheritable=False)
             os.close(fd)
         for name in _FOR_SUPERVISOR:
             os.environ.pop(name, None)
         proc_title.hide(_FOR_SUPERVISOR)
         proc_title.show_as("mpengine.processes.zygote")
-        boot.receive(boot.Parent, "zygote")
+        beginning.receive(beginning.Parent, "zygote")
         _work()
         code = 0
     except SystemExit as end:
@@ -170,10 +168,10 @@ def _become_child(descriptors: list[int]) -> None:
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     os.setpgid(0, 0)
-    for descriptor, place in zip(descriptors, (boot.PIPE_FD, boot.LISTENER_FD), strict=False):
+    for descriptor, place in zip(descriptors, (beginning.PIPE_FD, beginning.LISTENER_FD), strict=False):
         os.dup2(descriptor, place)
     for descriptor in descriptors:
-        if descriptor not in {boot.PIPE_FD, boot.LISTENER_FD}:
+        if descriptor not in {beginning.PIPE_FD, beginning.LISTENER_FD}:
             os.close(descriptor)
 
 
@@ -197,13 +195,13 @@ def _tell(supervisor: socket.socket, message: forks.Told) -> None:
 
 def _work() -> None:
     """Be the zygote, and in the end one of the children."""
-    name = serve(socket.socket(fileno=boot.LISTENER_FD))
+    name = serve(socket.socket(fileno=beginning.LISTENER_FD))
     importlib.import_module(f"mpengine.{name}.__main__").main()
 
 
 def main() -> None:
     """Be a zygote in a new interpreter."""
-    boot.receive(boot.Parent, "zygote")
+    beginning.receive(beginning.Parent, "zygote")
     memory.settle()
     _work()
 

@@ -2,13 +2,13 @@
 
 import sys
 
-from mpengine.processes import boot
+from mpengine.processes import beginning
 from mpengine.shared import logs
 
 
 def main() -> None:
     """Be the recogniser process."""
-    settings = boot.receive(boot.RecogniserBoot, "recogniser")
+    settings = beginning.receive(beginning.RecogniserSettings, "recogniser")
     logs.setup("recogniser", settings.log_level, settings.log_format)
 
     from mpengine.recogniser.process import run  # noqa: PLC0415  it takes long to load, and may complain

@@ -11,8 +11,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from mpengine.processes import boot
-from mpengine.processes.boot import RecogniserBoot
+from mpengine.processes import beginning
+from mpengine.processes.beginning import RecogniserSettings
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control
 from mpengine.shared.errors import ExitCode
@@ -31,10 +31,10 @@ _END_LIMIT_S = 2.0
 class Recogniser:
     """One life of the recogniser process."""
 
-    def __init__(self, settings: RecogniserBoot, loop: ChildLoop, server_class: "type[RecogniserServer]") -> None:
+    def __init__(self, settings: RecogniserSettings, loop: ChildLoop, server_class: "type[RecogniserServer]") -> None:
         self._loop = loop
         self._control = loop.control
-        listener = socket.socket(fileno=boot.LISTENER_FD)
+        listener = socket.socket(fileno=beginning.LISTENER_FD)
         listener.set_inheritable(False)
         self._server = server_class(listener, settings.token)
         self._thread = threading.Thread(target=self._serve, name="server", daemon=True)
@@ -81,7 +81,7 @@ class Recogniser:
         self._loop.leaving = True
 
 
-def run(settings: RecogniserBoot) -> ExitCode:
+def run(settings: RecogniserSettings) -> ExitCode:
     """Be the recogniser process."""
     loop = ChildLoop(settings)
     try:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from mpengine.shared.tables import UserName
+from mpengine.shared.config_tables import UserName
 
 VERSION = 1
 NOTHING = msgspec.Raw(b"null")

@@ -2,14 +2,14 @@
 
 import sys
 
-from mpengine.processes import boot
+from mpengine.processes import beginning
 from mpengine.shared import logs
 from mpengine.streaming.process import run
 
 
 def main() -> None:
     """Be the streaming process."""
-    settings = boot.receive(boot.StreamingBoot, "streaming")
+    settings = beginning.receive(beginning.StreamingSettings, "streaming")
     logs.setup("streaming", settings.log_level, settings.log_format)
     sys.exit(run(settings))
 

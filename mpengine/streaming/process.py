@@ -11,7 +11,7 @@ import time
 import zmq
 
 from mpengine import dialects
-from mpengine.processes.boot import StreamingBoot
+from mpengine.processes.beginning import StreamingSettings
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control, frames, sockets
 from mpengine.shared.errors import ConnectionLost, ExitCode
@@ -43,24 +43,24 @@ _NO_ROOM_WAIT_S = 0.05
 class Streaming:
     """One life of the streaming process."""
 
-    def __init__(self, boot: StreamingBoot, loop: ChildLoop) -> None:
+    def __init__(self, settings: StreamingSettings, loop: ChildLoop) -> None:
         self._loop = loop
         self._control = loop.control
-        self._run = bytes.fromhex(boot.run)
-        remote = dialects.unpacked(boot.remote)
+        self._run = bytes.fromhex(settings.run)
+        remote = dialects.unpacked(settings.remote)
         self._ca_file = remote.ca_file
-        self._dialect = remote.dialect(boot.audio)
+        self._dialect = remote.dialect(settings.audio)
         self._session = Session(
             dialect=self._dialect,
             hearing=Hearing(
-                sample_rate=boot.audio.sample_rate,
-                sample_bytes=2 * boot.audio.channels,
+                sample_rate=settings.audio.sample_rate,
+                sample_bytes=2 * settings.audio.channels,
                 hold_s=remote.hold_s,
-                sent_before=boot.sent_before,
+                sent_before=settings.sent_before,
             ),
-            pace=boot.pace,
-            first_connection=boot.first_connection,
-            expects_audio=boot.expects_audio,
+            pace=settings.pace,
+            first_connection=settings.first_connection,
+            expects_audio=settings.expects_audio,
             chance=random.random,
             now=time.monotonic(),
         )
@@ -69,7 +69,7 @@ class Streaming:
         self._loss: str | None = None  # why a send on this connection failed; nothing more is sent on it
         self._exit_code = ExitCode.OK
         self._frames = sockets.make(loop.context, zmq.PULL, receive_hwm=_QUEUED_FRAMES)
-        self._frames.connect(boot.frames)
+        self._frames.connect(settings.frames)
 
     def run(self) -> ExitCode:
         """Work until the stream has ended or we are told to leave."""
@@ -219,10 +219,10 @@ def _send(connection: Connection, action: Action) -> str | None:
     return None
 
 
-def run(boot: StreamingBoot) -> ExitCode:
+def run(settings: StreamingSettings) -> ExitCode:
     """Be the streaming process; the exit code says what kind of end it was."""
-    loop = ChildLoop(boot)
-    streaming = Streaming(boot, loop)
+    loop = ChildLoop(settings)
+    streaming = Streaming(settings, loop)
     try:
         loop.control.tell(control.Hello(pid=os.getpid()))
         return streaming.run()

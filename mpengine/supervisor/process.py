@@ -15,18 +15,18 @@ import zmq
 from mpengine.processes import memory
 from mpengine.shared import control, messages, runtime
 from mpengine.shared.config import Config
+from mpengine.shared.config_tables import Secret
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.logs import Event
 from mpengine.shared.runtime import RuntimeDir
-from mpengine.shared.tables import Secret
 from mpengine.shared.waiting import NEVER
 from mpengine.supervisor.bus.answers import Desk
 from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.bus.journal import ToldGap
 from mpengine.supervisor.bus.transcript_file import TranscriptFile
-from mpengine.supervisor.children.boot_for import Settings
 from mpengine.supervisor.children.channel import ChildChannel
 from mpengine.supervisor.children.process import ChildProcess
+from mpengine.supervisor.children.settings_for import Settings
 from mpengine.supervisor.children.spawner import Spawner
 from mpengine.supervisor.decide.actions import (
     Abort,

@@ -7,8 +7,8 @@ import pytest
 
 from mpengine.capture.microphone import Microphone
 from mpengine.capture.source import Block
+from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import DeviceError
-from mpengine.shared.tables import AudioConfig
 from tests.pure.support import in_fresh_interpreter
 from tests.rig.waiting import scaled
 

@@ -13,7 +13,7 @@ from mpengine.embedded import process as process_module
 from mpengine.embedded import recording as recording_module
 from mpengine.embedded.process import Process
 from mpengine.embedded.recording import Recording
-from mpengine.processes.boot import Parent
+from mpengine.processes.beginning import Parent
 from mpengine.shared.messages import Status, Transcript
 from mpengine.supervisor.children.process import Spawned
 from tests.rig.waiting import scaled, wait_until

@@ -5,8 +5,8 @@ import importlib
 import pytest
 
 from mpengine.capture.source import Source
+from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.sources import SOURCES, SourceKind, home_of, is_path
-from mpengine.shared.tables import AudioConfig
 
 
 @pytest.mark.parametrize("source", [*SOURCES, "talk.wav"])

@@ -8,11 +8,11 @@ import zmq
 
 from mpengine.dialects import packed
 from mpengine.dialects.deepgram import ByokConfig
-from mpengine.processes.boot import StreamingBoot
+from mpengine.processes.beginning import StreamingSettings
 from mpengine.shared import control, frames
+from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import ConnectionLost
 from mpengine.shared.frames import Frame
-from mpengine.shared.tables import AudioConfig
 from mpengine.streaming.process import Streaming
 from mpengine.streaming.websocket.events import Opened
 
@@ -48,7 +48,7 @@ class Ends:
             context=self.context,
             control=SimpleNamespace(tell=lambda _: None, receive=lambda: self.commands),
         )
-        boot = StreamingBoot(
+        boot = StreamingSettings(
             parent_pid=0,
             identity="streaming.1",
             control="",

@@ -13,7 +13,7 @@ import zmq
 
 from mpengine import Hole, Subscriber
 from mpengine.shared import messages
-from mpengine.shared.tables import Secret
+from mpengine.shared.config_tables import Secret
 from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.bus.history import History
 from mpengine.supervisor.bus.journal import Identity, Journal

@@ -10,8 +10,8 @@ import zmq
 from mpengine.dialects.deepgram import ByokConfig
 from mpengine.shared import control
 from mpengine.shared.config import Config
+from mpengine.shared.config_tables import AudioConfig, Secret
 from mpengine.shared.frames import Frame
-from mpengine.shared.tables import AudioConfig, Secret
 from mpengine.streaming.actions import Mention, Tell
 from mpengine.streaming.placing import Hearing
 from mpengine.streaming.session import Session

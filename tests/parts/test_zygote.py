@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from mpengine.processes.boot import CaptureBoot
-from mpengine.shared.tables import AudioConfig, BufferConfig
+from mpengine.processes.beginning import CaptureSettings
+from mpengine.shared.config_tables import AudioConfig, BufferConfig
 from mpengine.supervisor.children import zygote_client as zygote_module
 from mpengine.supervisor.children.process import Spawned
 from mpengine.supervisor.children.spawner import Spawner
@@ -27,7 +27,7 @@ def settings(tmp_path):
     path = write_wav(tmp_path / "silence.wav", bytes(32000 * 60))
 
     def make(source=path):
-        return CaptureBoot(
+        return CaptureSettings(
             identity="capture.test-1",
             control=f"ipc://{tmp_path}/control",
             frames=f"ipc://{tmp_path}/frames",
@@ -256,14 +256,14 @@ FORKED = """
 import os, sys
 import mpengine.processes.zygote
 early = mpengine.processes.zygote.fork()
-from mpengine.processes.boot import CaptureBoot
-from mpengine.shared.tables import AudioConfig, BufferConfig
+from mpengine.processes.beginning import CaptureSettings
+from mpengine.shared.config_tables import AudioConfig, BufferConfig
 from mpengine.supervisor.children.spawner import Spawner
 import select, time
 source, directory, what = sys.argv[1:]
 spawner = Spawner(forks=what != "none", zygote=early)
 def start():
-    settings = CaptureBoot(
+    settings = CaptureSettings(
         identity="capture.test-1", control=f"ipc://{directory}/control", frames=f"ipc://{directory}/frames",
         log_level="info", parent_pid=os.getpid(), run="00" * 8, audio=AudioConfig(source=source),
         window_path=f"{directory}/window", buffer=BufferConfig(seconds=60), open_device=True,

@@ -10,8 +10,8 @@ from mpengine.dialects.deepgram import ByokConfig
 from mpengine.dialects.managed import LocalConfig, ManagedConfig
 from mpengine.shared.config import Config, secrets
 from mpengine.shared.config.file import parse_override
+from mpengine.shared.config_tables import Secret
 from mpengine.shared.errors import ConfigError, ExitCode
-from mpengine.shared.tables import Secret
 
 SECRET = "S3cr3t-k3y-0f-th3-0wn3r"
 LOCAL = {"remote": {"mode": "local"}}

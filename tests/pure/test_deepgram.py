@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from mpengine.dialects.base import Ignored, Malformed, Said, ServiceError
 from mpengine.dialects.deepgram import ByokConfig
 from mpengine.shared import control
+from mpengine.shared.config_tables import AudioConfig, Secret
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import Metadata, SpeechStarted, UtteranceEnd
-from mpengine.shared.tables import AudioConfig, Secret
 from mpengine.streaming.actions import Mention, Tell
 from mpengine.streaming.placing import Hearing
 from tests.pure.support import hypothesis, within, word

@@ -2,8 +2,8 @@
 
 import pytest
 
+from mpengine.shared.config_tables import SupervisorConfig
 from mpengine.shared.errors import ExitCode
-from mpengine.shared.tables import SupervisorConfig
 from mpengine.supervisor.decide.life import ChildState, Ended, Life
 
 POLICY = SupervisorConfig(

@@ -12,10 +12,10 @@ import pytest
 
 from mpengine.shared import logs
 from mpengine.shared.config import Config
+from mpengine.shared.config_tables import Secret
 from mpengine.shared.logs import Event, lines
 from mpengine.shared.logs.output import LONGEST_LINE_BYTES
-from mpengine.shared.tables import Secret
-from mpengine.supervisor.children.boot_for import Settings
+from mpengine.supervisor.children.settings_for import Settings
 from mpengine.supervisor.decide import actions
 
 LOGGER = logging.getLogger("mpengine.capture")

@@ -7,9 +7,9 @@ import pytest
 from mpengine.dialects.base import Ignored, Malformed, Ready, Said, ServiceError
 from mpengine.dialects.causes import Cause
 from mpengine.dialects.managed import LocalConfig, ManagedConfig, transcribe_url
+from mpengine.shared.config_tables import AudioConfig, Secret
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import CreditsLow, ErrorKind, SessionEnd
-from mpengine.shared.tables import AudioConfig, Secret
 from tests.pure.support import hypothesis, within, word
 
 CONFIG, ACCOUNT = ExitCode.CONFIG, ExitCode.ACCOUNT

@@ -10,8 +10,8 @@ import pytest
 from mpengine import cli
 from mpengine.cli import service
 from mpengine.shared.config import secrets
+from mpengine.shared.config_tables import SupervisorConfig
 from mpengine.shared.errors import ExitCode
-from mpengine.shared.tables import SupervisorConfig
 
 
 def read(text):

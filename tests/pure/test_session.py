@@ -9,11 +9,11 @@ from mpengine.dialects.base import Ignored
 from mpengine.dialects.deepgram import ByokConfig, Deepgram
 from mpengine.dialects.managed import ManagedConfig
 from mpengine.shared import control, states
+from mpengine.shared.config_tables import AudioConfig, Secret
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.frames import Frame
 from mpengine.shared.messages import ErrorKind
 from mpengine.shared.states import ImpossibleError
-from mpengine.shared.tables import AudioConfig, Secret
 from mpengine.streaming.actions import (
     Connect,
     Drop,

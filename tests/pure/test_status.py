@@ -5,7 +5,7 @@ import pytest
 
 from mpengine.shared import control, messages
 from mpengine.shared.config import Config
-from mpengine.shared.tables import SupervisorConfig
+from mpengine.shared.config_tables import SupervisorConfig
 from mpengine.supervisor.decide.actions import Child
 from mpengine.supervisor.decide.life import Life
 from mpengine.supervisor.decide.reports import Reports

@@ -6,8 +6,8 @@ import pytest
 
 from mpengine.capture.source import Block, SourceInfo
 from mpengine.capture.wav import WavFile
+from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import ConfigError
-from mpengine.shared.tables import AudioConfig
 from tests.pure.support import pcm
 
 MS = 1_000_000

@@ -10,8 +10,8 @@ from mpengine.dialects.base import Ignored, Malformed
 from mpengine.dialects.deepgram import ByokConfig
 from mpengine.dialects.managed import ManagedConfig
 from mpengine.shared import control
+from mpengine.shared.config_tables import AudioConfig, Secret
 from mpengine.shared.frames import Frame
-from mpengine.shared.tables import AudioConfig, Secret
 from mpengine.streaming.actions import Mention, Tell
 from mpengine.streaming.placing import Hearing
 from tests.pure.support import RUN, pcm, within

@@ -11,8 +11,8 @@ import sys
 import time
 from typing import NoReturn
 
-from mpengine.processes import boot
-from mpengine.processes.boot import Boot
+from mpengine.processes import beginning
+from mpengine.processes.beginning import ChildSettings
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control
 
@@ -23,7 +23,7 @@ _BEAT_S = 0.1
 _SAMPLES_A_BEAT = 1600
 
 
-class BadBoot(Boot, frozen=True, kw_only=True):
+class BadBoot(ChildSettings, frozen=True, kw_only=True):
     """What is needed of the settings of capture and of streaming."""
 
     first_connection: int = 1
@@ -143,7 +143,7 @@ KINDS |= {kind.__name__: kind for kind in (exits_at_once, dies, ignores_term)}
 
 def main() -> None:
     """Begin as a child, then be a bad one."""
-    settings = boot.receive(BadBoot, "bad")
+    settings = beginning.receive(BadBoot, "bad")
     note("born")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # its crashes are of no interest
     child = BadChild(settings)

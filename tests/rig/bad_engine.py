@@ -9,7 +9,7 @@ import random
 import sys
 
 from mpengine import Config, Supervisor
-from mpengine.processes.boot import Boot
+from mpengine.processes.beginning import ChildSettings
 from mpengine.shared import logs
 from mpengine.supervisor.children.process import ChildProcess, Spawned
 from mpengine.supervisor.children.spawner import Spawner
@@ -31,7 +31,7 @@ class BadSpawner(Spawner):
         self._child = child
         self._lives = lives
 
-    def start(self, name: str, settings: Boot, *, inherit_fd: int | None = None) -> ChildProcess:
+    def start(self, name: str, settings: ChildSettings, *, inherit_fd: int | None = None) -> ChildProcess:
         """See Spawner."""
         if name == self._child and self._lives:
             self._lives -= 1

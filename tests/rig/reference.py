@@ -15,7 +15,7 @@ from mpengine import dialects
 from mpengine.dialects.base import RemoteConfig
 from mpengine.shared.config import Config
 from mpengine.shared.config.words import one_of, values
-from mpengine.shared.tables import notes
+from mpengine.shared.config_tables import notes
 
 PAGE = Path(mpengine.__file__).parent / "docs" / "configuration.md"
 _HEAD = ["| key | default | values | meaning |", "| --- | --- | --- | --- |"]

@@ -1,6 +1,7 @@
 """The configuration: a file, overrides, secrets and checks together; every error names the key that is wrong.
 
-It stands above the recognisers, whose tables it has. Who needs one table alone has it from `mpengine.shared.tables`.
+It stands above the recognisers, whose tables it has. A process that needs one table alone takes it from
+`mpengine.shared.config_tables`.
 """
 
 import os
@@ -11,9 +12,7 @@ import msgspec
 
 from mpengine import dialects
 from mpengine.dialects.base import RemoteConfig
-from mpengine.shared.errors import ConfigError, require
-from mpengine.shared.loopback import is_loopback
-from mpengine.shared.tables import (
+from mpengine.shared.config_tables import (
     AudioConfig,
     BufferConfig,
     BusConfig,
@@ -24,6 +23,8 @@ from mpengine.shared.tables import (
     encode_secret,
     marked,
 )
+from mpengine.shared.errors import ConfigError, require
+from mpengine.shared.loopback import is_loopback
 
 _Table = TypeVar("_Table", bound=Section)
 

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from mpengine.shared.config_tables import Section
 from mpengine.shared.errors import ConfigError
-from mpengine.shared.tables import Section
 
 # msgspec's text may hold the value, which may be a secret: nothing of it is passed on but paths and names of types.
 _TEXT = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)

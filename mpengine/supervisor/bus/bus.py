@@ -11,9 +11,9 @@ import msgspec
 import zmq
 
 from mpengine.shared import messages, sockets
+from mpengine.shared.config_tables import Secret
 from mpengine.shared.errors import ConfigError, MpengineError
 from mpengine.shared.messages import TOPICS, Message
-from mpengine.shared.tables import Secret
 from mpengine.supervisor.bus.journal import Final, Journal, Note, ToldGap
 from mpengine.supervisor.bus.transcript_file import TranscriptFile
 

@@ -12,8 +12,8 @@ import signal
 import sys
 import time
 
-from mpengine.processes import boot
-from mpengine.processes.boot import Parent
+from mpengine.processes import beginning
+from mpengine.processes.beginning import Parent
 from mpengine.shared.config import secrets
 
 _POLL_S = 0.002  # between looks at a process that was killed
@@ -97,13 +97,13 @@ class Spawned(OwnChild):
     ) -> None:
         """Start it, or another `module`. Raises OSError when the system has no room for it.
 
-        `inherit_fd` is a descriptor that the child finds at `boot.LISTENER_FD`.
+        `inherit_fd` is a descriptor that the child finds at `beginning.LISTENER_FD`.
         """
         reader, writer = payload_pipe(name, settings)
         try:
-            actions = [(os.POSIX_SPAWN_DUP2, reader, boot.PIPE_FD)]
+            actions = [(os.POSIX_SPAWN_DUP2, reader, beginning.PIPE_FD)]
             if inherit_fd is not None:
-                actions.append((os.POSIX_SPAWN_DUP2, inherit_fd, boot.LISTENER_FD))
+                actions.append((os.POSIX_SPAWN_DUP2, inherit_fd, beginning.LISTENER_FD))
             # -P: the folder we happen to stand in is no place to import from.
             pid = os.posix_spawn(
                 sys.executable,
@@ -124,7 +124,7 @@ class Spawned(OwnChild):
 
 def payload_pipe(name: str, settings: Parent) -> tuple[int, int]:
     """The two ends of a pipe with `settings` in it: the child's, and the one that only its parent's life holds open."""
-    payload = boot.payload(settings)
+    payload = beginning.payload(settings)
     if len(payload) > _PIPE_BYTES:
         raise OSError(f"the settings of {name} do not fit a pipe")
     reader, writer = os.pipe()
@@ -136,6 +136,6 @@ def _environment() -> dict[str, str]:
     """Ours, without secrets (others of this user can read it), and with this package to be found."""
     secret = set(secrets().values())
     environment = {key: value for key, value in os.environ.items() if key not in secret}
-    paths = [boot.PACKAGE_HOME, *filter(None, [environment.get("PYTHONPATH")])]
+    paths = [beginning.PACKAGE_HOME, *filter(None, [environment.get("PYTHONPATH")])]
     environment["PYTHONPATH"] = os.pathsep.join(paths)
     return environment

@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from mpengine.processes import tricks
-from mpengine.processes.boot import Boot
+from mpengine.processes.beginning import ChildSettings
 from mpengine.processes.tricks import Trick
 from mpengine.shared.logs import Event
 from mpengine.supervisor.children.process import ChildProcess, Spawned
@@ -40,7 +40,7 @@ class Spawner:
         """The zygote's pid, while there is one."""
         return self._zygote.pid if self._zygote else None
 
-    def start(self, name: str, settings: Boot, *, inherit_fd: int | None = None) -> ChildProcess:
+    def start(self, name: str, settings: ChildSettings, *, inherit_fd: int | None = None) -> ChildProcess:
         """Start the child `name`. Raises OSError when the system has no room for it."""
         if self._forks and self._failures < _MOST_FAILURES:
             try:

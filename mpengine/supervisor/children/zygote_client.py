@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from mpengine.processes import forks
-from mpengine.processes.boot import Boot, Parent
+from mpengine.processes.beginning import ChildSettings, Parent
 from mpengine.supervisor.children.process import ChildProcess, OwnChild, Spawned, payload_pipe
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Zygote:
         """The zygote's own."""
         return self._process.pid
 
-    def fork(self, name: str, settings: Boot, *, inherit_fd: int | None = None) -> ChildProcess:
+    def fork(self, name: str, settings: ChildSettings, *, inherit_fd: int | None = None) -> ChildProcess:
         """Start the child `name`. Raises OSError when it cannot."""
         reader, writer = payload_pipe(name, msgspec.structs.replace(settings, parent_pid=self.pid))
         try:

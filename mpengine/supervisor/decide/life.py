@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from mpengine.shared import messages
+from mpengine.shared.config_tables import SupervisorConfig
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import ErrorCode
-from mpengine.shared.tables import SupervisorConfig
 from mpengine.shared.waiting import NEVER, full_jitter_s
 from mpengine.supervisor.decide.actions import Abort, Action, Child, Kill, Log, Publish, Spawn
 

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from mpengine.embedded.settings import boot_of, config_of
+from mpengine.embedded.gui_config import config_of, settings_of
 from mpengine.shared.errors import ConfigError
 
 BYOK = {"mode": "byok", "byok_api_key": "a-key", "server_url": "", "auth_token": None}
@@ -54,10 +54,10 @@ def test_the_child_logs_what_the_program_would(level, name):
     before = logger.level
     try:
         logger.setLevel(level)
-        assert boot_of(config()).log_level == name
+        assert settings_of(config()).log_level == name
     finally:
         logger.setLevel(before)
 
 
 def test_the_child_outlives_the_thread_that_starts_it():
-    assert not boot_of(config()).dies_with_thread
+    assert not settings_of(config()).dies_with_thread

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from mpengine.shared.tables import AudioConfig, BufferConfig, decode_secret, encode_secret
+from mpengine.shared.config_tables import AudioConfig, BufferConfig, decode_secret, encode_secret
 
 # The directory in which `mpengine` is found.
 PACKAGE_HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -31,7 +31,7 @@ class Parent(msgspec.Struct, frozen=True, kw_only=True):
     dies_with_thread: bool = True
 
 
-class Boot(Parent, frozen=True, kw_only=True):
+class ChildSettings(Parent, frozen=True, kw_only=True):
     """What every child is told. `identity` is ``NAME.INCARNATION`` on the control channel."""
 
     identity: str
@@ -40,7 +40,7 @@ class Boot(Parent, frozen=True, kw_only=True):
     log_format: str = "text"
 
 
-class CaptureBoot(Boot, frozen=True, kw_only=True):
+class CaptureSettings(ChildSettings, frozen=True, kw_only=True):
     """For capture. `run`: id of the sample clock, 16 hex digits.
 
     `lost_reason`: why there may be a gap before it. `captured`: where the clock stood, should the window not know.
@@ -56,7 +56,7 @@ class CaptureBoot(Boot, frozen=True, kw_only=True):
     captured: int = 0
 
 
-class StreamingBoot(Boot, frozen=True, kw_only=True):
+class StreamingSettings(ChildSettings, frozen=True, kw_only=True):
     """For streaming. `remote`: the recogniser's table, as `mpengine.dialects` has packed it.
 
     `pace`: times real time at which waiting audio is sent, None without limit.
@@ -75,7 +75,7 @@ class StreamingBoot(Boot, frozen=True, kw_only=True):
     expects_audio: bool = True
 
 
-class RecogniserBoot(Boot, frozen=True, kw_only=True):
+class RecogniserSettings(ChildSettings, frozen=True, kw_only=True):
     """For the local recogniser, which accepts on the descriptor `LISTENER_FD`."""
 
     token: str
@@ -84,9 +84,9 @@ class RecogniserBoot(Boot, frozen=True, kw_only=True):
 _Kind = TypeVar("_Kind", bound=Parent)
 
 
-def payload(boot: Parent) -> bytes:
-    """`boot` as it goes through the pipe."""
-    body = msgspec.msgpack.encode(boot, enc_hook=encode_secret)
+def payload(settings: Parent) -> bytes:
+    """`settings` as they go through the pipe."""
+    body = msgspec.msgpack.encode(settings, enc_hook=encode_secret)
     return len(body).to_bytes(_LENGTH_BYTES, "little") + body
 
 
@@ -102,15 +102,15 @@ def receive(kind: type[_Kind], name: str) -> _Kind:
     faulthandler.enable()
     os.set_inheritable(PIPE_FD, False)
     length = int.from_bytes(_read_exactly(_LENGTH_BYTES), "little")
-    boot = msgspec.msgpack.decode(_read_exactly(length), type=kind, dec_hook=decode_secret)
+    settings = msgspec.msgpack.decode(_read_exactly(length), type=kind, dec_hook=decode_secret)
     if sys.platform == "linux":
         prctl = ctypes.CDLL(None).prctl
         prctl(_PR_SET_NAME, f"mpe-{name}".encode())  # in ps and top: all are forked from one command
-        if boot.dies_with_thread:
+        if settings.dies_with_thread:
             prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != boot.parent_pid:
+    if os.getppid() != settings.parent_pid:
         raise SystemExit(1)
-    return boot
+    return settings
 
 
 def silence_native_stderr() -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 from mpengine import dialects
 from mpengine.dialects.base import RemoteConfig
-from mpengine.processes.boot import Boot, CaptureBoot, RecogniserBoot, StreamingBoot
+from mpengine.processes.beginning import CaptureSettings, ChildSettings, RecogniserSettings, StreamingSettings
 from mpengine.shared import runtime
 from mpengine.shared.config import Config
-from mpengine.shared.tables import Secret
+from mpengine.shared.config_tables import Secret
 from mpengine.supervisor.decide.actions import Child
 from mpengine.supervisor.decide.coordinator import Coordinator
 
@@ -38,7 +38,7 @@ class Settings:
         self._listener = listener
         self._token = token
 
-    def of(self, child: Child, identity: str, coordinator: Coordinator) -> Boot:
+    def of(self, child: Child, identity: str, coordinator: Coordinator) -> ChildSettings:
         """The settings of `child` as things stand now."""
         config = self._config
         common: dict[str, Any] = {
@@ -51,9 +51,9 @@ class Settings:
         frames: dict[str, Any] = {"run": self._run, "frames": runtime.endpoint(self._path, "frames")}
         match child:
             case Child.RECOGNISER:
-                return RecogniserBoot(**common, token=self._token.reveal())
+                return RecogniserSettings(**common, token=self._token.reveal())
             case Child.CAPTURE:
-                return CaptureBoot(
+                return CaptureSettings(
                     **common,
                     **frames,
                     audio=config.audio,
@@ -64,7 +64,7 @@ class Settings:
                     captured=self._captured(coordinator),
                 )
             case Child.STREAMING:
-                return StreamingBoot(
+                return StreamingSettings(
                     **common,
                     **frames,
                     remote=dialects.packed(self._remote()),

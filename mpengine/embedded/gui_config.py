@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from mpengine.processes.boot import Parent
+from mpengine.processes.beginning import Parent
 from mpengine.shared.config import Config
+from mpengine.shared.config_tables import LONGEST_USER_NAME
 from mpengine.shared.errors import ConfigError
-from mpengine.shared.tables import LONGEST_USER_NAME
 
 _FURTHER = ("byok_url", "ca_file", "hold_s", "parameters")
 # Five of them for last words, as long as the origin engine waited for its thread.
@@ -23,7 +23,7 @@ _STOP_LIMIT_S = 10.0
 _LEVELS = ((logging.DEBUG, "debug"), (logging.INFO, "info"), (logging.WARNING, "warning"))
 
 
-class EngineBoot(Parent, frozen=True, kw_only=True):
+class EngineSettings(Parent, frozen=True, kw_only=True):
     """What the supervisor is told that is the child of a program with an `Engine`."""
 
     config: msgspec.Raw
@@ -67,9 +67,9 @@ def published_name(user_name: str) -> str:
     return user_name[:LONGEST_USER_NAME]
 
 
-def boot_of(config: Config) -> EngineBoot:
+def settings_of(config: Config) -> EngineSettings:
     """What the child is told."""
-    return EngineBoot(
+    return EngineSettings(
         parent_pid=os.getpid(),
         dies_with_thread=False,  # the thread that starts it may end long before the program
         config=config.packed(),

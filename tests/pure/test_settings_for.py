@@ -4,8 +4,8 @@ import pytest
 
 from mpengine.shared import control
 from mpengine.shared.config import Config
-from mpengine.shared.tables import Secret
-from mpengine.supervisor.children.boot_for import Settings
+from mpengine.shared.config_tables import Secret
+from mpengine.supervisor.children.settings_for import Settings
 from mpengine.supervisor.decide.actions import Child
 from mpengine.supervisor.decide.coordinator import Coordinator
 from tests.pure.support import result
