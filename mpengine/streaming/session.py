@@ -22,7 +22,7 @@ from mpengine.shared import control
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.frames import Frame
 from mpengine.shared.messages import ErrorKind
-from mpengine.shared.states import expected, follows
+from mpengine.shared.states import follows, impossible
 from mpengine.shared.waiting import NEVER, full_jitter_s
 from mpengine.streaming.actions import (
     Action,
@@ -257,7 +257,8 @@ class Session:
         if self.state in {State.WAITING, State.ENDED}:  # late: from a connection that is no more
             return []
         possible = _WHILE_CONNECTING if self.state is State.CONNECTING else _WHILE_OPEN
-        expected(is_possible=isinstance(event, possible), what=f"{type(event).__name__} while {self.state.name}")
+        if not isinstance(event, possible):
+            impossible(f"{type(event).__name__} while {self.state.name}")
         match event:
             case Opened(headers=headers):
                 return self._opened(self._dialect.request_id(headers), now)
