@@ -1,7 +1,7 @@
 """The session: what streaming does next. Pure; the work loop feeds it and performs what it answers.
 
     WAITING ──due──> CONNECTING ──opened──> GREETING ──ready──> READY ──end mark──> FINISHING ──confirmed──> ENDED
-       ^                 │         (byok: at once, HTTP 101)      │                     │
+       ^                 │         (no greeting: at once)         │                     │
        └─────────────────┴──────── any transient cause ───────────┴─────────────────────┘
 
 A permanent cause ends it from anywhere. Every attempt has a number of its own, and frames carry the number for which
