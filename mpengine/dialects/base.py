@@ -12,15 +12,7 @@ from msgspec import Meta
 from mpengine.dialects import causes
 from mpengine.dialects.causes import Cause
 from mpengine.shared.config_tables import AudioConfig, Secret, Section, about
-from mpengine.shared.messages import (
-    CreditsLow,
-    ErrorKind,
-    Metadata,
-    SessionEnd,
-    SpeechStarted,
-    Transcript,
-    UtteranceEnd,
-)
+from mpengine.shared.messages import ErrorKind, Published, Transcript
 
 
 class Hypothesis(NamedTuple):
@@ -40,7 +32,7 @@ class Said(NamedTuple):
     `is_last`: no result comes after it.
     """
 
-    message: SpeechStarted | UtteranceEnd | CreditsLow | SessionEnd | Metadata
+    message: Published
     is_last: bool = False
 
 
