@@ -18,8 +18,8 @@ _HOMES = {
 }
 MODES = tuple(_HOMES)
 DEFAULT_MODE = "managed"
-# These stood in one table for all modes, and files have them side by side: `mode` alone chooses. Beside another mode
-# they are checked as ever, and have no effect. A key that is not among them is refused there.
+# The first modes had one table, and users' files have its keys side by side: `mode` alone chooses. A key of these that
+# belongs to another mode is checked and has no effect. Any other key of another mode is refused.
 KEYS_OF_ALL_MODES = frozenset({"server_url", "auth_token", "byok_api_key", "byok_url", "deepgram_model", "parameters"})
 
 
