@@ -14,7 +14,8 @@ import websocket
 pytest.importorskip("pocketsphinx", reason="needs mpengine-stt[local]")
 
 from mpengine.recogniser.server import MAX_CONNECTIONS, RecogniserServer
-from tests.rig.waiting import scaled
+from tests.pure.support import within
+from tests.rig.waiting import scaled, wait_until
 
 DATA = Path(__file__).parent.parent / "data"
 SENTENCES = (DATA / "speech.txt").read_text().splitlines()
@@ -50,6 +51,10 @@ class Running:
         self.thread.join(WAIT_S)
         assert not self.thread.is_alive()
 
+    def wait_until_free(self) -> None:
+        """Wait until no client has a place."""
+        wait_until(lambda: not self.server._connections, WAIT_S, "the places of all clients")
+
     def connect(self, path: str = "/ws/transcribe") -> websocket.WebSocket:
         connection = websocket.create_connection(f"ws://127.0.0.1:{self.port}{path}", timeout=WAIT_S)
         self.connections.append(connection)
@@ -74,9 +79,7 @@ def running(one_server) -> Iterator[Running]:
     yield one_server
     while one_server.connections:  # what a failed test left open must not take a place from the next
         one_server.connections.pop().shutdown()
-    deadline = time.monotonic() + WAIT_S
-    while one_server.server._connections and time.monotonic() < deadline:
-        time.sleep(0.005)
+    one_server.wait_until_free()
 
 
 def authorise(connection: websocket.WebSocket, token: str = TOKEN, **config) -> None:
@@ -246,7 +249,6 @@ def test_a_ping_does_not_wait_behind_the_audio(running, monkeypatch):
         connection.send_binary(SPEECH[first : first + 640])
     connection.ping(b"there?")
     try:
-        connection.settimeout(5)
         assert connection.recv_data(control_frame=True) == (websocket.ABNF.OPCODE_PONG, b"there?")
     finally:
         may_decode.set()
@@ -287,10 +289,7 @@ def test_a_client_that_just_goes_frees_its_place(running):
         connection = running.ready()
         connection.send_binary(SPEECH[: 2 * 20000])
         connection.shutdown()  # no close frame
-        deadline = time.monotonic() + WAIT_S
-        while running.server._connections:
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
+        running.wait_until_free()
 
 
 def test_one_connection_too_many_is_told(running, monkeypatch):
@@ -339,7 +338,12 @@ def test_late_auth_is_refused_and_shutdown_leaves_no_thread():
 
 
 def test_shutdown_before_the_start_ends_it_at_once():
-    server = RecogniserServer(socket.create_server(("127.0.0.1", 0)), TOKEN)
+    listener = socket.create_server(("127.0.0.1", 0))
+    address = listener.getsockname()
+    server = RecogniserServer(listener, TOKEN)
     server.shutdown()
-    server.serve_forever()
+    with within(WAIT_S):
+        server.serve_forever()
     server.shutdown()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address)

@@ -137,13 +137,18 @@ def test_a_watchdog_that_is_off_or_of_another_process_is_not_fed(at_path, variab
 
 
 @pytest.mark.parametrize("address", [None, "", "relative", "vsock:2:1234", "/nowhere/notify", "/" + "x" * 200])
-def test_nothing_happens_without_systemd(address):
+def test_nothing_happens_without_systemd(address, tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    before = os.listdir("/proc/self/fd")
     variables = {} if address is None else {"NOTIFY_SOCKET": address}
     notifier = Notifier(variables | {"WATCHDOG_USEC": "3000000"})
     notifier.ready()
     notifier.status("running")
     notifier.watchdog()
     notifier.stopping(30)
+    assert os.listdir(tmp_path) == []
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("address", [None, "", "relative", "vsock:2:1234"])

@@ -13,7 +13,7 @@ from mpengine.shared.messages import ErrorKind
 from mpengine.shared.states import ImpossibleError
 from mpengine.streaming.actions import Connect, Drop, Leave, SendText, Tell
 from mpengine.streaming.session import State
-from mpengine.streaming.websocket.events import CloseReceived, Failed, Opened, Received, Refused
+from mpengine.streaming.websocket.events import NO_CLOSE_CODE, CloseReceived, Failed, Opened, Received, Refused
 from tests.pure.session_history import (
     BYOK,
     BYOK_REMOTE,
@@ -22,6 +22,7 @@ from tests.pure.session_history import (
     S,
     acted,
     end_mark,
+    finishing_session,
     frame,
     new_session,
     ready_session,
