@@ -259,7 +259,7 @@ early = mpengine.processes.zygote.fork()
 from mpengine.processes.beginning import CaptureSettings
 from mpengine.shared.config_tables import AudioConfig, BufferConfig
 from mpengine.supervisor.children.spawner import Spawner
-import select, time
+from tests.rig.waiting import wait_until
 source, directory, what = sys.argv[1:]
 spawner = Spawner(forks=what != "none", zygote=early)
 def start():
@@ -270,12 +270,12 @@ def start():
     )
     return spawner.start("capture", settings)
 def end_of(process):
-    while (status := process.reap()) is None:
-        time.sleep(0.01)
-    return status
+    statuses = []
+    wait_until(lambda: statuses.append(process.reap()) or statuses[-1] is not None, 20, "the end")
+    return statuses[-1]
 if what == "killed":
     os.kill(early.pid, 9)
-    time.sleep(0.1)
+    os.waitid(os.P_PID, early.pid, os.WEXITED | os.WNOWAIT)
 first = end_of(start())
 print(first, spawner.zygote_pid == early.pid, spawner.zygote_pid is not None)
 if what == "used":
