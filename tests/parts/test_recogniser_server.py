@@ -4,9 +4,7 @@ import json
 import socket
 import threading
 import time
-import wave
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import websocket
@@ -15,20 +13,14 @@ pytest.importorskip("pocketsphinx", reason="needs mpengine-stt[local]")
 
 from mpengine.recogniser.server import MAX_CONNECTIONS, RecogniserServer
 from tests.pure.support import within
+from tests.rig.speech import SENTENCES, pcm
 from tests.rig.waiting import scaled, wait_until
 
-DATA = Path(__file__).parent.parent / "data"
-SENTENCES = (DATA / "speech.txt").read_text().splitlines()
 TOKEN = "a secret"
 WAIT_S = scaled(60)  # at most; a busy machine recognises slowly
 
 
-def read_speech() -> bytes:
-    with wave.open(str(DATA / "speech.wav")) as file:
-        return file.readframes(file.getnframes())
-
-
-SPEECH = read_speech()
+SPEECH = pcm()
 FIRST_SENTENCE = SPEECH[: 2 * 54000]  # and half a second of silence behind it
 
 

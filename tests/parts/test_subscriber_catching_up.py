@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import queue
 import threading
 import time
@@ -17,6 +18,7 @@ from mpengine.shared.config_tables import Secret
 from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.bus.history import History
 from mpengine.supervisor.bus.journal import Identity, Journal
+from tests.rig.processes import rss_mb
 from tests.rig.waiting import scaled
 
 
@@ -83,11 +85,6 @@ def started(tmp_path):
 
 def texts(subscriber, count):
     return [subscriber.receive(scaled(10)).text for _ in range(count)]
-
-
-def rss_mb():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096 / 1e6
 
 
 def test_who_waited_until_it_is_live_misses_nothing(started):
@@ -200,14 +197,14 @@ def test_who_asks_without_end_and_never_reads_costs_the_engine_no_memory(started
         mad.setsockopt(zmq.LINGER, 0)
         mad.setsockopt(zmq.RCVHWM, 1)
         mad.connect(engine.where["query"])
-        before_mb = rss_mb()
+        before_mb = rss_mb(os.getpid())
         for _ in range(900):  # 110 MB of answers
             mad.send(b'{"type":"snapshot","since":0}')
         with Subscriber("n", **engine.where) as subscriber:
             assert len(texts(subscriber, 300)) == 300
             engine.say("still there")
             assert texts(subscriber, 1) == ["still there"]
-        assert rss_mb() - before_mb < 40
+        assert rss_mb(os.getpid()) - before_mb < 40
 
 
 def test_of_several_engines_each_message_has_its_name(started, monkeypatch, tmp_path):

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 
@@ -10,48 +9,21 @@ import pytest
 
 from mpengine.supervisor.host.systemd import Notifier
 from tests.pure.support import within
-
-
-class Manager:
-    """The end of systemd: a datagram socket at a path or, with @, at an abstract name."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self.environment = {"NOTIFY_SOCKET": address}
-        self.listen()
-
-    def listen(self):
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(b"\0" + self.address[1:].encode() if self.address.startswith("@") else self.address)
-        self.socket.setblocking(False)
-
-    def received(self):
-        """The notices that wait, each as a dict."""
-        notices = []
-        while True:
-            try:
-                text = self.socket.recv(4096).decode()
-            except BlockingIOError:
-                return notices
-            notices.append(dict(line.split("=", 1) for line in text.split("\n")))
-
-    def vanish(self):
-        self.socket.close()
-        os.unlink(self.address)
+from tests.rig.manager import Manager
 
 
 @pytest.fixture(params=["path", "abstract"])
 def manager(request, tmp_path):
-    made = Manager(str(tmp_path / "notify") if request.param == "path" else f"@mpengine-{os.urandom(8).hex()}")
+    made = Manager(str(tmp_path / "notify") if request.param == "path" else "")
     yield made
-    made.socket.close()
+    made.close()
 
 
 @pytest.fixture
 def at_path(tmp_path):
     made = Manager(str(tmp_path / "notify"))
     yield made
-    made.socket.close()
+    made.close()
 
 
 def test_a_life_is_told_from_ready_to_stopping(manager):

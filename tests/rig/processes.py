@@ -39,6 +39,12 @@ def process_info(pid: int) -> ProcessInfo | None:
     return ProcessInfo(pid, int(parent), state, command.strip() or name)
 
 
+def rss_mb(pid: int) -> float:
+    """The memory that `pid` has in use."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1000
+
+
 def all_processes() -> list[ProcessInfo]:
     """Every process of the machine."""
     found = (process_info(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit())

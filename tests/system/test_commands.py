@@ -17,6 +17,7 @@ import zmq
 
 from mpengine import __version__, cli
 from mpengine.cli.stop import reachable
+from tests.rig import speech
 from tests.rig.configs import byok, managed
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.fake_engine import FakeEngine
@@ -26,7 +27,6 @@ from tests.rig.server import reserve_port
 from tests.rig.terminal import Terminal
 from tests.rig.waiting import scaled, wait_until
 
-DATA = Path(__file__).parents[1] / "data"
 COMMAND = [sys.executable, "-m", "mpengine"]
 SILENCE_S = 0.5
 # What `listen --exit-on-stop` does about an engine that says nothing it does sooner here.
@@ -48,7 +48,7 @@ def mpengine(running, *arguments, timeout=30, **environment):
 
 def of_a_file(server):
     """Fourteen seconds of speech instead of the microphone."""
-    return byok(server) | {"audio": {"source": str(DATA / "speech.wav")}}
+    return byok(server) | {"audio": {"source": str(speech.PATH)}}
 
 
 class StoppedEngine(FakeEngine):

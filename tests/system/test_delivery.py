@@ -3,18 +3,16 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import zmq
 
+from tests.rig import speech
 from tests.rig.configs import byok, managed, noise
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.processes import spawned
 from tests.rig.proxy import FakeProxy
 from tests.rig.waiting import scaled
-
-DATA = Path(__file__).parents[1] / "data"
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
@@ -87,10 +85,10 @@ def test_managed_last_words_come_before_the_close_is_answered(microphone, engine
 
 def test_a_file_is_transcribed_to_its_last_sample_and_the_engine_ends(engine, tmp_path):
     with FakeDeepgram(echoing=True) as server:
-        config = byok(server) | {"audio": {"source": str(DATA / "speech.wav"), "paced": False}}
+        config = byok(server) | {"audio": {"source": str(speech.PATH), "paced": False}}
         running = engine(config)
         assert running.wait() == 0
-        pcm = (DATA / "speech.wav").read_bytes()
+        pcm = speech.PATH.read_bytes()
         assert server.audio
         assert pcm.endswith(server.audio)
         assert len(pcm) - len(server.audio) < 200  # the header

@@ -11,14 +11,13 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from tests.rig.configs import byok
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.oracle import Oracle, speech, spoken_positions
-from tests.rig.processes import all_processes, spawn
+from tests.rig.processes import all_processes, rss_mb, spawn
 from tests.rig.waiting import wait_until
 
 RESTARTS = int(os.environ.get("MPENGINE_RESTARTS", "10"))
@@ -47,11 +46,6 @@ class Holdings:
 
     def __str__(self):
         return f"descriptors {self.descriptors}, MB {self.rss_mb}, {len(self.files)} files, zombies {self.zombies}"
-
-
-def rss_mb(pid):
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1000
 
 
 @contextlib.contextmanager

@@ -2,46 +2,22 @@
 
 import os
 import signal
-import socket
 
 import pytest
 
 from tests.rig.configs import byok
 from tests.rig.deepgram import FakeDeepgram
-from tests.rig.waiting import wait_until
+from tests.rig.manager import Manager
 
 WATCHDOG_S = 3.0  # fed twice in that time
 pytestmark = pytest.mark.slow
 
 
-class Manager:
-    """The end of systemd."""
-
-    def __init__(self):
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        name = f"mpengine-{os.urandom(8).hex()}"
-        self.socket.bind(f"\0{name}")
-        self.socket.setblocking(False)
-        self.environment = {"NOTIFY_SOCKET": f"@{name}", "WATCHDOG_USEC": str(round(WATCHDOG_S * 1e6))}
-        self.notices = []
-
-    def count(self, notice):
-        """How often `notice` has come until now."""
-        try:
-            while True:
-                self.notices += self.socket.recv(4096).decode().split("\n")
-        except BlockingIOError:
-            return self.notices.count(notice)
-
-    def wait_for(self, notice, times=1, timeout=20):
-        wait_until(lambda: self.count(notice) >= times, timeout, f"{times} x {notice}")
-
-
 @pytest.fixture
 def manager():
-    made = Manager()
+    made = Manager(WATCHDOG_USEC=str(round(WATCHDOG_S * 1e6)))
     yield made
-    made.socket.close()
+    made.close()
 
 
 def environment_of(pid):
