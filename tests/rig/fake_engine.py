@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import zmq
 
-from tests.rig.waiting import PREFIX, scaled, wait_until
+from tests.rig.waiting import PATIENCE_S, PREFIX, scaled, wait_until
 
 _STAMP = {"run": "r", "boot": "b", "seq": 0}
 
@@ -49,7 +49,7 @@ class FakeEngine:
         if self._thread is not None:
             self._thread.join()
 
-    def wait_for_questions(self, count: int, timeout: float = 20) -> None:
+    def wait_for_questions(self, count: int, timeout: float = PATIENCE_S) -> None:
         """Wait until its status was asked for so many times more."""
         wanted = self.questions + count
         wait_until(lambda: self.questions >= wanted, timeout, f"question {wanted}")

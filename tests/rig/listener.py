@@ -8,7 +8,7 @@ from typing import Any
 
 import zmq
 
-from tests.rig.waiting import scaled
+from tests.rig.waiting import PATIENCE_S, scaled
 
 Message = dict[str, Any]
 
@@ -31,7 +31,7 @@ class Listener:
         self._socket.subscribe(f"{name}.")
         self._socket.connect(endpoint)
 
-    def sync(self, timeout: float = 10) -> None:
+    def sync(self, timeout: float = PATIENCE_S) -> None:
         """Return when the subscription is live: nothing published from now on is missed."""
         token = f"{self.name}.sync.{secrets.token_hex(8)}"
         self._socket.subscribe(token)
@@ -47,7 +47,7 @@ class Listener:
             self._take()
         return self.received
 
-    def wait_for(self, predicate: Callable[[Message], Any], timeout: float = 10, what: str = "") -> Message:
+    def wait_for(self, predicate: Callable[[Message], Any], timeout: float = PATIENCE_S, what: str = "") -> Message:
         """The first message, old or new, for which `predicate` is true."""
         deadline = time.monotonic() + scaled(timeout)
         seen = 0
@@ -58,14 +58,14 @@ class Listener:
                     return message
             self._receive(deadline, what or "a message")
 
-    def wait_until(self, condition: Callable[[list[Message]], Any], timeout: float = 10, what: str = "") -> Any:
+    def wait_until(self, condition: Callable[[list[Message]], Any], timeout: float = PATIENCE_S, what: str = "") -> Any:
         """Wait until `condition(all messages)` is true; returns its answer."""
         deadline = time.monotonic() + scaled(timeout)
         while not (answer := condition(self.messages)):
             self._receive(deadline, what or "messages")
         return answer
 
-    def wait_for_state(self, state: str, timeout: float = 20, since: int = 0) -> Message:
+    def wait_for_state(self, state: str, timeout: float = PATIENCE_S, since: int = 0) -> Message:
         """The first `status` with that state, among the messages from index `since` on."""
         found: Message = self.wait_until(
             lambda all_: next((m for m in all_[since:] if m["type"] == "status" and m["state"] == state), None),

@@ -3,7 +3,7 @@
 import os
 import socket
 
-from tests.rig.waiting import wait_until
+from tests.rig.waiting import PATIENCE_S, wait_until
 
 
 class Manager:
@@ -37,7 +37,7 @@ class Manager:
         self.received()
         return self.lines.count(line)
 
-    def wait_for(self, line: str, times: int = 1, timeout: float = 20) -> None:
+    def wait_for(self, line: str, times: int = 1, timeout: float = PATIENCE_S) -> None:
         """Wait until `line` has come so often."""
         wait_until(lambda: self.count(line) >= times, timeout, f"{times} x {line}")
 

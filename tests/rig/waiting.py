@@ -12,6 +12,9 @@ FACTOR = float(os.environ.get("MPENGINE_TEST_TIMEOUT_FACTOR", "1"))
 MS = 0.001 * FACTOR
 """A millisecond of patience: `500 * MS` is half a second, or more where the factor says so."""
 
+PATIENCE_S = 30.0
+"""How long what has no limit of its own is waited for: nothing comes near it, except on a very busy machine."""
+
 PREFIX = "rig-"
 """Every thread of the rig carries it, so that a test which leaves one running is found out."""
 
