@@ -175,7 +175,7 @@ def test_one_signal_ends_it_on_a_terminal_that_was_stopped(engine, terminal, num
     listening.stop_output()
     if is_writing:
         engine.final("So it is.")
-        wait_until(lambda: is_in_a_write(listening.process.pid), 5, "it to write")
+        wait_until(lambda: is_in_a_write(listening.process.pid), 20, "it to write")
     listening.process.send_signal(number)
     assert listening.process.wait(scaled(10)) == code
 
@@ -353,7 +353,7 @@ def test_cues_are_written_while_they_are_spoken(engine, tmp_path):
         engine.wait_for_subscriber()
         for number in range(1, 4):
             engine.final("word", number * 10, number * 10 + 1)
-            wait_until(lambda number=number: len(read_srt(file.read_bytes())) == number, 5, f"cue {number}")
+            wait_until(lambda number=number: len(read_srt(file.read_bytes())) == number, 20, f"cue {number}")
         process.kill()
 
 

@@ -25,7 +25,7 @@ from tests.rig.processes import process_info, spawn, spawned
 from tests.rig.proxy import FakeProxy
 from tests.rig.server import reserve_port
 from tests.rig.terminal import Terminal
-from tests.rig.waiting import scaled, wait_until
+from tests.rig.waiting import promised, scaled, wait_until
 
 COMMAND = [sys.executable, "-m", "mpengine"]
 SILENCE_S = 0.5
@@ -231,7 +231,7 @@ def test_an_encrypted_engine_takes_commands_with_its_public_key(engine):
             stopped = mpengine(running, "stop", *there, *key)
             assert (stopped.returncode, stopped.stderr) == (0, "")
             assert stopped.stdout.startswith("stopped")
-            assert running.wait(timeout=5) == 0
+            assert running.wait() == 0
             assert listen.wait(scaled(20)) == 0
 
 
@@ -384,7 +384,7 @@ def test_in_a_pause_a_lost_connection_stays_lost(microphone, engine):
         running.wait_for_state("running")
         running.query({"type": "pause"})
         lost_while_nobody_needs_it(running, server)
-        assert running.stop(timeout=5) == 0
+        assert running.stop(timeout=promised(5)) == 0
         assert not (running.runtime / "journal").exists()
         assert running.bus.of_type("gap")[0]["reason"] == "paused"
         assert not server.violations
