@@ -11,10 +11,9 @@ import ctypes
 import sys
 import time
 import types
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
-from mpengine.capture.devices import Device, choose
 from mpengine.capture.source import Block, Source, SourceInfo
 from mpengine.processes import tricks
 from mpengine.processes.tricks import Trick
@@ -69,6 +68,17 @@ except OSError as error:  # its own words for a missing library
     raise DeviceError(
         f"{error}: on Debian, apt-get install libportaudio2 (scripts/install does it); on macOS, brew install portaudio"
     ) from None
+
+
+class Device(NamedTuple):
+    """An input device; `number` is PortAudio's in this process, and changes between boots."""
+
+    number: int
+    name: str
+    host_api: str
+    channels: int
+    sample_rate: int
+    is_default: bool = False
 
 
 class Microphone(Source):
@@ -182,6 +192,35 @@ def input_devices() -> list[Device]:
         ]
     except sounddevice.PortAudioError as error:
         raise DeviceError(f"PortAudio cannot list the devices: {_words(error)}") from None
+
+
+def choose(devices: Sequence[Device], wanted: str | int | None) -> Device:
+    """The device meant by `wanted`: None (the system's default), an index, a name, or a part of one name.
+
+    Case does not matter. Raises DeviceError, with the names there are, when none or several fit.
+    """
+    if not devices:
+        raise DeviceError("there is no audio input device; plug in a microphone, or set audio.source to a WAV file")
+    if wanted is None:
+        return next((device for device in devices if device.is_default), devices[0])
+    if isinstance(wanted, int):
+        found = [device for device in devices if device.number == wanted]
+    else:
+        text = wanted.casefold()
+        found = [device for device in devices if device.name.casefold() == text]
+        found = found or [device for device in devices if text in device.name.casefold()]
+    if not found:
+        raise DeviceError(f"no audio input device {wanted!r}; there are: {_listed(devices)}")
+    if len(found) > 1:
+        same_name = {device.name for device in found}
+        if len(same_name) == 1:  # one device behind several host APIs: PortAudio lists the preferred one first
+            return found[0]
+        raise DeviceError(f"audio.device {wanted!r} fits several: {_listed(found)}; name one of them")
+    return found[0]
+
+
+def _listed(devices: Sequence[Device]) -> str:
+    return ", ".join(f'{device.number} "{device.name}"' for device in devices)
 
 
 def _words(error: Exception) -> str:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import zmq
 
-from mpengine.processes import beginning, memory
+from mpengine.processes import beginning, tricks
 from mpengine.processes.beginning import ChildSettings
 from mpengine.shared import control, sockets
 from mpengine.shared.messages import UNREADABLE
@@ -103,7 +103,7 @@ class ChildLoop:
         """Sleep until something happens, at most `timeout_s`, and call what is ready."""
         if time.monotonic() > self._give_back_at:
             self._give_back_at = NEVER
-            memory.give_back()
+            tricks.give_back()
         timeout_ms = max(0, min(int(timeout_s * 1000) + 1, 60_000)) if timeout_s > 0 else 0
         for source, _ in zmq.zmq_poll(self._polled, timeout_ms):
             watched = self._watched.get(source)

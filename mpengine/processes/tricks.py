@@ -5,9 +5,12 @@ engine works all the same: it then starts more slowly or uses more memory. `scri
 and the docstring of `mpengine.processes` has the figures.
 """
 
+import ctypes
 import enum
 import functools
+import gc
 import os
+import sys
 
 from mpengine.shared.errors import ConfigError
 
@@ -40,3 +43,23 @@ def named_in(text: str) -> frozenset[Trick]:
 @functools.cache
 def _left_out() -> frozenset[Trick]:
     return named_in(os.environ.get(VARIABLE, ""))
+
+
+def settle() -> None:
+    """Prepare for a fork: the garbage collector never looks again at the objects that exist now.
+
+    After a fork, processes share a page of memory until one of them writes to it, and the collector writes marks into
+    objects.
+    """
+    gc.collect()
+    give_back()
+    if is_used(Trick.FREEZE):
+        gc.freeze()
+
+
+def give_back() -> None:
+    """Give freed memory back to the system: a start frees a lot of it."""
+    if sys.platform == "linux" and is_used(Trick.GIVE_BACK):
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
+        if trim is not None:
+            trim(0)

@@ -23,7 +23,7 @@ import sys
 import threading
 from typing import NamedTuple, NoReturn
 
-from mpengine.processes import beginning, forks, memory, proc_title, tricks
+from mpengine.processes import beginning, forks, proc_title, tricks
 from mpengine.processes.tricks import Trick
 from mpengine.shared.wake import Wake
 
@@ -62,7 +62,7 @@ def fork() -> ForkedZygote:
         os.write(writer, beginning.payload(beginning.Parent(parent_pid=os.getpid())))
         for stream in (sys.stdout, sys.stderr):
             stream.flush()  # or both would write what waits
-        memory.settle()
+        tricks.settle()
         pid = os.fork()
         if pid == 0:
             _be_forked(reader, theirs.fileno(), not_ours=(ours.fileno(), writer))
@@ -202,7 +202,7 @@ def _work() -> None:
 def main() -> None:
     """Be a zygote in a new interpreter."""
     beginning.receive(beginning.Parent, "zygote")
-    memory.settle()
+    tricks.settle()
     _work()
 
 
