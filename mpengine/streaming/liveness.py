@@ -42,7 +42,7 @@ class AnswerWatch:
             self._unanswered_since = min(self._unanswered_since, now)
 
     @property
-    def dead_at(self) -> float:
+    def deadline(self) -> float:
         """When it must be given up; infinity as long as it has not been sent enough."""
         limit_s = self._dead_after_s
         return self._unanswered_since + limit_s if self._audible_s >= limit_s else NEVER
@@ -54,7 +54,7 @@ def _is_audible(pcm: bytes | memoryview) -> bool:
     return max(samples) >= _AUDIBLE_PEAK or min(samples) <= -_AUDIBLE_PEAK
 
 
-class Upkeep:
+class Liveness:
     """For one connection, which takes audio from `now` on.
 
     `keep_alive`: the protocol's text for that, if any. `dead_after_s`: how much audible audio may go unanswered.
@@ -84,12 +84,12 @@ class Upkeep:
 
     @property
     def deadline(self) -> float:
-        """When `due` or `trouble` has something to say."""
-        return min(self._next_ping, self._pong_by, self._keep_alive_at, self._answers.dead_at)
+        """When `tick` or `trouble` has something to say."""
+        return min(self._next_ping, self._pong_by, self._keep_alive_at, self._answers.deadline)
 
     def is_unanswered(self, now: float) -> bool:
         """Whether the recogniser is taken for dead."""
-        return now >= self._answers.dead_at
+        return now >= self._answers.deadline
 
     def trouble(self, now: float) -> str | None:
         """Why the connection is dead, if it is."""
@@ -99,7 +99,7 @@ class Upkeep:
             return f"the recogniser has said nothing for {self._dead_after_s:.0f} s of audible audio"
         return None
 
-    def due(self, now: float) -> list[Action]:
+    def tick(self, now: float) -> list[Action]:
         """What is to be sent now."""
         actions: list[Action] = []
         if now >= self._next_ping:
@@ -116,14 +116,14 @@ class Pacer:
     """How fast audio may be sent: as it comes, and audio that waited at most `pace` times real time (None: no limit).
 
     A token bucket of `_BURST_S` seconds of audio, kept as the one moment from which on it is not empty. Live audio
-    never empties it: it arrives at 1.0. `due`: when the next frame may go out.
+    never empties it: it arrives at 1.0. `may_send_at`: when the next frame may go out.
     """
 
     def __init__(self, pace: float | None, now: float) -> None:
         self._pace = math.inf if pace is None else pace
         self._full_after_s = _BURST_S / self._pace
-        self.due = now - self._full_after_s
+        self.may_send_at = now - self._full_after_s
 
     def sent(self, duration_s: float, now: float) -> None:
         """A frame of `duration_s` went out."""
-        self.due = max(self.due, now - self._full_after_s) + duration_s / self._pace
+        self.may_send_at = max(self.may_send_at, now - self._full_after_s) + duration_s / self._pace

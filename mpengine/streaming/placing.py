@@ -66,7 +66,7 @@ class UntimedFinals:
             self._held = self._sent.popleft()[1]
 
 
-class Hearing:
+class Placing:
     """What was sent, and where what was heard of it belongs."""
 
     def __init__(self, *, sample_rate: int, sample_bytes: int, hold_s: float, sent_before: int) -> None:

@@ -27,7 +27,7 @@ from mpengine.streaming.actions import (
     SendText,
     Tell,
 )
-from mpengine.streaming.placing import Hearing
+from mpengine.streaming.placing import Placing
 from mpengine.streaming.session import CONNECT_LIMIT_S, Session
 from mpengine.streaming.websocket.connection import Connection
 from mpengine.streaming.websocket.events import Failed
@@ -52,7 +52,7 @@ class Streaming:
         self._dialect = remote.dialect(settings.audio)
         self._session = Session(
             dialect=self._dialect,
-            hearing=Hearing(
+            placing=Placing(
                 sample_rate=settings.audio.sample_rate,
                 sample_bytes=2 * settings.audio.channels,
                 hold_s=remote.hold_s,
@@ -65,7 +65,7 @@ class Streaming:
             now=time.monotonic(),
         )
         self._connection: Connection | None = None
-        self._look_at = 0.0
+        self._deadline = 0.0
         self._loss: str | None = None  # why a send on this connection failed; nothing more is sent on it
         self._exit_code = ExitCode.OK
         self._frames = sockets.make(loop.context, zmq.PULL, receive_hwm=_QUEUED_FRAMES)
@@ -77,13 +77,13 @@ class Streaming:
         self._loop.on_terminate = self._interrupt
         while not self._loop.leaving:
             now = time.monotonic()
-            if now < self._look_at:
-                self._loop.wait(self._look_at - now)
+            if now < self._deadline:
+                self._loop.wait(self._deadline - now)
             else:
-                self._look(now)
+                self._tick(now)
         return self._exit_code
 
-    def _look(self, now: float) -> None:
+    def _tick(self, now: float) -> None:
         """After whatever may have changed what is due; audio that goes out as it comes changes nothing."""
         self._perform(self._session.tick(now))
         self._settle_loss()
@@ -93,8 +93,8 @@ class Streaming:
         else:
             self._loop.unwatch(self._frames)
         longest_wait_s = _LONGEST_WAIT_S if self._control.flush() else _NO_ROOM_WAIT_S
-        due_at = min(now + longest_wait_s, self._session.next_deadline(now))
-        self._look_at = due_at if self._loss is None else 0.0
+        deadline = min(now + longest_wait_s, self._session.deadline(now))
+        self._deadline = deadline if self._loss is None else 0.0
 
     def close(self) -> None:
         """Drop the connection and the sockets."""
@@ -121,20 +121,20 @@ class Streaming:
             except ConnectionLost as error:
                 self._loss = str(error)
         if self._loss is not None or not session.takes_audio(now):
-            self._look_at = 0.0
+            self._deadline = 0.0
 
     def _on_connection(self) -> None:
         connection = self._connection
         if connection is None:
             return
-        self._look_at = 0.0
+        self._deadline = 0.0
         for event in connection.events():
             if connection is not self._connection:
                 return  # dropped while its events were handled: the rest is of no interest
             self._perform(self._session.event(event, time.monotonic()))
 
     def _on_commands(self) -> None:
-        self._look_at = 0.0
+        self._deadline = 0.0
         for command in self._control.receive():
             match command:
                 case control.Expect(audio=audio):

@@ -35,8 +35,8 @@ from mpengine.streaming.actions import (
     SendText,
     Tell,
 )
-from mpengine.streaming.liveness import DEAD_AFTER_S, Pacer, Upkeep
-from mpengine.streaming.placing import Hearing
+from mpengine.streaming.liveness import DEAD_AFTER_S, Liveness, Pacer
+from mpengine.streaming.placing import Placing
 from mpengine.streaming.websocket.events import (
     NO_CLOSE_CODE,
     CloseReceived,
@@ -163,7 +163,7 @@ class Session:
         self,
         *,
         dialect: Dialect,
-        hearing: Hearing,
+        placing: Placing,
         pace: float | None,
         first_connection: int,
         expects_audio: bool,
@@ -173,10 +173,10 @@ class Session:
         self.state = State.WAITING
         self.connection = first_connection - 1
         self._dialect = dialect
-        self._hearing = hearing
+        self._placing = placing
         self._pace = pace
         self._pacer = Pacer(pace, now)
-        self._upkeep = Upkeep(keep_alive=None, now=now)
+        self._liveness = Liveness(keep_alive=None, now=now)
         self._patience_s = DEAD_AFTER_S
         self._finishing: Finishing | None = None
         self._outage = Outage(chance)
@@ -191,19 +191,19 @@ class Session:
 
     def takes_audio(self, now: float) -> bool:
         """Whether a frame may be taken from PULL now: nothing is before the recogniser is ready."""
-        return self.state is State.READY and now >= self._pacer.due
+        return self.state is State.READY and now >= self._pacer.may_send_at
 
-    def next_deadline(self, now: float) -> float:
+    def deadline(self, now: float) -> float:
         """When `tick` has something to do."""
-        deadline = min(self._due_at, self._next_beat)
+        deadline = min(self._state_deadline, self._next_beat)
         if self.state is State.READY:
-            deadline = min(deadline, self._upkeep.deadline)
-            if now < self._pacer.due:
-                deadline = min(deadline, self._pacer.due)
+            deadline = min(deadline, self._liveness.deadline)
+            if now < self._pacer.may_send_at:
+                deadline = min(deadline, self._pacer.may_send_at)
         return deadline
 
     @property
-    def _due_at(self) -> float:
+    def _state_deadline(self) -> float:
         """When the state has lasted too long; waiting for audio may last for ever."""
         return NEVER if self.state is State.WAITING and not self._expects_audio else self._deadline
 
@@ -220,11 +220,11 @@ class Session:
         """
         if self.state is not State.READY or frame.grant != self.connection:
             return b""
-        fresh = self._hearing.sending(frame, now)
+        fresh = self._placing.sending(frame, now)
         if fresh:
-            duration_s = len(fresh) / self._hearing.bytes_per_s
+            duration_s = len(fresh) / self._placing.bytes_per_s
             self._pacer.sent(duration_s, now)
-            self._upkeep.sent(fresh, duration_s, now)
+            self._liveness.sent(fresh, duration_s, now)
         return fresh
 
     def end(self, mark: Frame, now: float) -> list[Action]:
@@ -240,7 +240,7 @@ class Session:
         self._finishing = Finishing(
             asked=bool(texts),
             needs_close=self._dialect.fails_with_last_word,
-            hold_s=self._hearing.hold_s,
+            hold_s=self._placing.hold_s,
             now=now,
         )
         self._deadline = self._finishing.deadline
@@ -263,7 +263,7 @@ class Session:
             case PingReceived(payload=payload):
                 return [] if self._close_sent else [SendPong(payload)]
             case PongReceived():
-                self._upkeep.ponged()
+                self._liveness.ponged()
                 return []
             case CloseReceived(code=code, reason=reason):
                 return self._closed(code, reason, now)
@@ -277,15 +277,15 @@ class Session:
         actions: list[Action] = []
         if now >= self._next_beat:
             self._next_beat = now + _BEAT_S
-            actions.append(Mention(self._hearing.beat()))
-        if now >= self._due_at:
-            actions += self._due(now)
+            actions.append(Mention(self._placing.beat()))
+        if now >= self._state_deadline:
+            actions += self._state_expired(now)
         elif self.state is State.READY:
-            trouble = self._upkeep.trouble(now)
-            if self._upkeep.is_unanswered(now):
+            trouble = self._liveness.trouble(now)
+            if self._liveness.is_unanswered(now):
                 # One that has nothing to say of noise must not be fed the same noise for ever.
                 self._patience_s *= 2
-            actions += self._upkeep.due(now) if trouble is None else self._failed(causes.lost(trouble), now)
+            actions += self._liveness.tick(now) if trouble is None else self._failed(causes.lost(trouble), now)
         return actions
 
     # How it goes on
@@ -293,7 +293,7 @@ class Session:
     def _enter(self, state: State) -> None:
         self.state = follows(_FOLLOWS, self.state, state)
 
-    def _due(self, now: float) -> list[Action]:
+    def _state_expired(self, now: float) -> list[Action]:
         """The deadline of the state has passed."""
         kind = ErrorKind.CONNECTION
         match self.state:
@@ -319,7 +319,7 @@ class Session:
         self._request_id = None
         self._close_sent = self._can_finalize = False
         self._finishing = None
-        self._hearing.connected(self.connection)
+        self._placing.connected(self.connection)
         return [
             Tell(control.Connecting(connection=self.connection, endpoint=self._dialect.endpoint)),
             Connect(self.connection),
@@ -339,7 +339,7 @@ class Session:
         self._enter(State.READY)
         self._deadline = NEVER
         self._pacer = Pacer(self._pace, now)
-        self._upkeep = Upkeep(keep_alive=self._dialect.keep_alive, now=now, dead_after_s=self._patience_s)
+        self._liveness = Liveness(keep_alive=self._dialect.keep_alive, now=now, dead_after_s=self._patience_s)
         ready = control.ConnectionReady(
             connection=self.connection, endpoint=self._dialect.endpoint, request_id=self._request_id
         )
@@ -348,14 +348,14 @@ class Session:
     def _said(self, meaning: Meaning, now: float) -> list[Action]:
         if self.state is State.GREETING:
             return self._greeted(meaning, now)
-        self._upkeep.heard(now)
+        self._liveness.heard(now)
         self._patience_s = DEAD_AFTER_S
         if self._finishing is not None:
             self._finishing.heard(meaning, now)
             self._deadline = self._finishing.deadline
         if isinstance(meaning, Hypothesis) and meaning.transcript.is_final:  # it works
             self._outage.over()
-        return self._hearing.said(meaning, now)
+        return self._placing.said(meaning, now)
 
     def _greeted(self, meaning: Meaning, now: float) -> list[Action]:
         match meaning:
@@ -379,8 +379,8 @@ class Session:
 
     def _failed(self, cause: Cause, now: float) -> list[Action]:
         """This attempt is over. Wait and try again, unless all is done, or trying cannot help."""
-        if self._finishing is not None and self._finishing.is_confirmed(is_covered=self._hearing.is_covered):
-            return self._ended(control.StreamEnded(sent=self._hearing.sent_until), ExitCode.OK)
+        if self._finishing is not None and self._finishing.is_confirmed(is_covered=self._placing.is_covered):
+            return self._ended(control.StreamEnded(sent=self._placing.sent_until), ExitCode.OK)
         fault = control.Fault(
             code=cause.code,
             message=cause.reason,
