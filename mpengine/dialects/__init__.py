@@ -18,8 +18,8 @@ _HOMES = {
 }
 MODES = tuple(_HOMES)
 DEFAULT_MODE = "managed"
-# Files may have these keys beside any mode, for earlier versions had one table for all modes. A key of another
-# mode is checked and has no effect. A key that is not listed here is refused beside another mode.
+# The first modes had one table, and users' files have its keys side by side: `mode` alone chooses. A key of these that
+# belongs to another mode is checked and has no effect. Any other key of another mode is refused.
 KEYS_OF_ALL_MODES = frozenset({"server_url", "auth_token", "byok_api_key", "byok_url", "deepgram_model", "parameters"})
 
 

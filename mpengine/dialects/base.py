@@ -12,15 +12,7 @@ from msgspec import Meta
 from mpengine.dialects import causes
 from mpengine.dialects.causes import Cause
 from mpengine.shared.config_tables import AudioConfig, Secret, Section, about
-from mpengine.shared.messages import (
-    CreditsLow,
-    ErrorKind,
-    Metadata,
-    SessionEnd,
-    SpeechStarted,
-    Transcript,
-    UtteranceEnd,
-)
+from mpengine.shared.messages import ErrorKind, Published, Transcript
 
 
 class Hypothesis(NamedTuple):
@@ -40,7 +32,7 @@ class Said(NamedTuple):
     `is_last`: no result comes after it.
     """
 
-    message: SpeechStarted | UtteranceEnd | CreditsLow | SessionEnd | Metadata
+    message: Published
     is_last: bool = False
 
 
@@ -127,11 +119,13 @@ class Dialect:
     greeting: str | None = None
     """The text to say first. None: the recogniser is ready when the connection is open."""
     fails_with_last_word = False
-    """Whether it says its last word before a failure, too: then only a normal close after it confirms the end."""
+    """Whether the recogniser says its last word before a failure, too. Then only a normal close confirms the end."""
+    close_confirms = False
+    """Whether a normal close after the texts of `finish` confirms the end: the protocol has no other last word."""
     request_id_header: str | None = None
     """The header of the upgrade's answer, in lower case, that has an id to quote to the recogniser's support."""
     error_header: str | None = None
-    """The same for the reason of a refusal."""
+    """The header of the upgrade's answer, in lower case, that has the reason of a refusal."""
     close_names: re.Pattern[str] | None = None
     """Finds the recogniser's own name for the cause in the reason of a close: the groups, joined by a hyphen."""
 
@@ -150,11 +144,17 @@ class Dialect:
         raise NotImplementedError
 
     def finish(self, *, can_finalize: bool) -> Sequence[str]:  # noqa: ARG002  not here
-        """The texts after the last audio that make it send its last results and a last word; none: it has neither."""
+        """The texts after the last audio for which the recogniser sends its last results and a last word.
+
+        None: the recogniser cannot be asked, and is given time.
+        """
         return ()
 
     def ended(self) -> Sequence[Meaning]:
-        """The peer has closed the connection: what is still to be made of what it had said before."""
+        """The peer has closed the connection. The results that its messages still leave, such as a last partial text.
+
+        They are told before the close is judged: a final that covers all audio confirms the end.
+        """
         return ()
 
     # Why it failed

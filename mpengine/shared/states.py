@@ -21,7 +21,7 @@ def follows(table: Mapping[State, frozenset[State]], before: State, after: State
     return after
 
 
-def expected(*, is_possible: bool, what: str) -> None:
-    """Raises ImpossibleError in tests where an event came that cannot come."""
-    if STRICT and not is_possible:
+def impossible(what: str) -> None:
+    """An event came that cannot come. Raises ImpossibleError in tests."""
+    if STRICT:
         raise ImpossibleError(what)

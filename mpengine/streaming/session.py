@@ -1,7 +1,7 @@
 """The session: what streaming does next. Pure; the work loop feeds it and performs what it answers.
 
     WAITING ──due──> CONNECTING ──opened──> GREETING ──ready──> READY ──end mark──> FINISHING ──confirmed──> ENDED
-       ^                 │         (byok: at once, HTTP 101)      │                     │
+       ^                 │         (no greeting: at once)         │                     │
        └─────────────────┴──────── any transient cause ───────────┴─────────────────────┘
 
 A permanent cause ends it from anywhere. Every attempt has a number of its own, and frames carry the number for which
@@ -22,7 +22,7 @@ from mpengine.shared import control
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.frames import Frame
 from mpengine.shared.messages import ErrorKind
-from mpengine.shared.states import expected, follows
+from mpengine.shared.states import follows, impossible
 from mpengine.shared.waiting import NEVER, full_jitter_s
 from mpengine.streaming.actions import (
     Action,
@@ -114,18 +114,20 @@ class Finishing:
 
     A recogniser that can be asked for its last results (`asked`) answers with them, a last word (Metadata,
     `session_end`) and a close. The close alone confirms nothing: servers close connections unasked, too. Only finals
-    that cover all that was sent say as much as the last word. `needs_close`: see `fails_with_last_word`.
+    that cover all that was sent say as much as the last word. `needs_close`: see `Dialect.fails_with_last_word`.
+    `close_confirms`: the recogniser has no other last word than a normal close.
 
     Any other recogniser is given time first: an ordinary WebSocket library answers our close frame at once and can send
     nothing behind it, so the close frame goes out only when nothing has come for `hold_s`. A proxy that still has words
     then sends them before it answers.
     """
 
-    def __init__(self, *, asked: bool, needs_close: bool, hold_s: float, now: float) -> None:
+    def __init__(self, *, asked: bool, needs_close: bool, close_confirms: bool, hold_s: float, now: float) -> None:
         self._asked = asked
         self._needs_close = needs_close
         self._patience_s = FINISH_LIMIT_S if asked else min(hold_s, FINISH_LIMIT_S)
-        self._close_sent = self._has_last_word = self._is_confirmed = False
+        self._has_last_word = close_confirms
+        self._close_sent = self._is_confirmed = False
         self.deadline = now + self._patience_s
 
     def heard(self, meaning: Meaning, now: float) -> None:
@@ -240,6 +242,7 @@ class Session:
         self._finishing = Finishing(
             asked=bool(texts),
             needs_close=self._dialect.fails_with_last_word,
+            close_confirms=self._dialect.close_confirms,
             hold_s=self._placing.hold_s,
             now=now,
         )
@@ -254,7 +257,8 @@ class Session:
         if self.state in {State.WAITING, State.ENDED}:  # late: from a connection that is no more
             return []
         possible = _WHILE_CONNECTING if self.state is State.CONNECTING else _WHILE_OPEN
-        expected(is_possible=isinstance(event, possible), what=f"{type(event).__name__} while {self.state.name}")
+        if not isinstance(event, possible):
+            impossible(f"{type(event).__name__} while {self.state.name}")
         match event:
             case Opened(headers=headers):
                 return self._opened(self._dialect.request_id(headers), now)

@@ -43,7 +43,7 @@ class Timeline:
         begins, firsts = self._begins, self._firsts
         if not begins:
             return [(0, 0)] * len(times)
-        tolerance = self.tolerance(times[0][1])
+        tolerance = self.tolerance(max(times[0][1], times[-1][1]))
         found = []
         for start_s, end_s in times:
             start, end = self._position(start_s, tolerance), self._position(end_s, tolerance)

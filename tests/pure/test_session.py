@@ -1101,6 +1101,26 @@ def test_what_a_dialect_remembers_is_not_taken_over_to_the_next_connection():
     assert told(session.event(CloseReceived(1011, ""), 111.0), control.Result) == []
 
 
+class Laconic(Deepgram):
+    """It has no last word but a normal close."""
+
+    close_confirms = True
+
+
+@pytest.mark.parametrize(("code", "state"), [(1000, State.ENDED), (NO_CLOSE_CODE, State.ENDED), (1011, State.WAITING)])
+def test_a_peer_without_a_last_word_confirms_the_end_by_a_normal_close(code, state):
+    session = finishing_session(Laconic(BYOK_REMOTE, AudioConfig()))
+    session.event(CloseReceived(code, ""), 103.0)
+    assert session.state is state
+
+
+def test_a_close_that_nobody_asked_for_confirms_nothing():
+    session = ready_session(Laconic(BYOK_REMOTE, AudioConfig()))
+    session.audio(frame(0, S), 100.0)
+    session.event(CloseReceived(1000, ""), 101.0)
+    assert session.state is State.WAITING
+
+
 # What cannot be
 
 

@@ -24,7 +24,7 @@ _TYPES: dict[type[inspect.Type], str] = {
 
 
 def explained(error: msgspec.ValidationError, table: str, kind: type[Section]) -> ConfigError:
-    """The same in plain words: the path of the key in [`table`], which is a `kind`, and what was expected there."""
+    """msgspec's error in plain words: the path of the key in [`table`], which is a `kind`, and what was expected."""
     found = _TEXT.match(str(error))
     what, path = (found["what"], found["path"] or "") if found else (str(error), "")
     if unknown := _UNKNOWN.search(what):
