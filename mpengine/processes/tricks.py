@@ -1,8 +1,8 @@
-"""The tricks of starting by their names, and a switch for each, to measure what it brings.
+"""The names of the tricks of starting, a switch for each, and those that are one function.
 
 The environment variable MPENGINE_WITHOUT lists the tricks that an engine does without, as in `zygote,give_back`. The
-engine works all the same: it then starts more slowly or uses more memory. `scripts/bench tricks` measures each of them,
-and the docstring of `mpengine.processes` has the figures.
+engine then starts more slowly or uses more memory. `scripts/bench tricks` measures each trick, and the docstring of
+`mpengine.processes` has the figures.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ VARIABLE = "MPENGINE_WITHOUT"
 
 
 class Trick(enum.StrEnum):
-    """What can be left out. The docstring of `mpengine.processes` says what each one does."""
+    """A trick that can be left out. The docstring of `mpengine.processes` explains each one."""
 
     ZYGOTE = "zygote"
     PROC_TITLE = "proc_title"
@@ -28,12 +28,12 @@ class Trick(enum.StrEnum):
 
 
 def is_used(trick: Trick) -> bool:
-    """Whether this process uses `trick`. Raises ConfigError for a word in the variable that is no trick."""
+    """Whether this process uses `trick`. Raises ConfigError for an unknown word in the variable."""
     return trick not in _left_out()
 
 
 def named_in(text: str) -> frozenset[Trick]:
-    """The tricks in a list with commas. Raises ConfigError for a word that is none."""
+    """The tricks in a list with commas. Raises ConfigError for an unknown word."""
     words = {word.strip() for word in text.split(",")} - {""}
     if unknown := sorted(words - set(Trick)):
         raise ConfigError(VARIABLE, f"no trick is called {', '.join(unknown)}; there are {', '.join(Trick)}")
