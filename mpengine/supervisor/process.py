@@ -20,13 +20,13 @@ from mpengine.shared.errors import ExitCode
 from mpengine.shared.logs import Event
 from mpengine.shared.runtime import RuntimeDir
 from mpengine.shared.waiting import NEVER
-from mpengine.supervisor.bus.answers import Desk
+from mpengine.supervisor.bus.answers import Answers
 from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.bus.journal import ToldGap
 from mpengine.supervisor.bus.transcript_file import TranscriptFile
 from mpengine.supervisor.children.channel import ChildChannel
 from mpengine.supervisor.children.process import ChildProcess
-from mpengine.supervisor.children.settings_for import Settings
+from mpengine.supervisor.children.settings_for import SettingsFor
 from mpengine.supervisor.children.spawner import Spawner
 from mpengine.supervisor.decide.actions import (
     Abort,
@@ -44,7 +44,7 @@ from mpengine.supervisor.decide.actions import (
 )
 from mpengine.supervisor.decide.coordinator import Coordinator
 from mpengine.supervisor.host.signals import StopSignals
-from mpengine.supervisor.host.systemd import Service
+from mpengine.supervisor.host.systemd import SystemdNotices
 from mpengine.supervisor.run_files import RunFiles
 
 log = logging.getLogger("mpengine.supervisor")
@@ -95,7 +95,7 @@ class Supervisor:
         self._exit_code: ExitCode | None = None
         self._has_stop_signal = False
         self._tell_at = NEVER
-        self._service = Service(config.supervisor.stop_limit_s)
+        self._systemd = SystemdNotices(config.supervisor.stop_limit_s)
 
     def run(self) -> int:
         """Start everything, work, stop cleanly. Raises AlreadyRunning, RuntimeDirError, MpengineError."""
@@ -111,7 +111,7 @@ class Supervisor:
             self._open_sockets(context, stack)
             self._bus.subscriptions.poll(int(self._awaits_subscriber_s * 1000))
             self._listener = stack.enter_context(self._recogniser_listener())
-            self._settings = Settings(
+            self._settings_for = SettingsFor(
                 self._config,
                 path=self._directory.path,
                 run=self._files.run,
@@ -174,7 +174,7 @@ class Supervisor:
         """Start anew, or where the supervisor before us was killed."""
         now = time.monotonic()
         self._coordinator = Coordinator(self._config, chance=random.random, now=now)
-        self._desk = Desk(self._config, self._coordinator, self._bus, self._processes)
+        self._answers = Answers(self._config, self._coordinator, self._bus, self._processes)
         recovered = self._files.recovered
         if recovered is not None:
             self._coordinator.continues(
@@ -213,8 +213,8 @@ class Supervisor:
                 due_at = min(self._coordinator.deadline, self._next_metrics, self._tell_at)
             awake_at = now
         self._tell_of_before()
-        self._desk.publish_metrics()  # its `last` shows who missed the end
-        self._desk.publish_status()
+        self._answers.publish_metrics()  # its `last` shows who missed the end
+        self._answers.publish_status()
 
     def _attend(self, expected_at: float, *, is_called: bool, early_s: float) -> float:
         """Look after everything, and tell the metrics if they are due within `early_s`.
@@ -231,7 +231,7 @@ class Supervisor:
         if now > expected_at + _OVERSLEPT_S:
             self._coordinator.overslept(now, now - expected_at)
         self._perform(self._coordinator.tick(now))
-        self._service.tell(self._desk.publish_status(), self._coordinator, now)
+        self._systemd.update(self._answers.publish_status(), self._coordinator, now)
         if now >= self._tell_at:
             self._tell_of_before()
         if now >= self._give_back_at:
@@ -242,7 +242,7 @@ class Supervisor:
             self._bus.mark_published()
             self._note_progress()
             self._tell_of_transcript()
-            self._desk.publish_metrics()
+            self._answers.publish_metrics()
         return now
 
     def _hear(self) -> bool:
@@ -286,7 +286,7 @@ class Supervisor:
 
     def _answer(self) -> None:
         for envelope, body in self._bus.questions():
-            answer, actions = self._desk.answer(body, time.monotonic())
+            answer, actions = self._answers.to(body, time.monotonic())
             self._perform(actions)
             self._bus.reply(envelope, answer)
 
@@ -319,7 +319,7 @@ class Supervisor:
 
     def _spawn(self, child: Child) -> None:
         identity = self._channel.new_identity(child)
-        settings = self._settings.of(child, identity, self._coordinator)
+        settings = self._settings_for(child, identity, self._coordinator)
         listener = self._listener.fileno() if child is Child.RECOGNISER and self._listener else None
         now = time.monotonic()
         try:

@@ -1,4 +1,4 @@
-"""The desk: status and metrics as they are published, and answers to questions on the bus."""
+"""Status and metrics as they are published, and answers to questions on the bus."""
 
 import os
 import time
@@ -23,7 +23,7 @@ _MOST_BYTES = 1024
 _command = msgspec.json.Decoder(messages.Command)
 
 
-class Desk:
+class Answers:
     """Tells how the engine is: to all when it changes, and to each who asks."""
 
     def __init__(
@@ -50,7 +50,7 @@ class Desk:
         if self._bus.is_heard(messages.Metrics):
             self._bus.publish(self._metrics())
 
-    def answer(self, body: bytes, now: float) -> tuple[bytes, list[Action]]:
+    def to(self, body: bytes, now: float) -> tuple[bytes, list[Action]]:
         """The answer to a question, and what is to be done for it. What cannot be read gets an `error`."""
         coordinator = self._coordinator
         actions: list[Action] = []

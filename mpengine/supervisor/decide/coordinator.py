@@ -27,7 +27,7 @@ from mpengine.supervisor.decide.actions import (
     Send,
     Terminate,
 )
-from mpengine.supervisor.decide.life import Care, ChildState, error
+from mpengine.supervisor.decide.life import ChildState, Lives, error
 from mpengine.supervisor.decide.reports import Reports
 from mpengine.supervisor.decide.results import Results
 from mpengine.supervisor.decide.status import Situation
@@ -102,8 +102,7 @@ class Coordinator:
         names = [Child.CAPTURE, Child.STREAMING]
         if config.remote.starts_recogniser:
             names.insert(0, Child.RECOGNISER)
-        self._care = Care(names, config.supervisor, chance=chance, now=now)
-        self.lives = self._care.lives
+        self.lives = Lives(names, config.supervisor, chance=chance, now=now)
         self.has_news = True  # of a child since the last `tick`: the status may be another, and something due
         self._ends_by_itself = False  # the file is over; nobody asked to stop
         self._exit_code = ExitCode.OK
@@ -149,7 +148,7 @@ class Coordinator:
 
     def stands_still_s(self, now: float) -> float:
         """For how long nothing has come of work that is expected of a child."""
-        return self._care.stands_still_s(now)
+        return self.lives.stands_still_s(now)
 
     @property
     def unacknowledged(self) -> int:
@@ -179,7 +178,7 @@ class Coordinator:
     @property
     def deadline(self) -> float:
         """When `tick` has something to do, if there is no news before."""
-        return min(self._deadline, self._connect_by, self._care.deadline)
+        return min(self._deadline, self._connect_by, self.lives.deadline)
 
     # Time
 
@@ -189,7 +188,7 @@ class Coordinator:
         if self.phase is Phase.DONE:
             return []
         self._note_progress(now)
-        actions = self._care.tick(now)
+        actions = self.lives.tick(now)
         if now >= self._connect_by:
             self._connect_by = NEVER
             actions += self._connect_timed_out()
@@ -202,7 +201,7 @@ class Coordinator:
 
     def _force(self, now: float) -> list[Action]:
         """They had their time to go. One that cannot even be killed (a driver that hangs) must not keep us."""
-        alive = self._care.alive
+        alive = self.lives.alive
         self._deadline = now + _KILLED_LIMIT_S
         if not self._has_killed:
             self._has_killed = True
@@ -213,7 +212,7 @@ class Coordinator:
 
     def overslept(self, now: float, missed_s: float) -> None:
         """The supervisor was not awake for `missed_s`: nobody's silence counts, and no limit ran."""
-        self._care.overslept(now)
+        self.lives.overslept(now)
         self._deadline += missed_s
         self._connect_by += missed_s
 
@@ -258,13 +257,13 @@ class Coordinator:
 
     def spawn_failed(self, child: Child, why: str, now: float) -> list[Action]:
         """A process could not be started; the next try obeys the same backoff."""
-        return self._care.spawn_failed(child, why, now)
+        return self.lives.spawn_failed(child, why, now)
 
     def exited(self, child: Child, status: int, now: float) -> list[Action]:
         """A process has ended, and everything it had sent is read."""
         life = self.lives[child]
         was_told = life.has_complained
-        ended = self._care.exited(child, status, now)
+        ended = self.lives.exited(child, status, now)
         actions: list[Action] = []
         if child is Child.STREAMING:
             actions += self._disconnected("the streaming process ended")
@@ -323,7 +322,7 @@ class Coordinator:
         self._enter(Phase.DONE, NEVER)
         self._exit_code = ExitCode.CRASH
         self.situation.fatal_reason = why
-        return [*(Kill(child) for child in self._care.alive), Exit(self._exit_code)]
+        return [*(Kill(child) for child in self.lives.alive), Exit(self._exit_code)]
 
     @property
     def _may_still_hear(self) -> bool:
@@ -490,12 +489,12 @@ class Coordinator:
             return []
         self._enter(Phase.LEAVING, now + _LEAVE_LIMIT_S)
         self._connect_by = NEVER
-        alive = self._care.alive
-        self._care.stopping()
+        alive = self.lives.alive
+        self.lives.stopping()
         return [Terminate(child) for child in alive] + self._all_gone()
 
     def _all_gone(self) -> list[Action]:
-        if self._care.alive:
+        if self.lives.alive:
             return []
         self._enter(Phase.DONE, NEVER)
         return [Exit(self._exit_code)]

@@ -244,7 +244,7 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-class Care:
+class Lives(dict[Child, Life]):
     """All lives: who is started, who hangs, who is due again; the coordinator says what is expected.
 
     `chance` gives random numbers in [0, 1).
@@ -253,27 +253,27 @@ class Care:
     def __init__(
         self, children: Iterable[Child], policy: SupervisorConfig, *, chance: Callable[[], float], now: float
     ) -> None:
-        self.lives = {child: Life(policy, now) for child in children}
+        super().__init__({child: Life(policy, now) for child in children})
         self._chance = chance
 
     @property
     def deadline(self) -> float:
         """When `tick` has something to do."""
-        return min(life.deadline for life in self.lives.values())
+        return min(life.deadline for life in self.values())
 
     @property
     def alive(self) -> list[Child]:
         """Those of which a process exists."""
-        return [child for child, life in self.lives.items() if life.is_alive]
+        return [child for child, life in self.items() if life.is_alive]
 
     def stands_still_s(self, now: float) -> float:
         """For how long nothing has come of work that is expected of a child."""
-        return max(life.stands_still_s(now) for life in self.lives.values())
+        return max(life.stands_still_s(now) for life in self.values())
 
     def tick(self, now: float) -> list[Action]:
         """Spawn what is due, end what hangs."""
         actions: list[Action] = []
-        for child, life in self.lives.items():
+        for child, life in self.items():
             if life.is_due(now):
                 actions.append(Spawn(child))
             elif why := life.hangs(now):
@@ -291,23 +291,23 @@ class Care:
 
     def overslept(self, now: float) -> None:
         """The supervisor was not awake: nobody's silence counts."""
-        for life in self.lives.values():
+        for life in self.values():
             life.overslept(now)
 
     def spawn_failed(self, child: Child, why: str, now: float) -> list[Action]:
         """A process could not be started; the next try obeys the same backoff."""
-        life = self.lives[child]
+        life = self[child]
         life.reason = why
         life.failed(now, self._chance())
         return [Log("error", "spawn_failed", {"child": child, "reason": why})]
 
     def exited(self, child: Child, status: int, now: float) -> Ended:
         """A process has ended."""
-        return self.lives[child].exited(status, now, self._chance())
+        return self[child].exited(status, now, self._chance())
 
     def stopping(self) -> None:
         """All are told to end: none is started again."""
-        for life in self.lives.values():
+        for life in self.values():
             life.stopping()
 
 
