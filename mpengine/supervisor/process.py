@@ -13,11 +13,12 @@ import time
 import zmq
 
 from mpengine.processes import memory
-from mpengine.shared import control, messages, runtime
+from mpengine.shared import control, runtime
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import Secret
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.logs import Event
+from mpengine.shared.messages import Error, ErrorCode
 from mpengine.shared.runtime import RuntimeDir
 from mpengine.shared.waiting import NEVER
 from mpengine.supervisor.bus.answers import Answers
@@ -41,6 +42,7 @@ from mpengine.supervisor.decide.actions import (
     Send,
     Spawn,
     Terminate,
+    report,
 )
 from mpengine.supervisor.decide.coordinator import Coordinator
 from mpengine.supervisor.host.signals import StopSignals
@@ -131,7 +133,7 @@ class Supervisor:
     @property
     def _is_done(self) -> bool:
         """Whether nothing is left for another supervisor to go on with."""
-        return self._exit_code == ExitCode.OK and self._coordinator.is_done
+        return self._exit_code == ExitCode.OK and self._coordinator.situation.is_done
 
     # Preparing
 
@@ -139,13 +141,11 @@ class Supervisor:
         config, path, recovered = self._config, self._directory.path, self._files.recovered
         self._channel = ChildChannel(context, runtime.endpoint(path, "control"), self._boot)
         stack.callback(self._channel.close)
-        self._transcript = None
+        transcript = None
         if config.bus.transcript is not None:
             most_bytes = int(config.bus.transcript_mb * 1e6)
-            self._transcript = TranscriptFile(
-                config.bus.transcript, most_bytes=most_bytes, files=config.bus.transcript_files
-            )
-            stack.callback(self._transcript.close)
+            transcript = TranscriptFile(config.bus.transcript, most_bytes=most_bytes, files=config.bus.transcript_files)
+            stack.callback(transcript.close)
         self._bus = Bus(
             context,
             name=config.engine.name,
@@ -157,7 +157,7 @@ class Supervisor:
             journal=self._files.journal,
             seq=recovered.seq if recovered else 0,
             again=recovered.unpublished if recovered else (),
-            transcript=self._transcript,
+            transcript=transcript,
         )
         stack.callback(self._bus.close)
         bus = self._bus
@@ -241,7 +241,8 @@ class Supervisor:
             self._next_metrics = now + _METRICS_S
             self._bus.mark_published()
             self._note_progress()
-            self._tell_of_transcript()
+            for error in self._bus.notices():
+                self._perform(report(error, "error" if error.code == ErrorCode.JOURNAL_FULL else "warning"))
             self._answers.publish_metrics()
         return now
 
@@ -325,7 +326,7 @@ class Supervisor:
         try:
             process = self._spawner.start(child.value, settings, inherit_fd=listener)
         except OSError as error:
-            self._perform(self._coordinator.spawn_failed(child, str(error), now))
+            self._perform(self._coordinator.lives.spawn_failed(child, str(error), now))
             return
         self._processes[child] = process
         fileno = process.fileno()
@@ -343,19 +344,12 @@ class Supervisor:
         self._bus.publish_again()
         text = self._files.abandoned
         if text:
-            error = messages.Error(source="supervisor", code=messages.ErrorCode.RUN_ABANDONED, message=text)
-            self._perform([Log("warning", error.code, {"message": text}), Publish(error)])
-
-    def _tell_of_transcript(self) -> None:
-        for error in self._transcript.notices() if self._transcript is not None else ():
-            self._perform([Log("warning", error.code, {"message": error.message}), Publish(error)])
+            self._perform(report(Error(source="supervisor", code=ErrorCode.RUN_ABANDONED, message=text)))
 
     def _note_progress(self) -> None:
         """For whoever may have to go on after us."""
         situation, journal = self._coordinator.situation, self._files.journal
         journal.progress(captured=situation.captured, sent=situation.highest_sent, connection=situation.last_connection)
-        if self._bus.is_journal_full is not self._coordinator.is_journal_full:
-            self._perform(self._coordinator.journal_full(is_full=self._bus.is_journal_full))
 
     def _kill_all(self) -> None:
         """Nobody outlives us, whatever the way out."""

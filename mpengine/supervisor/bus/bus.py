@@ -25,6 +25,11 @@ _QUEUED_ANSWERS = 16
 _LINGER_MS = 1000
 _SUBSCRIBED = 1
 _QUESTIONS_AT_ONCE = 100
+_JOURNAL_FULL = messages.Error(
+    source="supervisor",
+    code=messages.ErrorCode.JOURNAL_FULL,
+    message="the journal cannot be written (disk full): results go on, but a kill of the supervisor may cost one",
+)
 
 
 class Bus:
@@ -53,7 +58,7 @@ class Bus:
         """
         self.run, self.boot = run, boot
         self.publish_endpoint, self.query_endpoint = publish, query
-        self.is_journal_full = False
+        self._is_journal_full = self._was_journal_full = False
         self.last: dict[str, int] = {}
         self.public_key: str | None = None
         self._name = name
@@ -169,9 +174,17 @@ class Bus:
         """Put `entry` into the journal. On a full disk results still go out, but a kill may cost one."""
         try:
             self._journal.append(entry)
-            self.is_journal_full = False
+            self._is_journal_full = False
         except OSError:
-            self.is_journal_full = True
+            self._is_journal_full = True
+
+    def notices(self) -> list[messages.Error]:
+        """The errors of the run's journal and of the transcript file since the last call, to be published."""
+        notices = [] if self._transcript is None else self._transcript.notices()
+        if self._is_journal_full and not self._was_journal_full:
+            notices.append(_JOURNAL_FULL)
+        self._was_journal_full = self._is_journal_full
+        return notices
 
     def answer_subscriptions(self) -> None:
         """Answer subscriptions to `NAME.sync.TOKEN`: proof that all earlier ones of that socket are live."""

@@ -55,7 +55,7 @@ class SettingsFor(NamedTuple):
                     buffer=config.buffer,
                     window_path=self.window_path,
                     open_device=coordinator.may_open_device,
-                    lost_reason=coordinator.lost_reason,
+                    lost_reason=situation.lost_reason,
                     captured=captured,
                 )
             case Child.STREAMING:

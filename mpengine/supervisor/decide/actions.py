@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from mpengine.shared import control
 from mpengine.shared.errors import ExitCode
-from mpengine.shared.messages import Message
+from mpengine.shared.messages import Error, Message
 
 
 class Child(enum.StrEnum):
@@ -82,3 +82,8 @@ class Exit(NamedTuple):
 
 
 Action = Spawn | Send | Terminate | Abort | Kill | Publish | KeepGap | Acknowledge | Log | Exit
+
+
+def report(error: Error, level: str = "warning") -> list[Action]:
+    """Log `error` under its code, and publish it."""
+    return [Log(level, error.code, {"message": error.message}), Publish(error)]

@@ -2,10 +2,13 @@
 
 It owns the lives of the children, the current connection, and the way to a clean stop:
 
-    WORKING ──stop, or the file is over──> DRAINING ──last results, or no hope of them──> LEAVING ──all gone──> DONE
+    WORKING ────────stop────────> DRAINING ──last results, or no hope of them──> LEAVING ──all gone──> DONE
+       │                             ^                                              ^
+       └──the file is over──> FILE_ENDED ──last results, or no hope of them─────────┘
+                                   (stop)
 
-Draining after a stop is bounded by `supervisor.stop_limit_s` and never waits for a new connection: what is not
-acknowledged stays in the window. Draining after the end of a file waits as long as it takes.
+DRAINING is bounded by `supervisor.stop_limit_s` and never waits for a new connection: audio that is not acknowledged
+stays in the window. FILE_ENDED waits for its results as long as it takes.
 """
 
 import enum
@@ -14,7 +17,7 @@ from collections.abc import Callable, Iterable
 from mpengine.shared import control, messages
 from mpengine.shared.config import Config
 from mpengine.shared.errors import ExitCode
-from mpengine.shared.messages import ErrorCode, GapReason
+from mpengine.shared.messages import ErrorCode
 from mpengine.shared.states import follows
 from mpengine.shared.waiting import NEVER
 from mpengine.supervisor.decide.actions import (
@@ -28,63 +31,30 @@ from mpengine.supervisor.decide.actions import (
     Terminate,
 )
 from mpengine.supervisor.decide.life import ChildState, Lives, error
-from mpengine.supervisor.decide.reports import Reports
-from mpengine.supervisor.decide.results import Results
+from mpengine.supervisor.decide.reports import ROUTINE, Reports
+from mpengine.supervisor.decide.results import MOST_TRIES, EndTries, Results
 from mpengine.supervisor.decide.status import Situation
 
 CONNECT_LIMIT_S = 15.0
-MOST_TRIES = 3  # of the end of a file, with nothing heard of it
 _LEAVE_LIMIT_S = 3.0
 _KILLED_LIMIT_S = 2.0
 # Less than that may wait for the next turn of somebody's loop.
 _LEAST_BACKLOG_S = 2.0
-# What children say all the time. Of one that works, it moves cursors or is passed on: no status is another by it, and
-# what becomes due by it does so in seconds.
-_ROUTINE = frozenset(
-    {
-        control.LevelHeard,
-        control.CaptureBeat,
-        control.StreamBeat,
-        control.RecogniserBeat,
-        control.Anchor,
-        control.Result,
-        control.Said,
-    }
-)
 
 
 class Phase(enum.Enum):
     """See the drawing above."""
 
     WORKING = enum.auto()
+    FILE_ENDED = enum.auto()
     DRAINING = enum.auto()
     LEAVING = enum.auto()
     DONE = enum.auto()
 
 
-class Ends:
-    """How often the end of a file is sent again to a recogniser that never confirms it.
-
-    It counts the tries that brought nothing: each replays audio, which may be billed.
-    """
-
-    def __init__(self) -> None:
-        self._tries = 0
-        self._acknowledged = -1
-
-    @property
-    def may_try_again(self) -> bool:
-        """Whether another try is worth it."""
-        return self._tries < MOST_TRIES
-
-    def sent(self, acknowledged: int) -> None:
-        """The end went out once more; with `acknowledged` moved since, the recogniser is merely slow."""
-        self._tries = self._tries + 1 if acknowledged == self._acknowledged else 1
-        self._acknowledged = acknowledged
-
-
 _FOLLOWS = {
-    Phase.WORKING: frozenset({Phase.DRAINING, Phase.LEAVING, Phase.DONE}),
+    Phase.WORKING: frozenset({Phase.FILE_ENDED, Phase.DRAINING, Phase.LEAVING, Phase.DONE}),
+    Phase.FILE_ENDED: frozenset({Phase.DRAINING, Phase.LEAVING, Phase.DONE}),
     Phase.DRAINING: frozenset({Phase.LEAVING, Phase.DONE}),
     Phase.LEAVING: frozenset({Phase.DONE}),
     Phase.DONE: frozenset({Phase.DONE}),  # who asks to stop at once may ask again
@@ -104,17 +74,12 @@ class Coordinator:
             names.insert(0, Child.RECOGNISER)
         self.lives = Lives(names, config.supervisor, chance=chance, now=now)
         self.has_news = True  # of a child since the last `tick`: the status may be another, and something due
-        self._ends_by_itself = False  # the file is over; nobody asked to stop
         self._exit_code = ExitCode.OK
         self._deadline = NEVER  # of the phase
         self._has_killed = False  # those that did not leave in time
         self._connect_by = now + CONNECT_LIMIT_S
         self._reports = Reports(self.results, self.situation)
-        self._ends = Ends()
-        self._has_last_word = False
-        self._captured_at_open = 0
-        self.is_journal_full = False
-        self.lost_reason = GapReason.CAPTURE_RESTART  # why samples are missing before the next capture's first
+        self._end_tries = EndTries()
 
     def continues(
         self,
@@ -127,8 +92,7 @@ class Coordinator:
         finals: Iterable[messages.Transcript] = (),
     ) -> None:
         """The run goes on where another supervisor was killed, as its journal has it."""
-        for first, end in gaps:
-            self._reports.told(first, end)
+        self._reports.continues(gaps)
         finals = tuple(finals)
         self.results.continues(acknowledged, finals)
         rate = self.config.audio.sample_rate
@@ -137,23 +101,9 @@ class Coordinator:
         self.situation.last_connection = connection
 
     @property
-    def is_done(self) -> bool:
-        """Whether everything that was captured has its result, by capture's own last word of what that is."""
-        return self._has_last_word and self.unacknowledged == 0
-
-    @property
     def is_stopping(self) -> bool:
-        """Whether the end has begun, and is bounded; that of a file takes as long as it takes."""
-        return self.phase is not Phase.WORKING and not (self.phase is Phase.DRAINING and self._ends_by_itself)
-
-    def stands_still_s(self, now: float) -> float:
-        """For how long nothing has come of work that is expected of a child."""
-        return self.lives.stands_still_s(now)
-
-    @property
-    def unacknowledged(self) -> int:
-        """Samples that were captured and have no result."""
-        return max(0, self.situation.captured - self.results.ledger.acknowledged)
+        """Whether the engine ends now, in bounded time; the results of a file's end may take as long as they take."""
+        return not (self.phase is Phase.WORKING or self.phase is Phase.FILE_ENDED)
 
     @property
     def may_open_device(self) -> bool:
@@ -173,7 +123,7 @@ class Coordinator:
             return True
         if situation.device is not None and not self.situation.is_paused:
             return True
-        return self.unacknowledged > 0 and self.lives[Child.CAPTURE].state is ChildState.RUNNING
+        return situation.unacknowledged > 0 and self.lives[Child.CAPTURE].state is ChildState.RUNNING
 
     @property
     def deadline(self) -> float:
@@ -191,7 +141,7 @@ class Coordinator:
         actions = self.lives.tick(now)
         if now >= self._connect_by:
             self._connect_by = NEVER
-            actions += self._connect_timed_out()
+            actions += self._reports.connect_timed_out(CONNECT_LIMIT_S)
         if now >= self._deadline:
             if self.phase is Phase.DRAINING:
                 actions += self._leave(now)
@@ -222,7 +172,7 @@ class Coordinator:
         # A source that waits for its reader may stand still; that is no fault.
         is_open = situation.device is not None and not situation.capture_waits and self.phase is Phase.WORKING
         must_capture = is_open and not self.config.audio.kind.waits
-        is_first = situation.captured <= self._captured_at_open
+        is_first = situation.captured <= situation.captured_at_open
         capture.progress(situation.captured, now, is_expected=must_capture, may_be_slow=is_first)
         backlog_s = self.results.seconds(situation.captured - situation.sent)
         must_send = self.situation.is_connected and capture.state is ChildState.RUNNING and backlog_s > _LEAST_BACKLOG_S
@@ -230,34 +180,13 @@ class Coordinator:
         if recogniser := self.lives.get(Child.RECOGNISER):
             recogniser.progress(situation.decoded, now, is_expected=situation.is_decoding)
 
-    def _connect_timed_out(self) -> list[Action]:
-        situation = self.situation
-        why = f": {situation.connection_reason}" if situation.connection_reason else ""
-        situation.connect_timed_out = True
-        text = f"Timed out connecting to {situation.endpoint or 'the recogniser'} after {CONNECT_LIMIT_S:.0f} s{why}"
-        timeout = messages.Error(source="streaming", code=ErrorCode.CONNECT_TIMEOUT, message=f"{text}; retrying")
-        return [Log("warning", timeout.code, {"message": timeout.message}), Publish(timeout)]
-
-    def journal_full(self, *, is_full: bool) -> list[Action]:
-        """The journal cannot be written, or can be again. Results go on, but a kill may cost one."""
-        self.is_journal_full = is_full
-        if not is_full:
-            return []
-        text = "the journal cannot be written (disk full): results go on, but a kill of the supervisor may cost one"
-        full = messages.Error(source="supervisor", code=ErrorCode.JOURNAL_FULL, message=text)
-        return [Log("error", full.code, {"message": text}), Publish(full)]
-
     # Processes
 
     def spawned(self, child: Child, pid: int, now: float) -> None:
         """A process was started."""
         self.lives[child].spawned(pid, now)
         if child is Child.CAPTURE:
-            self._has_last_word = False
-
-    def spawn_failed(self, child: Child, why: str, now: float) -> list[Action]:
-        """A process could not be started; the next try obeys the same backoff."""
-        return self.lives.spawn_failed(child, why, now)
+            self.situation.has_last_word = False
 
     def exited(self, child: Child, status: int, now: float) -> list[Action]:
         """A process has ended, and everything it had sent is read."""
@@ -268,10 +197,7 @@ class Coordinator:
         if child is Child.STREAMING:
             actions += self._disconnected("the streaming process ended")
         elif child is Child.CAPTURE:
-            self.situation.device = None
-            self._has_last_word = self._has_last_word or status == ExitCode.OK
-            self.lost_reason = GapReason.DEVICE if status == ExitCode.DEVICE else GapReason.CAPTURE_RESTART
-            self.lost_reason = GapReason.PAUSED if self.situation.is_paused else self.lost_reason
+            self.situation.capture_ended(status)
         if self.phase is Phase.LEAVING:
             return actions + self._all_gone()
         if ended.exit_code is not None:
@@ -287,7 +213,7 @@ class Coordinator:
             actions.append(error(child, ErrorCode.CRASH, f"{child} {verb} {ended.how}; restarting"))
         fields = {"child": child, "how": ended.how, "reason": life.reason, "next_try_in_s": life.spawn_at - now}
         actions.append(Log("warning", "child_ended", fields))
-        if self.phase is Phase.DRAINING and not self._ends_by_itself:
+        if self.phase is Phase.DRAINING:
             actions += self._drain_without_capture(now) if child is Child.CAPTURE else self._leave(now)
         return actions
 
@@ -299,21 +225,20 @@ class Coordinator:
 
     def stop(self, now: float, why: str) -> list[Action]:
         """End cleanly: device off, window sent, last results awaited, a bound on all of it."""
-        is_asked_already = self.phase is Phase.DRAINING and not self._ends_by_itself
-        if is_asked_already or self.phase in {Phase.LEAVING, Phase.DONE}:
+        if self.is_stopping:
             return []
-        actions: list[Action] = [Log("info", "stopping", {"reason": why})]
-        self._ends_by_itself = False
+        is_first, capture = self.phase is Phase.WORKING, self.lives[Child.CAPTURE]
         self.situation.stop_reason = why
-        self._deadline = now + max(1.0, self.config.supervisor.stop_limit_s - _LEAVE_LIMIT_S - _KILLED_LIMIT_S)
         self._connect_by = NEVER
-        if self.phase is Phase.DRAINING:  # the file is over already
-            return actions + ([] if self._may_still_hear else self._leave(now))
-        self._enter(Phase.DRAINING, self._deadline)
+        limit_s = self.config.supervisor.stop_limit_s - _LEAVE_LIMIT_S - _KILLED_LIMIT_S
+        self._enter(Phase.DRAINING, now + max(1.0, limit_s))
+        actions: list[Action] = [Log("info", "stopping", {"reason": why})]
         if not self._may_still_hear:
             return actions + self._leave(now)
-        if not self.lives[Child.CAPTURE].is_alive:
-            self.lives[Child.CAPTURE].stopping()
+        if not is_first:  # the file is over already
+            return actions
+        if not capture.is_alive:
+            capture.stopping()
             return actions + self._drain_without_capture(now)
         return [*actions, Send(Child.CAPTURE, control.Finish())]
 
@@ -329,7 +254,7 @@ class Coordinator:
         """Whether a connection is there, or on its way for the first time: results may still come."""
         if self.situation.is_connected:
             return True
-        return self.situation.is_connecting and self.unacknowledged > 0
+        return self.situation.is_connecting and self.situation.unacknowledged > 0
 
     def pause(self) -> list[Action]:
         """Close the device; the connection is kept as the service's rules allow."""
@@ -362,7 +287,7 @@ class Coordinator:
     def heard(self, child: Child, message: control.Up, now: float) -> list[Action]:
         """A child said something, in its current incarnation."""
         life = self.lives[child]
-        if life.state is not ChildState.RUNNING or type(message) not in _ROUTINE:
+        if life.state is not ChildState.RUNNING or type(message) not in ROUTINE:
             self.has_news = True
         elif isinstance(message, control.LevelHeard):  # most of all that is said, and nothing is expected by it
             life.heard(now)
@@ -399,7 +324,7 @@ class Coordinator:
             actions.append(Send(child, control.Acknowledge(sample=acknowledged)))
         if self.situation.is_connected:
             actions.append(self._resume())
-        if self.phase is Phase.DRAINING:
+        if self.phase is Phase.DRAINING or self.phase is Phase.FILE_ENDED:
             actions.append(Send(child, control.Finish()))
         return actions
 
@@ -415,15 +340,12 @@ class Coordinator:
         match message:
             case control.DeviceOpened():
                 self.lives[Child.CAPTURE].worked()
-                self._captured_at_open = self.situation.captured
             case control.SourceEnded(end=end):
-                self.situation.captured = end
-                self._has_last_word = True
+                self.situation.captured, self.situation.has_last_word = end, True
                 if self.phase is Phase.WORKING:
-                    self._enter(Phase.DRAINING, NEVER)
-                    self._ends_by_itself = True
+                    self._enter(Phase.FILE_ENDED, NEVER)
                     self.situation.stop_reason = "the file is over"
-                elif self.phase is Phase.DRAINING and not self._ends_by_itself and not self.unacknowledged:
+                elif self.phase is Phase.DRAINING and not self.situation.unacknowledged:
                     return self._leave(now)  # everything has its result already
         return self._reports.of_capture(message)
 
@@ -432,7 +354,7 @@ class Coordinator:
             case control.Connecting(connection=connection, endpoint=endpoint):
                 self.situation.connecting(connection, endpoint)
             case control.EndTaken():
-                self._ends.sent(self.results.ledger.acknowledged)
+                self._end_tries.sent(self.results.ledger.acknowledged)
             case control.StreamEnded(sent=sent):
                 # The recogniser confirmed that it is done with all that was sent.
                 return [*self.results.acknowledge(sent), *self._leave(now)]
@@ -464,14 +386,13 @@ class Coordinator:
         if is_news:
             fields = {"reason": down.reason, "next_try_in_s": down.next_try_in_s}
             actions.append(Log("warning", "connection_down", fields))
-        if self.phase is not Phase.DRAINING or (self._ends_by_itself and self._ends.may_try_again):
-            return actions
-        if self._ends_by_itself:
+        if self.phase is Phase.FILE_ENDED and not self._end_tries.may_try_again:
             text = f"the recogniser did not confirm the end of the file in {MOST_TRIES} tries: {down.reason}"
             actions.append(error(Child.STREAMING, ErrorCode.UNCONFIRMED_END, text, fatal=True))
             self._exit_code = ExitCode.CRASH
             self.situation.fatal_reason = text
-        return actions + self._leave(now)
+            return actions + self._leave(now)
+        return actions + self._leave(now) if self.phase is Phase.DRAINING else actions
 
     def _disconnected(self, reason: str, next_try_at: float | None = None) -> list[Action]:
         self.situation.disconnected(reason, next_try_at)

@@ -1,16 +1,32 @@
 """What children report that changes no decision: it is published, logged, or noted in the situation. Pure."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from mpengine.shared import control, messages
+from mpengine.shared.messages import ErrorCode
 from mpengine.shared.ranges import Ranges
-from mpengine.supervisor.decide.actions import Action, Child, KeepGap, Log, Publish
+from mpengine.supervisor.decide.actions import Action, Child, KeepGap, Log, Publish, report
 from mpengine.supervisor.decide.life import Life
 from mpengine.supervisor.decide.results import Results
 from mpengine.supervisor.decide.status import Situation
 
 # Ten seconds of levels. A room is never that quiet: its noise is not zero.
 _SILENT_LEVELS = 40
+ROUTINE = frozenset(
+    {
+        control.LevelHeard,
+        control.CaptureBeat,
+        control.StreamBeat,
+        control.RecogniserBeat,
+        control.Anchor,
+        control.Result,
+        control.Said,
+    }
+)
+"""What children report all the time. While the child works, such a report moves a cursor or is passed on: it changes no
+status, and nothing becomes due by it for seconds."""
 
 
 class Reports:
@@ -23,9 +39,9 @@ class Reports:
         self._gaps = Ranges()  # told; captures come and go, and replays ask again
         self._silent_levels = 0
 
-    def told(self, first: int, end: int) -> None:
-        """A supervisor before this one told that [first, end) is missing."""
-        self._gaps.join(first, end)
+    def continues(self, gaps: Iterable[tuple[int, int]]) -> None:
+        """A supervisor before this one has published these `gaps`: samples [first, end) each."""
+        self._gaps = Ranges(gaps)
 
     def works(self, child: Child) -> None:
         """`child` does what it is for: should an old fault come back, it is news."""
@@ -56,7 +72,7 @@ class Reports:
         match message:
             case control.DeviceOpened(name=name, sample_rate=rate, channels=channels, latency_s=latency_s):
                 self.works(Child.CAPTURE)
-                self._situation.device, self._situation.last_level = name, None
+                self._situation.opened(name)
                 fields = {"name": name, "rate_hz": rate, "channels": channels, "latency_s": latency_s}
                 return [Log("info", "device_opened", fields)]
             case control.DeviceClosed():
@@ -82,8 +98,15 @@ class Reports:
         if self._silent_levels != _SILENT_LEVELS:
             return []
         text = f"{self._situation.device} gives digital silence: is it muted, or the wrong device? (mpengine devices)"
-        error = messages.Error(source=Child.CAPTURE, code=messages.ErrorCode.DIGITAL_SILENCE, message=text)
-        return [Log("warning", error.code, {"message": text}), Publish(error)]
+        return report(messages.Error(source=Child.CAPTURE, code=ErrorCode.DIGITAL_SILENCE, message=text))
+
+    def connect_timed_out(self, limit_s: float) -> list[Action]:
+        """No connection was made in the first `limit_s`."""
+        situation = self._situation
+        situation.connect_timed_out = True
+        why = f": {situation.connection_reason}" if situation.connection_reason else ""
+        text = f"Timed out connecting to {situation.endpoint or 'the recogniser'} after {limit_s:.0f} s{why}; retrying"
+        return report(messages.Error(source=Child.STREAMING, code=ErrorCode.CONNECT_TIMEOUT, message=text))
 
     def _missing(self, message: control.SamplesMissing) -> list[Action]:
         """A gap; what was told of it already is left out."""

@@ -18,6 +18,7 @@ from mpengine.supervisor.decide.actions import Acknowledge, Action, Child, Publi
 _LEAST_WORDS = 2
 _MOST_FINALS = 100
 _KEPT_ANCHORS = 1000
+MOST_TRIES = 3  # of the end of a file, while no result of it comes
 
 
 class Ledger:
@@ -154,6 +155,27 @@ class Anchors:
             return begin_ns + (self._times_ns[after] - begin_ns) * (sample - first) // (end - first)
         nearest = max(0, after - 1)
         return self._times_ns[nearest] + (sample - self._samples[nearest]) * 1_000_000_000 // self._rate
+
+
+class EndTries:
+    """How often the end of a file is sent again to a recogniser that never confirms it.
+
+    It counts the tries in a row that brought nothing: each replays audio, which may be billed.
+    """
+
+    def __init__(self) -> None:
+        self._tries = 0
+        self._acknowledged = -1
+
+    @property
+    def may_try_again(self) -> bool:
+        """Whether another try is worth it."""
+        return self._tries < MOST_TRIES
+
+    def sent(self, acknowledged: int) -> None:
+        """The end went out once more. A recogniser that has moved `acknowledged` since the last try is merely slow."""
+        self._tries = self._tries + 1 if acknowledged == self._acknowledged else 1
+        self._acknowledged = acknowledged
 
 
 class Results:

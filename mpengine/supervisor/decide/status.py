@@ -6,6 +6,7 @@ import msgspec
 
 from mpengine.shared import control, messages
 from mpengine.shared.config import Config
+from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import ChildAnswer, ChildMetrics, ChildStatus, EngineState, GapReason
 from mpengine.supervisor.decide.actions import Child
 from mpengine.supervisor.decide.life import ChildState, Life
@@ -34,7 +35,9 @@ class Situation:
         self.connect_timed_out = False
         self.stop_reason = ""
         self.fatal_reason = ""
-        self.captured = 0
+        self.captured = self.captured_at_open = 0
+        self.has_last_word = False  # of capture: nothing comes after `captured`
+        self.lost_reason = GapReason.CAPTURE_RESTART  # of samples that are missing before the next capture's first
         self.capture_waits = False  # for the window's disk
         self.decoded, self.is_decoding = 0, False  # by the local recogniser
         self.highest_sent = 0  # of all connections; `sent` is that of one
@@ -45,6 +48,19 @@ class Situation:
         self._disconnected_at: float | None = None
 
     # What happens
+
+    def opened(self, device: str) -> None:
+        """The device is open."""
+        self.device, self.last_level = device, None
+        self.captured_at_open = self.captured
+
+    def capture_ended(self, status: int) -> None:
+        """The capture process has ended, with `status` as in `subprocess`."""
+        self.device = None
+        self.has_last_word |= status == ExitCode.OK
+        self.lost_reason = GapReason.DEVICE if status == ExitCode.DEVICE else GapReason.CAPTURE_RESTART
+        if self.is_paused:
+            self.lost_reason = GapReason.PAUSED
 
     def connecting(self, connection: int, endpoint: str) -> None:
         """An attempt began."""
@@ -96,6 +112,16 @@ class Situation:
         """Where the current connection stands, or the next one begins."""
         return max(self._sent, self._results.ledger.acknowledged)
 
+    @property
+    def unacknowledged(self) -> int:
+        """Samples that were captured and have no result."""
+        return max(0, self.captured - self._results.ledger.acknowledged)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all audio has its result, after capture's last word on how much audio there is."""
+        return self.has_last_word and self.unacknowledged == 0
+
     # What is told
 
     def status(self, lives: Mapping[Child, Life], phase: str, now: float) -> messages.Status:
@@ -106,7 +132,7 @@ class Situation:
         return messages.Status(
             state=state,
             reason=reason,
-            unacknowledged_s=self._results.seconds(max(0, self.captured - self._results.ledger.acknowledged)),
+            unacknowledged_s=self._results.seconds(self.unacknowledged),
             children={name.value: self._child(name, life, now) for name, life in lives.items()},
             device=self.device,
             endpoint=self.endpoint,

@@ -108,6 +108,6 @@ class SystemdNotices:
         if coordinator.is_stopping:
             notifier.stopping(self._stop_limit_s)
         interval_s = notifier.watchdog_s
-        if interval_s is not None and now >= self._feed_at and coordinator.stands_still_s(now) < interval_s:
+        if interval_s is not None and now >= self._feed_at and coordinator.lives.stands_still_s(now) < interval_s:
             self._feed_at = now + interval_s
             notifier.watchdog()
