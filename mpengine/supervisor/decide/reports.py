@@ -67,7 +67,7 @@ class Reports:
         fields = {"source": child, "code": fault.code, "message": fault.message, "request_id": fault.request_id}
         return [Log("error" if is_fatal else "warning", "fault", fields), Publish(error)]
 
-    def of_capture(self, message: control.Up) -> list[Action]:
+    def from_capture(self, message: control.Up) -> list[Action]:
         """Of the device, its level, and what it lost."""
         match message:
             case control.DeviceOpened(name=name, sample_rate=rate, channels=channels, latency_s=latency_s):
