@@ -1,4 +1,4 @@
-"""What the coordinator wants done, as values; the supervisor's loop performs them in order. Pure."""
+"""The coordinator's actions, as values. The supervisor's loop performs them in order. Pure."""
 
 import enum
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ class Spawn(NamedTuple):
 
 
 class Send(NamedTuple):
-    """Tell a child."""
+    """Send a message to a child."""
 
     child: Child
     message: control.Down
@@ -55,20 +55,20 @@ class Publish(NamedTuple):
 
 
 class KeepGap(NamedTuple):
-    """Note in the journal that samples [first, end) are told to be missing."""
+    """Note in the journal that a gap of samples [first, end) is published."""
 
     first: int
     end: int
 
 
 class Acknowledge(NamedTuple):
-    """Everything before `sample` is covered by published finals: note it, and let the window forget it."""
+    """Published finals cover all audio before `sample`: note that in the journal."""
 
     sample: int
 
 
 class Log(NamedTuple):
-    """Write a line."""
+    """Write a line of the log."""
 
     level: str
     event: str

@@ -276,13 +276,13 @@ class Coordinator:
 
     def _expectation(self) -> list[Action]:
         """Tell streaming when it has changed whether audio can come."""
-        if self.is_stopping or self.expects_audio == self.situation.expects_audio:
+        if self.is_stopping or self.expects_audio == self.situation.streaming_expects_audio:
             return []
         return [self._expect()]
 
     def _expect(self) -> Action:
         self.has_news = True
-        self.situation.expects_audio = self.expects_audio
+        self.situation.streaming_expects_audio = self.expects_audio
         return Send(Child.STREAMING, control.Expect(audio=self.expects_audio))
 
     # Messages of the children

@@ -1,4 +1,4 @@
-"""What children report that changes no decision: it is published, logged, or noted in the situation. Pure."""
+"""Reports of children that change no decision: they are published, logged, or noted in the situation. Pure."""
 
 from collections.abc import Iterable
 
@@ -25,18 +25,18 @@ ROUTINE = frozenset(
         control.Said,
     }
 )
-"""What children report all the time. While the child works, such a report moves a cursor or is passed on: it changes no
-status, and nothing becomes due by it for seconds."""
+"""Messages that children send all the time. While the child works, such a message moves a cursor or is passed on: it
+changes no status, and nothing becomes due by it for seconds."""
 
 
 class Reports:
     """Turns reports into actions."""
 
-    def __init__(self, results_of_run: Results, situation: Situation) -> None:
-        self._results = results_of_run
+    def __init__(self, results: Results, situation: Situation) -> None:
+        self._results = results
         self._situation = situation
         self._faults: dict[Child, str] = {}
-        self._gaps = Ranges()  # told; captures come and go, and replays ask again
+        self._gaps = Ranges()  # published; another capture process, or a replay, may report them again
         self._silent_levels = 0
 
     def continues(self, gaps: Iterable[tuple[int, int]]) -> None:
@@ -44,11 +44,11 @@ class Reports:
         self._gaps = Ranges(gaps)
 
     def works(self, child: Child) -> None:
-        """`child` does what it is for: should an old fault come back, it is news."""
+        """`child` does its work: should an old fault come back, it is published again."""
         self._faults.pop(child, None)
 
     def fault(self, child: Child, fault: control.Fault, life: Life) -> list[Action]:
-        """Publish it, but a fault that repeats only once until the child works again."""
+        """Publish `fault`; one that repeats is published once until the child works again."""
         if fault.exit_code is not None:
             life.complained(fault.message)
         is_fatal = fault.exit_code is not None and life.is_permanent(fault.exit_code)
@@ -68,7 +68,7 @@ class Reports:
         return [Log("error" if is_fatal else "warning", "fault", fields), Publish(error)]
 
     def from_capture(self, message: control.Up) -> list[Action]:
-        """Of the device, its level, and what it lost."""
+        """The actions for a report of the device, its level, or lost samples."""
         match message:
             case control.DeviceOpened(name=name, sample_rate=rate, channels=channels, latency_s=latency_s):
                 self.works(Child.CAPTURE)
@@ -86,14 +86,14 @@ class Reports:
         return []
 
     def level(self, heard: control.LevelHeard) -> list[Action]:
-        """How loud it is."""
+        """Publish how loud it is."""
         is_silent = heard.digital_silence
         level = messages.Level(rms_dbfs=heard.rms_dbfs, peak_dbfs=heard.peak_dbfs, digital_silence=is_silent)
         self._situation.last_level = level
         return [Publish(level), *self._silence(is_silent)]
 
     def _silence(self, is_silent: bool) -> list[Action]:
-        """A device that opens and gives nothing but zeros is muted, or the wrong one: said once, until it is heard."""
+        """Report a device that opens and gives nothing but zeros, once: it is muted, or the wrong one."""
         self._silent_levels = self._silent_levels + 1 if is_silent else 0
         if self._silent_levels != _SILENT_LEVELS:
             return []
@@ -109,11 +109,11 @@ class Reports:
         return report(messages.Error(source=Child.STREAMING, code=ErrorCode.CONNECT_TIMEOUT, message=text))
 
     def _missing(self, message: control.SamplesMissing) -> list[Action]:
-        """A gap; what was told of it already is left out."""
+        """Publish a gap, without the parts that are published already."""
         acknowledged = self._results.ledger.acknowledged
-        self._gaps.forget_before(acknowledged)  # that is never sent again
+        self._gaps.forget_before(acknowledged)  # nothing before that is sent again
         actions: list[Action] = []
-        first = max(message.first, acknowledged)  # what has its result is not missing, though the window dropped it
+        first = max(message.first, acknowledged)  # audio with a result is not missing, though the window dropped it
         parts = self._gaps.cut(first, message.end)
         self._gaps.join(first, message.end)
         for part in parts:
