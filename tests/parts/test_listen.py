@@ -277,7 +277,7 @@ def test_the_format_counts_more_than_the_name(engine, tmp_path):
 def test_a_file_that_exists_is_not_touched_unless_one_says_so(engine, tmp_path):
     file = tmp_path / "a.txt"
     file.write_text("old")
-    complaint = f"mpengine: --output: {file} exists; --append goes on with it, --force replaces it\n"
+    complaint = f"mpengine: --output: {file} exists; --append continues it, --force replaces it\n"
     assert run(engine, "--output", str(file), code=2) == complaint
     assert file.read_text() == "old"
     run(engine, "--output", str(file), "--append")

@@ -121,7 +121,7 @@ def test_an_interim_is_drawn_again_as_it_fits_now(monkeypatch):
         (Hole(topic="transcript.final", run="r", first_seq=3, last_seq=9), "[results lost]\n"),
         (
             Hole(topic="transcript.final", run="r", first_seq=3),
-            "[the last results of the engine before may be lost]\n",
+            "[the last results of the previous engine may be lost]\n",
         ),
         (Hole(topic="gap", run="r", first_seq=3, last_seq=9), ""),
     ],
