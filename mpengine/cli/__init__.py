@@ -80,20 +80,20 @@ def _run(arguments: argparse.Namespace) -> int:
 
             return run(arguments.config, arguments.set, arguments.log_level, arguments.log_format)
         case "listen":
-            from mpengine.cli.formats.base import Look  # noqa: PLC0415
-            from mpengine.cli.listen import Wish, listen  # noqa: PLC0415
+            from mpengine.cli.formats.base import Style  # noqa: PLC0415
+            from mpengine.cli.listen import Options, listen  # noqa: PLC0415
 
-            wish = Wish(
+            options = Options(
                 output_format=arguments.format,
                 output=arguments.output,
                 append=arguments.append,
                 force=arguments.force,
                 finals_only=arguments.finals,
-                look=Look(arguments.user, arguments.timestamps, arguments.offset),
+                style=Style(arguments.user, arguments.timestamps, arguments.offset),
                 since=arguments.since,
                 exit_on_stop=arguments.exit_on_stop,
             )
-            return listen(_target(arguments), wish)
+            return listen(_target(arguments), options)
         case "status" if arguments.watch is not None:
             from mpengine.cli.status import watch  # noqa: PLC0415
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing, suppress
 from typing import Literal, NamedTuple
 
 from mpengine.cli import formats
-from mpengine.cli.formats.base import NOW, Format, Look, Place, Position
+from mpengine.cli.formats.base import NOW, Format, Place, Position, Style
 from mpengine.cli.target import Target
 from mpengine.cli.terminal import Live
 from mpengine.client.follow import Since
@@ -29,7 +29,7 @@ _PIECE_BYTES = 1 << 16  # some seconds of messages
 Show = Callable[[str, bytes, Published | Hole | None], None]
 
 
-class Wish(NamedTuple):
+class Options(NamedTuple):
     """The options of `listen`. By default the name of `output` says the format."""
 
     output_format: str | None = None
@@ -37,7 +37,7 @@ class Wish(NamedTuple):
     append: bool = False
     force: bool = False
     finals_only: bool = False
-    look: Look = Look()
+    style: Style = Style()
     since: Since | Literal["now"] = None
     exit_on_stop: bool = False
 
@@ -135,21 +135,21 @@ def _is_device(path: str) -> bool:
         return False
 
 
-def listen(target: Target, wish: Wish) -> int:
+def listen(target: Target, options: Options) -> int:
     """Show results until Ctrl-C, and wait for an engine that is not there yet.
 
     With `exit_on_stop` this returns after the engine's end: 0 if the engine stopped, 1 if it failed or died.
     """
     was_heard = False
     with ExitStack() as stack:
-        show, position = begin(wish, stack)
+        show, position = begin(options, stack)
         subscriber = stack.enter_context(target.subscriber(since=position.since))
         silent_since = time.monotonic()
         while True:
             received = subscriber.receive_any(_LONGEST_WAIT_S)
             now = time.monotonic()
             if received is None:
-                if wish.exit_on_stop and was_heard and now - silent_since >= _SILENCE_S:
+                if options.exit_on_stop and was_heard and now - silent_since >= _SILENCE_S:
                     if not target.answers():
                         return int(ExitCode.CRASH)
                     silent_since = time.monotonic()
@@ -158,21 +158,21 @@ def listen(target: Target, wish: Wish) -> int:
             message = received.message
             if not position.holds(message):
                 show(received.topic, received.body, message)
-            if wish.exit_on_stop and isinstance(message, messages.Status) and message.state in messages.OVER:
+            if options.exit_on_stop and isinstance(message, messages.Status) and message.state in messages.OVER:
                 return int(ExitCode.OK if message.state == messages.EngineState.STOPPED else ExitCode.CRASH)
 
 
-def begin(wish: Wish, stack: ExitStack) -> tuple[Show, Position]:
+def begin(options: Options, stack: ExitStack) -> tuple[Show, Position]:
     """The function that shows a message, and the position from which to listen. `stack` closes the output."""
-    made = formats.load(wish.format)(wish.look, wish.place)
-    if wish.output is None:
+    made = formats.load(options.format)(options.style, options.place)
+    if options.output is None:
         show, position = _to_standard_output(made, stack), made.since
     else:
-        show, position = _to_file(made, OutputFile(wish.output, append=wish.append, force=wish.force), stack)
-    if wish.finals_only or wish.place not in made.interims_in:
+        show, position = _to_file(made, OutputFile(options.output, append=options.append, force=options.force), stack)
+    if options.finals_only or options.place not in made.interims_in:
         show = _without_interims(show)
-    if wish.since is not None:
-        position = NOW if wish.since == "now" else Position(wish.since)
+    if options.since is not None:
+        position = NOW if options.since == "now" else Position(options.since)
     return show, position
 
 

@@ -56,7 +56,7 @@ class Place(enum.Enum):
     TERMINAL = enum.auto()
 
 
-class Look(NamedTuple):
+class Style(NamedTuple):
     """The options of all formats. `clock`: which time stands before each final. `offset_s` is added to times."""
 
     with_names: bool = False
@@ -89,8 +89,8 @@ class Format(abc.ABC):
     drawn: Drawn | None = None
     """Draws on a terminal in place of `show`."""
 
-    def __init__(self, look: Look, place: Place) -> None:
-        self._look = look
+    def __init__(self, style: Style, place: Place) -> None:
+        self._style = style
         self._place = place
 
     @abc.abstractmethod

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterable
 
-from mpengine.cli.formats.base import NOW, START, Ending, Format, Look, Place, whole_letters
+from mpengine.cli.formats.base import NOW, START, Ending, Format, Place, Style, whole_letters
 from mpengine.cli.formats.tokens import turns_of
 from mpengine.client.position import Hole
 from mpengine.shared import messages
@@ -26,10 +26,10 @@ class Text(Format):
 
     interims_in = frozenset({Place.PIPE, Place.TERMINAL})  # a file would keep each interim for ever
 
-    def __init__(self, look: Look, place: Place) -> None:
-        super().__init__(look, place)
+    def __init__(self, style: Style, place: Place) -> None:
+        super().__init__(style, place)
         is_live = place is Place.TERMINAL and os.environ.get("TERM") != "dumb"
-        self._captions = Captions(look, is_live=is_live)
+        self._captions = Captions(style, is_live=is_live)
         self.drawn = self._captions if is_live else None
         self._encoding = "utf-8" if place is Place.FILE else sys.stdout.encoding
 
@@ -52,8 +52,8 @@ def end_of_text(last: bytes) -> Ending:
 class Captions:
     """Turns messages into text for a terminal, a pipe or a file."""
 
-    def __init__(self, look: Look, *, is_live: bool) -> None:
-        self._look = look
+    def __init__(self, style: Style, *, is_live: bool) -> None:
+        self._style = style
         self._is_live = is_live
         self._interim = ""
 
@@ -98,19 +98,19 @@ class Captions:
         return f"{self._clear()}[{harmless(text)}]\n"
 
     def _text(self, interim: Transcript) -> str:
-        if not self._look.with_names:
+        if not self._style.with_names:
             return harmless(interim.text)
         return " ".join(_named(turn.name, turn.text) for turn in turns_of(interim))
 
     def _lines(self, final: Transcript) -> list[str]:
         """One line; with names, one line for each speaker."""
         when = self._when(final)
-        if not self._look.with_names:
+        if not self._style.with_names:
             return [f"{when}{harmless(final.text)}"]
         return [f"{when}{_named(turn.name, turn.text)}" for turn in turns_of(final)]
 
     def _when(self, final: Transcript) -> str:
-        match self._look.clock:
+        match self._style.clock:
             case "run":
                 return f"{_run_time(final)} "
             case "utc":

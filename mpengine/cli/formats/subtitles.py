@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, ClassVar, NamedTuple
 
-from mpengine.cli.formats.base import NOW, START, Ending, Format, Look, Place, Position, whole_letters
+from mpengine.cli.formats.base import NOW, START, Ending, Format, Place, Position, Style, whole_letters
 from mpengine.cli.formats.cues import Cue, Cues
 from mpengine.client.position import Hole
 from mpengine.shared.messages import FINALS, Gap, Published, Transcript
@@ -58,9 +58,9 @@ class Subtitles(Format):
     interims_in = frozenset()
     is_vtt: ClassVar[bool]
 
-    def __init__(self, look: Look, place: Place) -> None:
-        super().__init__(look, place)
-        self._cues = Cues(offset_ms=round(look.offset_s * 1000), with_names=look.with_names)
+    def __init__(self, style: Style, place: Place) -> None:
+        super().__init__(style, place)
+        self._cues = Cues(offset_ms=round(style.offset_s * 1000), with_names=style.with_names)
         self._number = 0
         self._torn: TornFinal | None = None
 
