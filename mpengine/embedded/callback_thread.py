@@ -18,31 +18,31 @@ log = logging.getLogger("mpengine.engine")
 MOST_WAITING = 10_000
 MOST_WAITING_INTERIMS = 100
 
-Deed = Callable[[], None]
+Job = Callable[[], None]
 
 
 class CallbackThread:
-    """Does what it is given, one after the other. It keeps no deed that was done."""
+    """Does what it is given, one after the other. It keeps no job that was done."""
 
     def __init__(self) -> None:
         self._wakes: SimpleQueue[None] = SimpleQueue()
         self._is_closed = False
         # All below belong to `_changed`'s lock.
         self._changed = threading.Condition()
-        self._waiting: collections.deque[Deed] = collections.deque()
+        self._waiting: collections.deque[Job] = collections.deque()
         self._thread: threading.Thread | None = None
         self._is_busy = False
         self._dropped = 0
 
-    def put(self, deed: Deed, *, is_interim: bool = False) -> None:
-        """Have `deed` done; from any thread."""
+    def put(self, job: Job, *, is_interim: bool = False) -> None:
+        """Have `job` done; from any thread."""
         with self._changed:
             if is_interim and len(self._waiting) >= MOST_WAITING_INTERIMS:
                 return
             if len(self._waiting) >= MOST_WAITING:
                 self._waiting.popleft()
                 self._dropped += 1
-            self._waiting.append(deed)
+            self._waiting.append(job)
             self._ensure_thread()
         self._wake()
 
@@ -85,20 +85,20 @@ class CallbackThread:
         self._thread = thread
 
     def _run(self) -> None:
-        while (deed := self._next()) is not None:
+        while (job := self._next()) is not None:
             try:
-                deed()
+                job()
             except BaseException:
                 log.exception("a callback of the engine failed")
-            del deed  # it may hold what should be collected while we wait
+            del job  # it may hold what should be collected while we wait
 
-    def _next(self) -> Deed | None:
+    def _next(self) -> Job | None:
         while True:
             with self._changed:
                 self._is_busy = bool(self._waiting)
                 if self._waiting:
                     dropped, self._dropped = self._dropped, 0
-                    deed = self._waiting.popleft()
+                    job = self._waiting.popleft()
                     break
                 self._changed.notify_all()
                 if self._is_closed:
@@ -107,4 +107,4 @@ class CallbackThread:
             self._wakes.get()
         if dropped:
             log.warning("callbacks are too slow: %d calls were left out", dropped)
-        return deed
+        return job

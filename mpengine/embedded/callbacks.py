@@ -33,7 +33,7 @@ class CreditsLow(NamedTuple):
 Call = Words | Trouble | CreditsLow
 
 
-class Story:
+class RecordingState:
     """One recording, as far as it is told."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Story:
         self.failure = ""  # why it ended by itself
         self.trouble = ""  # what keeps it from starting
         self.unacknowledged_s = 0.0
-        self._has_told_failure = False
+        self._is_failure_reported = False
 
     def read(self, message: Published | Hole) -> list[Call]:
         """What to call for `message`. Words that were lost on the way to us could not be had any more."""
@@ -63,7 +63,7 @@ class Story:
         """Its process has ended; nobody had asked for it."""
         self.is_over = True
         self.failure = self.failure or f"The engine has ended: {how}"
-        return self._tell_failure()
+        return self._report_failure()
 
     def _error(self, error: messages.Error) -> list[Call]:
         text = _wording(error)
@@ -73,8 +73,8 @@ class Story:
             return [Trouble(text)]
         self.failure = self.failure or text
         if error.source == "capture" and not self.has_started:
-            self._has_told_failure = True  # the origin engine left that to what start_recording returns
-        return self._tell_failure()
+            self._is_failure_reported = True  # the origin engine left that to what start_recording returns
+        return self._report_failure()
 
     def _status(self, status: messages.Status) -> list[Call]:
         self.unacknowledged_s = status.unacknowledged_s
@@ -86,13 +86,13 @@ class Story:
             case EngineState.FAILED:
                 self.is_over = True
                 self.failure = self.failure or status.reason or "failed"
-                return self._tell_failure()
+                return self._report_failure()
         return []
 
-    def _tell_failure(self) -> list[Call]:
-        if self._has_told_failure:
+    def _report_failure(self) -> list[Call]:
+        if self._is_failure_reported:
             return []
-        self._has_told_failure = True
+        self._is_failure_reported = True
         return [Trouble(self.failure)]
 
 

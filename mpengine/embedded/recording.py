@@ -5,7 +5,7 @@ called may take his time, and may start and stop recordings.
 
 Which state is whose:
 
-* the thread's alone: the Subscriber, `_was_killed`, `_began_at`, `_heard_at`, and `_story`, of which others only read;
+* the thread's alone: the Subscriber, `_was_killed`, `_began_at`, `_heard_at`, and `_state`, of which others only read;
 * anybody's: `_process`, which says itself how; `_wanted_name`, of which the last one counts; the two events, which are
   set once. `kill` touches the process alone: it may interrupt whoever sets an event, and the event's lock is held then.
 """
@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from mpengine.client.subscriber import Subscriber, ask
 from mpengine.embedded import files, gui_config
-from mpengine.embedded.callbacks import Call, Story, Trouble
+from mpengine.embedded.callbacks import Call, RecordingState, Trouble
 from mpengine.embedded.process import Process
 from mpengine.shared import messages
 from mpengine.shared.config import Config
@@ -52,7 +52,7 @@ class Recording:
         """`after`: another one of the same name, which has to end first. Raises RuntimeError without room for it."""
         self._config = config
         self._deliver = deliver
-        self._story = Story()
+        self._state = RecordingState()
         self._wanted_name = config.engine.user_name
         self._process = Process()
         self._was_killed = False
@@ -68,7 +68,7 @@ class Recording:
     @property
     def is_active(self) -> bool:
         """Whether it starts or works, here, and nobody has stopped it."""
-        is_over = self._process.is_ending or self._has_ended.is_set() or self._story.is_over
+        is_over = self._process.is_ending or self._has_ended.is_set() or self._state.is_over
         return self._process.is_ours and not is_over
 
     @property
@@ -79,19 +79,19 @@ class Recording:
     @property
     def unacknowledged_s(self) -> float:
         """Audio without a result, as last told."""
-        return self._story.unacknowledged_s
+        return self._state.unacknowledged_s
 
     def wait_started(self, limit_s: float) -> str | None:
         """Wait until it records. Returns what keeps it from that, None when nothing does."""
         in_time = self._is_decided.wait(limit_s)
-        if self._story.failure:
-            return self._story.failure
+        if self._state.failure:
+            return self._state.failure
         if self._process.is_ending:
             return _CANCELLED
         if in_time:
             return None
-        if self._story.trouble:  # the error callback has it already
-            return f"{_TIMED_OUT}: {self._story.trouble}"
+        if self._state.trouble:  # the error callback has it already
+            return f"{_TIMED_OUT}: {self._state.trouble}"
         self._deliver(Trouble(_TIMED_OUT))
         return _TIMED_OUT
 
@@ -133,8 +133,8 @@ class Recording:
     def _run(self, after: "Recording | None") -> None:
         try:
             how = self._work(after)
-            if not self._process.is_ending and not self._story.is_over:
-                self._call(self._story.ended(how))
+            if not self._process.is_ending and not self._state.is_over:
+                self._call(self._state.ended(how))
         except Exception:  # whatever it is, nobody may wait for us in vain
             log.exception("the end of the engine could not be told")
         finally:
@@ -168,7 +168,7 @@ class Recording:
     def _may_go_on(self) -> bool:
         """Whether it was killed in the middle of its work: another one goes on with the files that it left."""
         lived_s = time.monotonic() - self._began_at
-        return self._was_killed and self._story.has_started and self.is_active and lived_s > _SHORTEST_LIFE_S
+        return self._was_killed and self._state.has_started and self.is_active and lived_s > _SHORTEST_LIFE_S
 
     def _follow(self, subscriber: Subscriber) -> str:
         """Start a process, hand over what is told until it has ended; returns how it ended."""
@@ -180,14 +180,14 @@ class Recording:
             self._take(subscriber, _LOOK_AT_END_S if self._process.is_ending else _LOOK_S)
             if self._process.is_overdue:
                 self._process.kill()
-            elif self._story.has_started and time.monotonic() > self._heard_at + _SILENCE_LIMIT_S:
+            elif self._state.has_started and time.monotonic() > self._heard_at + _SILENCE_LIMIT_S:
                 log.error("the engine hangs: it said nothing for %.0f s", _SILENCE_LIMIT_S)
                 self._heard_at = time.monotonic()
                 self._process.replace()
-            if self._story.has_started and known_name != self._wanted_name:
-                known_name = self._tell_name(self._wanted_name)
+            if self._state.has_started and known_name != self._wanted_name:
+                known_name = self._send_name(self._wanted_name)
         give_up = time.monotonic() + (_LAST_WORD_S if self._heard_at > self._began_at else _FIRST_WORD_S)
-        while not self._story.is_over and status >= 0 and time.monotonic() < give_up:
+        while not self._state.is_over and status >= 0 and time.monotonic() < give_up:
             self._take(subscriber, _LOOK_AT_END_S)
         self._was_killed = status < 0
         return f"killed by signal {-status}" if self._was_killed else f"exit code {status}"
@@ -196,15 +196,15 @@ class Recording:
         message = subscriber.receive(limit_s)
         if message is not None:
             self._heard_at = time.monotonic()
-            self._call(self._story.read(message))
-        if self._story.has_started or self._story.failure:
+            self._call(self._state.read(message))
+        if self._state.has_started or self._state.failure:
             self._decide()
 
     def _call(self, calls: list[Call]) -> None:
         for call in calls:
             self._deliver(call)
 
-    def _tell_name(self, user_name: str) -> str:
+    def _send_name(self, user_name: str) -> str:
         try:
             question = messages.SetUserName(user_name=gui_config.published_name(user_name))
             ask(question, name=self._config.engine.name, timeout_s=_ANSWER_LIMIT_S)
