@@ -98,7 +98,7 @@ class AudioConfig(Section, frozen=True, kw_only=True):
         int,
         Meta(ge=5, le=250),
         about(
-            f"length of a block, a whole number of samples; an unpaced file has blocks of at least {_UNPACED_BLOCK_MS}",
+            f"length of a block, a whole number of samples; an unpaced file has at least {_UNPACED_BLOCK_MS} ms",
             unit="ms",
         ),
     ] = 20
@@ -232,7 +232,7 @@ class SupervisorConfig(Section, frozen=True, kw_only=True):
         about("how long a child may be silent, or its work stand still, before it is killed", unit="seconds"),
     ] = 20.0
     first_frame_limit_s: Annotated[
-        _AboveZero, about("the same for a child that starts or opens a device", unit="seconds")
+        _AboveZero, about("the same limit while a child starts or opens a device", unit="seconds")
     ] = 60.0
     patience: Annotated[_AboveZero, about("multiplies these two limits; 3 for a slow board")] = 1.0
     stop_limit_s: Annotated[_AboveZero, about("how long a clean stop may take", unit="seconds")] = 30.0
