@@ -21,7 +21,7 @@ def follows(table: Mapping[State, frozenset[State]], before: State, after: State
     return after
 
 
-def expected(*, is_possible: bool, what: str) -> None:
-    """In tests, raises ImpossibleError for an event that is not possible; `what` names the event."""
-    if STRICT and not is_possible:
+def impossible(what: str) -> None:
+    """Call this for an event that cannot come; `what` names it. Raises ImpossibleError in tests."""
+    if STRICT:
         raise ImpossibleError(what)

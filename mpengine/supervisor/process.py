@@ -12,7 +12,7 @@ import time
 
 import zmq
 
-from mpengine.processes import memory
+from mpengine.processes import tricks
 from mpengine.shared import control, messages, runtime
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import Secret
@@ -236,7 +236,7 @@ class Supervisor:
             self._tell_of_before()
         if now >= self._give_back_at:
             self._give_back_at = NEVER
-            memory.give_back()
+            tricks.give_back()
         if now >= self._next_metrics - early_s:
             self._next_metrics = now + _METRICS_S
             self._bus.mark_published()

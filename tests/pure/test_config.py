@@ -4,13 +4,15 @@ import traceback
 
 import msgspec
 import pytest
+from msgspec.structs import fields as fields_of
 
 from mpengine import dialects
 from mpengine.dialects.deepgram import ByokConfig
 from mpengine.dialects.managed import LocalConfig, ManagedConfig
 from mpengine.shared.config import Config, secrets
 from mpengine.shared.config.file import parse_override
-from mpengine.shared.config_tables import Secret
+from mpengine.shared.config.words import one_of
+from mpengine.shared.config_tables import BusConfig, Secret
 from mpengine.shared.errors import ConfigError, ExitCode
 
 SECRET = "S3cr3t-k3y-0f-th3-0wn3r"
@@ -232,8 +234,8 @@ def test_an_unknown_key_is_refused_by_its_path(tables, path):
         ({**LOCAL, "engine": 5}, "engine", "a table, not a whole number"),
         ({**LOCAL, "audio": []}, "audio", "a table, not a list"),
         ({"remote": "local"}, "remote", "a table, not text"),
-        ({"remote": {"mode": 5}}, "remote.mode", '"managed", "byok" or "local"'),
-        ({"remote": {"mode": ["local"]}}, "remote.mode", '"managed", "byok" or "local"'),
+        ({"remote": {"mode": 5}}, "remote.mode", one_of(dialects.MODES)),
+        ({"remote": {"mode": ["local"]}}, "remote.mode", one_of(dialects.MODES)),
     ],
 )
 def test_what_was_expected_is_said_in_plain_words(tables, path, expected):
@@ -317,11 +319,19 @@ def test_each_mode_is_found_by_its_name():
 
 
 def test_the_secrets_stand_at_their_fields():
-    assert secrets() == {
-        ("remote", "auth_token"): "MPENGINE_AUTH_TOKEN",
-        ("remote", "byok_api_key"): "DEEPGRAM_API_KEY",
-        ("bus", "curve_secret_key"): "MPENGINE_CURVE_SECRET_KEY",
+    assert secrets().items() >= {
+        (("remote", "auth_token"), "MPENGINE_AUTH_TOKEN"),
+        (("remote", "byok_api_key"), "DEEPGRAM_API_KEY"),
+        (("bus", "curve_secret_key"), "MPENGINE_CURVE_SECRET_KEY"),
     }
+    kinds = [("bus", BusConfig), *(("remote", dialects.kind(mode)) for mode in dialects.MODES)]
+    keys = [(table, field) for table, kind in kinds for field in fields_of(kind)]
+    assert set(secrets()) == {(table, field.name) for table, field in keys if isinstance(field.default, Secret)}
+
+
+@pytest.mark.parametrize(("choices", "text"), [(["a"], '"a"'), (["a", "b"], '"a" or "b"'), ("abc", '"a", "b" or "c"')])
+def test_choices_are_said_as_a_person_would(choices, text):
+    assert one_of(choices) == text
 
 
 # Endpoints

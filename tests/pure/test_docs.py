@@ -11,7 +11,7 @@ import mpengine
 from mpengine import dialects
 from mpengine.cli.help import subject, topics
 from mpengine.shared import messages
-from mpengine.shared.config import Config, secrets
+from mpengine.shared.config import Config
 from mpengine.supervisor.decide.life import ChildState
 from tests.rig.reference import with_tables
 
@@ -174,11 +174,3 @@ def test_the_configuration_page_has_each_key():
         kinds = [dialects.kind(mode) for mode in dialects.MODES] if table.name == "remote" else [table.type]
         keys = {field.name for kind in kinds for field in msgspec.structs.fields(kind)}
         assert keys <= set(_first_cells(_section(page, f"## [{table.name}]")))
-
-
-def test_the_configuration_page_has_each_secret_with_its_variable():
-    section = _section(_page("configuration"), "## Secrets")
-    for (table, key), variable in secrets().items():
-        assert f"`{table}.{key}`" in section
-        assert f"`{key}_file`" in section
-        assert f"`{variable}`" in section

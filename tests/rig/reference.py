@@ -13,11 +13,12 @@ import msgspec
 import mpengine
 from mpengine import dialects
 from mpengine.dialects.base import RemoteConfig
-from mpengine.shared.config import Config
+from mpengine.shared.config import Config, secrets
 from mpengine.shared.config.words import one_of, values
 from mpengine.shared.config_tables import notes
 
 PAGE = Path(mpengine.__file__).parent / "docs" / "configuration.md"
+_SECRETS_HEAD = ["| key | key of its file | environment variable |", "| --- | --- | --- |"]
 _HEAD = ["| key | default | values | meaning |", "| --- | --- | --- | --- |"]
 
 
@@ -27,11 +28,17 @@ def with_tables(page: str) -> str:
         kinds = [("", table.type)]
         if table.type is RemoteConfig:
             kinds += [(mode, dialects.kind(mode)) for mode in dialects.MODES]
-        found = re.search(rf"^## \[{table.name}\]\n(?:.*\n)*?(?P<table>(?:\|.*\n)+)", page, re.MULTILINE)
-        assert found, f"no table under the heading [{table.name}]"
-        begin, end = found.span("table")
-        page = page[:begin] + "\n".join([*_HEAD, *_rows(kinds)]) + "\n" + page[end:]
-    return page
+        page = _replaced(page, f"[{table.name}]", [*_HEAD, *_rows(kinds)])
+    known = {f"{table}.{key}": variable for (table, key), variable in secrets().items()}
+    rows = [f"| `{key}` | `{key}_file` | `{variable}` |" for key, variable in known.items()]
+    return _replaced(page, "Secrets", [*_SECRETS_HEAD, *rows])
+
+
+def _replaced(page: str, heading: str, lines: list[str]) -> str:
+    found = re.search(rf"^## {re.escape(heading)}\n(?:.*\n)*?(?P<table>(?:\|.*\n)+)", page, re.MULTILINE)
+    assert found, f"no table under the heading {heading}"
+    begin, end = found.span("table")
+    return page[:begin] + "\n".join(lines) + "\n" + page[end:]
 
 
 def _rows(kinds: list[tuple[str, Any]]) -> list[str]:

@@ -19,7 +19,8 @@ HEAVY = {"numpy", "asyncio", "pathlib", "subprocess", "tempfile"}
 NEVER = {
     "mpe-capture": HEAVY | {"websocket", "ssl", "mpengine.streaming", "mpengine.supervisor"},
     "mpe-streaming": HEAVY | {"sounddevice", "mpengine.capture", "mpengine.supervisor"},
-    "mpengine run": HEAVY | {"sounddevice", "websocket", "ssl", "mpengine.capture", "mpengine.streaming"},
+    "mpengine run": HEAVY
+    | {"sounddevice", "websocket", "ssl", "urllib.parse", "mpengine.capture", "mpengine.streaming"},
 }
 
 

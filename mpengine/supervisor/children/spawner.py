@@ -1,7 +1,7 @@
 """How children come to be: forked from a zygote where the system can, else each as a new interpreter.
 
-A zygote costs a process, about as much memory as its children share, and saves more than half of a restart's time.
-macOS cannot: its system libraries do not survive a fork.
+A zygote saves memory and half of a restart's time; `mpengine.processes` has the figures. macOS cannot fork: its system
+libraries do not survive it.
 """
 
 import logging
