@@ -1,6 +1,6 @@
-"""What a recogniser can say, in words of our own, and what its dialect and its configuration have to know. Pure.
+"""The messages of all recognisers in one form, and the base classes of their configuration and their protocol. Pure.
 
-Each recogniser is one module, which has its RemoteConfig and its Dialect; the session knows only this.
+Each recogniser is one module, which has its RemoteConfig and its Dialect. The session knows only this module.
 """
 
 import re
@@ -18,7 +18,7 @@ from mpengine.shared.messages import ErrorKind, Published, Transcript
 class Hypothesis(NamedTuple):
     """Recognised speech, as it will be published, but with times in seconds of the audio sent on this connection.
 
-    `has_times` is False where the recogniser tells none. `channels` is how many channels it listens to.
+    `has_times` is False if the recogniser gave no times. `channels` is how many channels it transcribes.
     """
 
     transcript: Transcript
@@ -27,7 +27,7 @@ class Hypothesis(NamedTuple):
 
 
 class Said(NamedTuple):
-    """Something else to publish; `at_s`, where a message has it, counts the audio sent on this connection.
+    """Another message to publish. Its `at_s`, if it has one, counts the audio sent on this connection.
 
     `is_last`: no result comes after it.
     """
@@ -37,26 +37,26 @@ class Said(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """The recogniser takes audio now. `can_finalize`: it flushes when asked, see `Dialect.finish`."""
+    """The recogniser takes audio now. `can_finalize`: it sends its last results when asked, see `Dialect.finish`."""
 
     can_finalize: bool = False
 
 
 class ServiceError(NamedTuple):
-    """The recogniser reports an error; what becomes of the connection it decides itself."""
+    """The recogniser reports an error. It closes the connection itself if it wants to."""
 
     code: str
     message: str
 
 
 class Ignored(NamedTuple):
-    """A message that means nothing to us; `why` is for the log. Never an error: services add new ones."""
+    """A message without meaning for the engine, which is no error: services add new ones. `why` is for the log."""
 
     why: str
 
 
 class Malformed(NamedTuple):
-    """A message of a known type that is not of its shape; `why` names the field, never the content."""
+    """A message of a known type with a wrong shape. `why` names the field, never the content."""
 
     why: str
 
@@ -88,11 +88,11 @@ class RemoteConfig(Section, tag_field="mode", frozen=True, kw_only=True):
         """Raises ConfigError for keys that are missing or do not fit each other or `audio`."""
 
     def dialect(self, audio: AudioConfig) -> "Dialect":
-        """The protocol, for audio as it is captured."""
+        """The protocol for this configuration and captured audio."""
         raise NotImplementedError
 
     def started_at(self, url: str, token: Secret) -> "RemoteConfig":
-        """How streaming reaches the recogniser that the supervisor has started, where there is one."""
+        """If `starts_recogniser`: the table by which streaming reaches the started recogniser."""
         raise NotImplementedError
 
 
@@ -104,20 +104,20 @@ def shown(url: str) -> str:
 
 
 class Dialect:
-    """One recogniser's protocol, for one connection after the other. A subclass has what differs from this.
+    """One recogniser's protocol, for one connection after the other. A subclass overrides what is different.
 
-    `url` and `headers` (whole lines, `Name: value`) may hold secrets; `endpoint` is the address as it may be shown.
+    `url` and `headers` (whole lines, `Name: value`) may hold secrets. `endpoint` is the address without secrets.
     """
 
     url: str
     endpoint: str
     headers: Sequence[str] = ()
     secret: str
-    """The key or token: no word that leaves the process may hold it."""
+    """The key or token. It is removed from all reports."""
     keep_alive: str | None = None
     """The text that keeps a connection without audio open, if the protocol has one."""
     greeting: str | None = None
-    """The text to say first. None: the recogniser is ready when the connection is open."""
+    """The first text to send. None: the recogniser is ready when the connection is open."""
     fails_with_last_word = False
     """Whether the recogniser says its last word before a failure, too. Then only a normal close confirms the end."""
     close_confirms = False
@@ -137,23 +137,23 @@ class Dialect:
     # What happens
 
     def opened(self) -> None:
-        """A connection is open. A dialect that remembers what was said forgets the connection before it."""
+        """A connection is open. A dialect with a memory of messages forgets those of the connection before."""
 
     def decode(self, text: str) -> Sequence[Meaning]:
-        """What a message means, in order. Never raises: a message that cannot be read is `Ignored`."""
+        """The meanings of a message, in order. Never raises: a message that cannot be read is `Ignored`."""
         raise NotImplementedError
 
     def finish(self, *, can_finalize: bool) -> Sequence[str]:  # noqa: ARG002  not here
-        """The texts after the last audio for which the recogniser sends its last results and a last word.
+        """The texts to send after the last audio, so that the recogniser sends its last results and a last word.
 
-        None: the recogniser cannot be asked, and is given time.
+        Without texts the recogniser cannot be asked, and is given time.
         """
         return ()
 
     def ended(self) -> Sequence[Meaning]:
-        """The peer has closed the connection. The results that its messages still leave, such as a last partial text.
+        """The peer has closed the connection. Returns results that its messages have left, such as a last partial text.
 
-        They are told before the close is judged: a final that covers all audio confirms the end.
+        They are handled before the close: a final that covers all audio confirms the end.
         """
         return ()
 

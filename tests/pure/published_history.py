@@ -3,7 +3,7 @@
 import json
 
 from mpengine.client.follow import Ask, Follower, Sync
-from mpengine.client.position import Deliver, Tell
+from mpengine.client.position import Deliver, Report
 from mpengine.shared.messages import FINALS, KEPT, SnapshotAnswer
 
 
@@ -136,7 +136,7 @@ class Wire:
                     self.send([("sync", self._sync(number))])
                 case Ask(number, since):
                     self.answers.append((number, since))
-                case Tell(hole):
+                case Report(hole):
                     self.holes.append(hole)
                 case Deliver(topic, body):
                     stamp = json.loads(body)

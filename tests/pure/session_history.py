@@ -7,7 +7,7 @@ from mpengine.dialects.managed import ManagedConfig
 from mpengine.shared.config_tables import AudioConfig, Secret
 from mpengine.shared.frames import Frame
 from mpengine.streaming.actions import Mention, SendClose, SendText, Tell
-from mpengine.streaming.placing import Hearing
+from mpengine.streaming.placing import Placing
 from mpengine.streaming.session import Session, State
 from mpengine.streaming.websocket.events import Failed, Opened, PongReceived, Received
 from tests.pure.support import RUN, of_kind, pcm
@@ -28,7 +28,7 @@ def new_session(
 ):
     return Session(
         dialect=dialect,
-        hearing=Hearing(sample_rate=S, sample_bytes=2, hold_s=hold_s, sent_before=sent_before),
+        placing=Placing(sample_rate=S, sample_bytes=2, hold_s=hold_s, sent_before=sent_before),
         pace=pace,
         first_connection=first_connection,
         expects_audio=expects_audio,

@@ -112,7 +112,7 @@ def test_a_spawn_that_fails_is_tried_again_later():
     engine = Engine()
     assert engine.coordinator.tick(100.0) == [Spawn(CAPTURE), Spawn(STREAMING)]
     for _ in range(2):
-        engine.coordinator.spawn_failed(CAPTURE, "no memory", 100.0)
+        engine.coordinator.lives.spawn_failed(CAPTURE, "no memory", 100.0)
     engine.coordinator.spawned(STREAMING, 7, 100.0)
     assert engine.coordinator.tick(100.4) == []
     assert engine.coordinator.tick(100.5) == [Spawn(CAPTURE)]

@@ -5,7 +5,8 @@ import pytest
 from mpengine.shared import control, messages
 from mpengine.shared.errors import ExitCode
 from mpengine.supervisor.decide.actions import Exit, Kill, Send, Spawn
-from mpengine.supervisor.decide.coordinator import MOST_TRIES, Ends, Phase
+from mpengine.supervisor.decide.coordinator import Phase
+from mpengine.supervisor.decide.results import MOST_TRIES, EndTries
 from tests.pure.engine_history import (
     CAPTURE,
     FILE,
@@ -123,15 +124,15 @@ def test_a_stop_while_all_leave_after_the_end_of_a_file_changes_nothing():
 
 
 def test_three_ends_that_brought_nothing_are_enough():
-    ends = Ends()
+    tries = EndTries()
     for _ in range(MOST_TRIES):
-        assert ends.may_try_again
-        ends.sent(acknowledged=100)
-    assert not ends.may_try_again
+        assert tries.may_try_again
+        tries.sent(acknowledged=100)
+    assert not tries.may_try_again
 
 
 def test_a_recogniser_that_gets_on_is_merely_slow():
-    ends = Ends()
+    tries = EndTries()
     for acknowledged in range(100):
-        ends.sent(acknowledged)
-        assert ends.may_try_again
+        tries.sent(acknowledged)
+        assert tries.may_try_again

@@ -174,7 +174,7 @@ def test_after_captures_last_word_all_is_done():
     engine.stop()
     engine.says(CAPTURE, control.SourceEnded(end=3 * S))
     engine.says(STREAMING, control.StreamEnded(sent=3 * S))
-    assert engine.coordinator.is_done
+    assert engine.coordinator.situation.is_done
 
 
 def test_without_it_the_window_may_hold_more_than_is_known():
@@ -183,5 +183,5 @@ def test_without_it_the_window_may_hold_more_than_is_known():
     engine.ends(CAPTURE, SIGKILL)
     engine.stop()
     engine.says(STREAMING, control.StreamEnded(sent=2 * S))
-    assert engine.coordinator.unacknowledged == 0
-    assert not engine.coordinator.is_done
+    assert engine.coordinator.situation.unacknowledged == 0
+    assert not engine.coordinator.situation.is_done

@@ -187,7 +187,7 @@ def test_it_wakes_when_the_pace_allows_the_next_frame():
     session = ready_session(pace=1.25)
     session.tick(100.0)
     session.audio(frame(0, int(1.5 * S)), 100.0)
-    assert session.next_deadline(100.0) == pytest.approx(100.4, abs=0.001)
+    assert session.deadline(100.0) == pytest.approx(100.4, abs=0.001)
 
 
 def test_without_a_pace_everything_is_taken():

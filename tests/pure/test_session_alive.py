@@ -115,7 +115,7 @@ def test_it_wakes_for_what_is_due_next(at, deadline):
     while now <= at:
         session.tick(now)
         now += 0.05
-    assert session.next_deadline(at) <= deadline + 1e-9
+    assert session.deadline(at) <= deadline + 1e-9
 
 
 def loud(first, end):
@@ -170,5 +170,5 @@ def test_a_burst_leaves_time_for_an_answer():
     session.event(PongReceived(b""), 200.0)
     assert of_kind(session.tick(229.9), Drop) == []
     session.event(PongReceived(b""), 229.9)
-    assert session.next_deadline(229.9) <= 230.0
+    assert session.deadline(229.9) <= 230.0
     assert of_kind(session.tick(230.0), Drop) == [Drop()]
