@@ -44,7 +44,7 @@ class Ends:
     def until_written(self, count):
         """Wait until so many blocks are in the file: on a disk a thread writes them."""
         whole = Left(RUN.hex(), pytest.approx(count * BLOCK / 16000))
-        wait_until(lambda: left_in(self.path) == whole, 20, "the window in its file")
+        wait_until(lambda: left_in(self.path) == whole, 30, "the window in its file")
 
     def received(self, count):
         """Frames, sent as the socket takes them, until there are so many blocks in them; an end mark counts as one."""
@@ -52,7 +52,7 @@ class Ends:
         while sum(max(1, len(blocks_of(frame))) for frame in got) < count:
             self.pusher.socket.poll(20, zmq.POLLOUT)  # as the work loop does: it lets libzmq see the room there is
             self.pusher.pump()
-            assert self.pull.poll(scaled(20) * 1000), f"only {len(got)} frames"
+            assert self.pull.poll(scaled(30) * 1000), f"only {len(got)} frames"
             got.append(frames.unpack(self.pull.recv()))
         return got
 
@@ -130,7 +130,7 @@ def test_a_block_that_comes_alone_goes_out_alone_and_at_once(ends):
 def test_what_finds_no_room_waits_for_it_in_the_window(ends):
     ends.fill(2000)
     ends.pusher.granted(1, 0)
-    wait_until(lambda: ends.pusher.socket.poll(20, zmq.POLLOUT), 10, "the peer's connection")
+    wait_until(lambda: ends.pusher.socket.poll(20, zmq.POLLOUT), 30, "the peer's connection")
     assert ends.push()
     got = ends.received(2000)
     assert numbers(got) == list(range(2000))
@@ -152,7 +152,7 @@ def test_the_end_mark_comes_last_under_every_grant(ends):
 def test_the_latest_block_need_not_be_read_again(ends):
     ends.pusher.granted(1, 0)
     ends.fill(1)
-    assert ends.pusher.socket.poll(scaled(20) * 1000, zmq.POLLOUT)
+    assert ends.pusher.socket.poll(scaled(30) * 1000, zmq.POLLOUT)
     ends.pusher.pump([Slot(0, 0, b"ab" * BLOCK)])
     assert bytes(ends.received(1)[0].pcm) == b"ab" * BLOCK
 
@@ -161,7 +161,7 @@ def test_the_latest_blocks_follow_upon_those_that_are_read(ends):
     ends.fill(2)
     ends.pusher.granted(1, 0)
     ends.fill(2, first=2 * BLOCK)
-    assert ends.pusher.socket.poll(scaled(20) * 1000, zmq.POLLOUT)
+    assert ends.pusher.socket.poll(scaled(30) * 1000, zmq.POLLOUT)
     ends.pusher.pump([Slot(2 * BLOCK, 0, b"cc" * BLOCK), Slot(3 * BLOCK, 0, b"dd" * BLOCK)])
     (frame,) = ends.received(4)
     zeros, ones = bytes(2) * BLOCK, b"\1\0" * BLOCK

@@ -105,7 +105,7 @@ def played(monkeypatch):
     with tempfile.TemporaryDirectory() as directory:
         monkeypatch.setenv("XDG_RUNTIME_DIR", directory)
         yield
-        wait_until(lambda: not ours(), 20, "the end of the engine's threads")
+        wait_until(lambda: not ours(), 30, "the end of the engine's threads")
 
 
 def ours():
@@ -148,13 +148,13 @@ def dropped_at(line):
     with Interruption(line, engines.clear) as interruption:
         engines[0]._begin()
         recording = engines[0]._recording if engines else None
-        wait_until(lambda: not engines or STARTED, 20, "the process")
+        wait_until(lambda: not engines or STARTED, 30, "the process")
         if line is None:
             assert engines[0].start_recording()
-            assert engines[0]._callbacks.wait(scaled(20))
+            assert engines[0]._callbacks.wait(scaled(30))
             lines = interruption.lines
             engines.clear()
-        wait_until(lambda: not ours(), 20, f"the end of an engine that was dropped at line {line}")
+        wait_until(lambda: not ours(), 30, f"the end of an engine that was dropped at line {line}")
     assert all(process.has_ended.is_set() for process in STARTED)
     assert recording is None or recording.wait_ended(0)
     return lines if line is None else None
@@ -174,19 +174,19 @@ def test_nobody_is_waited_for_to_kill_it():
     def hold():
         with process._lock:
             holds.set()
-            let_go.wait(scaled(20))
+            let_go.wait(scaled(30))
 
     assert process.start(None)
     holder = threading.Thread(target=hold)
     holder.start()
-    assert holds.wait(scaled(20))
+    assert holds.wait(scaled(30))
     killer = threading.Thread(target=process.kill)
     killer.start()
-    killer.join(scaled(20))
+    killer.join(scaled(30))
     has_returned = not killer.is_alive()
     let_go.set()
     for each in (holder, killer):
-        each.join(scaled(20))
+        each.join(scaled(30))
     assert has_returned
     assert process.is_overdue
     assert STARTED[0].signals == []  # whoever follows it does that now
@@ -224,14 +224,14 @@ def test_whoever_stops_it_has_waited_for_its_last_words(monkeypatch):
 
     def wait(limit_s):
         waits.append(limit_s)
-        return really(scaled(20))
+        return really(scaled(30))
 
     def stop():
         engine.stop_recording()
         order.append("stopped")
 
     def last_words(result):
-        free.wait(scaled(20))
+        free.wait(scaled(30))
         order.append(result.text)
 
     monkeypatch.setattr(engine._callbacks, "wait", wait)
@@ -241,11 +241,11 @@ def test_whoever_stops_it_has_waited_for_its_last_words(monkeypatch):
     try:
         for number, stopper in enumerate(stoppers, 1):
             stopper.start()
-            wait_until(lambda number=number: len(waits) == number, 20, f"stopper {number} at the callbacks")
+            wait_until(lambda number=number: len(waits) == number, 30, f"stopper {number} at the callbacks")
     finally:
         free.set()
         for stopper in stoppers:
-            stopper.join(scaled(20))
+            stopper.join(scaled(30))
     assert order == ["one", "two", "stopped", "stopped"]
     engine.stop()
 
@@ -288,8 +288,8 @@ def test_a_stop_on_its_own_thread_waits_for_nobody(monkeypatch):
     monkeypatch.setattr(PlayedSubscriber, "receive", receive)
     assert engine.start_recording()
     has_begun.set()
-    wait_until(lambda: not engine.is_recording_active(), 20, "the end")
-    assert engine._recording.wait_ended(scaled(20))
+    wait_until(lambda: not engine.is_recording_active(), 30, "the end")
+    assert engine._recording.wait_ended(scaled(30))
     assert seen == [False]
     engine.stop()
 
@@ -314,7 +314,7 @@ def test_it_has_ended_even_if_nobody_can_be_told(caplog):
         raise RuntimeError("nobody is there")
 
     recording = Recording(recording_engine()._config(), deliver)
-    assert recording.wait_ended(scaled(20))
+    assert recording.wait_ended(scaled(30))
     assert not recording.is_active
     assert recording.wait_started(0) == "The engine has ended: RuntimeError('nobody is there')"
     assert "reporting the end of the engine failed" in caplog.text
@@ -327,9 +327,9 @@ def test_a_name_that_was_changed_is_told_to_the_engine_that_replaces_a_killed_on
     engine = recording_engine()
     assert engine.start_recording()
     engine.set_user_name("Bob")
-    wait_until(lambda: told, 20, "the new name")
+    wait_until(lambda: told, 30, "the new name")
     STARTED[0].kill()
-    wait_until(lambda: len(told) == 2, 20, "the new name, once more")
+    wait_until(lambda: len(told) == 2, 30, "the new name, once more")
     assert told == [(1, "Bob"), (2, "Bob")]
     engine.stop()
 
@@ -343,7 +343,7 @@ def test_with_sigchld_ignored_no_descriptor_stays_open():
         assert len(os.listdir("/proc/self/fd")) > descriptors
         for _ in range(2):
             with pytest.raises(ChildProcessError):
-                spawned.wait(scaled(20))
+                spawned.wait(scaled(30))
         assert len(os.listdir("/proc/self/fd")) == descriptors
     finally:
         signal.signal(signal.SIGCHLD, before)

@@ -156,7 +156,7 @@ def test_a_terminal_that_was_stopped_does_not_keep_it_from_its_end(engine, termi
     watching.press(CTRL_S)
     engine.wait_for_questions(1)
     watching.process.send_signal(signal.SIGTERM)
-    assert watching.process.wait(scaled(20)) == -signal.SIGTERM
+    assert watching.process.wait(scaled(30)) == -signal.SIGTERM
 
 
 def test_an_engine_that_goes_away_is_said_to_be_and_awaited(engine, terminal):
@@ -200,7 +200,7 @@ def test_piped_the_tables_are_written_one_after_the_other(engine):
         assert second[0].startswith(b"PROCESS")
         assert process.stdout.readline() == first[0]
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=scaled(20))
+        _, errors = process.communicate(timeout=scaled(30))
         assert (process.returncode, errors) == (0, b"")
 
 
@@ -208,7 +208,7 @@ def test_a_reader_that_goes_away_ends_it(engine):
     with piped(engine) as process:
         process.stdout.readline()
         process.stdout.close()
-        assert process.wait(scaled(20)) == 0
+        assert process.wait(scaled(30)) == 0
         assert process.stderr.read() == b""
 
 
@@ -242,7 +242,7 @@ def full_pipe():
 
 def test_a_full_pipe_that_does_not_block_ends_it(engine):
     with full_pipe() as writer, piped(engine, stdout=writer) as process:
-        assert process.wait(scaled(20)) == 1
+        assert process.wait(scaled(30)) == 1
         assert process.stderr.read() == b"mpengine: cannot write: Resource temporarily unavailable\n"
 
 
@@ -252,7 +252,7 @@ def test_a_full_pipe_does_not_keep_it_from_its_end(engine):
         with piped(engine, stdout=writer) as process:
             engine.wait_for_questions(1)
             process.send_signal(signal.SIGINT)
-            assert process.wait(scaled(20)) == 0
+            assert process.wait(scaled(30)) == 0
             assert process.stderr.read() == b""
 
 
@@ -277,7 +277,7 @@ def test_a_full_disk_is_one_line(engine, words, unbuffered):
     with open("/dev/full", "wb") as full:
         environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
         ended = subprocess.run(
-            words, stdout=full, stderr=subprocess.PIPE, env=environment, timeout=scaled(20), check=False
+            words, stdout=full, stderr=subprocess.PIPE, env=environment, timeout=scaled(30), check=False
         )
         assert (ended.returncode, ended.stderr) == (1, b"mpengine: cannot write: No space left on device\n")
 
@@ -285,7 +285,7 @@ def test_a_full_disk_is_one_line(engine, words, unbuffered):
 def test_where_even_the_line_cannot_be_written_the_exit_code_tells(engine):
     words = [sys.executable, "-m", "mpengine", "status", "--query", "foo"]
     with open("/dev/full", "wb") as full:
-        assert subprocess.run(words, stdout=full, stderr=full, timeout=scaled(20), check=False).returncode == 2
+        assert subprocess.run(words, stdout=full, stderr=full, timeout=scaled(30), check=False).returncode == 2
 
 
 # The answer

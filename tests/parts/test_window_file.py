@@ -38,10 +38,10 @@ class SlowDisk:
 
     def wait_for_write(self):
         """Wait until a write has happened that nobody has waited for."""
-        assert self._has_written.acquire(timeout=scaled(20))
+        assert self._has_written.acquire(timeout=scaled(30))
 
     def _pwrite(self, fd, data, offset):
-        assert self._may_write.acquire(timeout=scaled(20))
+        assert self._may_write.acquire(timeout=scaled(30))
         if self.error is not None:
             raise self.error
         self.written.append((offset, bytes(data)))
@@ -91,7 +91,7 @@ def test_it_is_behind_while_as_much_waits_as_may(disk, path):
     file.write(bytes(5), 5)
     assert file.is_behind
     disk.write_one()
-    wait_until(lambda: not file.is_behind, 20, "room in the queue")
+    wait_until(lambda: not file.is_behind, 30, "room in the queue")
     disk.let(1)
     file.close()
 
@@ -134,7 +134,7 @@ def test_a_disk_that_fails_is_told_by_the_next_write(disk, path, number):
             return True
         return False
 
-    wait_until(is_told, 20, "the failure to be told")
+    wait_until(is_told, 30, "the failure to be told")
     file.close()
 
 

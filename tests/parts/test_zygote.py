@@ -52,7 +52,7 @@ def spawner():
 
 def works(process):
     """Wait until capture is at work: the last thing it opens is its file."""
-    wait_until(lambda: any(path.endswith("silence.wav") for path in open_files(process.pid)), 20, "capture at work")
+    wait_until(lambda: any(path.endswith("silence.wav") for path in open_files(process.pid)), 30, "capture at work")
 
 
 def open_files(pid):
@@ -81,7 +81,7 @@ def end_of(process):
             statuses.append(status)
         return bool(statuses)
 
-    wait_until(has_ended, 20, f"the end of {process.pid}")
+    wait_until(has_ended, 30, f"the end of {process.pid}")
     return statuses[0]
 
 
@@ -271,7 +271,7 @@ def start():
     return spawner.start("capture", settings)
 def end_of(process):
     statuses = []
-    wait_until(lambda: statuses.append(process.reap()) or statuses[-1] is not None, 20, "the end")
+    wait_until(lambda: statuses.append(process.reap()) or statuses[-1] is not None, 30, "the end")
     return statuses[-1]
 if what == "killed":
     os.kill(early.pid, 9)

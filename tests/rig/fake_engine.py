@@ -41,7 +41,7 @@ class FakeEngine:
         bound = threading.Event()
         self._thread = threading.Thread(target=self._serve, args=(bound,), name=f"{PREFIX}engine")
         self._thread.start()
-        assert bound.wait(scaled(20))
+        assert bound.wait(scaled(30))
 
     def vanish(self) -> None:
         """Be gone, without a word."""

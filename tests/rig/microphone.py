@@ -218,7 +218,7 @@ class VirtualMicrophone:
                 stderr=log,
                 start_new_session=True,
             )
-        wait_until(self._answers, 10, "PulseAudio to answer", every=0.02)
+        wait_until(self._answers, 30, "PulseAudio to answer", every=0.02)
 
     def _stop(self) -> None:
         self.stop_playing()
@@ -245,7 +245,7 @@ class VirtualMicrophone:
             env=self._own_environment(),
             capture_output=True,
             text=True,
-            timeout=scaled(10),
+            timeout=scaled(30),
             check=False,
         )
         assert done.returncode == 0, f"pactl {' '.join(arguments)}: {done.stderr.strip()}"

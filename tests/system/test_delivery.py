@@ -24,7 +24,7 @@ def test_what_is_played_reaches_the_recogniser_bit_for_bit(microphone, engine, m
         running.wait_for_state("running")
         played = noise(3)
         microphone.play_and_wait(played)
-        server.wait_for(lambda: played in server.audio, 10, "the played samples")
+        server.wait_for(lambda: played in server.audio, 30, "the played samples")
         running.bus.wait_for(lambda m: m["type"] == "transcript" and not m["is_final"])
         running.bus.wait_for(lambda m: m["type"] == "transcript" and m["is_final"])
         assert running.stop() == 0
@@ -54,7 +54,7 @@ def test_results_come_out_of_plain_pyzmq_and_of_listen(microphone, engine):
             line = listen.stdout.readline()
             assert json.loads(line)["v"] == 1
             running.stop()
-            rest, _ = listen.communicate(timeout=scaled(20))
+            rest, _ = listen.communicate(timeout=scaled(30))
         states = [m["state"] for m in map(json.loads, rest.splitlines()) if m["type"] == "status"]
         assert states[-1] == "stopped"
         assert listen.returncode == 0

@@ -40,7 +40,7 @@ def test_without_a_terminal_a_hangup_asks_for_a_reload_and_is_told_that_there_is
         running = engine(byok(server), microphone)
         running.wait_for_state("running")
         running.send_signal(signal.SIGHUP)
-        wait_until(lambda: "reload_refused" in running.log_text(), 10, "the answer to SIGHUP")
+        wait_until(lambda: "reload_refused" in running.log_text(), 30, "the answer to SIGHUP")
         server.wait_for_audio(server.current.audio_bytes + 16000)
         running.send_signal(signal.SIGHUP)  # and a request to stop right behind it
         assert running.stop() == 0
@@ -243,7 +243,7 @@ def test_the_runtime_directory_is_private(microphone, engine):
         windows = [entry for entry in os.scandir(running.runtime) if entry.name.endswith(".window")]
         assert [entry.stat().st_mode & 0o777 for entry in windows] == [0o600]
         running.stop()
-        wait_until(lambda: not os.path.exists(running.runtime / "results"), 20, "the sockets' end")
+        wait_until(lambda: not os.path.exists(running.runtime / "results"), 30, "the sockets' end")
 
 
 def test_an_endpoint_that_is_taken_is_named(engine, microphone):

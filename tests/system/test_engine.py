@@ -163,7 +163,7 @@ def test_an_engine_that_is_killed_or_hangs_is_replaced_and_no_word_is_lost(mark,
         assert gui.engine.is_recording_active()
         second = server.wait_for_connection(2)
         first = server.connections[0].audio
-        server.wait_for(lambda: first and second.audio.startswith(first), 10, "the same audio once more")
+        server.wait_for(lambda: first and second.audio.startswith(first), 30, "the same audio once more")
     wait_for_threads()
 
 
@@ -183,7 +183,7 @@ def test_a_start_that_waits_is_ended_by_a_stop(mark):
         started = []
         thread = threading.Thread(target=lambda: started.append(gui.start()))
         thread.start()
-        server.wait_for(lambda: server.attempts, 10, "an attempt")
+        server.wait_for(lambda: server.attempts, 30, "an attempt")
         assert gui.engine.is_recording_active()
         limit_s = promised(3)
         gui.engine.stop_recording()
@@ -215,9 +215,9 @@ def test_a_callback_that_does_not_return_keeps_no_stop(mark, monkeypatch):
     monkeypatch.setattr(engine_module, "_DELIVERY_LIMIT_S", 0.3)
     with FakeDeepgram(echoing=True) as server, Gui(Engine, byok(server)) as gui:
         free = threading.Event()
-        gui.on_call = lambda _call: free.wait(scaled(20))
+        gui.on_call = lambda _call: free.wait(scaled(30))
         assert gui.start(server)
-        wait_until(lambda: gui.calls, 10, "a callback")
+        wait_until(lambda: gui.calls, 30, "a callback")
         limit_s = promised(4)
         began = time.monotonic()
         gui.engine.stop()
@@ -231,7 +231,7 @@ def test_a_recording_begins_with_itself_and_not_with_what_an_outage_left_of_the_
     with FakeDeepgram() as server, Gui(Engine, byok(server)) as gui:
         assert gui.start(server)
         server.stop()
-        wait_until(lambda: gui.of_kind("error"), 10, "the loss of the connection")
+        wait_until(lambda: gui.of_kind("error"), 30, "the loss of the connection")
         limit_s = promised(4)
         began = time.monotonic()
         gui.engine.stop_recording()
