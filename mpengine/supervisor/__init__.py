@@ -1,1 +1,1 @@
-"""The supervisor process: spawns the others, watches their progress, publishes results, answers commands."""
+"""The supervisor process: it spawns the others, watches their progress, publishes results, and answers commands."""

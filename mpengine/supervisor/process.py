@@ -1,6 +1,6 @@
-"""The supervisor's loop: children's messages, signals, their ends, questions, time; each goes to the coordinator.
+"""The supervisor's loop: it hands messages, signals, ends of children, questions and time to the coordinator.
 
-One thread, the main one, owns all sockets and spawns all processes.
+The main thread owns all sockets and spawns all processes.
 """
 
 import contextlib
@@ -13,20 +13,21 @@ import time
 import zmq
 
 from mpengine.processes import tricks
-from mpengine.shared import control, messages, runtime
+from mpengine.shared import control, runtime
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import Secret
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.logs import Event
+from mpengine.shared.messages import Error, ErrorCode
 from mpengine.shared.runtime import RuntimeDir
 from mpengine.shared.waiting import NEVER
-from mpengine.supervisor.bus.answers import Desk
+from mpengine.supervisor.bus.answers import Answers
 from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.bus.journal import ToldGap
 from mpengine.supervisor.bus.transcript_file import TranscriptFile
 from mpengine.supervisor.children.channel import ChildChannel
 from mpengine.supervisor.children.process import ChildProcess
-from mpengine.supervisor.children.settings_for import Settings
+from mpengine.supervisor.children.settings_for import SettingsFor
 from mpengine.supervisor.children.spawner import Spawner
 from mpengine.supervisor.decide.actions import (
     Abort,
@@ -41,25 +42,26 @@ from mpengine.supervisor.decide.actions import (
     Send,
     Spawn,
     Terminate,
+    report,
 )
 from mpengine.supervisor.decide.coordinator import Coordinator
 from mpengine.supervisor.host.signals import StopSignals
-from mpengine.supervisor.host.systemd import Service
+from mpengine.supervisor.host.systemd import SystemdNotices
 from mpengine.supervisor.run_files import RunFiles
 
 log = logging.getLogger("mpengine.supervisor")
 
-# So often the metrics are told and everything is looked at, news or none. Early is good enough if we are awake anyway:
-# children speak once a second or more often, and hardly ever is this a wake of its own.
+# So often the metrics are published and everything is looked at, with news or without. A turn of the loop for another
+# reason also does what is due soon: children speak once a second or more often, so extra wakes are rare.
 _METRICS_S = 1.1
 _EARLY_S = 0.2
-_STARTED_S = 3.0  # then what only the start needed is given back to the system
-# A turn of the loop that took this much longer than asked for: the supervisor was stopped, or the machine slept.
+_STARTED_S = 3.0  # after that, the memory that only the start needed goes back to the system
+# A turn of the loop that comes so much too late means that the supervisor was stopped, or the machine slept.
 _OVERSLEPT_S = 1.0
 _DRAIN_LIMIT_S = 1.0
-# What subscribers need to connect again to a supervisor that was killed and started again.
+# How long subscribers may take to connect again to a supervisor that was killed and started again.
 _RECONNECT_S = 0.5
-# What killed processes may take to be gone; one in uninterruptible sleep is left to the kernel.
+# How long killed processes may take to be gone. One in uninterruptible sleep is left to the kernel.
 _GONE_LIMIT_S = 2.0
 
 
@@ -76,8 +78,8 @@ class Supervisor:
         awaits_subscriber_s: float = 0.0,
         ends_process: bool = False,
     ) -> None:
-        """`spawner`: how children come to be, if not in the usual way. `awaits_subscriber_s`: how long to wait for a
-        first subscriber at the start, so that it misses nothing. `ends_process`: whether the process ends with `run`.
+        """`spawner` starts the children; None for the usual one. `awaits_subscriber_s`: how long to wait for a first
+        subscriber at the start, so that it misses nothing. `ends_process`: whether the process ends after `run`.
 
         Raises RuntimeDirError when the runtime directory cannot be used.
         """
@@ -94,8 +96,7 @@ class Supervisor:
         self._ends_process = ends_process
         self._exit_code: ExitCode | None = None
         self._has_stop_signal = False
-        self._tell_at = NEVER
-        self._service = Service(config.supervisor.stop_limit_s)
+        self._systemd = SystemdNotices(config.supervisor.stop_limit_s)
 
     def run(self) -> int:
         """Start everything, work, stop cleanly. Raises AlreadyRunning, RuntimeDirError, MpengineError."""
@@ -104,14 +105,14 @@ class Supervisor:
             stack.callback(self._directory.unlock)
             self._files = RunFiles(self._config, self._directory.path)
             stack.callback(lambda: self._files.close(is_done=self._is_done))
-            # With the terminal that it was started from, it ends; else SIGHUP asks a daemon to read its files anew.
+            # An engine ends with its terminal. Without one, SIGHUP asks a daemon to read its files again.
             has_terminal = any(os.isatty(fd) for fd in range(3))
             self._signals = stack.enter_context(StopSignals(hangup_stops=has_terminal, ends_process=self._ends_process))
             context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context())
             self._open_sockets(context, stack)
             self._bus.subscriptions.poll(int(self._awaits_subscriber_s * 1000))
             self._listener = stack.enter_context(self._recogniser_listener())
-            self._settings = Settings(
+            self._settings_for = SettingsFor(
                 self._config,
                 path=self._directory.path,
                 run=self._files.run,
@@ -130,8 +131,8 @@ class Supervisor:
 
     @property
     def _is_done(self) -> bool:
-        """Whether nothing is left for another supervisor to go on with."""
-        return self._exit_code == ExitCode.OK and self._coordinator.is_done
+        """Whether no other supervisor needs to go on with this run."""
+        return self._exit_code == ExitCode.OK and self._coordinator.situation.is_done
 
     # Preparing
 
@@ -139,13 +140,11 @@ class Supervisor:
         config, path, recovered = self._config, self._directory.path, self._files.recovered
         self._channel = ChildChannel(context, runtime.endpoint(path, "control"), self._boot)
         stack.callback(self._channel.close)
-        self._transcript = None
+        transcript = None
         if config.bus.transcript is not None:
             most_bytes = int(config.bus.transcript_mb * 1e6)
-            self._transcript = TranscriptFile(
-                config.bus.transcript, most_bytes=most_bytes, files=config.bus.transcript_files
-            )
-            stack.callback(self._transcript.close)
+            transcript = TranscriptFile(config.bus.transcript, most_bytes=most_bytes, files=config.bus.transcript_files)
+            stack.callback(transcript.close)
         self._bus = Bus(
             context,
             name=config.engine.name,
@@ -157,7 +156,7 @@ class Supervisor:
             journal=self._files.journal,
             seq=recovered.seq if recovered else 0,
             again=recovered.unpublished if recovered else (),
-            transcript=self._transcript,
+            transcript=transcript,
         )
         stack.callback(self._bus.close)
         bus = self._bus
@@ -165,16 +164,16 @@ class Supervisor:
         log.info(Event("publishing", **where))
 
     def _recogniser_listener(self) -> contextlib.AbstractContextManager[socket.socket | None]:
-        """The socket on which the local recogniser accepts: ours, so that its port survives the recogniser."""
+        """The socket on which the local recogniser accepts. The supervisor keeps it, so that its port stays."""
         if not self._config.remote.starts_recogniser:
             return contextlib.nullcontext()
         return socket.create_server(("127.0.0.1", 0))
 
     def _begin(self) -> None:
-        """Start anew, or where the supervisor before us was killed."""
+        """Begin a run, or go on where the supervisor before this one was killed."""
         now = time.monotonic()
         self._coordinator = Coordinator(self._config, chance=random.random, now=now)
-        self._desk = Desk(self._config, self._coordinator, self._bus, self._processes)
+        self._answers = Answers(self._config, self._coordinator, self._bus, self._processes)
         recovered = self._files.recovered
         if recovered is not None:
             self._coordinator.continues(
@@ -191,35 +190,32 @@ class Supervisor:
     # Working
 
     def _loop(self) -> None:
-        """Most turns only hear what children say all the time, and end there: the rest costs several times as much."""
+        """Most turns hear routine messages of children and do nothing more: the rest costs several times as much."""
         for source in (self._channel.socket, self._bus.queries, self._bus.subscriptions, self._signals.fileno()):
             self._poller.register(source, zmq.POLLIN)
         awake_at = due_at = time.monotonic()
-        self._next_metrics = awake_at + _METRICS_S
+        self._metrics_at = awake_at + _METRICS_S
         self._give_back_at = awake_at + _STARTED_S
-        self._tell_at = awake_at + _RECONNECT_S
+        self._publish_again_at = awake_at + _RECONNECT_S
         while self._exit_code is None:
             wait_s = max(0.0, due_at - time.monotonic())
-            wait_ms = int(wait_s * 1000) + 1 if wait_s > 0 else 0
-            is_called = False
-            for source, _ in self._poller.poll(wait_ms):
+            is_called = False  # by anything but a message of a child
+            for source, _ in self._poller.poll(int(wait_s * 1000) + 1 if wait_s > 0 else 0):
                 is_called |= source is not self._channel.socket
-            has_heard = self._hear()
+            self._hear()
             now = time.monotonic()
-            # What is nearly due is done now, if we are awake anyway.
-            early_s = _EARLY_S if has_heard else 0.0
-            if is_called or self._coordinator.has_news or now >= due_at - early_s:
-                now = self._attend(awake_at + wait_s, is_called=is_called, early_s=early_s)
-                due_at = min(self._coordinator.deadline, self._next_metrics, self._tell_at)
+            if is_called or self._coordinator.has_news or now >= due_at - _EARLY_S:
+                now = self._attend(awake_at + wait_s, is_called=is_called)
+                due_at = min(self._coordinator.deadline, self._metrics_at, self._publish_again_at)
             awake_at = now
-        self._tell_of_before()
-        self._desk.publish_metrics()  # its `last` shows who missed the end
-        self._desk.publish_status()
+        self._publish_left_over()
+        self._answers.publish_metrics()  # its `last` shows who missed the end
+        self._answers.publish_status()
 
-    def _attend(self, expected_at: float, *, is_called: bool, early_s: float) -> float:
-        """Look after everything, and tell the metrics if they are due within `early_s`.
+    def _attend(self, expected_at: float, *, is_called: bool) -> float:
+        """Look after everything. The loop meant to be here at `expected_at`.
 
-        We meant to be awake at `expected_at`. Returns the time at which the children were judged.
+        Returns the time at which the children were judged.
         """
         if is_called:
             self._take_signals()
@@ -231,33 +227,32 @@ class Supervisor:
         if now > expected_at + _OVERSLEPT_S:
             self._coordinator.overslept(now, now - expected_at)
         self._perform(self._coordinator.tick(now))
-        self._service.tell(self._desk.publish_status(), self._coordinator, now)
-        if now >= self._tell_at:
-            self._tell_of_before()
+        self._systemd.update(self._answers.publish_status(), self._coordinator, now)
+        if now >= self._publish_again_at:
+            self._publish_left_over()
         if now >= self._give_back_at:
             self._give_back_at = NEVER
             tricks.give_back()
-        if now >= self._next_metrics - early_s:
-            self._next_metrics = now + _METRICS_S
+        if now >= self._metrics_at - _EARLY_S:
+            self._metrics_at = now + _METRICS_S
             self._bus.mark_published()
             self._note_progress()
-            self._tell_of_transcript()
-            self._desk.publish_metrics()
+            for error in self._bus.notices():
+                self._perform(report(error, "error" if error.code == ErrorCode.JOURNAL_FULL else "warning"))
+            self._answers.publish_metrics()
         return now
 
-    def _hear(self) -> bool:
-        """Read all that the children have sent, before anyone is judged; whether there was anything."""
-        told = self._channel.hear()
-        for child, message in told:
+    def _hear(self) -> None:
+        """Read all messages of the children, before any child is judged."""
+        for child, message in self._channel.hear():
             self._perform(self._coordinator.heard(child, message, time.monotonic()))
             if isinstance(message, control.Connecting):
-                self._note_progress()  # its number is not to be used again
-        return bool(told)
+                self._note_progress()  # so that no later supervisor uses its number again
 
     def _take_signals(self) -> None:
-        stops = self._signals.take()  # first: with this the descriptor is no longer readable
+        stops = self._signals.take()  # first, because it makes the descriptor unreadable
         if self._signals.take_reload():
-            why = "the configuration is read at the start only: restart the engine, nothing that was captured is lost"
+            why = "the configuration is read only at the start; restart the engine: no captured audio is lost"
             log.warning(Event("reload_refused", reason=why))
         for name in stops:
             now = time.monotonic()
@@ -286,7 +281,7 @@ class Supervisor:
 
     def _answer(self) -> None:
         for envelope, body in self._bus.questions():
-            answer, actions = self._desk.answer(body, time.monotonic())
+            answer, actions = self._answers.to(body, time.monotonic())
             self._perform(actions)
             self._bus.reply(envelope, answer)
 
@@ -319,13 +314,13 @@ class Supervisor:
 
     def _spawn(self, child: Child) -> None:
         identity = self._channel.new_identity(child)
-        settings = self._settings.of(child, identity, self._coordinator)
+        settings = self._settings_for(child, identity, self._coordinator)
         listener = self._listener.fileno() if child is Child.RECOGNISER and self._listener else None
         now = time.monotonic()
         try:
             process = self._spawner.start(child.value, settings, inherit_fd=listener)
         except OSError as error:
-            self._perform(self._coordinator.spawn_failed(child, str(error), now))
+            self._perform(self._coordinator.lives.spawn_failed(child, str(error), now))
             return
         self._processes[child] = process
         fileno = process.fileno()
@@ -333,32 +328,24 @@ class Supervisor:
             self._poller.register(fileno, zmq.POLLIN)
         self._coordinator.spawned(child, process.pid, now)
 
-    def _tell_of_before(self) -> None:
-        """What the supervisor before us left to tell, now that there is somebody to hear it."""
-        if self._tell_at == NEVER:
+    def _publish_left_over(self) -> None:
+        """Publish, once, what the supervisor before this one left: subscribers had time to connect again."""
+        if self._publish_again_at == NEVER:
             return
-        if self._bus.has_to_publish_again:  # at the end of a very short life
-            time.sleep(max(0.0, self._tell_at - time.monotonic()))
-        self._tell_at = NEVER
+        if self._bus.has_to_publish_again:  # only a very short life comes here early
+            time.sleep(max(0.0, self._publish_again_at - time.monotonic()))
+        self._publish_again_at = NEVER
         self._bus.publish_again()
-        text = self._files.abandoned
-        if text:
-            error = messages.Error(source="supervisor", code=messages.ErrorCode.RUN_ABANDONED, message=text)
-            self._perform([Log("warning", error.code, {"message": text}), Publish(error)])
-
-    def _tell_of_transcript(self) -> None:
-        for error in self._transcript.notices() if self._transcript is not None else ():
-            self._perform([Log("warning", error.code, {"message": error.message}), Publish(error)])
+        if text := self._files.abandoned:
+            self._perform(report(Error(source="supervisor", code=ErrorCode.RUN_ABANDONED, message=text)))
 
     def _note_progress(self) -> None:
-        """For whoever may have to go on after us."""
+        """Put the progress into the journal, for a supervisor that may have to go on after this one."""
         situation, journal = self._coordinator.situation, self._files.journal
         journal.progress(captured=situation.captured, sent=situation.highest_sent, connection=situation.last_connection)
-        if self._bus.is_journal_full is not self._coordinator.is_journal_full:
-            self._perform(self._coordinator.journal_full(is_full=self._bus.is_journal_full))
 
     def _kill_all(self) -> None:
-        """Nobody outlives us, whatever the way out."""
+        """No child outlives the supervisor, whatever the way out."""
         for process in self._processes.values():
             process.kill()
         give_up = time.monotonic() + _GONE_LIMIT_S

@@ -1,7 +1,7 @@
-"""Which run this supervisor serves: a new one, or the one whose supervisor was killed.
+"""The files of the run that this supervisor serves: a new run, or the one whose supervisor was killed.
 
-A run goes on when its journal is there and machine boot, source, rate, channels and window are the same. Otherwise what
-it had captured and nobody transcribed is named, and a new run begins.
+A run goes on if its journal is there and machine boot, source, rate, channels and window are the same. Otherwise a new
+run begins, and `abandoned` says how much audio of the old one has no result.
 """
 
 import contextlib
@@ -17,10 +17,14 @@ from mpengine.supervisor.bus.journal import Identity, Journal, Recovered
 
 
 class RunFiles:
-    """The files of a run: its journal, and the window that capture writes."""
+    """The journal of a run, and the path of the window that capture writes.
+
+    `recovered` is the content of a journal that goes on; None in a new run. `abandoned` is the message about an old run
+    that lost audio; empty if none did.
+    """
 
     def __init__(self, config: Config, runtime_path: str) -> None:
-        """Open the journal of the run that goes on, or make one. Raises RuntimeDirError (disk full)."""
+        """Open the journal of the run that goes on, or make a new one. Raises RuntimeDirError (disk full)."""
         name, rate = config.engine.name, config.audio.sample_rate
         self.window_path = os.path.join(config.buffer.directory or runtime_path, f"{name}.window")
         self.recovered: Recovered | None = None
@@ -57,16 +61,16 @@ class RunFiles:
             raise RuntimeDirError(f"cannot write the journal {path}: {error.strerror}") from None
 
     def _left_without_journal(self, path: str) -> str:
-        """A window on a disk outlives the machine's restart, the runtime directory mostly does not."""
+        """The message about a window without a readable journal: a window on a disk outlives the machine's restart."""
         left = left_in(self.window_path)
         if left is not None:
             return _abandoned(left.run, left.seconds, "without its journal")
         if os.path.exists(path):
-            return "the journal of the run before this one cannot be read: what it had left is lost"
+            return "the journal of the run before this one cannot be read: its audio without a result is lost"
         return ""
 
     def close(self, *, is_done: bool) -> None:
-        """`is_done`: everything captured has its result, so that nothing need be kept."""
+        """Close the journal. `is_done`: all audio has its result, so no file is needed any more."""
         self.journal.close(remove=is_done)
         if is_done:
             with contextlib.suppress(FileNotFoundError):
@@ -74,7 +78,7 @@ class RunFiles:
 
 
 def _abandoned(run: str, left_s: float, why: str) -> str:
-    """What to say of a run that does not go on; nothing if nothing of it is lost."""
+    """The message about a run that does not go on; empty if none of its audio is lost."""
     if not left_s:
         return ""
     return (
@@ -84,7 +88,7 @@ def _abandoned(run: str, left_s: float, why: str) -> str:
 
 
 def _machine_boot() -> str:
-    """The id of the machine's boot; empty where the system has none."""
+    """The id of the machine's boot; empty on a system without one."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return file.read().strip()

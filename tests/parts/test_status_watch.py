@@ -21,7 +21,7 @@ from mpengine.cli import _parser
 from mpengine.cli.target import read_status
 from mpengine.shared import control, messages
 from mpengine.shared.config import Config
-from mpengine.supervisor.bus.answers import Desk
+from mpengine.supervisor.bus.answers import Answers
 from mpengine.supervisor.decide.actions import Child
 from mpengine.supervisor.decide.coordinator import Coordinator
 from tests.pure.support import within
@@ -377,7 +377,7 @@ def test_where_even_the_line_cannot_be_written_the_exit_code_tells(engine):
 def test_the_answer_has_all_that_the_table_shows():
     coordinator = Coordinator(Config.parse({"remote": {"mode": "local"}}), chance=lambda: 0.0, now=time.monotonic())
     bus = SimpleNamespace(run="r", boot="b", publish_endpoint="ipc://p", query_endpoint="ipc://q", last={})
-    desk = Desk(coordinator.config, coordinator, bus, processes={})
+    answers = Answers(coordinator.config, coordinator, bus, processes={})
 
     def says(child, *several):
         for message in several:
@@ -390,7 +390,7 @@ def test_the_answer_has_all_that_the_table_shows():
     connection = {"connection": 1, "endpoint": "ws://here"}
     says(Child.STREAMING, control.Connecting(**connection), control.ConnectionReady(**connection))
     coordinator.exited(Child.STREAMING, -9, time.monotonic())
-    answer = read_status(desk.answer(b'{"type":"status"}', time.monotonic())[0])
+    answer = read_status(answers.to(b'{"type":"status"}', time.monotonic())[0])
     assert answer.level.rms_dbfs == -30.0
     assert answer.last_disconnect == "the streaming process ended"
     assert 0 <= answer.last_disconnect_ago_s < scaled(5)

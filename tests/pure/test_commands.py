@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mpengine.shared.config import Config
-from mpengine.supervisor.bus.answers import Desk
+from mpengine.supervisor.bus.answers import Answers
 from mpengine.supervisor.decide.coordinator import Coordinator
 
 
@@ -14,8 +14,8 @@ def answer():
     """Gives the answer to the bytes of a command."""
     config = Config.parse({"remote": {"mode": "local"}})
     coordinator = Coordinator(config, chance=lambda: 0.0, now=100.0)
-    desk = Desk(config, coordinator, bus=None, processes={})  # no status is asked for: no bus is needed
-    return lambda body: json.loads(desk.answer(body, 100.0)[0])
+    answers = Answers(config, coordinator, bus=None, processes={})  # no status is asked for: no bus is needed
+    return lambda body: json.loads(answers.to(body, 100.0)[0])
 
 
 def test_a_known_command_is_answered_with_ok(answer):

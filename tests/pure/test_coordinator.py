@@ -18,8 +18,9 @@ from mpengine.supervisor.decide.actions import (
     Spawn,
     Terminate,
 )
-from mpengine.supervisor.decide.coordinator import MOST_TRIES, Coordinator, Ends, Phase
+from mpengine.supervisor.decide.coordinator import Coordinator, Phase
 from mpengine.supervisor.decide.life import ChildState
+from mpengine.supervisor.decide.results import MOST_TRIES, EndTries
 from tests.pure.support import of_kind, result
 
 CAPTURE, STREAMING, RECOGNISER = Child.CAPTURE, Child.STREAMING, Child.RECOGNISER
@@ -472,7 +473,7 @@ def test_a_spawn_that_fails_is_tried_again_later():
     engine = Engine()
     assert engine.coordinator.tick(100.0) == [Spawn(CAPTURE), Spawn(STREAMING)]
     for _ in range(2):
-        engine.coordinator.spawn_failed(CAPTURE, "no memory", 100.0)
+        engine.coordinator.lives.spawn_failed(CAPTURE, "no memory", 100.0)
     engine.coordinator.spawned(STREAMING, 7, 100.0)
     assert engine.coordinator.tick(100.4) == []
     assert engine.coordinator.tick(100.5) == [Spawn(CAPTURE)]
@@ -1096,7 +1097,7 @@ def test_after_captures_last_word_all_is_done():
     engine.stop()
     engine.says(CAPTURE, control.SourceEnded(end=3 * S))
     engine.says(STREAMING, control.StreamEnded(sent=3 * S))
-    assert engine.coordinator.is_done
+    assert engine.coordinator.situation.is_done
 
 
 def test_without_it_the_window_may_hold_more_than_is_known():
@@ -1105,8 +1106,8 @@ def test_without_it_the_window_may_hold_more_than_is_known():
     engine.ends(CAPTURE, SIGKILL)
     engine.stop()
     engine.says(STREAMING, control.StreamEnded(sent=2 * S))
-    assert engine.coordinator.unacknowledged == 0
-    assert not engine.coordinator.is_done
+    assert engine.coordinator.situation.unacknowledged == 0
+    assert not engine.coordinator.situation.is_done
 
 
 def test_what_has_its_result_is_no_gap():
@@ -1322,18 +1323,18 @@ def test_the_last_result_of_a_pause_is_news_since_no_connection_is_wanted_any_mo
 
 
 def test_three_ends_that_brought_nothing_are_enough():
-    ends = Ends()
+    tries = EndTries()
     for _ in range(MOST_TRIES):
-        assert ends.may_try_again
-        ends.sent(acknowledged=100)
-    assert not ends.may_try_again
+        assert tries.may_try_again
+        tries.sent(acknowledged=100)
+    assert not tries.may_try_again
 
 
 def test_a_recogniser_that_gets_on_is_merely_slow():
-    ends = Ends()
+    tries = EndTries()
     for acknowledged in range(100):
-        ends.sent(acknowledged)
-        assert ends.may_try_again
+        tries.sent(acknowledged)
+        assert tries.may_try_again
 
 
 def test_a_stop_while_all_leave_after_the_end_of_a_file_changes_nothing():

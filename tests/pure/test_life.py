@@ -263,7 +263,7 @@ def test_a_child_that_says_it_is_well_and_does_nothing_hangs():
     beating(life, 120)
     assert not life.hangs(120.9)
     assert life.stands_still_s(120.9) == pytest.approx(19.9)
-    assert life.hangs(121.0) == "it says it is well, but its work has stood still for 20 s"
+    assert life.hangs(121.0) == "it gives signs of life, but its work has stood still for 20 s"
 
 
 def test_where_nothing_is_expected_nothing_stands_still():

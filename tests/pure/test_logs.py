@@ -15,7 +15,7 @@ from mpengine.shared.config import Config
 from mpengine.shared.config_tables import Secret
 from mpengine.shared.logs import Event, lines
 from mpengine.shared.logs.output import LONGEST_LINE_BYTES
-from mpengine.supervisor.children.settings_for import Settings
+from mpengine.supervisor.children.settings_for import SettingsFor
 from mpengine.supervisor.decide import actions
 
 LOGGER = logging.getLogger("mpengine.capture")
@@ -242,7 +242,7 @@ def test_a_plain_message_is_the_event(objects):
 
 
 def test_children_are_told_the_format():
-    settings = Settings(
+    settings_for = SettingsFor(
         Config.parse({"remote": {"mode": "local"}}),
         path="/run",
         run="0" * 16,
@@ -252,7 +252,7 @@ def test_children_are_told_the_format():
         listener=None,
         token=Secret(""),
     )
-    assert settings.of(actions.Child.RECOGNISER, "recogniser.1", None).log_format == "json"
+    assert settings_for(actions.Child.RECOGNISER, "recogniser.1", None).log_format == "json"
 
 
 # Exceptions

@@ -5,7 +5,7 @@ import pytest
 from mpengine.shared import control
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import Secret
-from mpengine.supervisor.children.settings_for import Settings
+from mpengine.supervisor.children.settings_for import SettingsFor
 from mpengine.supervisor.decide.actions import Child
 from mpengine.supervisor.decide.coordinator import Coordinator
 from tests.pure.support import result
@@ -24,7 +24,7 @@ def coordinator():
 
 def streaming(coordinator):
     """The settings of a streaming process that is spawned now."""
-    settings = Settings(
+    settings_for = SettingsFor(
         CONFIG,
         path="/run",
         run="00" * 8,
@@ -34,7 +34,7 @@ def streaming(coordinator):
         listener=None,
         token=Secret("t"),
     )
-    return settings.of(Child.STREAMING, "streaming.1", coordinator)
+    return settings_for(Child.STREAMING, "streaming.1", coordinator)
 
 
 def beat(coordinator, sent, highest_sent):

@@ -57,7 +57,7 @@ class View:
 
     def report(self, *several):
         for message in several:
-            Reports(self.results, self.situation).of_capture(message)
+            Reports(self.results, self.situation).from_capture(message)
         return self
 
     def metrics(self, now=100.0):

@@ -151,7 +151,7 @@ class Hang(NamedTuple):
 
 SILENT_AT_START = f"no sign of life for {FIRST_FRAME_LIMIT_S:g} s"
 SILENT = f"no sign of life for {HANG_LIMIT_S:g} s"
-IDLE = f"it says it is well, but its work has stood still for {HANG_LIMIT_S:g} s"
+IDLE = f"it gives signs of life, but its work has stood still for {HANG_LIMIT_S:g} s"
 
 
 @pytest.mark.parametrize(

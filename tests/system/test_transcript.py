@@ -65,6 +65,6 @@ def test_a_really_full_disk_is_told_and_what_waited_is_written(engine, talk, sma
         running.bus.wait_until(lambda _: len(running.bus.finals()) > before + 2, 20, "results, all the same")
         filler.unlink()
         again = running.bus.wait_for(lambda m: m["type"] == "error" and m["code"] == "transcript_again", 20)
-        assert again["message"] == f"the transcript {path} is written again; 0 lines are missing"
+        assert again["message"] == f"writing the transcript {path} works again; 0 lines are missing"
         assert running.stop() == 0
         assert said(path) == [(final["run"], final["seq"]) for final in running.bus.finals()]

@@ -1,1 +1,1 @@
-"""What the engine publishes and answers, and what it keeps of that."""
+"""The engine's published messages and answers, and the files and memory that keep them."""

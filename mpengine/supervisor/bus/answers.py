@@ -1,4 +1,4 @@
-"""The desk: status and metrics as they are published, and answers to questions on the bus."""
+"""Status and metrics as they are published, and the answers to questions on the bus."""
 
 import os
 import time
@@ -23,8 +23,8 @@ _MOST_BYTES = 1024
 _command = msgspec.json.Decoder(messages.Command)
 
 
-class Desk:
-    """Tells how the engine is: to all when it changes, and to each who asks."""
+class Answers:
+    """Publishes how the engine is when that changes, and answers each question."""
 
     def __init__(
         self, config: Config, coordinator: Coordinator, bus: Bus, processes: Mapping[Child, ChildProcess]
@@ -36,7 +36,7 @@ class Desk:
         self._last_status: messages.Status | None = None
 
     def publish_status(self) -> messages.Status:
-        """Publish the status when it has changed, but for figures that change all the time; it is returned."""
+        """Publish the status if it has changed, apart from figures that change all the time. Returns it."""
         status = self._status()
         children = {name: msgspec.structs.replace(child, next_try_in_s=None) for name, child in status.children.items()}
         steady = msgspec.structs.replace(status, unacknowledged_s=0.0, children=children)
@@ -46,12 +46,12 @@ class Desk:
         return status
 
     def publish_metrics(self) -> None:
-        """Publish the cursors, and what the processes use."""
+        """Publish the cursors, and the CPU time and memory of the processes."""
         if self._bus.is_heard(messages.Metrics):
             self._bus.publish(self._metrics())
 
-    def answer(self, body: bytes, now: float) -> tuple[bytes, list[Action]]:
-        """The answer to a question, and what is to be done for it. What cannot be read gets an `error`."""
+    def to(self, body: bytes, now: float) -> tuple[bytes, list[Action]]:
+        """The answer to the question in `body`, and the actions for it. An unreadable question gets an `error`."""
         coordinator = self._coordinator
         actions: list[Action] = []
         try:
@@ -109,7 +109,7 @@ class Desk:
 
 
 def usage_of(pid: int) -> ChildMetrics:
-    """CPU seconds and resident megabytes of `pid`, from /proc; elsewhere nothing is as cheap, and nothing is told."""
+    """CPU seconds and resident megabytes of `pid`, from /proc; empty without /proc, since no other way is as cheap."""
     try:
         fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     except OSError:
@@ -119,7 +119,7 @@ def usage_of(pid: int) -> ChildMetrics:
 
 
 def _read(path: str) -> bytes:
-    """Three system calls, where a file object takes nine."""
+    """The content of `path`, in three system calls; a file object takes nine."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(fd, _MOST_BYTES)

@@ -1,7 +1,7 @@
 """The public side: PUB for results and status, ROUTER for questions. The supervisor's main thread owns both sockets.
 
-A slow subscriber costs nobody else anything: what does not fit its queue is dropped for it alone; it sees that by
-`prev` and `seq`, and asks the history. So does a client that asks and does not read: its answers are dropped.
+A slow subscriber costs the others nothing: messages that do not fit its queue are dropped for it alone. It sees that by
+`prev` and `seq`, and asks the history. Answers to a client that does not read them are dropped, too.
 """
 
 import time
@@ -17,18 +17,23 @@ from mpengine.shared.messages import TOPICS, Message
 from mpengine.supervisor.bus.journal import Final, Journal, Note, ToldGap
 from mpengine.supervisor.bus.transcript_file import TranscriptFile
 
-# About three minutes of speech. What waits for a subscriber that has stopped is held in our memory, and the history
-# has what counts of it.
+# About three minutes of speech. They wait in the supervisor's memory for a subscriber that does not read; the history
+# has those that count.
 _QUEUED_MESSAGES = 2000
 # An answer may be a large page of the history.
 _QUEUED_ANSWERS = 16
 _LINGER_MS = 1000
 _SUBSCRIBED = 1
 _QUESTIONS_AT_ONCE = 100
+_JOURNAL_FULL = messages.Error(
+    source="supervisor",
+    code=messages.ErrorCode.JOURNAL_FULL,
+    message="the journal cannot be written (disk full): results go on, but a kill of the supervisor may cost one",
+)
 
 
 class Bus:
-    """Numbers and publishes messages, and hands over questions."""
+    """Numbers and publishes messages, and receives questions."""
 
     def __init__(
         self,
@@ -45,22 +50,22 @@ class Bus:
         again: Sequence[Final] = (),
         transcript: TranscriptFile | None = None,
     ) -> None:
-        """`seq`: the last one that a supervisor of this run may have used before; `again`: finals of it to repeat.
+        """`seq`: the last one that an earlier supervisor of this run may have used. `again`: its finals to repeat.
 
-        What it had no time to put into the `transcript` is put there now.
+        Messages of the run that the `transcript` file lacks are written to it now.
 
-        Raises MpengineError when an endpoint cannot be bound, ConfigError for a key that is none.
+        Raises MpengineError when an endpoint cannot be bound, ConfigError for an invalid key.
         """
         self.run, self.boot = run, boot
         self.publish_endpoint, self.query_endpoint = publish, query
-        self.is_journal_full = False
+        self._is_journal_full = self._was_journal_full = False
         self.last: dict[str, int] = {}
         self.public_key: str | None = None
         self._name = name
         self._sync_prefix = f"{name}.sync.".encode()
         self._seq = seq
         self._marked = 0
-        self._unheard = messages.FLEETING  # they are most of all messages, and many engines have nobody who wants them
+        self._unheard = messages.FLEETING  # most messages are fleeting, and often nobody wants them
         self._again = list(again)
         self._transcript = transcript
         self._journal = journal
@@ -77,7 +82,7 @@ class Bus:
             linger_ms=_LINGER_MS,
             max_bytes=sockets.MAX_MESSAGE_BYTES,
         )
-        # Every subscription is wanted, not only the first to a topic: the sync topics answer each of them.
+        # Report every subscription, not only the first to a topic: each one to a sync topic gets an answer.
         self._publisher.setsockopt(zmq.XPUB_VERBOSE, 1)
         try:
             for socket, endpoint in ((self._publisher, publish), (self.queries, query)):
@@ -90,13 +95,13 @@ class Bus:
 
     @property
     def subscriptions(self) -> "zmq.Socket[bytes]":
-        """Readable when somebody has subscribed."""
+        """The socket that is readable when there is a new subscription."""
         return self._publisher
 
     def publish(self, message: Message, *, covers: int = 0) -> None:
-        """Number `message` and give it to all subscribers; see `is_heard`.
+        """Number `message` and give it to all subscribers, if it `is_heard`.
 
-        A final goes into the journal first, with the sample that it `covers` the audio to.
+        A final goes into the journal first. All samples before `covers` have their finals then.
         """
         if type(message) in self._unheard:
             return
@@ -121,7 +126,7 @@ class Bus:
         sockets.try_send(self._publisher, [topic.encode(), body])
 
     def _remember(self, topic: str, message: Message, body: bytes, covers: int) -> None:
-        """For who comes late, and for whoever may have to go on after us."""
+        """Keep `message` for late subscribers, and for a supervisor that may have to go on after this one."""
         history = self._journal.history
         if isinstance(message, messages.Transcript) and message.interrupted:
             history.interrupted()
@@ -135,19 +140,19 @@ class Bus:
             self._transcript.write(body)
 
     def snapshot(self, since: int) -> bytes:
-        """What was published behind `since` and can still be had, one page of it, as JSON."""
+        """One page of the messages after the seq `since` that are still kept, as JSON."""
         history, now = self._journal.history, time.monotonic()
         return messages.encode(history.answer(since, run=self.run, boot=self.boot, seq=self._seq, now=now))
 
     @property
     def has_to_publish_again(self) -> bool:
-        """Whether finals of the supervisor before us wait for subscribers."""
+        """Whether finals of the supervisor before this one wait to be published again."""
         return bool(self._again)
 
     def publish_again(self) -> None:
-        """Give the finals of the supervisor before us to all subscribers, with their old `seq`.
+        """Publish the last finals of the supervisor before this one again, with their old `seq`: they may be lost.
 
-        They may not have gone out. To be called when subscribers had time to connect again, and not behind newer ones.
+        Call it when subscribers had time to connect again, and before newer finals.
         """
         again, self._again = self._again, []
         for final in again:
@@ -159,22 +164,30 @@ class Bus:
             sockets.try_send(self._publisher, [topic, body])
 
     def mark_published(self) -> None:
-        """What was published before the last call has left the socket's queue by now: to be called a second apart."""
-        if self._again:  # older than all that
+        """Note that messages from before the last call have left the socket's queue. Call it about once a second."""
+        if self._again:  # these are older, and still wait
             return
         self._journal.published(self._marked)
         self._marked = self._seq
 
     def keep(self, entry: Final | ToldGap | Note) -> None:
-        """Put `entry` into the journal. On a full disk results still go out, but a kill may cost one."""
+        """Put `entry` into the journal. On a full disk, `notices` has an error."""
         try:
             self._journal.append(entry)
-            self.is_journal_full = False
+            self._is_journal_full = False
         except OSError:
-            self.is_journal_full = True
+            self._is_journal_full = True
+
+    def notices(self) -> list[messages.Error]:
+        """The errors of the run's journal and of the transcript file since the last call, to be published."""
+        notices = [] if self._transcript is None else self._transcript.notices()
+        if self._is_journal_full and not self._was_journal_full:
+            notices.append(_JOURNAL_FULL)
+        self._was_journal_full = self._is_journal_full
+        return notices
 
     def answer_subscriptions(self) -> None:
-        """Answer subscriptions to `NAME.sync.TOKEN`: proof that all earlier ones of that socket are live."""
+        """Answer subscriptions to `NAME.sync.TOKEN`: the proof that all earlier ones of that socket are live."""
         for parts in sockets.receive_all(self._publisher):
             data = parts[0]
             if data[:1] != bytes([_SUBSCRIBED]):
@@ -186,14 +199,14 @@ class Bus:
                 sockets.try_send(self._publisher, [topic, body])
 
     def is_heard(self, kind: type[Message]) -> bool:
-        """False for what nobody has ever subscribed to, and nobody would ask for later: it is left out."""
+        """False for fleeting messages that nobody has ever subscribed to: they are not published."""
         return kind not in self._unheard
 
     def _all_of(self, kind: type[Message]) -> bytes:
         return f"{self._name}.{kind.__struct_config__.tag}".encode()
 
     def questions(self) -> list[tuple[list[bytes], bytes]]:
-        """The questions that wait, each with the envelope its answer goes into."""
+        """The questions that wait, each with the envelope for its answer."""
         return [(parts[:-1], parts[-1]) for parts in sockets.receive_all(self.queries, limit=_QUESTIONS_AT_ONCE)]
 
     def reply(self, envelope: list[bytes], body: bytes) -> None:
@@ -201,13 +214,13 @@ class Bus:
         sockets.try_send(self.queries, [*envelope, body])
 
     def close(self) -> None:
-        """Close both sockets; what was published last still goes out, within a second."""
+        """Close both sockets. The last messages still go out, within a second."""
         self._publisher.close()
         self.queries.close()
 
 
 def _encrypt(socket: "zmq.Socket[bytes]", secret: Secret) -> str:
-    """Let in only who knows our public key, which is returned."""
+    """Let in only clients that know the public key, which is returned."""
     try:
         key = secret.reveal().encode("ascii")
         public = zmq.curve_public(key)

@@ -1,7 +1,7 @@
-"""The last finals, gaps and errors of the run, for those who come late or have lost something. Pure.
+"""The last finals, gaps and errors of the run, for subscribers that come late or have lost messages. Pure.
 
-Bounded by number, by bytes and by age; what the bounds cost is told by `complete`. Each topic has its own place, so
-that a flood of gaps does not push out what was said. Bodies are kept compressed: to a third, for some 50 µs each.
+They are bounded by number, by bytes and by age; `complete` says what the bounds cost. Each topic has its own place, so
+that a flood of gaps does not push out finals. Bodies are compressed to a third, which takes some 50 µs each.
 """
 
 import collections
@@ -15,17 +15,16 @@ import msgspec
 from mpengine.shared import messages
 from mpengine.shared.messages import FINALS, KEPT, NOTHING, SnapshotAnswer
 
-# So many finals stay whatever their age: what is heard again after a kill of the supervisor is compared with them.
+# So many finals stay whatever their age: after a kill of the supervisor, repeated results are compared with them.
 LEAST_FINALS = 100
 _MOST_FINAL_BYTES = 4 << 20
 _MOST_OTHERS = 100
 _MOST_OTHER_BYTES = 128 << 10
-# A longer message is not kept: with it an answer could grow beyond what a peer takes.
+# A longer message is not kept: an answer with it could be longer than a peer takes.
 _LONGEST_MESSAGE_BYTES = 256 << 10
-# Whoever asks and never reads has a few answers waiting in the supervisor's memory.
+# A few answers wait in the supervisor's memory for a client that asks and never reads.
 _PAGE_BYTES = 128 << 10
-# The least effort and the smallest state (16 kB) that zlib has any use for, since most of what a message repeats stands
-# in any other, too.
+# The least effort and the smallest useful state of zlib (16 kB): most repetitions in a message stand in `_COMMON`, too.
 _LEVEL, _WINDOW_BITS, _MEMORY_LEVEL = 1, 11, 4
 _COMMON = messages.encode(
     messages.Transcript(text="", is_final=True, words=(messages.Word(word="", start_s=0.0, end_s=0.0),) * 2)
@@ -33,7 +32,7 @@ _COMMON = messages.encode(
 
 
 class Entry(NamedTuple):
-    """One message as it was published; `at_s` is the monotonic time."""
+    """One message as it was published, at the monotonic time `at_s`."""
 
     topic: str
     seq: int
@@ -51,7 +50,7 @@ class _Packed(NamedTuple):
 
 
 class History:
-    """What can still be had of a run. Messages of a topic are added in order of `seq`."""
+    """The messages of a run that are still kept. Those of a topic are added in order of `seq`."""
 
     def __init__(self, *, finals: int = 1000, age_s: float = 86400.0) -> None:
         self._age_s = age_s
@@ -61,7 +60,7 @@ class History:
         self._status = self._interim = NOTHING
 
     def add(self, topic: str, seq: int, prev: int, body: bytes, at_s: float) -> None:
-        """`body` was published under `topic`; forget what is too much or too old by now."""
+        """`body` was published under `topic`. Forget what is too much or too old by now."""
         if topic in self._shelves:
             self._shelves[topic].add(Entry(topic, seq, body, at_s), prev)
             self._shelves[topic].forget(at_s - self._age_s)
@@ -79,21 +78,21 @@ class History:
         self._interim = NOTHING
 
     def forgot(self, topic: str, seq: int) -> None:
-        """Of `topic` nothing is known up to `seq`: from a journal."""
+        """The messages of `topic` up to `seq` are gone, as a journal says."""
         if topic in self._shelves:
             self._shelves[topic].forgotten = max(self._shelves[topic].forgotten, seq)
 
     @property
     def forgotten(self) -> dict[str, int]:
-        """For each topic the `seq` of the last message that was let go; 0 if all there were are there."""
+        """For each topic the `seq` of the last message that was forgotten; 0 if none was."""
         return {topic: shelf.forgotten for topic, shelf in self._shelves.items()}
 
     def entries(self, since: int = 0) -> Iterator[Entry]:
-        """What was published behind `since`, in order."""
-        return heapq.merge(*(shelf.behind(since) for shelf in self._shelves.values()), key=lambda entry: entry.seq)
+        """The messages after the seq `since`, in order."""
+        return heapq.merge(*(shelf.after(since) for shelf in self._shelves.values()), key=lambda entry: entry.seq)
 
     def answer(self, since: int, *, run: str, boot: str, seq: int, now: float) -> SnapshotAnswer:
-        """One page of what was published behind `since`. `seq`: the last one used."""
+        """One page of the messages after the seq `since`. `seq`: the last one used. `now`: the monotonic time."""
         oldest_s = now - self._age_s
         found: list[msgspec.Raw] = []
         size, is_more = 0, False
@@ -129,7 +128,7 @@ class _Shelf:
         self.forgotten = 0
 
     def add(self, entry: Entry, prev: int) -> None:
-        if prev > max(self._last, self.forgotten):  # the one before was never seen: a journal on a full disk
+        if prev > max(self._last, self.forgotten):  # the one before was never added: the disk was full
             self.forgotten = prev
         self._last = entry.seq
         if len(entry.body) > _LONGEST_MESSAGE_BYTES:
@@ -151,12 +150,12 @@ class _Shelf:
         return self._entries[0].at_s < oldest_s and len(self._entries) > self._least
 
     def complete(self, oldest_s: float) -> int:
-        """From where on everything is there that is not too old."""
+        """The `seq` after which all messages are there that are not too old."""
         old = [entry.seq for entry in self._entries if entry.at_s < oldest_s]
         return max([self.forgotten, *old])
 
-    def behind(self, since: int) -> Iterable[Entry]:
-        """Those behind `since`; mostly few, at the end. Each one's body is unpacked when it is its turn."""
+    def after(self, since: int) -> Iterable[Entry]:
+        """The messages after `since`: mostly few, at the end. A body is unpacked when it is its turn."""
         found: list[_Packed] = []
         for packed in reversed(self._entries):
             if packed.seq <= since:

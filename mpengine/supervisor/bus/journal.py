@@ -1,9 +1,9 @@
-"""The run's journal: what a supervisor that is started again must know to go on where the last one was killed.
+"""The run's journal: with it, a supervisor that is started again goes on where the last one was killed.
 
-A header of counters at fixed places, each written with one `pwrite`, then one record a final, a told gap or another
-message that the history keeps. The page cache suffices: it outlives the process, which is what gets killed; a record
-that the kill cut short ends the journal there. Order of a final: append, publish, acknowledge; it is marked as
-published a while later, since what was published last may die in the socket's queue.
+The header has counters at fixed places, each written with one `pwrite`. After it comes one record for each final, each
+published gap and each other message that the history keeps. The page cache suffices, because it outlives a killed
+process. A record that the kill cut short ends the journal. A final is appended, published, then acknowledged. It is
+marked as published some time later, since the last published messages may die in the socket's queue.
 """
 
 import errno
@@ -25,18 +25,18 @@ _IDENTITY_AT = 64
 _COUNTER = struct.Struct("<Q")
 _PROGRESS = struct.Struct("<QQQ")  # captured, sent, connection: next to one another
 _PUBLISHED_AT, _RESERVED_AT, _ACKNOWLEDGED_AT, _CAPTURED_AT, _SENT_AT, _CONNECTION_AT = 16, 24, 32, 40, 48, 56
-# `seq` is promised in steps, so that not every message costs a write; after a kill it goes on behind the step.
+# `seq` is reserved in steps, so that not every message costs a write. After a kill it goes on after the step.
 _RESERVE = 1000
-# When it has grown by this, it is written anew with what is still needed.
+# After it has grown by this, it is written again with the records that are still needed.
 _COMPACT_BYTES = 1_000_000
 _RECORD = struct.Struct("<II")  # length and crc32
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Of which run the journal is, and what must be equal for another supervisor to go on with it.
+    """The run of a journal, and the facts that must be the same for another supervisor to go on with it.
 
-    `machine_boot`: the monotonic clock, by which gaps are measured, starts anew with the machine. `window`: where the
-    replay window is, and its shape.
+    `machine_boot`: gaps are measured by the monotonic clock, which starts again with the machine. `window`: the path of
+    the replay window, and its shape.
     """
 
     run: str
@@ -47,19 +47,19 @@ class Identity(msgspec.Struct, frozen=True):
     window: str = ""
 
     def continues(self, other: "Identity") -> bool:
-        """Whether a run of `other` can go on as this one."""
+        """Whether a supervisor that wants `other` can go on with this run."""
         return msgspec.structs.replace(other, run=self.run) == self
 
 
 class Final(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """One final as it was, or was to be, published. `covers`: all samples before it have their finals."""
+    """One final as it was, or was to be, published. All samples before `covers` have their finals."""
 
     seq: int
     body: bytes
     covers: int
 
     def transcript(self) -> Transcript | None:
-        """What is in `body`; None when another version wrote it."""
+        """The transcript in `body`; None if another version wrote it."""
         try:
             return msgspec.json.decode(self.body, type=Transcript)
         except UNREADABLE:
@@ -67,7 +67,7 @@ class Final(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class ToldGap(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Samples [first, end) were told to be missing; a replay over them shall not tell it again."""
+    """A gap of samples [first, end) was published; a replay over them must not publish it again."""
 
     first: int
     end: int
@@ -81,7 +81,7 @@ class Note(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class Forgotten(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """For each topic the `seq` of the last message that the history had let go when the journal was written anew."""
+    """For each topic the `seq` of the last message that the history had forgotten when the journal was compacted."""
 
     last: dict[str, int]
 
@@ -92,7 +92,7 @@ _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
 
 
 class Recovered(NamedTuple):
-    """What a journal held. `recent`: the last finals; `unpublished`: those of all that perhaps did not go out."""
+    """The content of a journal. `recent`: the last finals; `unpublished`: all finals that perhaps did not go out."""
 
     identity: Identity
     acknowledged: int
@@ -111,7 +111,7 @@ def framed(payload: bytes) -> bytes:
 
 
 def unframed(data: bytes, offset: int) -> bytes | None:
-    """The payload at `offset`; None at the end, and where it is torn."""
+    """The payload at `offset`; None at the end, and where the record is torn."""
     if offset + _RECORD.size > len(data):
         return None
     length, crc = _RECORD.unpack_from(data, offset)
@@ -125,7 +125,7 @@ def encoded(record: Record) -> bytes:
 
 
 def read_records(data: bytes, offset: int) -> tuple[list[Record], int]:
-    """The records from `offset` on, and where they end. Raises (see UNREADABLE) at one of another version."""
+    """The records from `offset` on, and where they end. Raises one of UNREADABLE if another version wrote one."""
     records: list[Record] = []
     while (payload := unframed(data, offset)) is not None:
         records.append(_decoder.decode(payload))
@@ -134,7 +134,7 @@ def read_records(data: bytes, offset: int) -> tuple[list[Record], int]:
 
 
 class Journal:
-    """The journal of one run, open for appending. What the `history` keeps, the journal keeps."""
+    """The journal of one run, open for appending. It keeps the messages that its `history` keeps."""
 
     def __init__(self, path: str, fd: int, history: History) -> None:
         self.history = history
@@ -145,11 +145,11 @@ class Journal:
         self._compact_at = self._end + _COMPACT_BYTES
         self._acknowledged = self._counter(_ACKNOWLEDGED_AT)
         self._unpublished: list[Final] = []  # appended, and not yet marked as published
-        self._gaps = Ranges()  # told; those before the acknowledged position are forgotten when others come
+        self._gaps = Ranges()  # published; those before the acknowledged sample are forgotten when another one comes
 
     @classmethod
     def create(cls, path: str, identity: Identity, history: History | None = None) -> Self:
-        """A journal for a new run, in place of what was there. Raises OSError (disk full)."""
+        """A journal for a new run, in place of an older one. Raises OSError (disk full)."""
         new = f"{path}.new"
         fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         body = msgspec.msgpack.encode(identity)
@@ -162,9 +162,9 @@ class Journal:
     def recover(
         cls, path: str, history: History | None = None, *, now: float = 0.0, utc_ns: int = 0
     ) -> tuple[Self, Recovered] | None:
-        """The journal at `path`, open, and what it holds; None when there is none that can be read.
+        """The journal at `path`, open, and its content; None if there is no readable one.
 
-        The `history` takes what it keeps. `now` is the monotonic time, `utc_ns` that of the clock on the wall.
+        `history` gets the messages that it keeps. `now` is the monotonic time, `utc_ns` the time of day.
         """
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -203,13 +203,13 @@ class Journal:
         return journal, recovered
 
     def reserve(self, seq: int) -> None:
-        """`seq` is about to be used: no later supervisor may use it again."""
+        """Make sure that no later supervisor uses `seq` again. Call it before `seq` is used."""
         if seq > self._reserved:
             self._reserved = seq + _RESERVE
             self._set(_RESERVED_AT, self._reserved)
 
     def append(self, entry: Final | ToldGap | Note) -> None:
-        """Keep it, before it is published. Raises OSError (disk full): then nothing of it is kept."""
+        """Keep `entry`. Call it before publishing. Raises OSError (disk full); nothing is kept of the entry then."""
         record = encoded(entry)
         written = os.pwrite(self._fd, record, self._end)
         if written != len(record):
@@ -225,29 +225,29 @@ class Journal:
             self._compact()
 
     def published(self, seq: int) -> None:
-        """The final with `seq`, and all before it, went out for certain."""
+        """All finals up to `seq` have certainly gone out."""
         if self._unpublished and self._unpublished[0].seq <= seq:
             self._unpublished = [final for final in self._unpublished if final.seq > seq]
             self._set(_PUBLISHED_AT, seq)
 
     def acknowledge(self, sample: int) -> None:
-        """All before `sample` is covered."""
+        """Finals cover all samples before `sample`."""
         self._acknowledged = max(self._acknowledged, sample)
         self._set(_ACKNOWLEDGED_AT, self._acknowledged)
 
     def progress(self, *, captured: int, sent: int, connection: int) -> None:
-        """How far capture and streaming have come, and the connection in use: a later one's number is higher."""
+        """Note the positions of capture and streaming, and the number of the current connection."""
         os.pwrite(self._fd, _PROGRESS.pack(captured, sent, connection), _CAPTURED_AT)
 
     def close(self, *, remove: bool) -> None:
-        """Close it; `remove` when there is nothing left to go on with."""
+        """Close it. `remove`: no other supervisor needs to go on with the run."""
         os.close(self._fd)
         if remove:
             os.unlink(self._path)
 
     def _compact(self) -> None:
-        """Write it anew with what is still needed; whoever is killed meanwhile leaves the old one."""
-        self._compact_at = self._end + _COMPACT_BYTES  # should there be no room: not before it has grown again
+        """Write it again with the records that are still needed. A kill meanwhile leaves the old journal."""
+        self._compact_at = self._end + _COMPACT_BYTES  # without room for the new one, try again after that
         new = f"{self._path}.new"
         data = os.pread(self._fd, _HEADER_BYTES, 0) + b"".join(encoded(record) for record in self._needed())
         try:
@@ -258,7 +258,7 @@ class Journal:
             is_whole = os.pwrite(fd, data, 0) == len(data)
         except OSError:
             is_whole = False
-        if not is_whole:  # no room: go on with the old one
+        if not is_whole:  # no room: keep the old one
             os.close(fd)
             os.unlink(new)
             return
@@ -268,7 +268,7 @@ class Journal:
         self._compact_at = self._end + _COMPACT_BYTES
 
     def _needed(self) -> list[Record]:
-        """What stands in the history, and what perhaps did not go out."""
+        """The records of the history, of finals that perhaps did not go out, and of gaps."""
         finals = {final.seq: final for final in self._unpublished}
         notes: list[Record] = []
         for entry in self.history.entries():
@@ -290,20 +290,20 @@ class Journal:
 
 
 def _restore(history: History, records: Iterable[Record], now: float, utc_ns: int) -> None:
-    """Give `history` what it had kept."""
+    """Give `history` the messages that it had kept."""
     for record in records:
         if isinstance(record, Forgotten):
             for topic, seq in record.last.items():
                 history.forgot(topic, seq)
         elif isinstance(record, (Final, Note)):
-            stamp = _stamp_of(record.body)
+            stamp = stamp_of(record.body)
             if stamp.seq:
                 age_s = max(0, utc_ns - stamp.time_ns) / 1e9
                 history.add(stamp.topic, stamp.seq, stamp.prev, record.body, now - age_s)
 
 
-def _stamp_of(body: bytes) -> Stamp:
-    """Empty if another version wrote it."""
+def stamp_of(body: bytes) -> Stamp:
+    """The stamp of a message; an empty one if another version wrote the message."""
     try:
         return read_stamp(body)
     except UNREADABLE:

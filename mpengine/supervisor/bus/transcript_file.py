@@ -1,10 +1,10 @@
 """The lasting transcript: finals and gaps as lines of JSON, rotated by size.
 
-A thread writes, behind a bounded queue: a disk that is full or stuck holds up nothing. The newest lines are dropped
-then, and `notices` says so.
+A thread writes, from a bounded queue: a disk that is full or stuck delays nothing. The newest lines are dropped then,
+and `notices` says so.
 
-One engine alone writes it: the open file is flock'ed, which ends with the process. While it is rotated, the file before
-stays locked until the new one is, so that there is no moment at which another engine finds nothing that is held.
+Only one engine writes the file: it is locked by flock, which ends with the process. In a rotation the old file stays
+locked until the new one is locked, so that another engine finds a lock at every moment.
 """
 
 import contextlib
@@ -13,27 +13,28 @@ import os
 
 from mpengine.shared import one_writer
 from mpengine.shared.errors import ConfigError, MpengineError
-from mpengine.shared.messages import UNREADABLE, Error, ErrorCode, Stamp, read_stamp
+from mpengine.shared.messages import Error, ErrorCode, Stamp
 from mpengine.shared.one_writer import Writer
+from mpengine.supervisor.bus.journal import stamp_of
 
 _MOST_WAITING = 10_000
 _MOST_WAITING_BYTES = 4 << 20
 _TRY_AGAIN_S = 1.0
-# How long the end of the supervisor waits for a disk.
+# How long the supervisor waits for a disk when it ends.
 _CLOSE_LIMIT_S = 2.0
-# The last line is looked for in so much of the end.
+# So much of a file's end is searched for its last line.
 _TAIL_BYTES = 1 << 20
-# For file systems on which a file never looks the same twice.
+# The bound is for file systems on which a file never looks the same twice.
 _MOST_OPENINGS = 10
 
 
 class TranscriptFile:
-    """Appends lines. `last`: what the last line says that was there at the start."""
+    """Appends lines. `last`: the stamp of the last line that was there at the start."""
 
     def __init__(self, path: str, *, most_bytes: int, files: int) -> None:
-        """`files` are kept, the one that is written among them.
+        """So many `files` are kept, with the current one.
 
-        Raises ConfigError when another engine writes it, MpengineError when it cannot be opened.
+        Raises ConfigError when another engine writes the file, MpengineError when it cannot be opened.
         """
         self._path, self._most_bytes, self._files = path, most_bytes, files
         self._fd, self._size = -1, 0
@@ -47,7 +48,7 @@ class TranscriptFile:
             self._let_go()
             raise MpengineError(f"cannot write the transcript {path} (bus.transcript): {error.strerror}") from None
         self._writer: Writer[bytes] = Writer(self._write, name="transcript-writer", again_s=_TRY_AGAIN_S)
-        # All below belong to the writer's lock.
+        # The writer's lock guards these.
         self._dropped = 0
         self._is_in_trouble = False
         self._notices: list[Error] = []
@@ -58,18 +59,18 @@ class TranscriptFile:
         with writer.changed:
             if writer.waiting >= _MOST_WAITING or writer.waiting_bytes + len(body) > _MOST_WAITING_BYTES:
                 self._dropped += 1
-                self._in_trouble("the disk does not follow, lines are dropped")
+                self._in_trouble("the disk is too slow: lines are dropped")
             else:
                 writer.put(body)
 
     def notices(self) -> list[Error]:
-        """What is to be told since the last call."""
+        """The errors to publish that have come up since the last call."""
         with self._writer.changed:
             notices, self._notices = self._notices, []
         return notices
 
     def close(self) -> None:
-        """Write what waits, in bounded time."""
+        """Write the lines that wait, in bounded time."""
         if self._writer.close(_CLOSE_LIMIT_S):  # otherwise the descriptor goes with the process
             self._let_go()
 
@@ -108,7 +109,7 @@ class TranscriptFile:
                 os.replace(names[number - 1], names[number])
         before, self._fd = self._fd, -1
         try:
-            # Who was faster to lock the new one goes away as soon as it sees that we hold the one before.
+            # An engine that was faster to lock the new file lets go when it sees the lock on the old one.
             self._open(is_ours=True)
         finally:
             os.close(before)
@@ -116,7 +117,7 @@ class TranscriptFile:
     # Anywhere
 
     def _open(self, *, is_ours: bool = False) -> None:
-        """Open and lock it. Raises BlockingIOError when another engine writes it, unless the file before `is_ours`."""
+        """Open and lock the file; `is_ours` in a rotation. Raises BlockingIOError when another engine writes it."""
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         for opening in range(1, _MOST_OPENINGS + 1):
             fd = os.open(self._path, flags, 0o600)
@@ -125,7 +126,7 @@ class TranscriptFile:
                 if not is_ours and one_writer.is_held(f"{self._path}.1"):  # in the middle of a rotation
                     raise one_writer.held()
                 found = os.fstat(fd)
-                # Else it was rotated before we had locked it.
+                # Otherwise it was rotated before it was locked.
                 if _is_at(self._path, found) or opening == _MOST_OPENINGS:
                     self._fd, fd, self._size = fd, -1, found.st_size
                     return
@@ -139,14 +140,14 @@ class TranscriptFile:
             self._fd = -1
 
     def _mend(self) -> Stamp | None:
-        """Cut off a last line that a kill or a full disk tore; returns what the one before it says."""
+        """Cut off a last line that a kill or a full disk tore. Returns the stamp of the last whole line."""
         tail = os.pread(self._fd, _TAIL_BYTES, max(0, self._size - _TAIL_BYTES))
         whole = tail.rpartition(b"\n")[0]
         torn = len(tail) - (len(whole) + 1 if b"\n" in tail else 0)
         if torn:
             self._size -= torn
             os.ftruncate(self._fd, self._size)
-        return _stamp_of(whole.rpartition(b"\n")[2]) if whole else None
+        return stamp_of(whole.rpartition(b"\n")[2]) if whole else None
 
     def _in_trouble(self, why: str) -> None:
         if not self._is_in_trouble:
@@ -157,20 +158,20 @@ class TranscriptFile:
     def _out_of_trouble(self, *, is_last: bool) -> None:
         if self._is_in_trouble and (is_last or not self._dropped):
             self._is_in_trouble = False
-            text = f"the transcript {self._path} is written again; {self._dropped} lines are missing"
+            text = f"writing the transcript {self._path} works again; {self._dropped} lines are missing"
             self._notices.append(Error(source="supervisor", code=ErrorCode.TRANSCRIPT_AGAIN, message=text))
             self._dropped = 0
 
 
 def _is_at(path: str, found: os.stat_result) -> bool:
-    """Whether the file `found` is (still) the one at `path`."""
+    """Whether `path` is (still) the file `found`."""
     with contextlib.suppress(FileNotFoundError):
         return os.path.samestat(os.lstat(path), found)
     return False
 
 
 def _last_line_of(path: str) -> Stamp:
-    """What the last line of a file that was rotated away says; nothing if there is none."""
+    """The stamp of the last line of the file at `path`; an empty one if there is none."""
     try:
         with open(path, "rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -178,11 +179,4 @@ def _last_line_of(path: str) -> Stamp:
             lines = file.read().splitlines()
     except OSError:
         return Stamp()
-    return _stamp_of(lines[-1]) if lines else Stamp()
-
-
-def _stamp_of(line: bytes) -> Stamp:
-    try:
-        return read_stamp(line)
-    except UNREADABLE:
-        return Stamp()
+    return stamp_of(lines[-1]) if lines else Stamp()

@@ -1,1 +1,1 @@
-"""How children are started, told their settings, and spoken with."""
+"""How children are started, get their settings, and exchange messages with the supervisor."""

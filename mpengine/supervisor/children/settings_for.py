@@ -1,8 +1,8 @@
-"""What each child is told when it is spawned: the part of the configuration that it needs, and no more."""
+"""The settings of each child when it is spawned: the part of the configuration that it needs, and no more."""
 
 import os
 import socket
-from typing import Any
+from typing import Any, NamedTuple
 
 from mpengine import dialects
 from mpengine.dialects.base import RemoteConfig
@@ -14,80 +14,68 @@ from mpengine.supervisor.decide.actions import Child
 from mpengine.supervisor.decide.coordinator import Coordinator
 
 
-class Settings:
-    """Puts together the settings of children. `listener` and `token` are the local recogniser's."""
+class SettingsFor(NamedTuple):
+    """Makes the settings of a child.
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        path: str,
-        run: str,
-        window_path: str,
-        log_level: str,
-        log_format: str,
-        listener: socket.socket | None,
-        token: Secret,
-    ) -> None:
-        self._config = config
-        self._path = path
-        self._run = run
-        self._window_path = window_path
-        self._log_level = log_level
-        self._log_format = log_format
-        self._listener = listener
-        self._token = token
+    `path` is the runtime directory. `listener` and `token` belong to the local recogniser; without one, `listener` is
+    None.
+    """
 
-    def of(self, child: Child, identity: str, coordinator: Coordinator) -> ChildSettings:
-        """The settings of `child` as things stand now."""
-        config = self._config
+    config: Config
+    path: str
+    run: str
+    window_path: str
+    log_level: str
+    log_format: str
+    listener: socket.socket | None
+    token: Secret
+
+    def __call__(self, child: Child, identity: str, coordinator: Coordinator) -> ChildSettings:
+        """The settings of `child`, whose process has this `identity` on the control channel, if it is spawned now."""
+        config = self.config
         common: dict[str, Any] = {
             "identity": identity,
-            "control": runtime.endpoint(self._path, "control"),
-            "log_level": self._log_level,
-            "log_format": self._log_format,
+            "control": runtime.endpoint(self.path, "control"),
+            "log_level": self.log_level,
+            "log_format": self.log_format,
             "parent_pid": os.getpid(),
         }
-        frames: dict[str, Any] = {"run": self._run, "frames": runtime.endpoint(self._path, "frames")}
+        frames: dict[str, Any] = {"run": self.run, "frames": runtime.endpoint(self.path, "frames")}
         match child:
             case Child.RECOGNISER:
-                return RecogniserSettings(**common, token=self._token.reveal())
+                return RecogniserSettings(**common, token=self.token.reveal())
             case Child.CAPTURE:
+                ledger, situation = coordinator.results.ledger, coordinator.situation
+                # A source that can be read again still has the audio that the window may have lost.
+                captured = ledger.acknowledged if config.audio.kind.seekable else situation.captured
                 return CaptureSettings(
                     **common,
                     **frames,
                     audio=config.audio,
                     buffer=config.buffer,
-                    window_path=self._window_path,
+                    window_path=self.window_path,
                     open_device=coordinator.may_open_device,
-                    lost_reason=coordinator.lost_reason,
-                    captured=self._captured(coordinator),
+                    lost_reason=situation.lost_reason,
+                    captured=captured,
                 )
             case Child.STREAMING:
+                ledger, situation = coordinator.results.ledger, coordinator.situation
                 return StreamingSettings(
                     **common,
                     **frames,
                     remote=dialects.packed(self._remote()),
                     audio=config.audio,
-                    first_connection=coordinator.situation.last_connection + 1,
+                    first_connection=situation.last_connection + 1,
                     pace=config.pace,
-                    sent_before=self._sent_before(coordinator),
+                    # The last beat of an earlier process may be old, but all audio with results had been sent.
+                    sent_before=max(situation.highest_sent, ledger.transcribed),
                     expects_audio=coordinator.expects_audio,
                 )
 
-    def _captured(self, coordinator: Coordinator) -> int:
-        """Where capture goes on at least. A source that can be read again still has what the window may have lost."""
-        situation, ledger = coordinator.situation, coordinator.results.ledger
-        return ledger.acknowledged if self._config.audio.kind.seekable else situation.captured
-
-    def _sent_before(self, coordinator: Coordinator) -> int:
-        """How far an earlier life had sent, at least: its last beat may be old, but what was heard had been sent."""
-        return max(coordinator.situation.highest_sent, coordinator.results.ledger.transcribed)
-
     def _remote(self) -> RemoteConfig:
-        """The recogniser to connect to; it may be the one that we have started."""
-        remote = self._config.remote
-        if self._listener is None:
+        """The recogniser to connect to: the local one, where this supervisor starts it."""
+        remote = self.config.remote
+        if self.listener is None:
             return remote
-        url = f"ws://127.0.0.1:{self._listener.getsockname()[1]}"
-        return remote.started_at(url, self._token)
+        url = f"ws://127.0.0.1:{self.listener.getsockname()[1]}"
+        return remote.started_at(url, self.token)

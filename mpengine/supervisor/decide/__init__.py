@@ -1,1 +1,1 @@
-"""Pure: what the supervisor decides; it says what to do and does none of it."""
+"""Pure: the supervisor's decisions. They become actions, which the loop performs."""

@@ -1,11 +1,11 @@
-"""What the coordinator wants done, as values; the supervisor's loop performs them in order. Pure."""
+"""The coordinator's actions, as values. The supervisor's loop performs them in order. Pure."""
 
 import enum
 from typing import Any, NamedTuple
 
 from mpengine.shared import control
 from mpengine.shared.errors import ExitCode
-from mpengine.shared.messages import Message
+from mpengine.shared.messages import Error, Message
 
 
 class Child(enum.StrEnum):
@@ -23,7 +23,7 @@ class Spawn(NamedTuple):
 
 
 class Send(NamedTuple):
-    """Tell a child."""
+    """Send a message to a child."""
 
     child: Child
     message: control.Down
@@ -55,20 +55,20 @@ class Publish(NamedTuple):
 
 
 class KeepGap(NamedTuple):
-    """Note in the journal that samples [first, end) are told to be missing."""
+    """Note in the journal that a gap of samples [first, end) is published."""
 
     first: int
     end: int
 
 
 class Acknowledge(NamedTuple):
-    """Everything before `sample` is covered by published finals: note it, and let the window forget it."""
+    """Published finals cover all audio before `sample`: note that in the journal."""
 
     sample: int
 
 
 class Log(NamedTuple):
-    """Write a line."""
+    """Write a line of the log."""
 
     level: str
     event: str
@@ -82,3 +82,8 @@ class Exit(NamedTuple):
 
 
 Action = Spawn | Send | Terminate | Abort | Kill | Publish | KeepGap | Acknowledge | Log | Exit
+
+
+def report(error: Error, level: str = "warning") -> list[Action]:
+    """Log `error` under its code, and publish it."""
+    return [Log(level, error.code, {"message": error.message}), Publish(error)]

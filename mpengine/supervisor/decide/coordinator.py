@@ -1,11 +1,13 @@
-"""The coordinator: what the supervisor does next. Pure; the loop feeds it and performs what it answers.
+"""The coordinator decides what the supervisor does next. Pure: the loop reports events and performs the actions.
 
 It owns the lives of the children, the current connection, and the way to a clean stop:
 
-    WORKING ──stop, or the file is over──> DRAINING ──last results, or no hope of them──> LEAVING ──all gone──> DONE
+    WORKING ──the file is over──> FILE_ENDED ──┐
+       │                             │ stop    ├──last results, or no hope of them──> LEAVING ──all gone──> DONE
+       └────────────stop────────> DRAINING ────┘
 
-Draining after a stop is bounded by `supervisor.stop_limit_s` and never waits for a new connection: what is not
-acknowledged stays in the window. Draining after the end of a file waits as long as it takes.
+DRAINING is bounded by `supervisor.stop_limit_s` and never waits for a new connection: audio that is not acknowledged
+stays in the window. FILE_ENDED lasts until all results are there.
 """
 
 import enum
@@ -14,7 +16,7 @@ from collections.abc import Callable, Iterable
 from mpengine.shared import control, messages
 from mpengine.shared.config import Config
 from mpengine.shared.errors import ExitCode
-from mpengine.shared.messages import ErrorCode, GapReason
+from mpengine.shared.messages import ErrorCode
 from mpengine.shared.states import follows
 from mpengine.shared.waiting import NEVER
 from mpengine.supervisor.decide.actions import (
@@ -27,72 +29,43 @@ from mpengine.supervisor.decide.actions import (
     Send,
     Terminate,
 )
-from mpengine.supervisor.decide.life import Care, ChildState, error
-from mpengine.supervisor.decide.reports import Reports
-from mpengine.supervisor.decide.results import Results
+from mpengine.supervisor.decide.life import ChildState, Lives, error
+from mpengine.supervisor.decide.reports import ROUTINE, Reports
+from mpengine.supervisor.decide.results import MOST_TRIES, EndTries, Results
 from mpengine.supervisor.decide.status import Situation
 
 CONNECT_LIMIT_S = 15.0
-MOST_TRIES = 3  # of the end of a file, with nothing heard of it
 _LEAVE_LIMIT_S = 3.0
 _KILLED_LIMIT_S = 2.0
-# Less than that may wait for the next turn of somebody's loop.
+# A shorter backlog may only wait for the next turn of a loop.
 _LEAST_BACKLOG_S = 2.0
-# What children say all the time. Of one that works, it moves cursors or is passed on: no status is another by it, and
-# what becomes due by it does so in seconds.
-_ROUTINE = frozenset(
-    {
-        control.LevelHeard,
-        control.CaptureBeat,
-        control.StreamBeat,
-        control.RecogniserBeat,
-        control.Anchor,
-        control.Result,
-        control.Said,
-    }
-)
 
 
 class Phase(enum.Enum):
-    """See the drawing above."""
+    """As in the drawing above."""
 
     WORKING = enum.auto()
+    FILE_ENDED = enum.auto()
     DRAINING = enum.auto()
     LEAVING = enum.auto()
     DONE = enum.auto()
 
 
-class Ends:
-    """How often the end of a file is sent again to a recogniser that never confirms it.
-
-    It counts the tries that brought nothing: each replays audio, which may be billed.
-    """
-
-    def __init__(self) -> None:
-        self._tries = 0
-        self._acknowledged = -1
-
-    @property
-    def may_try_again(self) -> bool:
-        """Whether another try is worth it."""
-        return self._tries < MOST_TRIES
-
-    def sent(self, acknowledged: int) -> None:
-        """The end went out once more; with `acknowledged` moved since, the recogniser is merely slow."""
-        self._tries = self._tries + 1 if acknowledged == self._acknowledged else 1
-        self._acknowledged = acknowledged
-
-
 _FOLLOWS = {
-    Phase.WORKING: frozenset({Phase.DRAINING, Phase.LEAVING, Phase.DONE}),
+    Phase.WORKING: frozenset({Phase.FILE_ENDED, Phase.DRAINING, Phase.LEAVING, Phase.DONE}),
+    Phase.FILE_ENDED: frozenset({Phase.DRAINING, Phase.LEAVING, Phase.DONE}),
     Phase.DRAINING: frozenset({Phase.LEAVING, Phase.DONE}),
     Phase.LEAVING: frozenset({Phase.DONE}),
-    Phase.DONE: frozenset({Phase.DONE}),  # who asks to stop at once may ask again
+    Phase.DONE: frozenset({Phase.DONE}),  # "stop at once" may be asked for twice
 }
 
 
 class Coordinator:
-    """All decisions of the supervisor. `chance` gives random numbers in [0, 1)."""
+    """All decisions of the supervisor.
+
+    `chance` gives random numbers in [0, 1). `now` is the monotonic time, in seconds. Each event is one call; it returns
+    the actions to perform, in order.
+    """
 
     def __init__(self, config: Config, *, chance: Callable[[], float], now: float) -> None:
         self.config = config
@@ -102,20 +75,14 @@ class Coordinator:
         names = [Child.CAPTURE, Child.STREAMING]
         if config.remote.starts_recogniser:
             names.insert(0, Child.RECOGNISER)
-        self._care = Care(names, config.supervisor, chance=chance, now=now)
-        self.lives = self._care.lives
-        self.has_news = True  # of a child since the last `tick`: the status may be another, and something due
-        self._ends_by_itself = False  # the file is over; nobody asked to stop
+        self.lives = Lives(names, config.supervisor, chance=chance, now=now)
+        self.has_news = True  # since the last `tick`: the status may have changed, and something may be due
         self._exit_code = ExitCode.OK
         self._deadline = NEVER  # of the phase
-        self._has_killed = False  # those that did not leave in time
+        self._has_killed = False  # the children that did not leave in time
         self._connect_by = now + CONNECT_LIMIT_S
         self._reports = Reports(self.results, self.situation)
-        self._ends = Ends()
-        self._has_last_word = False
-        self._captured_at_open = 0
-        self.is_journal_full = False
-        self.lost_reason = GapReason.CAPTURE_RESTART  # why samples are missing before the next capture's first
+        self._end_tries = EndTries()
 
     def continues(
         self,
@@ -127,72 +94,57 @@ class Coordinator:
         gaps: Iterable[tuple[int, int]] = (),
         finals: Iterable[messages.Transcript] = (),
     ) -> None:
-        """The run goes on where another supervisor was killed, as its journal has it."""
-        for first, end in gaps:
-            self._reports.told(first, end)
+        """The run goes on where another supervisor was killed. All arguments come from its journal."""
+        self._reports.continues(gaps)
         finals = tuple(finals)
         self.results.continues(acknowledged, finals)
         rate = self.config.audio.sample_rate
         heard = max((round(final.end_s * rate) for final in finals), default=0)
-        self.situation.captured, self.situation.highest_sent = captured, max(sent, heard)  # the journal's may be old
-        self.situation.last_connection = connection
-
-    @property
-    def is_done(self) -> bool:
-        """Whether everything that was captured has its result, by capture's own last word of what that is."""
-        return self._has_last_word and self.unacknowledged == 0
+        self.situation.captured, self.situation.last_connection = captured, connection
+        self.situation.highest_sent = max(sent, heard)  # the journal's `sent` may be old
 
     @property
     def is_stopping(self) -> bool:
-        """Whether the end has begun, and is bounded; that of a file takes as long as it takes."""
-        return self.phase is not Phase.WORKING and not (self.phase is Phase.DRAINING and self._ends_by_itself)
-
-    def stands_still_s(self, now: float) -> float:
-        """For how long nothing has come of work that is expected of a child."""
-        return self._care.stands_still_s(now)
-
-    @property
-    def unacknowledged(self) -> int:
-        """Samples that were captured and have no result."""
-        return max(0, self.situation.captured - self.results.ledger.acknowledged)
+        """Whether the engine is ending, in bounded time. FILE_ENDED has no bound, and does not count."""
+        return not (self.phase is Phase.WORKING or self.phase is Phase.FILE_ENDED)
 
     @property
     def may_open_device(self) -> bool:
-        """Whether a capture process that starts now opens the device by itself."""
+        """Whether capture may open the device now."""
         waits = self.config.audio.start == "connected" and not self.situation.was_connected
         return not self.situation.is_paused and not waits and self.phase is Phase.WORKING
 
     @property
     def expects_audio(self) -> bool:
-        """Whether streaming can get audio. A connection that gets none is closed by the service, again and again.
+        """Whether audio can come. Streaming connects only then: the service closes a connection that gets no audio.
 
-        The first connection is wanted all the same, and so is one to confirm the end of a file. While there is no
-        device, what is in the window comes out only of a capture process that works (in a pause).
+        The first connection is always wanted, and so is one that confirms the end of a file. Without an open device
+        (in a pause), audio comes only from the window, and only while a capture process runs.
         """
         situation = self.situation
         if not situation.was_connected or self.phase is not Phase.WORKING:
             return True
-        if situation.device is not None and not self.situation.is_paused:
+        if situation.device is not None and not situation.is_paused:
             return True
-        return self.unacknowledged > 0 and self.lives[Child.CAPTURE].state is ChildState.RUNNING
+        return situation.unacknowledged > 0 and self.lives[Child.CAPTURE].state is ChildState.RUNNING
 
     @property
     def deadline(self) -> float:
-        """When `tick` has something to do, if there is no news before."""
-        return min(self._deadline, self._connect_by, self._care.deadline)
+        """The time of the next `tick`, if there is no news before."""
+        return min(self._deadline, self._connect_by, self.lives.deadline)
 
     # Time
 
     def tick(self, now: float) -> list[Action]:
-        """Spawn what is due, end what hangs, give up what takes too long."""
+        """Spawn the children that are due, end those that hang, give up what takes too long."""
         self.has_news = False
         if self.phase is Phase.DONE:
             return []
         self._note_progress(now)
-        actions = self._care.tick(now)
+        actions = self.lives.tick(now)
         if now >= self._connect_by:
             self._connect_by = NEVER
-            actions += self._connect_timed_out()
+            actions += self._reports.connect_timed_out(CONNECT_LIMIT_S)
         if now >= self._deadline:
             if self.phase is Phase.DRAINING:
                 actions += self._leave(now)
@@ -201,8 +153,8 @@ class Coordinator:
         return actions
 
     def _force(self, now: float) -> list[Action]:
-        """They had their time to go. One that cannot even be killed (a driver that hangs) must not keep us."""
-        alive = self._care.alive
+        """Kill the children that did not leave in time. One that survives that (its driver hangs) must not keep us."""
+        alive = self.lives.alive
         self._deadline = now + _KILLED_LIMIT_S
         if not self._has_killed:
             self._has_killed = True
@@ -212,41 +164,24 @@ class Coordinator:
         return [Log("error", "cannot_be_killed", {"children": names}), Exit(self._exit_code or ExitCode.CRASH)]
 
     def overslept(self, now: float, missed_s: float) -> None:
-        """The supervisor was not awake for `missed_s`: nobody's silence counts, and no limit ran."""
-        self._care.overslept(now)
+        """The supervisor was not awake for `missed_s`: the children's silence does not count, and no limit ran."""
+        self.lives.overslept(now)
         self._deadline += missed_s
         self._connect_by += missed_s
 
     def _note_progress(self, now: float) -> None:
-        """What is expected of the children: samples from an open device, and from those that wait, the way out."""
+        """Note the progress of each child, and whether any is expected: of an open device, or of audio that waits."""
         situation, capture, streaming = self.situation, self.lives[Child.CAPTURE], self.lives[Child.STREAMING]
-        # A source that waits for its reader may stand still; that is no fault.
+        # A source that waits for its reader may stand still.
         is_open = situation.device is not None and not situation.capture_waits and self.phase is Phase.WORKING
         must_capture = is_open and not self.config.audio.kind.waits
-        is_first = situation.captured <= self._captured_at_open
+        is_first = situation.captured <= situation.captured_at_open
         capture.progress(situation.captured, now, is_expected=must_capture, may_be_slow=is_first)
         backlog_s = self.results.seconds(situation.captured - situation.sent)
-        must_send = self.situation.is_connected and capture.state is ChildState.RUNNING and backlog_s > _LEAST_BACKLOG_S
+        must_send = situation.is_connected and capture.state is ChildState.RUNNING and backlog_s > _LEAST_BACKLOG_S
         streaming.progress(situation.sent, now, is_expected=must_send)
         if recogniser := self.lives.get(Child.RECOGNISER):
             recogniser.progress(situation.decoded, now, is_expected=situation.is_decoding)
-
-    def _connect_timed_out(self) -> list[Action]:
-        situation = self.situation
-        why = f": {situation.connection_reason}" if situation.connection_reason else ""
-        situation.connect_timed_out = True
-        text = f"Timed out connecting to {situation.endpoint or 'the recogniser'} after {CONNECT_LIMIT_S:.0f} s{why}"
-        timeout = messages.Error(source="streaming", code=ErrorCode.CONNECT_TIMEOUT, message=f"{text}; retrying")
-        return [Log("warning", timeout.code, {"message": timeout.message}), Publish(timeout)]
-
-    def journal_full(self, *, is_full: bool) -> list[Action]:
-        """The journal cannot be written, or can be again. Results go on, but a kill may cost one."""
-        self.is_journal_full = is_full
-        if not is_full:
-            return []
-        text = "the journal cannot be written (disk full): results go on, but a kill of the supervisor may cost one"
-        full = messages.Error(source="supervisor", code=ErrorCode.JOURNAL_FULL, message=text)
-        return [Log("error", full.code, {"message": text}), Publish(full)]
 
     # Processes
 
@@ -254,86 +189,78 @@ class Coordinator:
         """A process was started."""
         self.lives[child].spawned(pid, now)
         if child is Child.CAPTURE:
-            self._has_last_word = False
-
-    def spawn_failed(self, child: Child, why: str, now: float) -> list[Action]:
-        """A process could not be started; the next try obeys the same backoff."""
-        return self._care.spawn_failed(child, why, now)
+            self.situation.has_last_word = False
 
     def exited(self, child: Child, status: int, now: float) -> list[Action]:
-        """A process has ended, and everything it had sent is read."""
+        """A process has ended, and all its messages are read. `status`: as in `subprocess`."""
         life = self.lives[child]
-        was_told = life.has_complained
-        ended = self._care.exited(child, status, now)
+        said_why = life.has_complained
+        ended = self.lives.exited(child, status, now)
         actions: list[Action] = []
         if child is Child.STREAMING:
             actions += self._disconnected("the streaming process ended")
         elif child is Child.CAPTURE:
-            self.situation.device = None
-            self._has_last_word = self._has_last_word or status == ExitCode.OK
-            self.lost_reason = GapReason.DEVICE if status == ExitCode.DEVICE else GapReason.CAPTURE_RESTART
-            self.lost_reason = GapReason.PAUSED if self.situation.is_paused else self.lost_reason
+            self.situation.capture_ended(status)
         if self.phase is Phase.LEAVING:
             return actions + self._all_gone()
         if ended.exit_code is not None:
-            if not was_told:
+            if not said_why:
                 actions.append(error(child, ErrorCode.CRASH, f"{child} ended: {ended.how}", fatal=True))
             self._exit_code = ended.exit_code
             self.situation.fatal_reason = life.reason
             return actions + self._leave(now)
         if life.state is ChildState.STOPPED:
             return actions
-        if not was_told:
+        if not said_why:
             verb = "was" if status < 0 else "ended with"
             actions.append(error(child, ErrorCode.CRASH, f"{child} {verb} {ended.how}; restarting"))
         fields = {"child": child, "how": ended.how, "reason": life.reason, "next_try_in_s": life.spawn_at - now}
         actions.append(Log("warning", "child_ended", fields))
-        if self.phase is Phase.DRAINING and not self._ends_by_itself:
+        if self.phase is Phase.DRAINING:
             actions += self._drain_without_capture(now) if child is Child.CAPTURE else self._leave(now)
         return actions
 
     def _drain_without_capture(self, now: float) -> list[Action]:
-        """No capture process will send an end mark: let streaming end behind what it has."""
+        """No capture process will send an end mark: streaming has to end the stream after the audio that it has."""
         return [Send(Child.STREAMING, control.Finish())] if self.situation.is_connected else self._leave(now)
 
-    # What is asked
+    # Requests
 
     def stop(self, now: float, why: str) -> list[Action]:
-        """End cleanly: device off, window sent, last results awaited, a bound on all of it."""
-        is_asked_already = self.phase is Phase.DRAINING and not self._ends_by_itself
-        if is_asked_already or self.phase in {Phase.LEAVING, Phase.DONE}:
+        """End cleanly: close the device, send the window, await the last results, all in bounded time."""
+        if self.is_stopping:
             return []
-        actions: list[Action] = [Log("info", "stopping", {"reason": why})]
-        self._ends_by_itself = False
+        is_first, capture = self.phase is Phase.WORKING, self.lives[Child.CAPTURE]
         self.situation.stop_reason = why
-        self._deadline = now + max(1.0, self.config.supervisor.stop_limit_s - _LEAVE_LIMIT_S - _KILLED_LIMIT_S)
         self._connect_by = NEVER
-        if self.phase is Phase.DRAINING:  # the file is over already
-            return actions + ([] if self._may_still_hear else self._leave(now))
-        self._enter(Phase.DRAINING, self._deadline)
+        limit_s = self.config.supervisor.stop_limit_s - _LEAVE_LIMIT_S - _KILLED_LIMIT_S
+        self._enter(Phase.DRAINING, now + max(1.0, limit_s))
+        actions: list[Action] = [Log("info", "stopping", {"reason": why})]
         if not self._may_still_hear:
             return actions + self._leave(now)
-        if not self.lives[Child.CAPTURE].is_alive:
-            self.lives[Child.CAPTURE].stopping()
+        if not is_first:  # the file is over already
+            return actions
+        if not capture.is_alive:
+            capture.stopping()
             return actions + self._drain_without_capture(now)
         return [*actions, Send(Child.CAPTURE, control.Finish())]
 
     def stop_at_once(self, why: str) -> list[Action]:
-        """The second request: nothing is waited for. What is in the window stays there."""
+        """End without waiting for anything, at a second request. The audio in the window stays there."""
         self._enter(Phase.DONE, NEVER)
         self._exit_code = ExitCode.CRASH
         self.situation.fatal_reason = why
-        return [*(Kill(child) for child in self._care.alive), Exit(self._exit_code)]
+        return [*(Kill(child) for child in self.lives.alive), Exit(self._exit_code)]
 
     @property
     def _may_still_hear(self) -> bool:
-        """Whether a connection is there, or on its way for the first time: results may still come."""
+        """Whether results may still come: there is a connection, or the first attempt at one."""
         if self.situation.is_connected:
             return True
-        return self.situation.is_connecting and self.unacknowledged > 0
+        return self.situation.is_connecting and self.situation.unacknowledged > 0
 
     def pause(self) -> list[Action]:
-        """Close the device; the connection is kept as the service's rules allow."""
+        """Close the device. The connection stays as long as the service allows."""
         if self.situation.is_paused:
             return []
         self.situation.is_paused = True
@@ -348,24 +275,24 @@ class Coordinator:
         return [Log("info", "resumed", {}), *opening, *self._expectation()]
 
     def _expectation(self) -> list[Action]:
-        """What streaming is to be told when it has changed whether audio can come."""
-        if self.is_stopping or self.expects_audio == self.situation.expects_audio:
+        """Tell streaming when it has changed whether audio can come."""
+        if self.is_stopping or self.expects_audio == self.situation.streaming_expects_audio:
             return []
         return [self._expect()]
 
     def _expect(self) -> Action:
         self.has_news = True
-        self.situation.expects_audio = self.expects_audio
+        self.situation.streaming_expects_audio = self.expects_audio
         return Send(Child.STREAMING, control.Expect(audio=self.expects_audio))
 
-    # What is heard from the children
+    # Messages of the children
 
     def heard(self, child: Child, message: control.Up, now: float) -> list[Action]:
-        """A child said something, in its current incarnation."""
+        """The current process of `child` sent a message."""
         life = self.lives[child]
-        if life.state is not ChildState.RUNNING or type(message) not in _ROUTINE:
+        if life.state is not ChildState.RUNNING or type(message) not in ROUTINE:
             self.has_news = True
-        elif isinstance(message, control.LevelHeard):  # most of all that is said, and nothing is expected by it
+        elif isinstance(message, control.LevelHeard):  # most messages are levels, and no level changes a decision
             life.heard(now)
             return self._reports.level(message)
         return [*self._heard(child, message, now), *self._expectation()]
@@ -384,12 +311,12 @@ class Coordinator:
             case control.CaptureBeat() | control.StreamBeat() | control.RecogniserBeat():
                 self.situation.beat(message)
                 return []
-        return self._of_capture(message, now) if child is Child.CAPTURE else self._of_streaming(message, now)
+        return self._from_capture(message, now) if child is Child.CAPTURE else self._from_streaming(message, now)
 
     def _hello(self, child: Child) -> list[Action]:
         if child is Child.RECOGNISER:
             self.lives[child].worked()
-        # What was said before it could hear is lost: say again how things stand.
+        # Messages that were sent before the child could hear are lost: it gets the state of things again.
         if child is Child.STREAMING:
             return [self._expect()]
         if child is not Child.CAPTURE:
@@ -399,8 +326,8 @@ class Coordinator:
         if acknowledged:
             actions.append(Send(child, control.Acknowledge(sample=acknowledged)))
         if self.situation.is_connected:
-            actions.append(self._resume())
-        if self.phase is Phase.DRAINING:
+            actions.append(self._grant())
+        if self.phase is Phase.DRAINING or self.phase is Phase.FILE_ENDED:
             actions.append(Send(child, control.Finish()))
         return actions
 
@@ -408,34 +335,31 @@ class Coordinator:
         self.lives[Child.CAPTURE].opening()
         return Send(Child.CAPTURE, control.OpenDevice())
 
-    def _resume(self) -> Action:
+    def _grant(self) -> Action:
         grant = control.Grant(connection=self.situation.connection, sample=self.results.ledger.acknowledged)
         return Send(Child.CAPTURE, grant)
 
-    def _of_capture(self, message: control.Up, now: float) -> list[Action]:
+    def _from_capture(self, message: control.Up, now: float) -> list[Action]:
         match message:
             case control.DeviceOpened():
                 self.lives[Child.CAPTURE].worked()
-                self._captured_at_open = self.situation.captured
             case control.SourceEnded(end=end):
-                self.situation.captured = end
-                self._has_last_word = True
+                self.situation.captured, self.situation.has_last_word = end, True
                 if self.phase is Phase.WORKING:
-                    self._enter(Phase.DRAINING, NEVER)
-                    self._ends_by_itself = True
+                    self._enter(Phase.FILE_ENDED, NEVER)
                     self.situation.stop_reason = "the file is over"
-                elif self.phase is Phase.DRAINING and not self._ends_by_itself and not self.unacknowledged:
+                elif self.phase is Phase.DRAINING and not self.situation.unacknowledged:
                     return self._leave(now)  # everything has its result already
-        return self._reports.of_capture(message)
+        return self._reports.from_capture(message)
 
-    def _of_streaming(self, message: control.Up, now: float) -> list[Action]:
+    def _from_streaming(self, message: control.Up, now: float) -> list[Action]:
         match message:
             case control.Connecting(connection=connection, endpoint=endpoint):
                 self.situation.connecting(connection, endpoint)
             case control.EndTaken():
-                self._ends.sent(self.results.ledger.acknowledged)
+                self._end_tries.sent(self.results.ledger.acknowledged)
             case control.StreamEnded(sent=sent):
-                # The recogniser confirmed that it is done with all that was sent.
+                # The recogniser confirmed that it has the results of all audio.
                 return [*self.results.acknowledge(sent), *self._leave(now)]
             case control.ConnectionReady(connection=connection) if connection == self.situation.connection:
                 return self._ready(message)
@@ -457,7 +381,7 @@ class Coordinator:
         actions: list[Action] = [Log("info", "connected", fields)]
         if opens and self.may_open_device:
             actions.append(self._open())
-        return [*actions, self._resume()]
+        return [*actions, self._grant()]
 
     def _down(self, down: control.ConnectionDown, now: float) -> list[Action]:
         is_news = down.reason != self.situation.connection_reason
@@ -465,14 +389,13 @@ class Coordinator:
         if is_news:
             fields = {"reason": down.reason, "next_try_in_s": down.next_try_in_s}
             actions.append(Log("warning", "connection_down", fields))
-        if self.phase is not Phase.DRAINING or (self._ends_by_itself and self._ends.may_try_again):
-            return actions
-        if self._ends_by_itself:
+        if self.phase is Phase.FILE_ENDED and not self._end_tries.may_try_again:
             text = f"the recogniser did not confirm the end of the file in {MOST_TRIES} tries: {down.reason}"
             actions.append(error(Child.STREAMING, ErrorCode.UNCONFIRMED_END, text, fatal=True))
             self._exit_code = ExitCode.CRASH
             self.situation.fatal_reason = text
-        return actions + self._leave(now)
+            return actions + self._leave(now)
+        return actions + self._leave(now) if self.phase is Phase.DRAINING else actions
 
     def _disconnected(self, reason: str, next_try_at: float | None = None) -> list[Action]:
         self.situation.disconnected(reason, next_try_at)
@@ -481,21 +404,21 @@ class Coordinator:
     # The end
 
     def _enter(self, phase: Phase, deadline: float) -> None:
-        """Go on to `phase`, which may last until `deadline`."""
+        """Begin `phase`, which may last until `deadline`."""
         self.phase, self._deadline = follows(_FOLLOWS, self.phase, phase), deadline
 
     def _leave(self, now: float) -> list[Action]:
-        """All children go now; who does not is killed."""
+        """Have all children end now. `_force` kills those that are too slow."""
         if self.phase in {Phase.LEAVING, Phase.DONE}:
             return []
         self._enter(Phase.LEAVING, now + _LEAVE_LIMIT_S)
         self._connect_by = NEVER
-        alive = self._care.alive
-        self._care.stopping()
+        alive = self.lives.alive
+        self.lives.stopping()
         return [Terminate(child) for child in alive] + self._all_gone()
 
     def _all_gone(self) -> list[Action]:
-        if self._care.alive:
+        if self.lives.alive:
             return []
         self._enter(Phase.DONE, NEVER)
         return [Exit(self._exit_code)]

@@ -1,13 +1,13 @@
-"""The children's lives: when each is spawned, what its end means, when it is tried again. Pure.
+"""The children's lives: when each is spawned, what its end means, when it is started again. Pure.
 
     STOPPED ──spawned──> STARTING ──hello──> RUNNING ──stopping──> STOPPING ──exited──> STOPPED
        ^                     └───────exited──────┴──> BACKOFF ──due──> (spawned)
        └── permanent exit codes: FATAL
 
-Spawned is not ready: only the child's own word makes it RUNNING. A child that says nothing for too long hangs, and so
-does one that says it is well and does nothing: its counter must move while work is expected of it. Both count only
-while the supervisor itself was awake (`overslept`). Who hangs is asked where (SIGABRT, its stacks go to the log), then
-killed.
+A spawned child is not ready: only its own message makes it RUNNING. A child hangs if it is silent for too long, or if
+it beats but its work stands still: its counter must move while work is expected of it. Both count only while the
+supervisor itself was awake (`overslept`). A child that hangs gets SIGABRT, which writes its stacks to the log; then it
+is killed.
 """
 
 import enum
@@ -22,9 +22,9 @@ from mpengine.shared.messages import ErrorCode
 from mpengine.shared.waiting import NEVER, full_jitter_s
 from mpengine.supervisor.decide.actions import Abort, Action, Child, Kill, Log, Publish, Spawn
 
-# What a process has to write its stacks, and what a killed one may take to be gone (uninterruptible sleep).
+# How long a process may write its stacks, and how long a killed one may stay (in uninterruptible sleep).
 _ABORT_S, _KILL_AGAIN_S = 1.0, 5.0
-# Who has not beaten for so long does not say that it is well.
+# A child that has not beaten for so long is called silent.
 _TWO_BEATS_S = 2.0
 _PERMANENT = frozenset({ExitCode.CONFIG, ExitCode.ACCOUNT})
 
@@ -45,14 +45,14 @@ _DOWN = frozenset({ChildState.STOPPED, ChildState.BACKOFF})
 
 
 class Ended(NamedTuple):
-    """How a child ended. `exit_code`: the engine has to end with it; None: the child is tried again (or was told)."""
+    """How a child ended. `exit_code`: the engine has to end with it; None: it goes on, or is ending already."""
 
     how: str
     exit_code: ExitCode | None
 
 
 class Life:
-    """The state of one child over all its incarnations."""
+    """The state of one child over all its processes."""
 
     def __init__(self, policy: SupervisorConfig, now: float) -> None:
         self._policy = policy
@@ -60,20 +60,20 @@ class Life:
         self.pid: int | None = None
         self.restarts = 0
         self.reason = ""
-        self.last_end = ""  # why it ended last; stays when the child works again
+        self.last_end = ""  # why it last ended; stays when the child works again
         self.ended_at: float | None = None
         self.spawn_at = now
-        self.has_worked = False  # whether a device error may be one of those that pass
+        self.has_worked = False  # then a device error may pass
         self._spawned_at = now
         self._heard_at = now
         self._running_since: float | None = None
-        self._is_opening = False  # of a device, which may take as long as a start
+        self._is_opening = False  # a device, which may take as long as a start
         self._counter: int | None = None
         self._progressed_at = now
         self._is_work_expected = False
         self._may_be_slow = False
-        self._end_at: float | None = None  # it is being ended: when to try harder
-        self._well_until: float | None = None  # if it was ended for hanging
+        self._end_at: float | None = None  # when to kill it (again), if it is being ended
+        self._well_until: float | None = None  # until when it was well, if it hung
         self._failures = 0
         self._last_words: str | None = None
 
@@ -84,12 +84,12 @@ class Life:
 
     @property
     def alive_since(self) -> float | None:
-        """When its process was spawned; None without one."""
+        """When its process was spawned; None without a process."""
         return self._spawned_at if self.is_alive else None
 
     @property
     def deadline(self) -> float:
-        """When it must be spawned, or when its silence is too long."""
+        """When it must be spawned, or when its silence gets too long."""
         if self.state in _DOWN:
             return self.spawn_at
         if not self.is_alive:
@@ -101,7 +101,7 @@ class Life:
         return self.state in _DOWN and now >= self.spawn_at
 
     def hangs(self, now: float) -> str:
-        """Why it has to be ended, or to be killed again; empty as long as it is well."""
+        """Why it has to be ended, or killed again; empty while it is well."""
         if not self.is_alive or now < self.deadline:
             return ""
         if self._end_at is not None:
@@ -110,10 +110,10 @@ class Life:
             return f"no sign of life for {self._silent_at - self._heard_at:g} s"
         if now > self._heard_at + _TWO_BEATS_S:
             return f"no sign of life for {now - self._heard_at:.0f} s"
-        return f"it says it is well, but its work has stood still for {self._idle_at - self._progressed_at:g} s"
+        return f"it gives signs of life, but its work has stood still for {self._idle_at - self._progressed_at:g} s"
 
     def stands_still_s(self, now: float) -> float:
-        """For how long nothing has come of the work that is expected of it."""
+        """For how long the work that is expected of it has stood still."""
         return now - self._progressed_at if self._is_work_expected else 0.0
 
     @property
@@ -143,58 +143,58 @@ class Life:
         self._is_opening = False
 
     def opening(self) -> None:
-        """It is told to open a device; it says when it has."""
+        """It gets the command to open a device, and will report the open device."""
         self._is_opening = True
 
     def began(self, now: float) -> None:
-        """It said that it begins: it exists, but may take long to open a device."""
+        """It reported its start. It may still take long to open a device."""
         self._heard_at = now
 
     def heard(self, now: float) -> None:
-        """Its work loop said something: it runs."""
+        """Its work loop sent a message: it runs."""
         self._heard_at = now
         if self.state is ChildState.STARTING:
             self.state = ChildState.RUNNING
             self._running_since = now
 
     def worked(self) -> None:
-        """It did what it is for: the device was open, the recogniser connected."""
+        """It did its work: the device was open, or the recogniser connected."""
         self._is_opening = False
         self.has_worked = True
         self.reason = ""
 
     def complained(self, words: str) -> None:
-        """It said why it is about to end."""
+        """It reported why it is about to end."""
         self._last_words = words
 
     @property
     def has_complained(self) -> bool:
-        """Whether this life said why it ends."""
+        """Whether it is known why this process ends."""
         return self._last_words is not None
 
     def progress(self, counter: int, now: float, *, is_expected: bool, may_be_slow: bool = False) -> None:
-        """How far its work is; whether it should get on at all now, and whether that may take as long as a start."""
+        """Note how far its work is, whether progress is expected now, and whether that may take as long as a start."""
         self._may_be_slow = may_be_slow
         self._is_work_expected = is_expected and self.state is ChildState.RUNNING
         if counter != self._counter or not self._is_work_expected:
             self._counter, self._progressed_at = counter, now
 
     def aborting(self, now: float) -> None:
-        """It was asked to say where it hangs, and to end."""
+        """It was asked to write its stacks and to end."""
         self._well_until = min(self._heard_at, self._progressed_at)
         self._end_at = now + _ABORT_S
 
     def killing(self, now: float) -> None:
-        """It was killed; one that cannot die yet is killed again later."""
+        """It was killed. If it cannot die yet, it is killed again later."""
         self._end_at = now + _KILL_AGAIN_S
 
     def overslept(self, now: float) -> None:
-        """The supervisor itself was not awake: silence and idleness meanwhile say nothing."""
+        """The supervisor itself was not awake until now: silence and idleness before do not count."""
         self._heard_at = max(self._heard_at, now)
         self._progressed_at = max(self._progressed_at, now)
 
     def stopping(self) -> None:
-        """It was told to end: its end is no crash, and it is not spawned again."""
+        """It has to end: its end is no crash, and it is not spawned again."""
         if self.is_alive:
             self.state = ChildState.STOPPING
         elif self.state is not ChildState.FATAL:
@@ -206,7 +206,7 @@ class Life:
         return exit_code in _PERMANENT or (exit_code == ExitCode.DEVICE and not self.has_worked)
 
     def exited(self, status: int, now: float, chance: float) -> Ended:
-        """The process has ended; `status` as in `subprocess`: the exit code, or minus the signal."""
+        """The process has ended. `status` as in `subprocess`: the exit code, or minus the signal."""
         how = f"killed by {_signal_name(-status)}" if status < 0 else f"exit code {status}"
         was, self.pid = self.state, None
         if was is ChildState.STOPPING:
@@ -221,7 +221,7 @@ class Life:
         return Ended(how, None)
 
     def failed(self, now: float, chance: float) -> None:
-        """It ended, or could not be spawned: the first time after a stable life it is tried again at once."""
+        """It ended, or could not be spawned. After a stable life, the first try to start it again comes at once."""
         well_until = now if self._well_until is None else self._well_until
         began = self._running_since
         is_stable = began is not None and well_until - began >= self._policy.stable_after_s
@@ -240,40 +240,37 @@ class Life:
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
-    except ValueError:  # real-time signals have no names there
+    except ValueError:  # a real-time signal has no name
         return f"signal {number}"
 
 
-class Care:
-    """All lives: who is started, who hangs, who is due again; the coordinator says what is expected.
-
-    `chance` gives random numbers in [0, 1).
-    """
+class Lives(dict[Child, Life]):
+    """The lives of all children. `chance` gives random numbers in [0, 1)."""
 
     def __init__(
         self, children: Iterable[Child], policy: SupervisorConfig, *, chance: Callable[[], float], now: float
     ) -> None:
-        self.lives = {child: Life(policy, now) for child in children}
+        super().__init__({child: Life(policy, now) for child in children})
         self._chance = chance
 
     @property
     def deadline(self) -> float:
         """When `tick` has something to do."""
-        return min(life.deadline for life in self.lives.values())
+        return min(life.deadline for life in self.values())
 
     @property
     def alive(self) -> list[Child]:
-        """Those of which a process exists."""
-        return [child for child, life in self.lives.items() if life.is_alive]
+        """The children of which a process exists."""
+        return [child for child, life in self.items() if life.is_alive]
 
     def stands_still_s(self, now: float) -> float:
-        """For how long nothing has come of work that is expected of a child."""
-        return max(life.stands_still_s(now) for life in self.lives.values())
+        """For how long the work of any child has stood still though it was expected."""
+        return max(life.stands_still_s(now) for life in self.values())
 
     def tick(self, now: float) -> list[Action]:
-        """Spawn what is due, end what hangs."""
+        """Spawn the children that are due, end those that hang."""
         actions: list[Action] = []
-        for child, life in self.lives.items():
+        for child, life in self.items():
             if life.is_due(now):
                 actions.append(Spawn(child))
             elif why := life.hangs(now):
@@ -281,36 +278,36 @@ class Care:
         return actions
 
     def _hung(self, child: Child, life: Life, why: str, now: float) -> list[Action]:
-        if life.has_complained:  # it did not end by that: it is stopped, or cannot die yet
+        if life.has_complained:  # and has not ended: it is stopped, or cannot die yet
             life.killing(now)
             return [Kill(child)]
-        text = f"{child} hangs: {why}; restarting (the log has its stacks, if it can still tell)"
+        text = f"{child} hangs: {why}; restarting (the log has its stacks, if it could still write them)"
         life.complained(text)
         life.aborting(now)
         return [Log("error", "hung", {"child": child, "reason": why}), error(child, ErrorCode.HUNG, text), Abort(child)]
 
     def overslept(self, now: float) -> None:
-        """The supervisor was not awake: nobody's silence counts."""
-        for life in self.lives.values():
+        """The supervisor was not awake until now: no child's silence counts."""
+        for life in self.values():
             life.overslept(now)
 
     def spawn_failed(self, child: Child, why: str, now: float) -> list[Action]:
-        """A process could not be started; the next try obeys the same backoff."""
-        life = self.lives[child]
+        """A process could not be started. The next try waits for the same backoff."""
+        life = self[child]
         life.reason = why
         life.failed(now, self._chance())
         return [Log("error", "spawn_failed", {"child": child, "reason": why})]
 
     def exited(self, child: Child, status: int, now: float) -> Ended:
-        """A process has ended."""
-        return self.lives[child].exited(status, now, self._chance())
+        """A process has ended. `status`: as in `subprocess`."""
+        return self[child].exited(status, now, self._chance())
 
     def stopping(self) -> None:
-        """All are told to end: none is started again."""
-        for life in self.lives.values():
+        """All have to end: none is started again."""
+        for life in self.values():
             life.stopping()
 
 
 def error(child: Child, code: ErrorCode, text: str, *, fatal: bool = False) -> Action:
-    """What is published of a child's fault."""
+    """Publish an error of `child`."""
     return Publish(messages.Error(source=child, code=code, message=text, fatal=fatal))

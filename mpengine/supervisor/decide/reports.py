@@ -1,38 +1,54 @@
-"""What children report that changes no decision: it is published, logged, or noted in the situation. Pure."""
+"""Reports of children that change no decision: they are published, logged, or noted in the situation. Pure."""
+
+from collections.abc import Iterable
 
 import msgspec
 
 from mpengine.shared import control, messages
+from mpengine.shared.messages import ErrorCode
 from mpengine.shared.ranges import Ranges
-from mpengine.supervisor.decide.actions import Action, Child, KeepGap, Log, Publish
+from mpengine.supervisor.decide.actions import Action, Child, KeepGap, Log, Publish, report
 from mpengine.supervisor.decide.life import Life
 from mpengine.supervisor.decide.results import Results
 from mpengine.supervisor.decide.status import Situation
 
 # Ten seconds of levels. A room is never that quiet: its noise is not zero.
 _SILENT_LEVELS = 40
+ROUTINE = frozenset(
+    {
+        control.LevelHeard,
+        control.CaptureBeat,
+        control.StreamBeat,
+        control.RecogniserBeat,
+        control.Anchor,
+        control.Result,
+        control.Said,
+    }
+)
+"""Messages that children send all the time. While the child works, such a message moves a cursor or is passed on: it
+changes no status, and nothing becomes due by it for seconds."""
 
 
 class Reports:
     """Turns reports into actions."""
 
-    def __init__(self, results_of_run: Results, situation: Situation) -> None:
-        self._results = results_of_run
+    def __init__(self, results: Results, situation: Situation) -> None:
+        self._results = results
         self._situation = situation
         self._faults: dict[Child, str] = {}
-        self._gaps = Ranges()  # told; captures come and go, and replays ask again
+        self._gaps = Ranges()  # published; another capture process, or a replay, may report them again
         self._silent_levels = 0
 
-    def told(self, first: int, end: int) -> None:
-        """A supervisor before this one told that [first, end) is missing."""
-        self._gaps.join(first, end)
+    def continues(self, gaps: Iterable[tuple[int, int]]) -> None:
+        """A supervisor before this one has published these `gaps`: samples [first, end) each."""
+        self._gaps = Ranges(gaps)
 
     def works(self, child: Child) -> None:
-        """`child` does what it is for: should an old fault come back, it is news."""
+        """`child` does its work: should an old fault come back, it is published again."""
         self._faults.pop(child, None)
 
     def fault(self, child: Child, fault: control.Fault, life: Life) -> list[Action]:
-        """Publish it, but a fault that repeats only once until the child works again."""
+        """Publish `fault`; one that repeats is published once until the child works again."""
         if fault.exit_code is not None:
             life.complained(fault.message)
         is_fatal = fault.exit_code is not None and life.is_permanent(fault.exit_code)
@@ -51,12 +67,12 @@ class Reports:
         fields = {"source": child, "code": fault.code, "message": fault.message, "request_id": fault.request_id}
         return [Log("error" if is_fatal else "warning", "fault", fields), Publish(error)]
 
-    def of_capture(self, message: control.Up) -> list[Action]:
-        """Of the device, its level, and what it lost."""
+    def from_capture(self, message: control.Up) -> list[Action]:
+        """The actions for a report of the device, its level, or lost samples."""
         match message:
             case control.DeviceOpened(name=name, sample_rate=rate, channels=channels, latency_s=latency_s):
                 self.works(Child.CAPTURE)
-                self._situation.device, self._situation.last_level = name, None
+                self._situation.opened(name)
                 fields = {"name": name, "rate_hz": rate, "channels": channels, "latency_s": latency_s}
                 return [Log("info", "device_opened", fields)]
             case control.DeviceClosed():
@@ -70,27 +86,34 @@ class Reports:
         return []
 
     def level(self, heard: control.LevelHeard) -> list[Action]:
-        """How loud it is."""
+        """Publish how loud it is."""
         is_silent = heard.digital_silence
         level = messages.Level(rms_dbfs=heard.rms_dbfs, peak_dbfs=heard.peak_dbfs, digital_silence=is_silent)
         self._situation.last_level = level
         return [Publish(level), *self._silence(is_silent)]
 
     def _silence(self, is_silent: bool) -> list[Action]:
-        """A device that opens and gives nothing but zeros is muted, or the wrong one: said once, until it is heard."""
+        """Report a device that opens and gives nothing but zeros, once: it is muted, or the wrong one."""
         self._silent_levels = self._silent_levels + 1 if is_silent else 0
         if self._silent_levels != _SILENT_LEVELS:
             return []
         text = f"{self._situation.device} gives digital silence: is it muted, or the wrong device? (mpengine devices)"
-        error = messages.Error(source=Child.CAPTURE, code=messages.ErrorCode.DIGITAL_SILENCE, message=text)
-        return [Log("warning", error.code, {"message": text}), Publish(error)]
+        return report(messages.Error(source=Child.CAPTURE, code=ErrorCode.DIGITAL_SILENCE, message=text))
+
+    def connect_timed_out(self, limit_s: float) -> list[Action]:
+        """No connection was made in the first `limit_s`."""
+        situation = self._situation
+        situation.connect_timed_out = True
+        why = f": {situation.connection_reason}" if situation.connection_reason else ""
+        text = f"Timed out connecting to {situation.endpoint or 'the recogniser'} after {limit_s:.0f} s{why}; retrying"
+        return report(messages.Error(source=Child.STREAMING, code=ErrorCode.CONNECT_TIMEOUT, message=text))
 
     def _missing(self, message: control.SamplesMissing) -> list[Action]:
-        """A gap; what was told of it already is left out."""
+        """Publish a gap, without the parts that are published already."""
         acknowledged = self._results.ledger.acknowledged
-        self._gaps.forget_before(acknowledged)  # that is never sent again
+        self._gaps.forget_before(acknowledged)  # nothing before that is sent again
         actions: list[Action] = []
-        first = max(message.first, acknowledged)  # what has its result is not missing, though the window dropped it
+        first = max(message.first, acknowledged)  # audio with a result is not missing, though the window dropped it
         parts = self._gaps.cut(first, message.end)
         self._gaps.join(first, message.end)
         for part in parts:

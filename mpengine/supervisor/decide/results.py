@@ -1,7 +1,7 @@
-"""What children tell of the audio, as what is published: once, in seconds and UTC. Pure.
+"""From the children's results to published messages: each result once, in seconds and UTC. Pure.
 
-Recognisers repeat ranges, after a replay or on their own: what was published already is found here by its samples
-(`Ledger`), or by its words where a recogniser gives no times (`Overlap`).
+Recognisers repeat ranges of audio, after a replay or on their own. A result that was published already is found by its
+samples (`Ledger`), or by its words where a recogniser gives no times (`Overlap`).
 """
 
 import bisect
@@ -14,30 +14,31 @@ import msgspec
 from mpengine.shared import control, messages
 from mpengine.supervisor.decide.actions import Acknowledge, Action, Child, Publish, Send
 
-# One word in common says nothing.
+# One word in common proves nothing.
 _LEAST_WORDS = 2
 _MOST_FINALS = 100
 _KEPT_ANCHORS = 1000
+MOST_TRIES = 3  # of the end of a file, while no result of it comes
 
 
 class Ledger:
     """Which audio is covered by published finals, and so which finals were published already.
 
-    `acknowledged`, in samples, only moves forward: what ends at or before it is dropped, and of what overlaps it, the
-    words that were not there yet are kept.
+    `acknowledged`, in samples, only moves forward. A final that ends at or before it is dropped. Of a final that
+    overlaps it, the new words are kept.
     """
 
     def __init__(self, sample_rate: int, acknowledged: int = 0) -> None:
         self.acknowledged = self.transcribed = acknowledged
         self._rate = sample_rate
-        self._published: dict[int, int] = {}  # channel -> end of its last final: with several, they come one by one
+        self._published: dict[int, int] = {}  # channel -> end of its last final; several channels take turns
 
     def published(self, channel: int, end: int) -> None:
-        """A final of `channel` that ends at `end` went out."""
+        """A final of `channel` that ends at sample `end` was published."""
         self._published[channel] = max(end, self._published.get(channel, 0))
 
     def fresh(self, result: control.Result) -> messages.Transcript | None:
-        """What of a transcript is news; None when nothing is. The result counts as published from `settle` on."""
+        """The transcript with its new words; None without any. The result counts as published after `settle`."""
         transcript = result.transcript
         self.transcribed = max(self.transcribed, result.end)
         if not transcript.is_final or transcript.estimated:
@@ -50,7 +51,7 @@ class Ledger:
         return self._cut(transcript, covered)
 
     def _cut(self, transcript: messages.Transcript, covered: int) -> messages.Transcript | None:
-        """`transcript` without the words whose middle lies before `covered`; without words its start is clamped."""
+        """`transcript` from sample `covered` on: without the words whose middle lies before it."""
         words = transcript.words
         kept = tuple(word for word in words if round((word.start_s + word.end_s) * self._rate) >= 2 * covered)
         if words and not kept:
@@ -60,7 +61,7 @@ class Ledger:
         return msgspec.structs.replace(transcript, start_s=covered / self._rate, text=text, words=kept)
 
     def settle(self, result: control.Result) -> int | None:
-        """`result` is published: the new acknowledged position, if it moved."""
+        """`result` is published. Returns the new acknowledged sample, or None if it has not moved."""
         transcript = result.transcript
         if transcript.is_final and not transcript.estimated:
             self.published(transcript.channel, result.end)
@@ -77,18 +78,18 @@ class _Final(NamedTuple):
 
 
 class Overlap:
-    """Finals without times that are heard again after a drop: the words both have are kept once.
+    """Finals without times that are heard again after a lost connection: the common words are published once.
 
-    Only the words themselves tell: of a final of replayed audio, the longest run of words that it shares with the
-    finals of connections before its own (as far as they are not acknowledged, and so were sent again) is cut. A word
-    that was heard again once is not expected a second time.
+    Only the words can be compared. A final of replayed audio is compared with the finals of earlier connections that
+    are not acknowledged, since their audio was sent again: the longest run of common words is cut out of it. A word
+    that came again once is not expected a second time.
     """
 
     def __init__(self) -> None:
         self._finals: list[_Final] = []
 
     def published(self, connection: int, end: int, text: str) -> None:
-        """A final of `connection` whose audio ends (by estimate) at `end` was published."""
+        """A final of `connection` was published. By estimate, its audio ends at sample `end`."""
         self._finals.append(_Final(connection, end, _plain(text.split())))
         del self._finals[:-_MOST_FINALS]
 
@@ -97,7 +98,7 @@ class Overlap:
         self._finals = [final for final in self._finals if final.end > sample]
 
     def cut(self, connection: int, text: str) -> str:
-        """`text`, heard on `connection` of replayed audio, without what was published before."""
+        """`text`, of replayed audio on `connection`, without the words that were published before."""
         earlier = [final for final in self._finals if final.connection < connection]
         before = [word for final in earlier for word in final.words]
         words = text.split()
@@ -105,7 +106,7 @@ class Overlap:
         common = matcher.find_longest_match()
         if common.size < min(_LEAST_WORDS, len(words)) or not common.size:
             return text
-        # In order: what was said before the words that came again has come again, or will not.
+        # Words come in order: the words before these have come again, or never will.
         self._forget(earlier, common.a + common.size)
         return " ".join(words[: common.b] + words[common.b + common.size :])
 
@@ -118,15 +119,15 @@ class Overlap:
 
 
 def _plain(words: list[str]) -> list[str]:
-    """`words` as they compare: punctuation and case may come out differently the second time."""
+    """`words` without punctuation and case, which may differ the second time."""
     return [word.strip(".,;:!?\"'()").casefold() for word in words]
 
 
 class Anchors:
-    """From samples to UTC: pairs of both, in order, which capture renews every few seconds.
+    """From samples to UTC, by pairs of both that capture reports every few seconds.
 
-    A crystal may be off by seconds a day, and a clock may be stepped: between two anchors the line between them counts,
-    outside of them the nominal rate.
+    A crystal may be off by seconds a day, and a clock may be stepped. So between two anchors UTC is interpolated;
+    before the first and after the last one, the nominal rate counts.
     """
 
     def __init__(self, sample_rate: int) -> None:
@@ -135,7 +136,7 @@ class Anchors:
         self._times_ns: list[int] = []
 
     def add(self, sample: int, utc_ns: int) -> None:
-        """`sample` was captured at `utc_ns`; older anchors beyond a bound are forgotten."""
+        """`sample` was captured at `utc_ns`."""
         if self._samples and sample <= self._samples[-1]:
             return
         self._samples.append(sample)
@@ -156,8 +157,29 @@ class Anchors:
         return self._times_ns[nearest] + (sample - self._samples[nearest]) * 1_000_000_000 // self._rate
 
 
+class EndTries:
+    """How often the end of a file is sent again to a recogniser that never confirms it.
+
+    It counts the tries in a row that brought nothing: each replays audio, which may be billed.
+    """
+
+    def __init__(self) -> None:
+        self._tries = 0
+        self._acknowledged = -1
+
+    @property
+    def may_try_again(self) -> bool:
+        """Whether another try is worth it."""
+        return self._tries < MOST_TRIES
+
+    def sent(self, acknowledged: int) -> None:
+        """The end went out once more. A recogniser that has moved `acknowledged` since the last try is merely slow."""
+        self._tries = self._tries + 1 if acknowledged == self._acknowledged else 1
+        self._acknowledged = acknowledged
+
+
 class Results:
-    """What streaming tells of one run, as what is published and acknowledged."""
+    """The results of one run: what to publish, and what to acknowledge."""
 
     def __init__(self, *, sample_rate: int, user_name: str, acknowledged: int = 0) -> None:
         self.ledger = Ledger(sample_rate, acknowledged)
@@ -168,7 +190,7 @@ class Results:
         self._open_interim: messages.Transcript | None = None
 
     def continues(self, acknowledged: int, finals: Iterable[messages.Transcript]) -> None:
-        """The run goes on where another supervisor was killed, which had published `finals` last."""
+        """The run goes on where another supervisor was killed. `finals` are the last ones that it published."""
         self.ledger.acknowledged = self.ledger.transcribed = acknowledged
         for final in finals:
             end = round(final.end_s * self._rate)
@@ -179,11 +201,11 @@ class Results:
         self._overlap.acknowledged(acknowledged)
 
     def seconds(self, samples: int) -> float:
-        """A position on the run's clock, in seconds."""
+        """`samples` in seconds."""
         return samples / self._rate
 
     def result(self, result: control.Result) -> list[Action]:
-        """Journal, publish, then acknowledge: what is not published is sent again."""
+        """Publish `result`, then acknowledge its audio: audio without a published result is sent again."""
         transcript = self._fresh(result)
         acknowledged = self.ledger.settle(result)
         actions: list[Action] = []
@@ -192,19 +214,19 @@ class Results:
         return actions if acknowledged is None else [*actions, *self.acknowledge(acknowledged)]
 
     def acknowledge(self, sample: int) -> list[Action]:
-        """Everything before `sample` has its results: note it, then let the window forget it."""
+        """All audio before `sample` has its results: note that, then let the window forget the audio."""
         self.ledger.acknowledged = max(self.ledger.acknowledged, sample)
         self._overlap.acknowledged(sample)
         acknowledged = self.ledger.acknowledged
         return [Acknowledge(acknowledged), Send(Child.CAPTURE, control.Acknowledge(sample=acknowledged))]
 
     def interrupted(self) -> list[Action]:
-        """The connection is gone: the open interim, marked, so that nobody waits for its final."""
+        """The connection is gone: publish the open interim again, marked as one without a final."""
         interim, self._open_interim = self._open_interim, None
         return [] if interim is None else [Publish(msgspec.structs.replace(interim, interrupted=True))]
 
     def _fresh(self, result: control.Result) -> messages.Transcript | None:
-        """What to publish of a result: None if its text is blank, or was published already."""
+        """The transcript to publish for `result`; None if its text is blank, or was published already."""
         fresh = self.ledger.fresh(result)
         if result.transcript.is_final:
             self._open_interim = None
@@ -219,13 +241,13 @@ class Results:
         return transcript
 
     def _untimed(self, final: messages.Transcript, end: int) -> messages.Transcript:
-        """A final that only its words place: what was published before the drop is cut."""
+        """A final without times: the words that were published before the connection was lost are cut."""
         text = self._overlap.cut(final.connection, final.text) if final.replayed else final.text
         self._overlap.published(final.connection, end, text)
         return msgspec.structs.replace(final, text=text)
 
     def gap(self, missing: control.SamplesMissing) -> messages.Gap:
-        """Samples that nobody will hear."""
+        """The gap to publish for `missing` samples."""
         return messages.Gap(
             start_s=self.seconds(missing.first),
             end_s=self.seconds(missing.end),

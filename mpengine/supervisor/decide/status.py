@@ -1,4 +1,4 @@
-"""The engine as one sees it from outside: its status and its cursors. Pure."""
+"""The engine as others see it: its status and its cursors. Pure."""
 
 from collections.abc import Mapping
 
@@ -6,6 +6,7 @@ import msgspec
 
 from mpengine.shared import control, messages
 from mpengine.shared.config import Config
+from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import ChildAnswer, ChildMetrics, ChildStatus, EngineState, GapReason
 from mpengine.supervisor.decide.actions import Child
 from mpengine.supervisor.decide.life import ChildState, Life
@@ -13,7 +14,7 @@ from mpengine.supervisor.decide.results import Results
 
 
 class Situation:
-    """What is known of device, connection and progress; `status` and `metrics` put it into words."""
+    """What is known of device, connection and progress. Positions are samples on the run's clock."""
 
     def __init__(self, config: Config, results: Results, now: float) -> None:
         self._config = config
@@ -22,22 +23,24 @@ class Situation:
         self.device: str | None = None
         self.last_level: messages.Level | None = None
         self.endpoint: str | None = None
-        self.connection = 0  # the one that is made, or was
+        self.connection = 0  # the current one, or the last one
         self.last_connection = 0  # the highest number ever used in this run
         self.connection_reason = ""
         self.was_connected = False
         self.is_connecting = False
         self.is_connected = False
         self.is_paused = False
-        self.expects_audio = True  # what streaming was told
-        self.last_disconnect = ""  # why a connection was lost; stays when there is another one
+        self.streaming_expects_audio = True  # by the last message to it
+        self.last_disconnect = ""  # why a connection was last lost; stays when there is another one
         self.connect_timed_out = False
         self.stop_reason = ""
         self.fatal_reason = ""
-        self.captured = 0
+        self.captured = self.captured_at_open = 0
+        self.has_last_word = False  # of capture: nothing comes after `captured`
+        self.lost_reason = GapReason.CAPTURE_RESTART  # of samples that are missing before the next capture's first
         self.capture_waits = False  # for the window's disk
         self.decoded, self.is_decoding = 0, False  # by the local recogniser
-        self.highest_sent = 0  # of all connections; `sent` is that of one
+        self.highest_sent = 0  # on all connections; `sent` is on the current one
         self._sent = 0
         self._replayed = self._replayed_before = self._dropped = self._connections = 0
         self._was_running = False
@@ -46,11 +49,24 @@ class Situation:
 
     # What happens
 
+    def opened(self, device: str) -> None:
+        """The device is open."""
+        self.device, self.last_level = device, None
+        self.captured_at_open = self.captured
+
+    def capture_ended(self, status: int) -> None:
+        """The capture process has ended, with `status` as in `subprocess`."""
+        self.device = None
+        self.has_last_word |= status == ExitCode.OK
+        self.lost_reason = GapReason.DEVICE if status == ExitCode.DEVICE else GapReason.CAPTURE_RESTART
+        if self.is_paused:
+            self.lost_reason = GapReason.PAUSED
+
     def connecting(self, connection: int, endpoint: str) -> None:
         """An attempt began."""
         self.connection = self.last_connection = connection
         self.endpoint = endpoint
-        # A first attempt may still come to something; after a failure nobody waits for the next one.
+        # Only the first attempt is waited for: after a failure, the next one may fail as well.
         self.is_connecting = not self.connection_reason
         self._next_try_at = None
 
@@ -63,7 +79,7 @@ class Situation:
         self._sent = 0
 
     def disconnected(self, reason: str, next_try_at: float | None = None) -> None:
-        """The connection is gone, or did not come about."""
+        """The connection is lost, or the attempt failed."""
         if self.is_connected:
             self.last_disconnect, self._disconnected_at = reason, None
         self.is_connected = self.is_connecting = False
@@ -72,7 +88,7 @@ class Situation:
         self._next_try_at = next_try_at
 
     def beat(self, message: control.CaptureBeat | control.StreamBeat | control.RecogniserBeat) -> None:
-        """A child told how far it is."""
+        """A child reported how far it is."""
         match message:
             case control.CaptureBeat(captured=captured, is_waiting=is_waiting):
                 self.captured = max(self.captured, captured)
@@ -80,33 +96,43 @@ class Situation:
             case control.RecogniserBeat(received=received, decoded=decoded):
                 self.decoded, self.is_decoding = decoded, received != decoded
             case control.StreamBeat(sent=sent, highest_sent=highest_sent, replayed=replayed):
-                self._sent = sent if self.is_connected else 0  # else it is that of the connection before
+                self._sent = sent if self.is_connected else 0  # otherwise it belongs to the connection before
                 self.highest_sent = max(self.highest_sent, highest_sent)
-                if replayed < self._replayed:  # a new process, which counts from nothing
+                if replayed < self._replayed:  # a new process, which counts from 0
                     self._replayed_before += self._replayed
                 self._replayed = replayed
 
     def missing(self, message: control.SamplesMissing) -> None:
-        """Samples are lost; those of a pause were not wanted."""
+        """Samples are missing. Those of a pause do not count as dropped."""
         if message.reason != GapReason.PAUSED:
             self._dropped += message.end - message.first
 
     @property
     def sent(self) -> int:
-        """Where the current connection stands, or the next one begins."""
+        """The position of the current connection, or the one at which the next one begins."""
         return max(self._sent, self._results.ledger.acknowledged)
 
-    # What is told
+    @property
+    def unacknowledged(self) -> int:
+        """Samples that were captured and have no result."""
+        return max(0, self.captured - self._results.ledger.acknowledged)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all audio has its result, after capture's last word on how much audio there is."""
+        return self.has_last_word and self.unacknowledged == 0
+
+    # Messages about it
 
     def status(self, lives: Mapping[Child, Life], phase: str, now: float) -> messages.Status:
-        """The status as it is now; asked for on every news, and once a second."""
+        """The status as it is now. It is made on every news, and once a second."""
         if self.last_disconnect and self._disconnected_at is None:
             self._disconnected_at = now
         state, reason = self._state(lives, phase)
         return messages.Status(
             state=state,
             reason=reason,
-            unacknowledged_s=self._results.seconds(max(0, self.captured - self._results.ledger.acknowledged)),
+            unacknowledged_s=self._results.seconds(self.unacknowledged),
             children={name.value: self._child(name, life, now) for name, life in lives.items()},
             device=self.device,
             endpoint=self.endpoint,
@@ -125,7 +151,7 @@ class Situation:
         rests = self._rests(lives[Child.STREAMING])
         reasons = {name: life.reason for name, life in lives.items()}
         if rests:
-            reasons[Child.STREAMING] = ""  # whatever was wrong with it, nothing more is asked of it
+            reasons[Child.STREAMING] = ""  # an old fault of it does not matter while it rests
         troubles = [f"{name}: {reason}" for name, reason in reasons.items() if reason]
         if self.connection_reason and not rests and not reasons[Child.STREAMING]:
             troubles.append(self.connection_reason)
@@ -140,10 +166,10 @@ class Situation:
 
     def _rests(self, streaming: Life) -> bool:
         """Whether there is no connection because none is wanted."""
-        return not (self.is_connected or self.expects_audio) and streaming.state is ChildState.RUNNING
+        return not (self.is_connected or self.streaming_expects_audio) and streaming.state is ChildState.RUNNING
 
     def _waits_for(self, *, rests: bool) -> str:
-        """What is missing though nothing is wrong."""
+        """The reason of a state in which something is missing though nothing is wrong."""
         return "waiting for the device" if self.is_connected or rests else f"connecting to {self.endpoint}"
 
     def _child(self, name: Child, life: Life, now: float) -> ChildStatus:
@@ -162,7 +188,7 @@ class Situation:
         )
 
     def children(self, lives: Mapping[Child, Life], now: float) -> dict[str, ChildAnswer]:
-        """The children for who asks: with what changes all the time, and with what is over."""
+        """The children for the answer to a status query: with their past, and with figures that change all the time."""
         return {
             name.value: ChildAnswer(
                 **msgspec.structs.asdict(self._child(name, life, now)),
@@ -185,7 +211,7 @@ class Situation:
     def metrics(
         self, lives: Mapping[Child, Life], usage: Mapping[str, ChildMetrics], last: Mapping[str, int], now: float
     ) -> messages.Metrics:
-        """The cursors as they are now; `usage` and `last` are the caller's."""
+        """The cursors as they are now. `usage` and `last` go into the message as they are."""
         seconds, ledger = self._results.seconds, self._results.ledger
         backlog_s, pace = seconds(max(0, self.captured - self.sent)), self._config.pace
         return messages.Metrics(

@@ -1,1 +1,1 @@
-"""What the system tells the supervisor, and is told by it: signals, and notices to systemd."""
+"""The supervisor and its system: signals, and notices to systemd."""

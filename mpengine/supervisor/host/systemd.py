@@ -85,7 +85,7 @@ def _watchdog_limit_s(usec: str, pid: str) -> float | None:
     return int(usec) / 1e6 or None
 
 
-class Service:
+class SystemdNotices:
     """What systemd is told, on every news and once a second.
 
     READY once capture works, STOPPING when the end has begun, and WATCHDOG only while all needed work gets on.
@@ -97,7 +97,7 @@ class Service:
         self._stop_limit_s = stop_limit_s
         self._feed_at = 0.0
 
-    def tell(self, status: Status, coordinator: Coordinator, now: float) -> None:
+    def update(self, status: Status, coordinator: Coordinator, now: float) -> None:
         """Tell what is new."""
         notifier = self._notifier
         if not notifier.is_awaited:
@@ -108,6 +108,6 @@ class Service:
         if coordinator.is_stopping:
             notifier.stopping(self._stop_limit_s)
         interval_s = notifier.watchdog_s
-        if interval_s is not None and now >= self._feed_at and coordinator.stands_still_s(now) < interval_s:
+        if interval_s is not None and now >= self._feed_at and coordinator.lives.stands_still_s(now) < interval_s:
             self._feed_at = now + interval_s
             notifier.watchdog()
