@@ -1,4 +1,4 @@
-"""Streams a microphone to a speech recogniser and delivers typed transcripts to local processes, losing no word."""
+"""Streams a microphone to a speech recogniser and delivers typed transcripts to local programs, losing no word."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded on use: the child processes import this package too, and each holds only what it needs.
+    # Public names load on use: child processes import this package too, and each must hold only its own modules.
     if name in _HOMES:
         import importlib  # noqa: PLC0415
 

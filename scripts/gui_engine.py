@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""An Engine as a GUI uses it, with the terminal for a window: Enter starts and stops a recording, Ctrl-D ends.
+"""Uses an Engine as a GUI does, with a terminal as its window: Enter starts and stops a recording, Ctrl-D ends.
 
-Without a key in DEEPGRAM_API_KEY it transcribes on this machine, without an account.
+With a key in DEEPGRAM_API_KEY, Deepgram transcribes; otherwise this machine does, without an account.
 """
 
 import os
@@ -11,13 +11,13 @@ from mpengine import Engine, TranscriptionResult
 
 
 def show(result: TranscriptionResult) -> None:
-    """Interims in place, finals on lines of their own."""
+    """Show interims in place, finals on lines of their own."""
     end = "\n" if result.is_final else " ..."
     print(f"\r\033[K{result.timestamp:%H:%M:%S} {result.user_name}: {result.text}", end=end, flush=True)
 
 
 def main() -> int:
-    """Record when Enter is pressed; returns an exit code."""
+    """Start and stop a recording at each Enter; returns the exit code."""
     key = os.environ.get("DEEPGRAM_API_KEY", "")
     config = {"remote.mode": "byok" if key else "local", "remote.byok_api_key": key}
     engine = Engine(config, user_name="Ann")
@@ -25,7 +25,7 @@ def main() -> int:
     engine.set_error_callback(lambda text: print(f"\r\033[K! {text}"))
     if not engine.initialize():
         return 2
-    print("Enter: record, and stop. Ctrl-D: end.")
+    print("Enter: start and stop a recording. Ctrl-D: end.")
     try:
         for _ in sys.stdin:
             if engine.is_recording_active():

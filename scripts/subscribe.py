@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Prints what an engine hears, with nothing but pyzmq: any program in any language can listen like this.
+"""Prints what an engine hears, with nothing but pyzmq: programs in any language can do this.
 
-Usage: subscribe.py [NAME] (of the engine; "default" if none is given). Interims are overwritten on a terminal.
+Usage: subscribe.py [NAME] (the engine's name; default: "default"). On a terminal each result overwrites the interim.
 """
 
 import json
@@ -32,17 +32,17 @@ def main(name: str = "default") -> None:
         if result["is_final"]:
             print(f"\r\033[K{text}" if sys.stdout.isatty() else text, flush=True)
         elif sys.stdout.isatty():
-            # One that took two rows could not be overwritten.
+            # It must fit on one row, because two rows could not be overwritten.
             print(f"\r\033[K{fitting(text, max(1, shutil.get_terminal_size().columns - 5))} ...", end="", flush=True)
 
 
 def harmless(text: str) -> str:
-    """Speech is plain text, but it comes from a network: nothing in it shall steer the terminal."""
+    """`text` without control characters: it comes from a network, and must not control the terminal."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
 def fitting(text: str, columns: int) -> str:
-    """The end of `text`, where the newest words are; a Chinese character takes two columns."""
+    """The end of `text`, with the newest words, that fits into `columns`; a Chinese character takes two."""
     text = text[-columns:]
     while sum(1 + (unicodedata.east_asian_width(character) in "WF") for character in text) > columns:
         text = text[1:]

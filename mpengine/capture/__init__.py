@@ -1,1 +1,1 @@
-"""The capture process: owns the microphone, numbers its samples, keeps them in the replay window, pushes frames."""
+"""The capture process: it owns the microphone, numbers samples, keeps them in the replay window and sends frames."""

@@ -1,13 +1,13 @@
-"""The run's sample clock: which index each captured sample has, also after samples were lost. Pure.
+"""The run's sample clock: it gives each captured sample its index, also after a loss. Pure.
 
-A block arrives late by chance, never early: the lower envelope of (arrival - index / rate) is the true clock plus a
-constant. Where the device tells when (most do, to a few milliseconds, either way), it is their median, and two blocks
-are enough to know it again after a loss.
+The offset of a block is (arrival - index / rate). A block may arrive late, but never early, so the lower envelope of
+the offsets is the true clock plus a constant. Most devices report the time themselves, to a few milliseconds either
+way. Then the median of the offsets takes the place of the envelope, and two blocks are enough to know it after a loss.
 
-While nothing is lost, indexes simply count. When something was lost and nobody knows how much (the process or the
-device was restarted, the driver flagged an overflow), the blocks that follow are held until the driver's backlog has
-been read and their own envelope is known; how far it has moved against the old one is what was lost. A burst after a
-stall moves arrivals but not the envelope: it is no loss.
+While no sample is lost, indexes simply count. A loss may have an unknown length: the process or the device was
+restarted, or the driver reported an overflow. Then the clock holds the following blocks until the driver's backlog has
+been read and their own envelope is known. The samples lost are the distance between the two envelopes. A burst after a
+stall delays arrivals but does not move the envelope, so it is no loss.
 """
 
 import collections
@@ -18,23 +18,24 @@ import msgspec
 from mpengine.capture.source import Block
 from mpengine.shared.messages import GapReason
 
-# For how many blocks the envelope must not have moved: where only our own clock tells, and where the device does.
+# The envelope is known when it has not moved for so many blocks; the second number is for times from the device.
 _SETTLE_BLOCKS = 8
 _SETTLE_TIMED_BLOCKS = 1
-# For how long at most: a stall's backlog may be long; where losses are flagged again and again, results must go on.
+# Blocks are held no longer than this. The backlog of a stall may be long; but when a driver reports losses again and
+# again, results must go on.
 _MOST_HELD_STALLED_S = 30
 _MOST_HELD_S = 1
 _ENVELOPE_WINDOW_NS = 30_000_000_000
-# The median is taken over the last ten seconds or so: of every tenth block.
+# The median is that of every tenth block of about the last ten seconds.
 _TIMED_EVERY, _TIMED_KEPT = 10, 51
-# When nothing has come for so long, something may be missing though nobody flagged it ...
+# After so long a silence of the device samples may be missing, although the driver reported no loss. They are missing
+# only if the envelope has moved further than sound servers change their latency.
 _STALL_NS = 1_000_000_000
-# ... but only if the envelope has moved by more than sound servers move their latency.
 _LEAST_MOVE_NS = 50_000_000
 
 
 class Missing(msgspec.Struct, frozen=True, gc=False):
-    """Samples [first, end) were never captured; the length may be off by `uncertainty`."""
+    """Samples [first, end) were never captured; the length may be wrong by `uncertainty` samples."""
 
     first: int
     end: int
@@ -43,7 +44,7 @@ class Missing(msgspec.Struct, frozen=True, gc=False):
 
 
 class Placed(msgspec.Struct, frozen=True, gc=False):
-    """A block with its index, and what is missing just before it."""
+    """A block with the index of its first sample, and the samples that are missing just before it."""
 
     first_sample: int
     block: Block
@@ -51,7 +52,7 @@ class Placed(msgspec.Struct, frozen=True, gc=False):
 
 
 class SampleClock:
-    """Gives blocks their indexes, in order."""
+    """Gives blocks their indexes, in order. `next_sample` is the next index to give."""
 
     def __init__(
         self,
@@ -62,48 +63,48 @@ class SampleClock:
         next_sample: int = 0,
         keeps_time: bool = True,
     ) -> None:
-        """`keeps_time`: whether samples come by themselves, as a microphone's do; a file's wait to be read."""
+        """`keeps_time`: a microphone delivers samples at its own pace; False for a file, which waits for its reader."""
         self._rate = sample_rate
         self._sample_bytes = sample_bytes
         self._block_samples = block_samples
         self.next_sample = next_sample
         self._offset_ns: int | None = None
         self._minima: collections.deque[tuple[int, int]] = collections.deque()
-        self._timed: collections.deque[int] = collections.deque(maxlen=_TIMED_KEPT)  # offsets that the device told
+        self._timed: collections.deque[int] = collections.deque(maxlen=_TIMED_KEPT)  # offsets by the device's times
         self._timed_blocks = 0
         self._held: list[Block] = []
-        self._begins_ns: list[int] = []  # for each held block, when the first of them began, had nothing been lost
+        self._begins_ns: list[int] = []  # for each held block: when the first one began, if no sample was lost between
         self._held_samples = 0
-        self._lowest_ns, self._lowest_at = 0, 0  # of the begins since the last cut, and where it was last moved
-        self._cuts: dict[int, str] = {}  # position in `_held` -> why samples may be missing before it
-        self._stalls: set[int] = set()  # those of the positions that nobody flagged
+        self._lowest_ns, self._lowest_at = 0, 0  # lowest of `_begins_ns` since the last cut; the block that moved it
+        self._cuts: dict[int, str] = {}  # position in `_held`: reason why samples may be missing before it
+        self._stalls: set[int] = set()  # the positions of cuts after a stall, which no driver reported
         self._keeps_time = keeps_time
         self._last_arrival_ns: int | None = None
 
     def continue_from(self, sample: int, arrival_ns: int) -> None:
-        """The last sample before `sample` arrived at `arrival_ns`, in another process."""
+        """Go on after another process, in which the last sample before `sample` arrived at `arrival_ns`."""
         self._observe(sample, arrival_ns)
 
     def interrupted(self, reason: str) -> None:
-        """Samples may be missing before the next block, nobody knows how many."""
+        """An unknown number of samples may be missing before the next block."""
         if self._offset_ns is not None:
             self._cuts.setdefault(len(self._held), reason)
             self._lowest_at = -1
 
     def add(self, block: Block) -> list[Placed]:
-        """Take the next block; the blocks whose indexes are known now."""
+        """Take the next block. Returns the blocks whose indexes are known now."""
         if block.overflowed or (block.lost_before and self._cuts):
             self.interrupted(GapReason.OVERFLOW)
         last_ns, self._last_arrival_ns = self._last_arrival_ns, block.arrival_ns
         has_stalled = last_ns is not None and block.arrival_ns - last_ns > _STALL_NS
-        before = self._hold_behind_stall() if has_stalled else []
+        before = self._hold_after_stall() if has_stalled else []
         if not self._cuts:
             return [*before, self._place(block)]
         self._hold(block)
         return [*before, *self.settle()] if self._is_settled() else before
 
     def settle(self) -> list[Placed]:
-        """Place what is held now, with the envelope as far as it is known (the source is being closed)."""
+        """Place the held blocks by the envelope as far as it is known; the source may be closing."""
         held, self._held = self._held, []
         begins_ns, self._begins_ns = self._begins_ns, []
         self._held_samples = 0
@@ -112,8 +113,8 @@ class SampleClock:
         if not held or self._offset_ns is None:
             return [self._place(block) for block in held]
         expected_ns = self._offset_ns + self._duration_ns(self.next_sample)
-        # What was lost before a cut delays all that follows, and losses only add up: the earliest beginning from there
-        # on is the sum of all losses so far.
+        # A loss before a cut delays all later blocks, and losses only add up. So the earliest of the beginnings from
+        # the cut on gives the sum of all losses so far.
         earliest = list(itertools.accumulate(reversed(begins_ns), min))[::-1]
         placed, lost_so_far = [], 0
         for position, block in enumerate(held):
@@ -137,7 +138,7 @@ class SampleClock:
         return placed
 
     def arrival_ns(self, sample: int) -> int | None:
-        """When `sample` arrived, on the monotonic clock, as the envelope has it."""
+        """When `sample` arrived by the envelope, on the monotonic clock; None before the first block."""
         return None if self._offset_ns is None else self._offset_ns + sample * 1_000_000_000 // self._rate
 
     def _hold(self, block: Block) -> None:
@@ -150,7 +151,7 @@ class SampleClock:
             self._lowest_ns, self._lowest_at = begin_ns, len(self._held)
 
     def _is_settled(self) -> bool:
-        """Whether the driver's backlog has been read: the envelope is where it was, or has stopped to move."""
+        """Whether the driver's backlog has been read: the envelope has returned or stopped moving, or time is up."""
         assert self._offset_ns is not None
         moved_ns = self._lowest_ns - self._offset_ns - self._duration_ns(self.next_sample)
         has_returned = moved_ns <= self._duration_ns(self._block_samples) // 2
@@ -160,8 +161,8 @@ class SampleClock:
         most_s = _MOST_HELD_STALLED_S if self._stalls else _MOST_HELD_S
         return has_returned or has_stopped or self._held_samples > most_s * self._rate
 
-    def _hold_behind_stall(self) -> list[Placed]:
-        """Hold what comes now; what was held for the stall before this one, if any, is placed."""
+    def _hold_after_stall(self) -> list[Placed]:
+        """Hold the blocks from now on. Returns those held after an earlier stall, which are placed now."""
         if not self._keeps_time or len(self._held) in self._cuts:
             return []
         placed = self.settle() if self._stalls == set(self._cuts) else []
@@ -180,7 +181,7 @@ class SampleClock:
 
     def _count_in(self, block: Block, missing: Missing | None) -> Placed:
         placed = Placed(self.next_sample, block, missing)
-        self.next_sample += len(block.pcm) // self._sample_bytes
+        self.next_sample += self._count(block)
         return placed
 
     def _observe_block(self, end_sample: int, block: Block) -> None:
@@ -193,7 +194,7 @@ class SampleClock:
         self._timed_blocks += 1
 
     def _observe(self, end_sample: int, arrival_ns: int) -> None:
-        """Keep the lowest offset of the last seconds: a crystal drifts, so older ones must go."""
+        """Keep the lowest offset of the last half minute. Older ones must go, for the device's crystal drifts."""
         offset = arrival_ns - self._duration_ns(end_sample)
         while self._minima and self._minima[-1][1] >= offset:
             self._minima.pop()

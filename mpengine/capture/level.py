@@ -6,13 +6,13 @@ import sys
 from typing import NamedTuple
 
 FLOOR_DBFS = -120.0
-# Every eleventh value is enough for a meter, and keeps numpy (16 MB) out of the process. Eleven and not ten: with any
-# number of channels up to eight, each gets its turn.
+# Every eleventh value is enough for a meter, and keeps numpy (16 MB) out of the process. Eleven is prime: each of up to
+# eight channels gets its turn.
 _STEP = 11
 
 
 class Loudness(NamedTuple):
-    """In dB below full scale. `digital_silence`: not one sample differed from zero."""
+    """In dB relative to full scale. `digital_silence`: every sample was zero."""
 
     rms_dbfs: float
     peak_dbfs: float
@@ -20,9 +20,9 @@ class Loudness(NamedTuple):
 
 
 class LevelMeter:
-    """Collects blocks until `interval_samples` values are in, then says how loud they were.
+    """Measures the loudness of every `interval_samples` values.
 
-    RMS and peak are taken from every eleventh value; silence from all of them.
+    RMS and peak come from every eleventh value, `digital_silence` from all of them.
     """
 
     def __init__(self, interval_samples: int) -> None:
@@ -31,7 +31,7 @@ class LevelMeter:
         self._samples = 0
 
     def add(self, pcm: bytes) -> Loudness | None:
-        """Take a block of int16; the loudness when an interval is full."""
+        """Take a block of int16 values. Returns the loudness of the interval when the block fills it."""
         self._pcm.append(pcm)
         self._samples += len(pcm) // 2
         if self._samples < self._interval:

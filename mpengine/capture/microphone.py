@@ -1,8 +1,8 @@
 """The microphone, through PortAudio: the only module that knows sounddevice.
 
-Threads: PortAudio's own thread runs `_on_audio`, which copies, counts and wakes the main thread, and nothing else
-(no lock, no log, no socket). Everything else belongs to the main thread. `_blocks` is the border: the callback
-appends on the right, the main thread pops on the left.
+PortAudio's own thread runs `_on_audio`, which copies, counts and wakes the main thread. It takes no lock and uses no
+log and no socket. Everything else belongs to the main thread. `_blocks` is the border between them: `_on_audio` appends
+on the right, the main thread pops on the left.
 """
 
 import collections
@@ -11,10 +11,9 @@ import ctypes
 import sys
 import time
 import types
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
-from mpengine.capture.devices import Device, choose
 from mpengine.capture.source import Block, Source, SourceInfo
 from mpengine.processes import tricks
 from mpengine.processes.tricks import Trick
@@ -22,11 +21,12 @@ from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import DeviceError
 from mpengine.shared.wake import Wake
 
-# What may wait for the main thread. It never waits long; the bound is there for a main thread that was stopped.
+# So much audio may wait for the main thread. It fills up only when the process is stopped.
 _WAITING_S = 30
-# After an opening these decide how long the gap was. Asking costs, and later the median of many does as well.
+# The first blocks after opening decide how long the gap was, so the stream's exact time is asked for them. It costs too
+# much for every block, and later the median of many is good enough.
 _EXACT_BLOCKS = 16
-# The longest a block may plausibly have waited for us in the sound server.
+# No block waits longer than this in the sound server: an older time is wrong.
 _OLDEST_S = 300.0
 _SONAME = "libportaudio.so.2"
 _FINDER = "ctypes.util"
@@ -34,11 +34,11 @@ _FINDER = "ctypes.util"
 
 @contextlib.contextmanager
 def found_by_soname() -> Iterator[None]:
-    """While it lasts, `ctypes.util.find_library` answers with PortAudio, where the linker knows that.
+    """Inside the block, `ctypes.util.find_library` answers with PortAudio's soname, if the linker finds that.
 
-    sounddevice asks `ctypes.util` where PortAudio is. That loads `subprocess` and `shutil` and starts ldconfig, a
-    process of its own: measured, 10 ms of every restart (7 ms of them processor time) and 0.7 MB. On Linux the name
-    that packages link by is enough for the dynamic linker. `scripts/bench tricks` measures it again.
+    sounddevice asks `ctypes.util` where PortAudio is. That module loads `subprocess` and `shutil` and starts ldconfig,
+    which costs 10 ms of every restart (7 ms of processor time) and 0.7 MB. On Linux the soname is enough for the
+    dynamic linker. `scripts/bench tricks` measures the costs again.
     """
     if not tricks.is_used(Trick.SONAME) or _FINDER in sys.modules or not _is_known():
         yield
@@ -65,14 +65,25 @@ def _is_known() -> bool:
 try:
     with found_by_soname():
         import sounddevice
-except OSError as error:  # its own words for a missing library
+except OSError as error:  # sounddevice raises it for a missing library
     raise DeviceError(
         f"{error}: on Debian, apt-get install libportaudio2 (scripts/install does it); on macOS, brew install portaudio"
     ) from None
 
 
+class Device(NamedTuple):
+    """An input device. PortAudio gives `number`, which may differ in another process."""
+
+    number: int
+    name: str
+    host_api: str
+    channels: int
+    sample_rate: int
+    is_default: bool = False
+
+
 class Microphone(Source):
-    """An input device, int16, in blocks of the configured length."""
+    """The configured input device, as int16 samples in blocks of the configured length."""
 
     def __init__(self, audio: AudioConfig) -> None:
         self._audio = audio
@@ -84,7 +95,7 @@ class Microphone(Source):
         self._has_finished = False
         self._wake = Wake()
 
-    def open(self, first_sample: int) -> SourceInfo:  # noqa: ARG002  a microphone begins now
+    def open(self, first_sample: int) -> SourceInfo:  # noqa: ARG002  not seekable
         """Open and start the device. Raises DeviceError."""
         device = choose(input_devices(), self._audio.device)
         self._has_finished = False
@@ -102,7 +113,7 @@ class Microphone(Source):
             )
             self._stream.start()
         except (sounddevice.PortAudioError, ValueError) as error:
-            self._drop_stream()
+            self.close()
             raise DeviceError(
                 f'cannot open "{device.name}" at {self._audio.sample_rate} Hz, {self._audio.channels} channel(s): '
                 f"{_words(error)}; mpengine devices lists what there is"
@@ -110,11 +121,11 @@ class Microphone(Source):
         return SourceInfo(device.name, float(self._stream.latency))
 
     def fileno(self) -> int:
-        """Readable when blocks wait, or when the stream has ended."""
+        """A descriptor that is readable while blocks wait, or when the stream has ended."""
         return self._wake.fileno()
 
-    def read(self, now_ns: int, room: int) -> list[Block]:  # noqa: ARG002  they have their times
-        """The blocks that have arrived, `room` of them. Raises DeviceError when the stream ended by itself."""
+    def read(self, now_ns: int, room: int) -> list[Block]:  # noqa: ARG002  a device needs no clock
+        """The blocks that have arrived, at most `room`. Raises DeviceError when the stream has ended by itself."""
         self._wake.drain()
         blocks: list[Block] = []
         while self._blocks and len(blocks) < room:
@@ -122,19 +133,14 @@ class Microphone(Source):
         if self._has_finished and self._stream is not None and not self._blocks:
             if not blocks:
                 raise DeviceError("the audio device has gone: PortAudio ended the stream")
-            self._wake.set()  # for the next time: nothing else will
+            self._wake.set()  # so that the next call comes, which raises
         return blocks
 
     def close(self) -> None:
-        """Stop the device and let go of it."""
+        """Stop and close the device."""
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.stop(ignore_errors=True)
-            stream.close(ignore_errors=True)
-
-    def _drop_stream(self) -> None:
-        stream, self._stream = self._stream, None
-        if stream is not None:
             stream.close(ignore_errors=True)
 
     def _on_audio(self, data: Any, n_samples: int, times: Any, status: Any) -> None:
@@ -142,8 +148,8 @@ class Microphone(Source):
             self._lost += n_samples
             return
         lost, self._lost = self._lost, 0
-        # PortAudio's clock may be the wall clock, which jumps: only the difference of its two times counts. The one
-        # that it hands over was taken before this thread waited for its turn: a few ms ago on a busy machine.
+        # PortAudio's clock may be the wall clock, which jumps, so only the difference of two of its times is used.
+        # `currentTime` was taken before this thread waited to run, which may be some ms ago on a busy machine.
         current_s = times.currentTime
         stream = self._stream  # None while it is being closed
         if self._exact_left and stream is not None:
@@ -155,7 +161,7 @@ class Microphone(Source):
         is_timed = first_at_s > 0 and abs(age_s) < _OLDEST_S
         arrival_ns = now_ns - int(age_s * 1e9) if is_timed else now_ns
         self._blocks.append(Block(bytes(data), arrival_ns, lost, bool(status) and status.input_overflow, is_timed))
-        if len(self._blocks) == 1:  # else it was woken for the one before, and takes them all
+        if len(self._blocks) == 1:  # otherwise the main thread is awake, and takes this block, too
             self._wake.set()
 
     def _on_finished(self) -> None:
@@ -164,7 +170,7 @@ class Microphone(Source):
 
 
 def input_devices() -> list[Device]:
-    """The devices with inputs, as PortAudio lists them in this process. Raises DeviceError."""
+    """The devices with inputs, in PortAudio's order. Raises DeviceError."""
     try:
         apis = sounddevice.query_hostapis()
         default = sounddevice.default.device[0]
@@ -184,7 +190,33 @@ def input_devices() -> list[Device]:
         raise DeviceError(f"PortAudio cannot list the devices: {_words(error)}") from None
 
 
+def choose(devices: Sequence[Device], wanted: str | int | None) -> Device:
+    """The device meant by `wanted`: None for the system's default, a number, a name, or a part of one name.
+
+    Upper and lower case are equal. Raises DeviceError, which lists the devices, when none or several fit.
+    """
+    if not devices:
+        raise DeviceError("there is no audio input device; plug in a microphone, or set audio.source to a WAV file")
+    if wanted is None:
+        return next((device for device in devices if device.is_default), devices[0])
+    if isinstance(wanted, int):
+        found = [device for device in devices if device.number == wanted]
+    else:
+        text = wanted.casefold()
+        found = [device for device in devices if device.name.casefold() == text]
+        found = found or [device for device in devices if text in device.name.casefold()]
+    if not found:
+        raise DeviceError(f"no audio input device {wanted!r}; there are: {_listed(devices)}")
+    if len({device.name for device in found}) > 1:  # one device may have several host APIs, the preferred one first
+        raise DeviceError(f"audio.device {wanted!r} fits several: {_listed(found)}; name one of them")
+    return found[0]
+
+
+def _listed(devices: Sequence[Device]) -> str:
+    return ", ".join(f'{device.number} "{device.name}"' for device in devices)
+
+
 def _words(error: Exception) -> str:
-    """PortAudio's own sentence, without its function names."""
+    """PortAudio's sentence without the names of its functions."""
     text = str(error.args[0] if error.args else error)
     return text.partition(": ")[2] or text

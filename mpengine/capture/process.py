@@ -1,8 +1,8 @@
 """The capture process's work loop: source -> sample clock -> window -> PUSH, and the supervisor's commands.
 
-One thread (the main one) owns every socket, the window and the source; PortAudio's callback thread only fills the
-microphone's queue. The device is read whatever happens downstream: when nobody takes the audio, it stays in the
-window, and when the window is full, the oldest of it is dropped and told.
+The main thread owns every socket, the window and the source. PortAudio's thread only fills the microphone's queue.
+Capture reads a microphone even when nobody takes the audio. The audio stays in the window then; a full window drops the
+oldest blocks, which are reported as a gap.
 """
 
 import importlib
@@ -39,7 +39,7 @@ class Capture:
     """One life of the capture process."""
 
     def __init__(self, settings: CaptureSettings, loop: ChildLoop, source: Source) -> None:
-        """Open the window where the predecessor left it, and bind PUSH. Raises WindowError, ConfigError."""
+        """Open the window as the process before left it, and bind PUSH. Raises WindowError, ConfigError."""
         audio = settings.audio
         self._loop = loop
         self._control = loop.control
@@ -74,8 +74,8 @@ class Capture:
         self._meter = LevelMeter(audio.sample_rate * audio.channels // _LEVELS_PER_S)
         self._audio = audio
         self._is_open = False
-        self._is_behind = False  # the disk, when it was last looked at
-        self._awaits_room = False  # in the frames socket
+        self._is_behind = False  # whether the disk was, at the last look
+        self._awaits_room = False  # whether the frames socket was full at the last send
         self._open_wanted = settings.open_device
         self._has_ended = False
         self._lost_reason = settings.lost_reason
@@ -84,7 +84,7 @@ class Capture:
         self._has_told = False
 
     def run(self) -> None:
-        """Work until told to leave. Raises DeviceError when the device is missing or goes away."""
+        """Work until the loop says to leave. Raises DeviceError when the device is missing or goes away."""
         last = self._window.last()
         if not self._waits and last is not None:
             self._clock.continue_from(self._window.end_sample, last.arrival_ns)
@@ -93,14 +93,14 @@ class Capture:
             self._open()
         while not self._loop.leaving:
             self._loop.wait(self._timeout_s())
-            if self._is_behind or self._waits:  # no descriptor tells when to go on
+            if self._is_behind or self._waits:  # no descriptor wakes the loop then
                 self._capture()
             self._tick(time.monotonic())
         self._close_device()
         self._control.tell(self._beat())
 
     def close(self) -> None:
-        """Let go of the device, the socket and the window."""
+        """Close the device, the socket and the window."""
         if self._is_open:
             self._source.close()
         self._pusher.socket.close(linger=0)
@@ -117,7 +117,7 @@ class Capture:
         return timeout
 
     def _push(self, latest: Sequence[Slot] = ()) -> None:
-        """Send what is to be sent, now or as soon as there is room."""
+        """Send the waiting audio, now or as soon as the socket has room."""
         awaits_room = self._pusher.pump(latest)
         if awaits_room is self._awaits_room:
             return
@@ -160,13 +160,13 @@ class Capture:
 
     @property
     def _room(self) -> int:
-        """How many blocks may be read from the source now. A microphone keeps waiting ones while the disk is slow."""
+        """How many blocks may be read from the source now. While the disk is behind, they wait in the source."""
         if self._is_behind:
             return 0
         return self._window.room if self._waits else _UNLIMITED
 
     def _capture(self) -> None:
-        """Read what the source has, once: no more than the window has room for, if it waits."""
+        """Read the source once. From a source that waits, read no more than the window has room for."""
         if not self._is_open or self._has_ended:
             return
         self._is_behind = self._window.is_behind
@@ -181,7 +181,7 @@ class Capture:
         kept: list[Slot] = []
         for block in blocks:
             for placed in self._clock.add(block):
-                kept.append(self._keep(placed))  # noqa: PERF401  a comprehension is a function more, 28 times a second
+                kept.append(self._keep(placed))  # noqa: PERF401  a comprehension costs another call, 28 times a second
         if kept and not self._awaits_room:
             self._push(kept)
         if self._ends and self._source.has_ended():
@@ -189,7 +189,7 @@ class Capture:
             self._end()
 
     def _capture_rest(self) -> None:
-        """After the device was closed: what its callback had delivered, and what the clock still held."""
+        """After the device was closed: keep the blocks that wait in its queue and in the clock."""
         if not self._waits:
             for block in self._source.read(time.monotonic_ns(), _UNLIMITED):
                 for placed in self._clock.add(block):
@@ -197,7 +197,7 @@ class Capture:
         self._keep_held()
 
     def _keep_held(self) -> None:
-        """Nothing follows by which the clock could know better: place what it held."""
+        """Place the blocks that the clock holds; no later block will help it."""
         for placed in self._clock.settle():
             self._keep(placed)
         self._push()
@@ -214,7 +214,7 @@ class Capture:
             )
         block = placed.block
         oldest = self._window.tail
-        # By the envelope, not as it came: a successor measures its gap from here, and chance would add up.
+        # The time by the envelope, for the next process measures its gap from here; chance delays would add up.
         end = placed.first_sample + len(block.pcm) // self._sample_bytes
         arrival_ns = self._clock.arrival_ns(end) or block.arrival_ns
         forgotten = self._window.append(placed.first_sample, block.pcm, arrival_ns)
@@ -227,13 +227,13 @@ class Capture:
         return Slot(placed.first_sample, arrival_ns, block.pcm)
 
     def _end(self) -> None:
-        """Nothing follows: mark the end behind the last sample."""
+        """The audio has ended: send the end mark after the last sample."""
         self._has_ended = True
         self._pusher.end(self._clock.next_sample)
         self._push()
         self._control.tell(control.SourceEnded(end=self._clock.next_sample))
 
-    # What is told
+    # Reports
 
     def _tell_dropped(self, ranges: list[Range]) -> None:
         for dropped in ranges:
@@ -244,7 +244,7 @@ class Capture:
 
     def _tick(self, now: float) -> None:
         self._control.flush()
-        # A beat that is nearly due goes with the level, so that the supervisor is woken once.
+        # A beat that is nearly due goes out with the level, so that the supervisor is woken once.
         early_s = _EARLY_S if self._has_told else 0.0
         self._has_told = False
         if now < self._next_beat - early_s:
@@ -266,32 +266,29 @@ class Capture:
             utc_ns = time.time_ns() - (time.monotonic_ns() - arrival_ns)
             self._control.tell(control.Anchor(sample=sample, utc_ns=utc_ns))
 
-    # What is asked
+    # Commands
 
     def _on_commands(self) -> None:
         for command in self._control.receive():
-            self._obey(command)
-
-    def _obey(self, command: control.Down) -> None:
-        match command:
-            case control.Grant(connection=number, sample=sample):
-                self._pusher.granted(number, sample)
-                self._push()
-            case control.Acknowledge(sample=sample):
-                self._window.acknowledge(sample)
-            case control.OpenDevice():
-                if not self._is_open and not self._has_ended:
-                    self._open()
-            case control.CloseDevice():
-                self._close_device()
-            case control.Finish():
-                self._close_device()
-                if not self._has_ended:
-                    self._end()
+            match command:
+                case control.Grant(connection=number, sample=sample):
+                    self._pusher.granted(number, sample)
+                    self._push()
+                case control.Acknowledge(sample=sample):
+                    self._window.acknowledge(sample)
+                case control.OpenDevice():
+                    if not self._is_open and not self._has_ended:
+                        self._open()
+                case control.CloseDevice():
+                    self._close_device()
+                case control.Finish():
+                    self._close_device()
+                    if not self._has_ended:
+                        self._end()
 
 
 def run(settings: CaptureSettings) -> ExitCode:
-    """Be the capture process; the exit code says what kind of end it was."""
+    """Be the capture process. The exit code says how it ended."""
     loop = ChildLoop(settings)
     capture: Capture | None = None
     try:
@@ -310,7 +307,7 @@ def run(settings: CaptureSettings) -> ExitCode:
 
 
 def _source(settings: CaptureSettings) -> Source:
-    # Each source imports a library of its own: only the one that is used.
+    # Import only the module of this source: each may load a library.
     module, _, class_name = home_of(settings.audio.source).name.partition(".")
     source: Source = getattr(importlib.import_module(f"mpengine.capture.{module}"), class_name)(settings.audio)
     return source

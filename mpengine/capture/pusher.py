@@ -1,7 +1,7 @@
-"""Sends the window over PUSH: nothing before it is told to, then everything from that sample on, in order.
+"""Sends the window over PUSH: nothing before the first grant, then everything from the granted sample on, in order.
 
-The main thread owns the socket. A successful send says nothing (what the consumer had not read dies with it), so
-nothing is forgotten for having been sent: only an acknowledgement moves the window's tail.
+The main thread owns the socket. A successful send proves nothing: frames that streaming has not read are lost with its
+process. Therefore only an acknowledgement moves the window's tail.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,15 +14,15 @@ from mpengine.shared.frames import Frame
 from mpengine.shared.messages import GapReason
 from mpengine.shared.ranges import Range
 
-# The window is the buffer; the socket holds about half a second of the longest frames.
+# The window is the buffer. The socket holds about half a second of the longest frames.
 _QUEUED_S = 0.5
-# Blocks that wait together go out together, up to so much: each message costs, not each byte.
+# Waiting blocks go out together, up to this duration: a message costs time, its bytes hardly any.
 _JOINED_S = 0.1
 _FRAMES_AT_ONCE = 100
 
 
 class Pusher:
-    """The sending end of the frames socket, and the place in the window up to which it has sent."""
+    """The sending end of the frames socket. It remembers up to which slot of the window it has sent."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Pusher:
         sample_bytes: int,
         missing: Callable[[Range, str], None],
     ) -> None:
-        """`missing` is called with samples that the window does not have (any more), and why."""
+        """`missing` is called with granted samples that the window does not have, and the reason of their gap."""
         self._window = window
         self._run = run
         self._sample_bytes = sample_bytes
@@ -53,20 +53,20 @@ class Pusher:
         self._end_sent_in: int | None = None
 
     def granted(self, grant: int, sample: int) -> None:
-        """Send from `sample` on, marked with `grant`."""
+        """Send from `sample` on, in frames with the number `grant`."""
         self._grant = grant
         self._sequence = self._window.find(sample)
         self._from_sample = self._expected = sample
         self._has_skipped = False
 
     def end(self, sample: int) -> None:
-        """Mark the end of the stream at `sample`, behind the last frame of every grant from now on."""
+        """Send an end mark at `sample` after the last frame of this grant and of each later one."""
         self._end_mark = sample
 
     def pump(self, latest: Sequence[Slot] = ()) -> bool:
-        """Send what the socket takes; whether something waits for room there: pump again when it is writable.
+        """Send as many frames as the socket takes. True: call again when the socket is writable.
 
-        `latest`: the youngest slots, if they are at hand: they need not be read again.
+        `latest`: the youngest slots, if the caller has them; they are not read from the window then.
         """
         if self._grant is None:
             return False
@@ -80,11 +80,11 @@ class Pusher:
         return True
 
     def has_pushed(self, sequence: int) -> bool:
-        """Whether the slot `sequence` went out under this grant."""
+        """Whether the slot `sequence` has been sent under this grant."""
         return self._grant is not None and sequence < self._sequence
 
     def _send_next(self, latest: Sequence[Slot]) -> bool:
-        """Send the slots that come next and belong together, as one frame; False when there is no room for it."""
+        """Send the next adjoining slots as one frame. False: the socket has no room for it."""
         assert self._grant is not None
         together, sequence = self._next_together(latest)
         if together:
@@ -99,7 +99,7 @@ class Pusher:
             if skipped:
                 pcm = memoryview(pcm)[skipped * self._sample_bytes :]
             frame = Frame(self._run, self._grant, first_sample, pcm)
-            # Behind a damaged slot `find` may have begun with slots that end before what was asked for.
+            # A damaged slot may have misled `find` to slots that end before the granted sample: `pcm` is empty then.
             if len(pcm) and not sockets.try_send(self.socket, [frames.pack(frame)]):
                 return False
             self._expected = first_sample + len(pcm) // self._sample_bytes
@@ -107,7 +107,7 @@ class Pusher:
         return True
 
     def _next_together(self, latest: Sequence[Slot]) -> tuple[list[Slot], int]:
-        """The next slots without a gap between them, none where the next one is damaged; and what comes behind."""
+        """The next slots without a gap between them, and the sequence after them. No slots: the next one is damaged."""
         window, sequence, end = self._window, self._sequence, 0
         first_at_hand = window.head - len(latest)
         together: list[Slot] = []
@@ -124,7 +124,7 @@ class Pusher:
         return together, sequence
 
     def _send_end_mark(self) -> bool:
-        """Once a grant: the next one gets the mark again, after its own frames. False: there is no room."""
+        """Send the end mark once for each grant. False: the socket has no room for it."""
         assert self._grant is not None
         assert self._end_mark is not None
         if self._end_sent_in != self._grant:

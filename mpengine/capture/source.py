@@ -1,4 +1,4 @@
-"""What a source of audio is to capture's work loop. Pure."""
+"""The interface between a source of audio and capture's work loop. Pure."""
 
 import abc
 from typing import NamedTuple
@@ -7,53 +7,55 @@ import msgspec
 
 
 class Block(msgspec.Struct, frozen=True, gc=False):
-    """Some samples as the source gave them.
-
-    `arrival_ns`: monotonic clock when the last of them arrived. `is_timed`: that is what the device says, to a few
-    milliseconds; else it is when we got it, which may be late. `lost_before`: samples the source knows to have lost
-    just before it. `overflowed`: it lost some there, and does not know how many.
-    """
+    """Some samples as the source delivered them."""
 
     pcm: bytes
     arrival_ns: int
+    """When the last sample arrived, on the monotonic clock."""
     lost_before: int = 0
+    """How many samples the source knows to have lost just before this block."""
     overflowed: bool = False
+    """Whether the source also lost samples there that it could not count."""
     is_timed: bool = False
+    """Whether the device itself gave the time, to a few milliseconds. Otherwise it may be too late."""
 
 
 class SourceInfo(NamedTuple):
-    """What was opened."""
+    """The name and the latency of an opened source."""
 
     name: str
     latency_s: float
 
 
 class Source(abc.ABC):
-    """A microphone, a file, or the like. All methods belong to capture's main thread and never block for long.
+    """A microphone, a file, or the like. It is made of an `AudioConfig` alone; `shared.sources` lists all sources.
 
-    `shared.sources` says of which kind each is. Sources are made of an `AudioConfig` alone.
+    Capture's main thread calls all methods. None of them blocks for long.
     """
 
     @abc.abstractmethod
     def open(self, first_sample: int) -> SourceInfo:
-        """Begin to deliver: one that is seekable at `first_sample`, any other now. Raises DeviceError, ConfigError."""
+        """Begin to deliver: at `first_sample` if the source is seekable, otherwise with the audio of this moment.
+
+        Raises DeviceError, ConfigError.
+        """
 
     @abc.abstractmethod
     def read(self, now_ns: int, room: int) -> list[Block]:
-        """The blocks that are due, at most `room`. Raises DeviceError when the device is gone."""
+        """The blocks that have come or are due, at most `room`. Raises DeviceError when the device is gone."""
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Stop delivering and let go of the device. What was delivered can still be read once."""
+        """Stop delivering and release the device. One more `read` gets what was delivered before."""
 
     def fileno(self) -> int | None:
-        """A descriptor that is readable when blocks wait, if the source has one."""
+        """A descriptor that is readable while blocks wait; None if the source has no such descriptor."""
         return None
 
     def due_s(self, now_ns: int) -> float | None:  # noqa: ARG002
-        """In how many seconds `read` has something, where no descriptor tells; None when it has not."""
+        """For a source without a descriptor: seconds until the next block; None if no block will come."""
         return None
 
     def has_ended(self) -> bool:
-        """Whether nothing follows; asked of a source that ends."""
+        """Whether the last sample has been read. Only a source that ends is asked."""
         return False

@@ -8,12 +8,12 @@ from mpengine.shared.errors import ConfigError
 
 # How far an unpaced file is read in one turn of the work loop.
 _BLOCKS_AT_ONCE = 50
-# What a paced file makes up for when its reader was held up; beyond that it goes on at the pace of speech.
+# A paced file makes up for at most this delay of its reader.
 _LATE_NS = 1_000_000_000
 
 
 class WavFile(Source):
-    """A 16-bit PCM file of the configured rate and channels. It waits for its reader: nothing of it is ever lost."""
+    """A 16-bit PCM file of the configured rate and channels. It waits for its reader, so that no sample is lost."""
 
     def __init__(self, audio: AudioConfig) -> None:
         self._audio = audio
@@ -23,7 +23,7 @@ class WavFile(Source):
         self._has_ended = False
 
     def open(self, first_sample: int) -> SourceInfo:
-        """Open at `first_sample`. Raises ConfigError when the file is missing or of another format."""
+        """Open the file at `first_sample`. Raises ConfigError when it is missing or has another format."""
         path, audio = self._audio.source, self._audio
         try:
             file = wave.open(path, "rb")  # noqa: SIM115  closed by close()
@@ -45,7 +45,7 @@ class WavFile(Source):
         return SourceInfo(path, 0.0)
 
     def read(self, now_ns: int, room: int) -> list[Block]:
-        """The blocks that are due by now, at most `room`; an unpaced file's are always due."""
+        """The blocks that are due, at most `room`. Those of an unpaced file are always due."""
         blocks: list[Block] = []
         if self._file is None:
             return blocks
@@ -54,7 +54,7 @@ class WavFile(Source):
         most = min(_BLOCKS_AT_ONCE, room)
         while len(blocks) < most and (now_ns >= self._next_due_ns or not self._audio.paced):
             pcm = self._file.readframes(self._audio.block_samples)
-            pcm = pcm[: len(pcm) - len(pcm) % self._sample_bytes]  # a file that was cut off may end in half a sample
+            pcm = pcm[: len(pcm) - len(pcm) % self._sample_bytes]  # a truncated file may end within a sample
             if not pcm:
                 self._has_ended = True
                 break
@@ -64,7 +64,7 @@ class WavFile(Source):
         return blocks
 
     def due_s(self, now_ns: int) -> float | None:
-        """When the next block is due."""
+        """Seconds until the next block."""
         if self._file is None or self._has_ended:
             return None
         return (self._next_due_ns - now_ns) / 1e9 if self._audio.paced else 0.0

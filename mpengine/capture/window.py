@@ -1,12 +1,12 @@
 """The replay window: the last minutes of audio in a file, so that they outlive the process that captured them.
 
-A ring of fixed slots behind a header. `tail` and `head` are sequence numbers (of the oldest slot and of the next one);
-slot `sequence` stands at ``sequence % slots``. The order of stores is the whole safety: `tail` moves before a slot is
-overwritten, `head` after it is written, so that a writer killed between any two stores leaves nothing readable that
-is not right. A slot torn by a power cut shows by its crc.
+The file is a ring of slots of one size, after a header. `tail` and `head` are the sequence numbers of the oldest slot
+and of the next one; slot `sequence` stands at ``sequence % slots``. The order of stores makes the file safe: `tail`
+moves before a slot is overwritten, `head` after the slot is written. So a writer that is killed between any two stores
+leaves no wrong slot that can be read. The crc of a slot shows whether a power cut has damaged it.
 
-The file is written with `pwrite` (mapping five minutes costs 10 MB of memory, pwrite none) by the one process that
-holds its flock, and allocated at once: a full disk is an error at the start, never a signal in the middle.
+One process, which holds the file's flock, writes with `pwrite`: mapping five minutes would cost 10 MB of memory. The
+file is allocated at the start, so that a full disk is an error then and no signal later.
 """
 
 import zlib
@@ -29,12 +29,12 @@ from mpengine.shared.window_layout import (
 )
 
 _MAX_SEQUENCE = 1 << 62
-# A disk that cannot follow for longer makes the source wait.
+# When the disk is further behind than this, the source must wait.
 _BEHIND_S = 30
 
 
 class Slot(NamedTuple):
-    """What one slot holds. `arrival_ns`: when its last sample arrived, on the monotonic clock, as the clock has it."""
+    """One slot. `arrival_ns`: when its last sample arrived by the sample clock, in time of the monotonic clock."""
 
     first_sample: int
     arrival_ns: int
@@ -47,9 +47,9 @@ class Window:
     def __init__(
         self, path: str, *, run: bytes, sample_rate: int, channels: int, block_samples: int, seconds: float
     ) -> None:
-        """Open the window at `path`, or make it anew when it is missing or not this run's.
+        """Open the window at `path`. Make a new one when it is missing, damaged, or of another run.
 
-        Raises ConfigError when there is no room for it, WindowError when another process writes it or the disk fails.
+        Raises ConfigError when the disk has no room, WindowError when another process writes it or the disk fails.
         """
         self._path = path
         self._sample_bytes = 2 * channels
@@ -64,20 +64,21 @@ class Window:
         except BaseException:
             self._file.close()
             raise
-        self.end_sample = self._end_of_last()
+        last = self.last()
+        self.end_sample = 0 if last is None else self._end(last)
 
     @property
     def room(self) -> int:
-        """How many blocks fit before something has to be forgotten."""
+        """How many blocks fit before the oldest one must be forgotten."""
         return self._slots - (self.head - self.tail)
 
     @property
     def is_behind(self) -> bool:
-        """Whether the disk cannot follow: the source should wait, as well as it can."""
+        """Whether the disk is too slow, so that the source should wait if it can."""
         return self._file.is_behind
 
     def append(self, first_sample: int, pcm: bytes, arrival_ns: int) -> Range | None:
-        """Keep `pcm` (at most a block); the range that had to be forgotten for it, if the window was full."""
+        """Keep `pcm`, at most one block. Returns the range that was forgotten for it, if the window was full."""
         forgotten = None
         if self.head - self.tail >= self._slots:
             oldest = self.read(self.tail)
@@ -93,11 +94,11 @@ class Window:
         return forgotten
 
     def read(self, sequence: int) -> Slot | None:
-        """The slot `sequence`; None when it is no longer there, not yet, or damaged."""
+        """The slot `sequence`; None when it was forgotten, is not written yet, or is damaged."""
         return self._slot(sequence) if self.tail <= sequence < self.head else None
 
     def last(self) -> Slot | None:
-        """The youngest slot, whether or not it is acknowledged: where a successor's clock goes on."""
+        """The youngest slot, even if it is acknowledged: the sample clock of the next process goes on from there."""
         return self._slot(self.head - 1) if self.head else None
 
     def find(self, sample: int) -> int:
@@ -119,18 +120,18 @@ class Window:
             self._move_tail(tail)
 
     def close(self) -> None:
-        """Let go of the file; it stays for a successor."""
+        """Close the file. It stays for the next process."""
         self._file.close()
 
     def _reopen(self) -> bool:
-        """Go on in a window of this run; False when it is another's, or damaged."""
+        """Go on in the file's window. False: it is of another run, or damaged."""
         if self._file.size != self._size or self._file.read(HEADER.size, 0) != self._identity:
             return False
         self.tail, self.head = self._cursor(TAIL_AT), self._cursor(HEAD_AT)
         return 0 <= self.head - self.tail <= self._slots and self.head < _MAX_SEQUENCE
 
     def _create(self) -> None:
-        # No valid header while the rest is made: who is killed here leaves no window, not a wrong one.
+        # The header comes last: a process killed before leaves no window instead of a wrong one.
         try:
             self._file.make(self._size)
         except OSError as error:
@@ -167,19 +168,15 @@ class Window:
     def _end(self, slot: Slot) -> int:
         return slot.first_sample + len(slot.pcm) // self._sample_bytes
 
-    def _end_of_last(self) -> int:
-        last = self.last()
-        return self._end(last) if last is not None else 0
-
 
 class Losses:
-    """What the full window drops, a block at a time, told as ranges: it joins neighbours until `flush`."""
+    """Joins the blocks that a full window drops one by one, so that few gaps are reported instead of many."""
 
     def __init__(self) -> None:
         self._waiting: Range | None = None
 
     def dropped(self, lost: Range) -> list[Range]:
-        """A block was dropped unsent; the ranges to tell now (a neighbour waits for the next ones)."""
+        """The block `lost` was dropped unsent. It waits for its neighbour. Returns the ranges to report now."""
         if self._waiting is not None and self._waiting.end == lost.first:
             self._waiting = Range(self._waiting.first, lost.end)
             return []
@@ -188,6 +185,6 @@ class Losses:
         return finished
 
     def flush(self) -> list[Range]:
-        """What waits for neighbours, to tell now."""
+        """The waiting range, to report now."""
         waiting, self._waiting = self._waiting, None
         return [] if waiting is None else [waiting]

@@ -1,8 +1,8 @@
-"""The file under the replay window: one writer, allocated at once, written with `pwrite`.
+"""The file of the replay window: one process writes it, with `pwrite`.
 
-In memory (tmpfs) a write takes microseconds. On a real disk it may take seconds, now and then, when the kernel has too
-much to write out; there `WrittenBehind` has a thread for it. The main thread owns the descriptor; the writer thread
-only writes to it, in the order it was asked to.
+In memory (tmpfs) a write takes microseconds. On a disk a write may now and then take seconds, when the kernel has too
+much to write out; `WrittenBehind` has a thread for that. The main thread owns the descriptor. The writer thread only
+writes to it, in the order of the calls.
 """
 
 import os
@@ -11,15 +11,15 @@ from typing import TypeAlias
 from mpengine.shared import one_writer
 from mpengine.shared.errors import WindowError
 
-_Piece: TypeAlias = tuple[int, bytes]  # what to write, behind its place
+_Piece: TypeAlias = tuple[int, bytes]  # offset, and the data to write there
 
 _IN_MEMORY = {"tmpfs", "ramfs"}
-# How long the end of the process waits for a disk; the supervisor would not wait longer either.
+# The end of the process waits no longer for the disk. The supervisor would not wait longer either.
 _CLOSE_LIMIT_S = 2.0
 
 
 class WindowFile:
-    """The file, held by this process alone."""
+    """The file, locked by this process."""
 
     def __init__(self, path: str) -> None:
         """Open the file, or make an empty one. Raises WindowError."""
@@ -39,7 +39,7 @@ class WindowFile:
 
     @property
     def is_behind(self) -> bool:
-        """Whether the disk cannot follow: nothing more should be written for now."""
+        """Whether the disk is too slow, so that no more should be written for now."""
         return False
 
     @property
@@ -48,7 +48,7 @@ class WindowFile:
         return os.fstat(self._fd).st_size
 
     def make(self, size: int) -> None:
-        """Be empty, `size` bytes long, with a place on the disk for each. Raises OSError when there is no room."""
+        """Replace the contents by `size` zero bytes, allocated on the disk. Raises OSError when there is no room."""
         os.ftruncate(self._fd, 0)
         try:
             _allocate(self._fd, size)
@@ -57,7 +57,7 @@ class WindowFile:
             raise
 
     def read(self, length: int, offset: int) -> bytes:
-        """What stands at `offset`; less than `length` at the end of the file. Raises WindowError."""
+        """The `length` bytes at `offset`, fewer at the end of the file. Raises WindowError."""
         try:
             return os.pread(self._fd, length, offset)
         except OSError as error:
@@ -73,21 +73,21 @@ class WindowFile:
             raise WindowError(f"cannot write the replay window {self._path}: only {written} of {len(data)} bytes")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         os.close(self._fd)
 
 
 class WrittenBehind(WindowFile):
-    """The same with a thread that writes. What is written is read at once, whether or not it has reached the file.
+    """The same with a thread that writes. `read` returns new data even before it has reached the file.
 
-    The queue is bounded by `most_bytes`: from there on `is_behind` holds, and the source should not be read.
+    When `most_bytes` wait for the thread, `is_behind` is true, and the source should not be read.
     """
 
     def __init__(self, path: str, *, most_bytes: int) -> None:
         super().__init__(path)
         self._most_bytes = most_bytes
         self._writer: one_writer.Writer[_Piece] = one_writer.Writer(self._write, name="window-writer", size=_bytes_of)
-        self._newest: dict[int, bytes] = {}  # what waits, by its place; belongs to the writer's lock
+        self._newest: dict[int, bytes] = {}  # waiting data by offset; guarded by the writer's lock
 
     @property
     def is_behind(self) -> bool:
@@ -95,24 +95,24 @@ class WrittenBehind(WindowFile):
         return self._writer.waiting_bytes >= self._most_bytes
 
     def read(self, length: int, offset: int) -> bytes:
-        """As it will stand in the file once all is written; whole writes are found at their place."""
+        """What the file will hold when all is written. `offset` is that of a whole write."""
         with self._writer.changed:
             waiting = self._newest.get(offset)
         return super().read(length, offset) if waiting is None else waiting[:length]
 
     def write(self, data: bytes, offset: int) -> None:
-        """Have `data` written. Raises WindowError when the disk has failed before."""
+        """Queue `data` for the thread. Raises WindowError when an earlier write has failed."""
         with self._writer.changed:
             self._writer.put((offset, data))
             self._newest[offset] = data
 
     def close(self) -> None:
-        """Write what waits, in bounded time, and let go of the file."""
-        if self._writer.close(_CLOSE_LIMIT_S):  # otherwise the descriptor goes with the process
+        """Write the waiting data, in bounded time, and close the file."""
+        if self._writer.close(_CLOSE_LIMIT_S):  # otherwise the thread may still use the descriptor
             super().close()
 
     def _write(self, piece: _Piece) -> bool:
-        """In the writer's thread. Raises WindowError."""
+        """Write one piece, in the writer's thread. Raises WindowError."""
         offset, data = piece
         super().write(data, offset)
         with self._writer.changed:
@@ -122,12 +122,12 @@ class WrittenBehind(WindowFile):
 
 
 def open_file(path: str, *, most_bytes: int) -> WindowFile:
-    """The file at `path`, with a thread that writes where it stands on a disk. Raises WindowError."""
+    """Open the file at `path`; with a writing thread if it is not in memory. Raises WindowError."""
     return WindowFile(path) if is_in_memory(path) else WrittenBehind(path, most_bytes=most_bytes)
 
 
 def is_in_memory(path: str, mounts: str = "/proc/self/mountinfo") -> bool:
-    """Whether the file system of `path` is one in memory, as far as the system tells: proc_pid_mountinfo(5)."""
+    """Whether the file system of `path` is in memory by proc_pid_mountinfo(5); False where that file is missing."""
     try:
         device = os.stat(os.path.dirname(path) or ".").st_dev
         with open(mounts, encoding="utf-8", errors="replace") as file:
@@ -135,7 +135,7 @@ def is_in_memory(path: str, mounts: str = "/proc/self/mountinfo") -> bool:
                 mount, _, kind = line.partition(" - ")
                 if mount.split()[2] == f"{os.major(device)}:{os.minor(device)}":
                     return kind.split()[0] in _IN_MEMORY
-    except (OSError, IndexError):  # no such directory, no Linux
+    except (OSError, IndexError):  # the directory is missing, or this is not Linux
         pass
     return False
 
@@ -147,6 +147,6 @@ def _bytes_of(piece: _Piece) -> int:
 def _allocate(fd: int, size: int) -> None:
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(fd, 0, size)
-    else:  # macOS has none: write the bytes
+    else:  # macOS has no posix_fallocate
         for offset in range(0, size, 1 << 20):
             os.pwrite(fd, bytes(min(1 << 20, size - offset)), offset)

@@ -1,11 +1,11 @@
-"""The `mpengine` command: reads its arguments, hands over to one module a command, prints errors as one line."""
+"""The `mpengine` command: reads the arguments, calls the module of the command, prints an error as one line."""
 
 import argparse
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import mpengine
 from mpengine.cli.formats import FORMATS
@@ -23,7 +23,7 @@ _SHORTEST_WATCH_S, _LONGEST_WATCH_S = 0.1, 86400.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command in `argv`; returns the exit code. No traceback for a closed pipe or Ctrl-C."""
+    """Run the command in `argv` and return the exit code. A closed pipe and Ctrl-C are no errors."""
     try:
         ensure_standard_streams()
         _look_for_a_namesake()
@@ -33,20 +33,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain(str(error))
         return int(error.exit_code)
     except BrokenPipeError:
-        # Whoever read our output has gone (head, less): nothing to say, and nowhere to say it.
-        return int(ExitCode.OK)
+        return int(ExitCode.OK)  # the reader of the output has gone (head, less)
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # we are about to end: a second one changes nothing
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # this process is about to end: a second one changes nothing
         drop_output()
         return int(ExitCode.OK)
     return code
 
 
 def _look_for_a_namesake() -> None:
-    """Say how to part this package from another distribution that uses the folder mpengine/ as well.
+    """Warn of another distribution that uses the folder mpengine/ too, and say how to separate the two.
 
-    The package index has one, called mpengine. pip installs both into one folder without a word, and to remove either
-    removes files of the other one. Raises MpengineError where the other one's `__init__.py` stands in place of ours.
+    The package index has one, called mpengine. pip installs both into one folder without a warning, and removing one
+    removes files of the other. Raises MpengineError where the other one's `__init__.py` has replaced ours.
     """
     site = os.path.dirname(os.path.dirname(os.path.abspath(mpengine.__file__)))
     try:
@@ -56,8 +55,8 @@ def _look_for_a_namesake() -> None:
     if not any(name.startswith("mpengine-") and name.endswith((".dist-info", ".egg-info")) for name in names):
         return
     text = (
-        "a package of somebody else, called mpengine, is installed in the same folder as this one (mpengine-stt). "
-        "To part them: pip uninstall mpengine mpengine-stt, then install this one alone"
+        "another package, called mpengine, is installed in the same folder as this one (mpengine-stt). "
+        "To separate them: pip uninstall mpengine mpengine-stt, then install this one alone"
     )
     if not hasattr(mpengine, "Supervisor"):
         raise MpengineError(text)
@@ -65,7 +64,7 @@ def _look_for_a_namesake() -> None:
 
 
 def _with_key(argv: Sequence[str]) -> list[str]:
-    """The same with a key and its option in one word: one key in 85 begins with a hyphen, as options do."""
+    """`argv` with the option for the key and the key as one word: one key in 85 begins with a hyphen, as options do."""
     words = list(argv)
     for place, word in enumerate(words[:-1]):
         if word == _KEY_OPTION:
@@ -74,27 +73,27 @@ def _with_key(argv: Sequence[str]) -> list[str]:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    # Each command imports what it needs, and no more: `run` is a process that stays for months.
+    # Each command imports only its own modules: `run` is a process that stays for months.
     match arguments.command:
         case "run":
             from mpengine.cli.run import run  # noqa: PLC0415
 
             return run(arguments.config, arguments.set, arguments.log_level, arguments.log_format)
         case "listen":
-            from mpengine.cli.formats.base import Look  # noqa: PLC0415
-            from mpengine.cli.listen import Wish, listen  # noqa: PLC0415
+            from mpengine.cli.formats.base import Style  # noqa: PLC0415
+            from mpengine.cli.listen import Options, listen  # noqa: PLC0415
 
-            wish = Wish(
+            options = Options(
                 output_format=arguments.format,
                 output=arguments.output,
                 append=arguments.append,
                 force=arguments.force,
                 finals_only=arguments.finals,
-                look=Look(arguments.user, arguments.timestamps, arguments.offset),
+                style=Style(arguments.user, arguments.timestamps, arguments.offset),
                 since=arguments.since,
                 exit_on_stop=arguments.exit_on_stop,
             )
-            return listen(_target(arguments), wish)
+            return listen(_target(arguments), options)
         case "status" if arguments.watch is not None:
             from mpengine.cli.status import watch  # noqa: PLC0415
 
@@ -133,42 +132,69 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"mpengine {mpengine.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    run = commands.add_parser("run", help="run an engine until it is stopped (Ctrl-C; twice: at once)")
-    run.add_argument("--config", metavar="FILE", help="TOML file; mpengine help configuration lists its keys")
-    run.add_argument("--set", metavar="TABLE.KEY=VALUE", action="append", default=[], help="overrides a key")
-    run.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
-    run.add_argument("--log-format", choices=("text", "json"), default="text", help="json: an object a line")
+    run = _add_command(commands, "run", "Run an engine until it is stopped. A second Ctrl-C ends it at once.")
+    run.add_argument("--config", metavar="FILE", help="TOML file; `mpengine help configuration` lists its keys")
+    run.add_argument(
+        "--set",
+        metavar="TABLE.KEY=VALUE",
+        action="append",
+        default=[],
+        help="override a key of the configuration; may be repeated",
+    )
+    run.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+        help="write log lines of this level and above (default: info)",
+    )
+    run.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        default="text",
+        help="text: lines for people (default); json: one JSON object per line",
+    )
 
-    _add_listen(commands.add_parser("listen", help="show what an engine hears, live"))
+    _add_listen(_add_command(commands, "listen", "Show live what an engine hears."))
 
-    status = commands.add_parser("status", help="show how an engine is")
+    status = _add_command(commands, "status", "Show the state of an engine.")
     _add_target(status, "query")
-    status.add_argument("--json", action="store_true", help="for programs")
+    status.add_argument("--json", action="store_true", help="print JSON")
     status.add_argument(
         "--watch",
         metavar="SECONDS",
         nargs="?",
         type=_interval_s,
         const=1.0,
-        help="again and again (every second), in place on a terminal; with --json an object a line",
+        help="repeat every SECONDS (default: 1), in place on a terminal; with --json: one JSON object per line",
     )
 
-    devices = commands.add_parser("devices", help="list the audio inputs")
-    devices.add_argument("--json", action="store_true", help="for programs")
+    devices = _add_command(commands, "devices", "List the audio inputs.")
+    devices.add_argument("--json", action="store_true", help="print JSON")
 
-    service = commands.add_parser("service", help="print a systemd unit; its first lines say where it belongs")
+    service = _add_command(commands, "service", "Print a systemd unit. Its first lines say where to put it.")
     whose = service.add_mutually_exclusive_group()
-    whose.add_argument("--system", action="store_true", help="of the machine, with ALSA devices (the default)")
-    whose.add_argument("--user", action="store_true", help="of a user, with the sound server of a desktop")
-    service.add_argument("--config", metavar="FILE", help="else mic.toml in /etc/mpengine, or ~/.config/mpengine")
-    service.add_argument("--name", help="the engine's name, if it is not in the file")
+    whose.add_argument("--system", action="store_true", help="a unit for the machine, with ALSA devices (default)")
+    whose.add_argument("--user", action="store_true", help="a unit for your user, with the desktop's sound server")
+    service.add_argument(
+        "--config", metavar="FILE", help="default: mic.toml in /etc/mpengine, with --user in ~/.config/mpengine"
+    )
+    service.add_argument("--name", help="the engine's name, if the file does not have it")
 
-    stop = commands.add_parser("stop", help="stop an engine, its last words published, and wait for its end")
+    stop = _add_command(commands, "stop", "Stop an engine and wait for its end. It publishes its last results first.")
     _add_target(stop, "query")
-    stop.add_argument("--timeout", type=float, default=40.0, metavar="SECONDS", help="how long to wait for its end")
+    stop.add_argument(
+        "--timeout", type=float, default=40.0, metavar="SECONDS", help="how long to wait for the end (default: 40)"
+    )
 
-    pages = commands.add_parser("help", help="list the pages of the reference, or show one of them")
-    pages.add_argument("topic", metavar="TOPIC", nargs="?", help="a page, or the beginning of its name")
+    pages = _add_command(commands, "help", "List the pages of the reference, or show one of them.")
+    pages.add_argument("topic", metavar="TOPIC", nargs="?", help="the name of a page, or its beginning")
+    return parser
+
+
+def _add_command(commands: Any, name: str, about: str) -> argparse.ArgumentParser:
+    """`about` stands in the command's own help, its first sentence also in the list of commands."""
+    short = about[0].lower() + about[1 : about.index(".")]
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=short, description=about)
     return parser
 
 
@@ -178,36 +204,38 @@ def _add_listen(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=tuple(FORMATS),
-        help=f"else as the output's name ends, else text; {about}",
+        help=f"default: from the ending of the output's name, otherwise text; {about}",
     )
-    parser.add_argument("--output", metavar="FILE", help="write to a new file, live, and not to standard output")
+    parser.add_argument(
+        "--output", metavar="FILE", help="write to this new file as results come, not to standard output"
+    )
     existing = parser.add_mutually_exclusive_group()
-    existing.add_argument("--append", action="store_true", help="go on with the output if it exists")
-    existing.add_argument("--force", action="store_true", help="replace the output if it exists")
-    parser.add_argument("--finals", action="store_true", help="without interim results")
+    existing.add_argument("--append", action="store_true", help="append to the output file if it exists")
+    existing.add_argument("--force", action="store_true", help="replace the output file if it exists")
+    parser.add_argument("--finals", action="store_true", help="show finals only, no interim results")
     parser.add_argument(
         "--since",
         metavar="WHEN",
         type=_since,
-        help="start: all that the engine remembers (the default for files and subtitles); now (the default else); "
-        "SEQ or RUN:SEQ: behind that message",
+        help="start: with all that the engine remembers (default for files and subtitles); now: only new results "
+        "(default otherwise); SEQ or RUN:SEQ: after that message",
     )
     parser.add_argument(
         "--timestamps",
         nargs="?",
         choices=("run", "utc", "both"),
         const="run",
-        help="text: when each final was said, in seconds of the run (default) or as UTC",
+        help="text: show when each final was said, on the clock of the run (default) or in UTC",
     )
-    parser.add_argument("--user", action="store_true", help="text, srt, vtt: with names: engine.user_name, speakers")
+    parser.add_argument("--user", action="store_true", help="text, srt, vtt: show engine.user_name and the speakers")
     parser.add_argument(
         "--offset",
         metavar="SECONDS",
         type=_offset_s,
         default=0.0,
-        help="srt, vtt: added to all times, which count from the start of the run",
+        help="srt, vtt: add this to all times, which count from the start of the run",
     )
-    parser.add_argument("--exit-on-stop", action="store_true", help="end when the engine has stopped, or is gone")
+    parser.add_argument("--exit-on-stop", action="store_true", help="exit when the engine has stopped or is gone")
 
 
 def _since(text: str) -> tuple[str, int] | int | str:
@@ -241,12 +269,14 @@ def _interval_s(text: str) -> float:
 
 def _add_target(parser: argparse.ArgumentParser, *endpoints: str) -> None:
     parser.set_defaults(publish=None, query=None)
-    parser.add_argument("--name", default="default", help="the engine's name (engine.name)")
+    parser.add_argument("--name", default="default", help="the engine's name, engine.name (default: default)")
     for endpoint in endpoints:
-        parser.add_argument(f"--{endpoint}", metavar="ENDPOINT", help=f"its bus.{endpoint}, if that was configured")
+        parser.add_argument(
+            f"--{endpoint}", metavar="ENDPOINT", help=f"the engine's bus.{endpoint}, if it is configured"
+        )
     parser.add_argument(
         _KEY_OPTION,
         metavar="KEY",
         default=os.environ.get(_SERVER_KEY) or None,
-        help=f"the public part of its bus.curve_secret_key, if that was configured (else ${_SERVER_KEY})",
+        help=f"the public key of the engine, if it has bus.curve_secret_key (default: ${_SERVER_KEY})",
     )

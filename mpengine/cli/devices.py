@@ -1,4 +1,4 @@
-"""`mpengine devices`: the audio inputs, with the names that `audio.device` takes."""
+"""`mpengine devices` lists the audio inputs under the names that `audio.device` takes."""
 
 import json
 
@@ -8,15 +8,15 @@ from mpengine.shared.text import harmless
 
 
 def devices(*, as_json: bool) -> int:
-    """Print the inputs; 3 when there is none. Raises DeviceError when there is no PortAudio to list them."""
+    """Print the inputs. Returns exit code 3 when there is none. Raises DeviceError when PortAudio is missing."""
     beginning.silence_native_stderr()
-    from mpengine.capture.microphone import input_devices  # noqa: PLC0415  PortAudio speaks while it loads
+    from mpengine.capture.microphone import input_devices  # noqa: PLC0415  PortAudio writes to stderr as it loads
 
     found = input_devices()
     if as_json:
         print(json.dumps([device._asdict() for device in found], indent=2))
     elif not found:
-        print("no audio input device: plug in a microphone (in a container, hand in /dev/snd)")
+        print("no audio input device: plug in a microphone (in a container, pass in /dev/snd)")
     else:
         names = [harmless(device.name) for device in found]
         width = max(len(name) for name in names)

@@ -1,4 +1,4 @@
-"""`mpengine help`: the pages of the reference, which ship with the package: a box in a cupboard has no browser."""
+"""`mpengine help` shows the pages of the reference. They ship with the package: many a machine has no browser."""
 
 import os
 import re
@@ -21,7 +21,7 @@ _SUBJECT = re.compile(r"# [^\n]+\n+(?P<subject>.+?\.)(?:\s|$)", re.DOTALL)
 
 
 def show_help(topic: str | None) -> int:
-    """Show the page about `topic`, or list all pages. Raises ConfigError for a topic that no page is about."""
+    """Show the page about `topic`, or list all pages. Raises ConfigError for an unknown topic."""
     if topic is None:
         write_text(_contents())
     else:
@@ -30,7 +30,7 @@ def show_help(topic: str | None) -> int:
 
 
 def topics() -> list[str]:
-    """The topics, in alphabetical order: the names of the pages without their ending."""
+    """The topics in alphabetical order: the names of the pages without their ending."""
     return sorted(name.removesuffix(_ENDING) for name in os.listdir(_DIRECTORY) if name.endswith(_ENDING))
 
 
@@ -48,7 +48,7 @@ def _contents() -> str:
 
 
 def _choose(wanted: str, names: Sequence[str]) -> str:
-    """The topic called `wanted`, or the only one that begins so."""
+    """The topic called `wanted`, or the only one whose name begins with it."""
     if wanted in names:
         return wanted
     fitting = [name for name in names if wanted and name.startswith(wanted.lower())]
@@ -64,22 +64,22 @@ def _read(topic: str) -> str:
 
 
 def _show(page: str) -> None:
-    """Show `page` in the user's pager. It goes to standard output where that is no terminal, or without a pager."""
+    """Show `page` in the user's pager; without a pager or a terminal, write it to standard output."""
     is_terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     if not (is_terminal and _has_paged(page)):
         write_text(page)
 
 
 def _has_paged(page: str) -> bool:
-    """Whether there is a pager. It has shown `page` when this returns, and its reader has left it."""
+    """Show `page` in the pager and return after its reader has left it. False where there is no pager."""
     command = _pager()
     if not command:
         return False
-    # Ctrl-C is for the pager, which has the terminal. It does not inherit a handler, as it would inherit SIG_IGN.
+    # Ctrl-C is for the pager, which has the terminal. The pager would inherit SIG_IGN, but does not inherit a handler.
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         pager = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603  the user's own choice
-        # This lasts as long as a person reads. A pager that was left early closes its end of the pipe: no error.
+        # This lasts as long as a person reads. It is no error when the pager closes its end of the pipe early.
         pager.communicate(page.encode(sys.stdout.encoding, errors="replace"))
     except OSError:
         return False
@@ -89,7 +89,7 @@ def _has_paged(page: str) -> bool:
 
 
 def _pager() -> list[str]:
-    """The command of the pager; empty where the user wants none, or has set what is no command."""
+    """The command of the pager; empty where $PAGER is empty or no command."""
     try:
         return shlex.split(os.environ.get("PAGER", _USUAL_PAGER))
     except ValueError:

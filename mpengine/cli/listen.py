@@ -1,4 +1,4 @@
-"""`mpengine listen`: what an engine hears, as captions, subtitles, or every message as JSON."""
+"""`mpengine listen` shows what an engine hears: as captions, as subtitles, or every message as JSON."""
 
 import os
 import stat
@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing, suppress
 from typing import Literal, NamedTuple
 
 from mpengine.cli import formats
-from mpengine.cli.formats.base import NOW, Format, Look, Place, Position
+from mpengine.cli.formats.base import NOW, Format, Place, Position, Style
 from mpengine.cli.target import Target
 from mpengine.cli.terminal import Live
 from mpengine.client.follow import Since
@@ -19,26 +19,25 @@ from mpengine.shared.errors import ConfigError, ExitCode, MpengineError
 from mpengine.shared.messages import INTERIMS, Published
 from mpengine.shared.standard_streams import write_bytes
 
-# An engine that lives says something every second to who subscribes to everything, as we do (its metrics).
+# We subscribe to all topics. A live engine then publishes its metrics every second.
 _SILENCE_S = 5.0
-# A signal that comes when a wait is about to begin is seen only when it is over.
+# A signal that comes just before a wait begins is handled only after the wait.
 _LONGEST_WAIT_S = 0.5
-# A file is read back in pieces of some seconds of messages.
-_PIECE_BYTES = 1 << 16
+_PIECE_BYTES = 1 << 16  # some seconds of messages
 
-# Takes a message: its topic, its JSON, and what that means.
+# Takes a message: its topic, its JSON, and the message itself.
 Show = Callable[[str, bytes, Published | Hole | None], None]
 
 
-class Wish(NamedTuple):
-    """What is to be shown, and where. `output_format` is else known from the name of `output`."""
+class Options(NamedTuple):
+    """The options of `listen`. By default the name of `output` says the format."""
 
     output_format: str | None = None
     output: str | None = None
     append: bool = False
     force: bool = False
     finals_only: bool = False
-    look: Look = Look()
+    style: Style = Style()
     since: Since | Literal["now"] = None
     exit_on_stop: bool = False
 
@@ -49,20 +48,20 @@ class Wish(NamedTuple):
 
     @property
     def place(self) -> Place:
-        """Where it goes."""
+        """Where the output goes."""
         if self.output is not None:
             return Place.FILE
         return Place.TERMINAL if sys.stdout.isatty() else Place.PIPE
 
 
 class OutputFile:
-    """The file of `--output`, which nobody else writes meanwhile.
+    """The file of `--output`, locked against other writers.
 
-    It is written live, and only grows, by whole pieces, so that it is good whenever we are killed.
+    It grows by whole pieces as results come, so that it is valid whenever this process is killed.
     """
 
     def __init__(self, path: str, *, append: bool, force: bool) -> None:
-        """Raises ConfigError when it is there and neither to be continued nor to be replaced."""
+        """Raises ConfigError when the file cannot be opened, is locked, or exists without `append` or `force`."""
         self._path = path
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         if not append and not force and not _is_device(path):
@@ -72,7 +71,7 @@ class OutputFile:
         try:
             self._descriptor = os.open(path, flags, 0o666)
         except FileExistsError:
-            raise ConfigError("--output", f"{path} exists; --append goes on with it, --force replaces it") from None
+            raise ConfigError("--output", f"{path} exists; --append continues it, --force replaces it") from None
         except OSError as error:
             raise ConfigError("--output", f"{path}: {error.strerror}") from None
         self._is_regular = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
@@ -82,7 +81,7 @@ class OutputFile:
                 os.ftruncate(self._descriptor, 0)
 
     def read_back(self) -> Iterator[bytes]:
-        """All that is in it, piece by piece from its end on."""
+        """The file's content in pieces, last one first; nothing for a device."""
         end = self._size_bytes if self._is_regular else 0
         while end:
             begin = max(0, end - _PIECE_BYTES)
@@ -90,22 +89,22 @@ class OutputFile:
             end = begin
 
     def cut(self, size_bytes: int) -> None:
-        """Let go of all behind the first bytes."""
+        """Remove all but the first `size_bytes`."""
         if self._is_regular and size_bytes < self._size_bytes:
             os.ftruncate(self._descriptor, size_bytes)
 
     def cut_last(self, number_bytes: int) -> None:
-        """Let go of the last bytes."""
+        """Remove the last `number_bytes`."""
         self.cut(self._size_bytes - number_bytes)
 
     def write(self, piece: bytes) -> None:
-        """Add `piece` as a whole, or raise MpengineError and add nothing."""
+        """Append the whole `piece`, or raise MpengineError and append nothing."""
         if not piece:
             return
         size_bytes = self._size_bytes
         try:
             written = os.write(self._descriptor, piece)
-            while written < len(piece):  # the disk is full, or it is a pipe: the next try tells
+            while written < len(piece):  # a pipe, or a full disk: then the next write raises
                 written += os.write(self._descriptor, piece[written:])
         except OSError as error:
             with suppress(OSError):
@@ -117,7 +116,7 @@ class OutputFile:
         return os.fstat(self._descriptor).st_size
 
     def close(self) -> None:
-        """Let others write it."""
+        """Close the file, which gives up its lock."""
         os.close(self._descriptor)
 
     def _lock(self) -> None:
@@ -129,28 +128,28 @@ class OutputFile:
 
 
 def _is_device(path: str) -> bool:
-    """Whether it is something else than a file, such as a pipe or /dev/null."""
+    """Whether `path` is there and no regular file, but a pipe or /dev/null."""
     try:
         return not stat.S_ISREG(os.stat(path).st_mode)
     except OSError:
         return False
 
 
-def listen(target: Target, wish: Wish) -> int:
-    """Show results until Ctrl-C. With `exit_on_stop` until the engine's end: 0 if it stopped, 1 if it failed or died.
+def listen(target: Target, options: Options) -> int:
+    """Show results until Ctrl-C, and wait for an engine that is not there yet.
 
-    An engine that was not heard yet may still be started.
+    With `exit_on_stop` this returns after the engine's end: 0 if the engine stopped, 1 if it failed or died.
     """
     was_heard = False
     with ExitStack() as stack:
-        show, position = begin(wish, stack)
+        show, position = begin(options, stack)
         subscriber = stack.enter_context(target.subscriber(since=position.since))
         silent_since = time.monotonic()
         while True:
             received = subscriber.receive_any(_LONGEST_WAIT_S)
             now = time.monotonic()
             if received is None:
-                if wish.exit_on_stop and was_heard and now - silent_since >= _SILENCE_S:
+                if options.exit_on_stop and was_heard and now - silent_since >= _SILENCE_S:
                     if not target.answers():
                         return int(ExitCode.CRASH)
                     silent_since = time.monotonic()
@@ -159,29 +158,26 @@ def listen(target: Target, wish: Wish) -> int:
             message = received.message
             if not position.holds(message):
                 show(received.topic, received.body, message)
-            if wish.exit_on_stop and isinstance(message, messages.Status) and message.state in messages.OVER:
+            if options.exit_on_stop and isinstance(message, messages.Status) and message.state in messages.OVER:
                 return int(ExitCode.OK if message.state == messages.EngineState.STOPPED else ExitCode.CRASH)
 
 
-def begin(wish: Wish, stack: ExitStack) -> tuple[Show, Position]:
-    """How to show messages, and from where on."""
-    made = formats.load(wish.format)(wish.look, wish.place)
-    if wish.output is None:
+def begin(options: Options, stack: ExitStack) -> tuple[Show, Position]:
+    """The function that shows a message, and the position from which to listen. `stack` closes the output."""
+    made = formats.load(options.format)(options.style, options.place)
+    if options.output is None:
         show, position = _to_standard_output(made, stack), made.since
     else:
-        show, position = _to_file(made, OutputFile(wish.output, append=wish.append, force=wish.force), stack)
-    if wish.finals_only or wish.place not in made.interims_in:
+        show, position = _to_file(made, OutputFile(options.output, append=options.append, force=options.force), stack)
+    if options.finals_only or options.place not in made.interims_in:
         show = _without_interims(show)
-    match wish.since:
-        case None:
-            return show, position
-        case "now":
-            return show, NOW
-    return show, Position(wish.since)
+    if options.since is not None:
+        position = NOW if options.since == "now" else Position(options.since)
+    return show, position
 
 
 def _to_file(made: Format, file: OutputFile, stack: ExitStack) -> tuple[Show, Position]:
-    """Behind what the file holds, whose torn end is mended first."""
+    """Mend the torn end of `file`, and continue after the messages that it holds."""
     stack.enter_context(closing(file))
     ending = made.go_on(file.read_back())
     file.cut_last(ending.torn_bytes)

@@ -1,4 +1,4 @@
-"""`mpengine run`: an engine, in this terminal, until it is stopped."""
+"""`mpengine run` runs an engine in this terminal until it is stopped."""
 
 import os
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def run(config_path: str | None, overrides: Sequence[str], log_level: str, log_format: str) -> int:
-    """Run the engine; returns its exit code. To be called by a process that has one thread, early."""
+    """Run the engine and return its exit code. Call it early, in a process that has one thread."""
     environment = dict(os.environ)
     forked = _forked_zygote()
-    # The zygote shall not have these.
+    # These must not be in the memory of the zygote.
     from mpengine.shared import logs  # noqa: PLC0415
     from mpengine.shared.config.file import parse_override  # noqa: PLC0415
     from mpengine.supervisor.children.spawner import Spawner  # noqa: PLC0415
@@ -33,9 +33,9 @@ def run(config_path: str | None, overrides: Sequence[str], log_level: str, log_f
 
 
 def _forked_zygote() -> "ForkedZygote | None":
-    """A zygote that was forked while this process holds little more than it; None: the supervisor starts one itself.
+    """Fork a zygote while this process holds little more than a zygote does. None: the supervisor starts one itself.
 
-    It shows others the environment of this process, so that secrets are taken out of that first.
+    Other processes can read the zygote's environment, a copy of ours: so the secrets are taken out of it first.
     """
     variables = set(secrets().values())
     if not proc_title.hide(variables):

@@ -1,4 +1,4 @@
-"""`mpengine service`: a systemd unit for an engine of this installation, on standard output."""
+"""`mpengine service` prints a systemd unit for an engine of this installation."""
 
 import os
 import re
@@ -11,15 +11,15 @@ from mpengine.shared.config_tables import NAME, NAME_VALUES
 from mpengine.shared.errors import ConfigError, ExitCode
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./=+,-]+")
-# What ProtectHome= takes away.
+# The folders that ProtectHome= hides.
 _HOMES = ("/home", "/root", "/run/user")
 
 _SYSTEM = """\
 # /etc/systemd/system/{unit}.service
-# It hears ALSA devices. The sound server of a desktop (PipeWire, PulseAudio) is its user's alone: there, take
-# mpengine service --user.
-# Its sockets are for root (XDG_RUNTIME_DIR=/run/{unit} mpengine listen{target}). For everybody on this machine, set
-# bus.publish and bus.query to tcp://127.0.0.1:PORT.
+# The engine opens ALSA devices. A desktop's sound server (PipeWire, PulseAudio) serves its own user alone: there, use
+# the unit that `mpengine service --user` prints.
+# Only root can use the engine's sockets (XDG_RUNTIME_DIR=/run/{unit} mpengine listen{target}). To let everybody on this
+# machine use them, set bus.publish and bus.query to tcp://127.0.0.1:PORT.
 
 [Unit]
 Description=mpengine, speech as typed results ({unit})
@@ -30,16 +30,16 @@ StartLimitIntervalSec=0
 [Service]
 {service}
 
-# Audio that has no result yet, and the journal, survive a stop: the next start goes on with them.
+# The journal, and audio that has no result yet, survive a stop: the next start continues with them.
 RuntimeDirectory={unit}
 RuntimeDirectoryPreserve=yes
 RuntimeDirectoryMode=0700
 Environment=XDG_RUNTIME_DIR=%t/{unit}
 
-# Secrets are read from /etc/credstore, where they are root's alone (mode 0600); what is not there is not needed.
+# Secrets are read from files in /etc/credstore, for root alone (mode 0600). A file that is missing is no error.
 {credentials}
 
-# A user of its own, who may use sound devices and no others.
+# A user of its own, with access to sound devices only.
 DynamicUser=yes
 SupplementaryGroups=audio
 DevicePolicy=closed
@@ -48,7 +48,7 @@ DeviceAllow=char-alsa rw
 ProtectSystem=strict
 PrivateTmp=yes
 ProtectProc=invisible
-# No ProcSubset=pid: by the boot id in /proc/sys the engine knows whether its run can go on.
+# No ProcSubset=pid: the engine reads the machine's boot id in /proc/sys, to know whether its run can continue.
 ProtectClock=yes
 ProtectControlGroups=yes
 ProtectHostname=yes
@@ -65,7 +65,7 @@ WantedBy=multi-user.target
 
 _USER = """\
 # ~/.config/systemd/user/{unit}.service
-# It hears what the user's sound server has (PipeWire, PulseAudio), and ends with the user's last session; to start it
+# The engine uses the user's sound server (PipeWire, PulseAudio), and ends with the user's last session. To start it
 # with the machine: loginctl enable-linger
 
 [Unit]
@@ -77,8 +77,8 @@ StartLimitIntervalSec=0
 [Service]
 {service}
 
-# No RuntimeDirectory: the engine makes its own, where `mpengine listen` finds it, and what it left there at a stop is
-# taken up by the next start.
+# No RuntimeDirectory: the engine makes its own, where `mpengine listen` finds it. The next start continues with what
+# is left there after a stop.
 
 {sandbox}
 
@@ -92,34 +92,34 @@ NotifyAccess=main
 ExecStart={command}
 # A slow board may take a minute to open its device.
 TimeoutStartSec=120
-# Fed only while capture and streaming make progress. The engine itself starts again what hangs (20 s): this is for
-# when it cannot.
+# The watchdog is fed only while capture and streaming make progress. The engine itself restarts a child that hangs for
+# 20 s: the watchdog is for the case that it cannot.
 WatchdogSec=60
 Restart=on-failure
 RestartSec=1
-# A wrong configuration (2) and a refused account (4) stay wrong. A missing device (3) may come.
+# A wrong configuration (2) and a refused account (4) stay wrong. A missing device (3) may be plugged in.
 RestartPreventExitStatus=2 4
-# Last results are awaited: supervisor.stop_limit_s, and some more.
+# A stop waits for the last results: supervisor.stop_limit_s, and some more.
 TimeoutStopSec=45
 KillMode=mixed
-# A child that the kernel kills for its memory is started again by the engine.
+# When the kernel kills a child for lack of memory, the engine restarts it.
 OOMPolicy=continue
-# A core file would hold keys, and what was said.
+# A core file would contain keys and speech.
 LimitCORE=0
 """
 
-# All of these work in a user's unit, too.
+# All of these work in a user's unit too.
 _SANDBOX = """\
 NoNewPrivileges=yes
 LockPersonality=yes
 RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
-# Netlink: with it ZeroMQ looks for the interface of a tcp endpoint, and ends the process when it may not.
+# Netlink: ZeroMQ needs it to find the interface of a tcp endpoint, and ends the process without it.
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 SystemCallArchitectures=native
-# Nothing of @resources is taken away: ZeroMQ ends the process when its thread may not set its scheduling. And no
-# MemoryDenyWriteExecute: PortAudio's callback into Python is code that cffi writes.
+# @resources stays allowed: ZeroMQ ends the process when a thread must not set its scheduling. No
+# MemoryDenyWriteExecute: cffi writes the code of PortAudio's callback into Python.
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged
 SystemCallErrorNumber=EPERM
@@ -134,10 +134,10 @@ def service(*, is_user: bool, config: str | None, name: str | None) -> int:
 
 
 def unit(*, is_user: bool, config: str, name: str | None) -> str:
-    """The unit of the engine that runs with the file `config`, under its `name` or the one in the file."""
+    """The unit of an engine with the file `config`. `name` overrides the engine's name in that file."""
     if name is not None and not NAME.fullmatch(name):
         raise ConfigError("engine.name", f"expected {NAME_VALUES}")
-    # -P: the folder that it is started in is no place to import from.
+    # -P: Python must not import from the working directory.
     command = [sys.executable, "-P", "-m", "mpengine", "run", "--config", config]
     if name is not None:
         command += ["--set", f"engine.name={name}"]
@@ -157,24 +157,24 @@ def _usual_config(*, is_user: bool) -> str:
 
 
 def _installation() -> Iterable[str]:
-    """What this Python and this package consist of."""
+    """The folders of this Python and this package."""
     package = os.path.dirname(os.path.abspath(mpengine.__file__))
     return (sys.prefix, sys.base_prefix, os.path.dirname(os.path.realpath(sys.executable)), package)
 
 
 def _homes(needed: Iterable[str]) -> str:
-    """No home folder is seen but for what is `needed` of it. It need not be open to others itself."""
+    """The lines that hide all home folders but the paths in `needed`, which may be in a folder closed to others."""
     inside = sorted({path for path in needed if path.startswith(tuple(f"{home}/" for home in _HOMES))})
     if not inside:
         return "ProtectHome=yes"
-    says = "# Of home folders nothing else is seen: what the configuration names must lie elsewhere."
-    # A colon would be followed by where to show it.
+    says = "# The engine sees nothing else in home folders: the configuration's files must be in other folders."
+    # An unescaped colon would begin the path of the mount.
     binds = ["BindReadOnlyPaths=" + _quoted(path).replace(":", "\\:") for path in inside]
     return "\n".join([says, "ProtectHome=tmpfs", *binds])
 
 
 def _quoted(word: str) -> str:
-    """`word` as systemd.syntax(7) has it, where nothing of it is an escape or a specifier."""
+    """`word` in the syntax of systemd.syntax(7), without escapes or specifiers. Raises ConfigError for controls."""
     if _PLAIN.fullmatch(word):
         return word
     if not word.isprintable():

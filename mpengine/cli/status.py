@@ -1,4 +1,4 @@
-"""`mpengine status`: how an engine is, on one screen; with `--watch` over and over."""
+"""`mpengine status` shows the state of an engine on one screen, with `--watch` again and again."""
 
 import sys
 import time
@@ -15,14 +15,14 @@ from mpengine.shared.standard_streams import write_bytes, write_text
 from mpengine.shared.text import harmless
 
 _UNKNOWN = messages.ChildMetrics()
-# From here on hours and minutes are read more easily than seconds.
+# Longer times are shown in hours and minutes.
 _LONG_S = 600.0
-# A signal that comes when a sleep is about to begin is seen only when it is over.
+# A signal that comes just before a sleep begins is handled only after the sleep.
 _LONGEST_SLEEP_S = 0.5
 
 
 def status(target: Target, *, as_json: bool) -> int:
-    """Print the engine's status; 1 when it has failed and is about to end. Raises EngineUnreachable."""
+    """Print the engine's status; returns 1 when the engine has failed and is about to end. Raises EngineUnreachable."""
     answer = target.ask(messages.StatusQuery())
     known = read_status(answer)
     if as_json:
@@ -33,9 +33,9 @@ def status(target: Target, *, as_json: bool) -> int:
 
 
 def watch(target: Target, *, interval_s: float, as_json: bool) -> None:
-    """Ask and show until Ctrl-C: in place on a terminal, else one behind the other.
+    """Ask and show until Ctrl-C: in place on a terminal, otherwise one answer after the other.
 
-    An engine that does not answer may still come, or come back.
+    An engine that does not answer is asked again.
     """
     if as_json:
         for answer in _answers(target, interval_s):
@@ -57,7 +57,7 @@ class _Answer(NamedTuple):
 
 
 def _answers(target: Target, interval_s: float) -> Iterator[_Answer | EngineUnreachable]:
-    """What the engine answers, or why it does not, for ever. Raises ConfigError."""
+    """The engine's answers, without end, or the reason why none came. Raises ConfigError."""
     while True:
         next_at = time.monotonic() + interval_s
         try:
@@ -84,7 +84,7 @@ def _line(answer: _Answer | EngineUnreachable) -> bytes:
 
 
 def table(answer: messages.StatusAnswer) -> str:
-    """`answer` for a person."""
+    """`answer` as lines for a person."""
     rows = [
         ("engine", f"{answer.name} (pid {answer.pid}, {answer.mode} mode)"),
         ("state", _state(answer)),
@@ -118,7 +118,7 @@ def table(answer: messages.StatusAnswer) -> str:
 
 
 def _causes(answer: messages.StatusAnswer) -> list[tuple[str, str, str]]:
-    """What is the matter now, and what it was last: of whom, how long ago, in what words."""
+    """The troubles of now and the last ones before: each as its process, how long ago, and the reason."""
     causes = []
     for name, child in answer.children.items():
         if child.reason and child.reason != child.last_end:

@@ -1,4 +1,4 @@
-"""`mpengine stop`: asks an engine to stop and waits until it has, so that another one can start right behind it."""
+"""`mpengine stop` asks an engine to stop and waits for its end, so that another one can start right after it."""
 
 import contextlib
 import os
@@ -16,65 +16,65 @@ from mpengine.shared.messages import Status
 from mpengine.shared.text import harmless
 
 _LOOK_S = 0.1
-# A busy engine takes its time to confirm a subscription. One whose results cannot be reached from here never does.
+# A busy engine takes its time to confirm a subscription. An engine whose bus.publish is out of reach never does.
 _LIVE_LIMIT_S = 5.0
-# What was published last may still be on its way when its process has ended. Only who was killed says nothing.
-_LAST_WORD_S = 3.0
+# The last status may still be on its way when the process has ended. Only an engine that was killed has none.
+_LAST_STATUS_S = 3.0
 _EVERY_ADDRESS = {"*", "0.0.0.0", "[::]"}  # noqa: S104  nothing is bound here
 
 
 def stop(target: Target, *, timeout_s: float) -> int:
-    """Stop the engine and print how it ended; 0 when it stopped cleanly, 1 when it failed or that was not heard.
+    """Stop the engine and print how it ended. Returns 0 after a clean stop, 1 after a failure or an unknown end.
 
     The process of an engine on this machine is gone then. Raises EngineUnreachable when there is no engine,
-    MpengineError when it has not ended within `timeout_s`.
+    MpengineError when the engine has not ended within `timeout_s`.
     """
     give_up = time.monotonic() + timeout_s
     before = read_status(target.ask(messages.StatusQuery()))
     query = endpoint_of(target.query, target.name, "query")
     follower = target._replace(publish=reachable(before.publish, target.query), query=query)
     with follower.subscriber("status") as subscriber, _Process(before.pid) as process:
-        # Not before its last word is sure to come here.
+        # The command goes out only when the engine's last status is sure to come here.
         is_heard = subscriber.wait_live(min(_LIVE_LIMIT_S, timeout_s))
         try:
             target.ask(messages.Stop())
         except EngineUnreachable:
-            if not (target.is_here and process.has_ended()):  # somebody else has stopped it meanwhile
+            if not (target.is_here and process.has_ended()):  # another program has stopped it meanwhile
                 raise
-        last_word, has_ended = None, False
+        last, has_ended = None, False
         while not has_ended:
             if time.monotonic() > give_up:
                 raise MpengineError(f'"{target.name}" (pid {before.pid}) has not stopped within {timeout_s:g} s')
-            last_word = _last_word(subscriber, _LOOK_S) or last_word
-            has_ended = process.has_ended() if target.is_here else bool(last_word) or not target.answers()
-        return _report(last_word or _last_word(subscriber, _LAST_WORD_S), is_heard=is_heard)
+            last = _last_status(subscriber, _LOOK_S) or last
+            has_ended = process.has_ended() if target.is_here else bool(last) or not target.answers()
+        return _report(last or _last_status(subscriber, _LAST_STATUS_S), is_heard=is_heard)
 
 
-def _last_word(subscriber: Subscriber, timeout_s: float) -> Status | None:
-    """The status with which an engine ends; None when there is silence for `timeout_s` first."""
+def _last_status(subscriber: Subscriber, timeout_s: float) -> Status | None:
+    """The status with which an engine ends; None after a silence of `timeout_s`."""
     while message := subscriber.receive(timeout_s):
         if isinstance(message, Status) and message.state in messages.OVER:
             return message
     return None
 
 
-def _report(last_word: Status | None, *, is_heard: bool) -> int:
-    """`is_heard`: whether the last word would have come here."""
-    match last_word:
+def _report(last: Status | None, *, is_heard: bool) -> int:
+    """Print how the engine ended; returns the exit code. `is_heard`: whether a last status would have come here."""
+    match last:
         case None if is_heard:
-            print("ended, without a last word")
+            print("ended without a last status: it was killed or has crashed")
         case None:
-            print("ended; how it ended is not known, because its results did not come through")
+            print("ended; nobody knows how, because nothing came from its bus.publish endpoint")
         case Status(state=messages.EngineState.FAILED, reason=reason):
             print(f"failed: {harmless(reason)}")
         case Status(unacknowledged_s=rest_s):
-            print(f"stopped; {rest_s:.1f} s without a result" if rest_s >= 0.05 else "stopped")
+            print(f"stopped; {rest_s:.1f} s of audio without a result" if rest_s >= 0.05 else "stopped")
             return int(ExitCode.OK)
     return int(ExitCode.CRASH)
 
 
 def reachable(publish: str, query: str | None) -> str:
-    """Where to connect for what the engine binds at `publish`: at "every address", the one that answers at `query`."""
+    """The endpoint to connect to when the engine binds `publish`: for "every address", with the host of `query`."""
     scheme, _, address = publish.partition("://")
     host, _, port = address.rpartition(":")
     if scheme != "tcp" or host not in _EVERY_ADDRESS:
@@ -84,16 +84,16 @@ def reachable(publish: str, query: str | None) -> str:
 
 
 class _Process:
-    """A process of this machine, no matter whose child.
+    """A process of this machine, also one that is no child of ours.
 
-    A pidfd never comes to mean another process, and it tells of the end before the parent has collected it.
+    A pidfd cannot come to mean another process, and reports the end before the parent has collected the process.
     """
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self._fd = -1
         if sys.platform == "linux":
-            with contextlib.suppress(OSError):  # it is gone already, or the kernel is older than 5.3
+            with contextlib.suppress(OSError):  # the process is gone already, or the kernel is older than 5.3
                 self._fd = os.pidfd_open(pid)
 
     def has_ended(self) -> bool:

@@ -1,4 +1,4 @@
-"""Which engine a command means, and the ways to it."""
+"""The engine that a command means, and how to reach it."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ _decoder: msgspec.json.Decoder[StatusAnswer] = msgspec.json.Decoder(StatusAnswer
 
 
 class Target(NamedTuple):
-    """An engine, as a command's arguments name it. An endpoint that is None is the one in the runtime directory."""
+    """An engine, as a command's arguments name it. None for an endpoint means the one in the runtime directory."""
 
     name: str
     publish: str | None = None
@@ -24,13 +24,13 @@ class Target(NamedTuple):
 
     @property
     def is_here(self) -> bool:
-        """Whether the engine runs on this machine, so far as one can tell from its endpoint."""
+        """Whether the engine runs on this machine, as far as its endpoint shows."""
         return self.query is None or self.query.startswith("ipc:")
 
     def subscriber(self, *topics: str, since: Since = None) -> Subscriber:
-        """Follows the engine's results from there on, by default from now; all of them if no topic is given.
+        """A subscriber to `topics` (default: all) after the position `since` (default: from now on).
 
-        With `publish` alone it is not asked for what was before, or was lost.
+        With `publish` alone, without `query`, it cannot ask the engine for earlier or lost messages.
         """
         key, wanted = self.server_key, topics or ("",)
         return Subscriber(self.name, publish=self.publish, query=self.query, topics=wanted, since=since, server_key=key)
@@ -49,8 +49,8 @@ class Target(NamedTuple):
 
 
 def read_status(answer: bytes) -> StatusAnswer:
-    """The answer to a status query. Raises EngineUnreachable when it is not what an engine says."""
+    """Decode the answer to a status query. Raises EngineUnreachable when it is no such answer."""
     try:
         return _decoder.decode(answer)
     except UNREADABLE:
-        raise EngineUnreachable("what answers there is no engine, or one of another version") from None
+        raise EngineUnreachable("the endpoint answered, but not as an engine of this version does") from None

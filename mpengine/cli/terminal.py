@@ -1,7 +1,6 @@
-"""A terminal that is drawn upon in place: captions, or a whole screen; given back as it was, whatever ends us.
+"""Drawing in place on a terminal: captions, or a whole screen. Any exit and any signal leave the terminal as it was.
 
-One thread. Handlers of signals draw too, between any two instructions of it, also while a question waits for its
-answer.
+There is one thread. Signal handlers draw too, between any two of its instructions, also while it waits for an answer.
 """
 
 import contextlib
@@ -19,9 +18,9 @@ from mpengine.shared.messages import Published
 from mpengine.shared.standard_streams import drop_output, terminal_size, write_text
 from mpengine.shared.text import beginning
 
-# A terminal that was stopped (Ctrl-S) takes nothing: we do not wait for it in order to end.
+# A stopped terminal (Ctrl-S) takes no output. An exit does not wait longer for it.
 _END_LIMIT_S = 1.0
-# Another screen, without a cursor; what is too wide by the terminal's own measure is cut, and does not wrap.
+# The alternate screen, without cursor and without wrapping: a line that is too wide is cut.
 _ENTER = b"\x1b[?1049h\x1b[?25l\x1b[?7l"
 _LEAVE = b"\x1b[?7h\x1b[?25h\x1b[?1049l"
 _HOME, _NEXT_LINE = "\x1b[H", "\x1b[K\r\n"
@@ -31,13 +30,13 @@ _Handler: TypeAlias = Callable[[int, FrameType | None], None]
 
 
 class _Handlers:
-    """Handlers of signals while it lasts; what was set before comes back after them."""
+    """Signal handlers that are set for a while; `restore` sets the previous ones again."""
 
     def __init__(self) -> None:
         self._before: dict[signal.Signals, Any] = {}
 
     def set(self, handler: _Handler, *numbers: signal.Signals) -> None:
-        """Have `handler` called, but not for a signal that is ignored, as SIGHUP is under nohup: that stays so."""
+        """Set `handler` for the signals `numbers`. An ignored signal, as SIGHUP under nohup, stays ignored."""
         for number in numbers:
             before = signal.getsignal(number)
             if before is not signal.SIG_IGN:
@@ -45,19 +44,19 @@ class _Handlers:
                 signal.signal(number, handler)
 
     def restore(self) -> None:
-        """Set what was set before."""
+        """Set the previous handlers again."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
 
 def _let_happen(number: int) -> None:
-    """Have the signal do what it does to a program that knows nothing of it."""
+    """Let the signal have its default effect."""
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)
 
 
 class Live:
-    """A terminal on which captions are shown: drawn again when its size changes, and ended well by signals."""
+    """Shows captions on a terminal, draws them again when its size changes, and finishes them at a signal."""
 
     def __init__(self, captions: Drawn) -> None:
         self._captions = captions
@@ -77,7 +76,7 @@ class Live:
             drop_output()
 
     def show(self, message: Published | Hole | None) -> None:
-        """Write what `message` changes."""
+        """Draw `message`."""
         self._write(lambda: self._captions.show(message))
 
     def _write(self, make: Callable[[], str]) -> None:
@@ -91,13 +90,13 @@ class Live:
             self._is_writing = False
 
     def _resized(self, *_: object) -> None:
-        if self._is_writing:  # whoever writes sees that there is more to do
+        if self._is_writing:  # then `_write`, which this handler has interrupted, draws again
             self._is_stale = True
         else:
             self._write(self._captions.again)
 
     def _end(self, number: int, _frame: FrameType | None) -> None:
-        """Past Python's buffer, which may be in use."""
+        """Write past Python's buffer, which may be in use."""
         with contextlib.suppress(OSError):
             if _takes_output():
                 os.write(sys.stdout.fileno(), self._captions.finish().encode(errors="replace"))
@@ -105,7 +104,7 @@ class Live:
 
 
 class Screen:
-    """A terminal's screen, taken at the first `show` and given back at the exit, by signals too."""
+    """A terminal's screen: taken at the first `show`, given back at the exit, also by signals."""
 
     def __init__(self) -> None:
         self._lines: Sequence[str] = ()
@@ -125,7 +124,7 @@ class Screen:
         self._handlers.restore()
 
     def show(self, lines: Sequence[str]) -> None:
-        """Draw `lines` in place of what is there, as much of them as has room."""
+        """Draw as many of `lines` as fit on the screen."""
         self._lines = lines
         self._draw()
 
@@ -133,7 +132,7 @@ class Screen:
         if not self._is_taken:
             self._take()
         self._is_stale = True
-        if self._is_drawing:  # this is a signal's handler: who draws sees that it has to do so again
+        if self._is_drawing:  # this is a signal handler: the loop below, which it has interrupted, draws again
             return
         self._is_drawing = True
         try:
@@ -144,25 +143,25 @@ class Screen:
         finally:
             self._is_drawing = False
 
-    # Past Python's buffer, which may be in use when a signal comes.
+    # Both write past Python's buffer, which may be in use when a signal comes.
 
     def _take(self) -> None:
         self._is_taken = True
-        with contextlib.suppress(OSError):  # drawing will tell
+        with contextlib.suppress(OSError):  # drawing raises it again
             os.write(sys.stdout.fileno(), _ENTER)
 
     def _give_back(self) -> None:
         if not self._is_taken:
             return
         self._is_taken = False
-        with contextlib.suppress(OSError):  # it is gone
+        with contextlib.suppress(OSError):  # the terminal is gone
             if _takes_output():
                 os.write(sys.stdout.fileno(), _LEAVE)
 
     # Signals
 
     def _interrupt(self, number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_IGN)  # a second one must not come in between
+        signal.signal(number, signal.SIG_IGN)  # a second one must not disturb the exit
         raise KeyboardInterrupt
 
     def _end(self, number: int, _frame: FrameType | None) -> None:
@@ -170,7 +169,7 @@ class Screen:
         _let_happen(number)
 
     def _suspend(self, number: int, _frame: FrameType | None) -> None:
-        """Ctrl-Z: the shell gets its screen, until somebody lets us go on."""
+        """Ctrl-Z: give the screen to the shell until this process is continued."""
         self._give_back()
         _let_happen(number)
         signal.signal(number, self._suspend)
@@ -182,10 +181,10 @@ class Screen:
 
 
 def drawing(lines: Sequence[str], columns: int, rows: int) -> str:
-    """What to write so that a terminal of that size shows `lines` and nothing else."""
+    """The text that makes a terminal of that size show `lines` and nothing else."""
     return _HOME + _NEXT_LINE.join(beginning(line, columns) for line in lines[:rows]) + _CLEAR_BELOW
 
 
 def _takes_output() -> bool:
-    """Whether the terminal does; one that has gone does, too, and tells at the write."""
+    """Whether the terminal takes output soon. So does one that has gone: the write raises then."""
     return bool(select.select([], [sys.stdout.fileno()], [], _END_LIMIT_S)[1])

@@ -1,1 +1,1 @@
-"""What other processes use: results followed over losses and restarts, and questions to an engine."""
+"""For other processes: they follow an engine's results over losses and restarts, and ask it questions."""

@@ -1,4 +1,4 @@
-"""The ways to an engine: its endpoints, its key, and a question with its answer."""
+"""How to reach an engine: its endpoints, its key, and a question with its answer."""
 
 import zmq
 
@@ -17,17 +17,17 @@ def ask(
     server_key: str | None = None,
     timeout_s: float = 3.0,
 ) -> bytes:
-    """The engine's answer to `question`, as JSON. Raises EngineUnreachable when none comes.
+    """The engine's answer to `question`, as JSON. Raises EngineUnreachable when none comes within `timeout_s`.
 
-    `server_key` is the engine's public CURVE key, for an engine that has one. Raises ConfigError when a name, an
-    endpoint or a key cannot be one.
+    `server_key` is the engine's public CURVE key, if the engine has one. Raises ConfigError for an invalid name,
+    endpoint or key.
     """
     endpoint = endpoint_of(query, name, "query")
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
         socket = sockets.make(context, zmq.REQ)
         connect(socket, endpoint, "bus.query", server_key)
-        # Who speaks in clear to an engine with a key is refused for good: then nothing can be sent, now or later.
+        # An engine with a key refuses a connection without one for good: then nothing can be sent.
         is_sent = sockets.try_send(socket, [messages.encode(question)])
         if not is_sent or not socket.poll(int(timeout_s * 1000)):
             raise EngineUnreachable(f'no engine called "{name}" answers at {endpoint}; {_hint(endpoint)}')
@@ -37,21 +37,21 @@ def ask(
 
 
 def _hint(endpoint: str) -> str:
-    """What to do when nobody answers. Over tcp, a wrong key and no engine look the same from here."""
+    """Advice for an engine that does not answer. Over tcp, a wrong key and no engine look the same from here."""
     return (
         "start one with: mpengine run" if endpoint.startswith("ipc:") else "is it running, and is the server key right?"
     )
 
 
 def endpoint_of(configured: str | None, name: str, socket: str) -> str:
-    """Where to connect. The name is checked in any case, it stands in the topics too."""
+    """The endpoint to connect to: `configured`, or the one in the runtime directory. Raises ConfigError for `name`."""
     if not NAME.fullmatch(name):
         raise ConfigError("engine.name", "expected 1 to 32 of A-Z a-z 0-9 _ -")
     return configured or runtime.endpoint(runtime.runtime_path(name), socket)
 
 
 def connect(socket: "zmq.Socket[bytes]", endpoint: str, path: str, server_key: str | None) -> None:
-    """Connect, encrypted if there is a key. Raises ConfigError; `path` names the endpoint in it."""
+    """Connect `socket`, encrypted if there is a key. Raises ConfigError with the key `path` for a bad endpoint."""
     if server_key is not None:
         _encrypt(socket, server_key)
     try:
@@ -61,12 +61,12 @@ def connect(socket: "zmq.Socket[bytes]", endpoint: str, path: str, server_key: s
 
 
 def _encrypt(socket: "zmq.Socket[bytes]", server_key: str) -> None:
-    """CURVE, as a client whose own key is made up here: the engine lets in everyone who knows its public key."""
+    """Set up CURVE with a new client key: the engine accepts every client that knows its public key."""
     public, secret = zmq.curve_keypair()
     socket.setsockopt(zmq.CURVE_PUBLICKEY, public)
     socket.setsockopt(zmq.CURVE_SECRETKEY, secret)
     try:
-        # Filled up, because libzmq takes 32 characters for a key that is not in Z85.
+        # Padded, because libzmq would take 32 characters as a binary key.
         socket.setsockopt(zmq.CURVE_SERVERKEY, server_key.encode("ascii").ljust(_KEY_CHARACTERS))
     except (zmq.ZMQError, ValueError):
         raise ConfigError("server_key", "expected the engine's public CURVE key, 40 characters (Z85)") from None

@@ -1,8 +1,8 @@
-"""One engine's messages: the sockets to it, driven by a Follower.
+"""The sockets to one engine, driven by a Follower.
 
-The sync topic with number 0 stays subscribed. libzmq subscribes anew at every reconnect, so that its answer, which the
-engine gives each time, tells of every reconnect. The others are subscribed behind it, one at a time: as proof that what
-was subscribed before is live.
+The engine answers each subscription to a sync topic. The one with number 0 stays subscribed: libzmq subscribes again at
+every reconnect, so that the answer shows every reconnect. The others are subscribed one at a time: the answer proves
+that all earlier subscriptions are live.
 """
 
 import os
@@ -12,18 +12,18 @@ import zmq
 
 from mpengine.client.ask import connect
 from mpengine.client.follow import Action, Ask, Follower, Since, Sync
-from mpengine.client.position import HOLE, Deliver, Received, Tell, loss
+from mpengine.client.position import HOLE, Deliver, Received, Report, loss
 from mpengine.shared import messages, sockets
 from mpengine.shared.messages import UNREADABLE, SnapshotAnswer, Stamp, read_answer, read_stamp
 
-# Taken at once, before others have their turn.
+# The most messages that one look takes from a socket.
 _AT_ONCE = 100
-# A peer on another machine may vanish without a word; then the connection is made anew.
+# A peer on another machine may vanish silently. After this limit the connection is made again.
 _HEARTBEAT_MS, _HEARTBEAT_LIMIT_MS = 5000, 15_000
 
 
 class Endpoints(NamedTuple):
-    """Where an engine is; without `query` it is not asked."""
+    """The endpoints of an engine. Without `query` the engine is not asked."""
 
     publish: str
     query: str | None
@@ -31,7 +31,7 @@ class Endpoints(NamedTuple):
 
 
 class Feed:
-    """Follows the engine called `name`."""
+    """Follows the engine called `name`, and hands over its messages and holes."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Feed:
         since: Since,
         queued_messages: int,
     ) -> None:
-        """Raises ConfigError when an endpoint or a key cannot be one."""
+        """Raises ConfigError for an invalid endpoint or key."""
         self.name = name
         self._follower = Follower(
             wants=lambda topic: topic.startswith(topics), since=since, can_ask=endpoints.query is not None
@@ -51,7 +51,7 @@ class Feed:
         self._sync_prefix = f"{name}.sync.{os.urandom(8).hex()}."
         self._syncs = 0
         self.is_live = False
-        """Whether the engine has confirmed the subscriptions: what it publishes from then on comes."""
+        """Whether the engine has confirmed the subscriptions: all that it publishes after that comes."""
         self._results = sockets.make(context, zmq.SUB, receive_hwm=queued_messages)
         if endpoints.publish.startswith("tcp:"):
             self._results.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
@@ -68,16 +68,16 @@ class Feed:
 
     @property
     def sockets(self) -> "list[zmq.Socket[bytes]]":
-        """To wait for; their descriptors announce only what came since they were last found empty."""
+        """The sockets to wait for. A descriptor announces only messages that came after its socket was found empty."""
         return [self._results, *([self._questions] if self._questions is not None else [])]
 
     @property
     def deadline(self) -> float:
-        """When there is something to do though nothing has come, on the clock of `take`."""
+        """The time of the next `take` if no message comes before, on the clock of `take`."""
         return self._follower.deadline
 
     def take(self, now: float) -> list[Received]:
-        """What is there by now. Where it is nothing, both sockets were empty after all that was done."""
+        """The messages that are there. If this is empty, both sockets were empty when it returned."""
         received: list[Received] = []
         is_empty = False
         while not (received or is_empty):
@@ -102,8 +102,7 @@ class Feed:
             self.is_live = True
             return self._follower.synced(int(topic.removeprefix(self._sync_prefix)), stamp.run, stamp.boot, stamp.seq)
         topic = topic.partition(".")[2]
-        # The answers to the sync subscriptions of others pass here too; they are no results. And what somebody calls a
-        # loss is none.
+        # Answers to the sync subscriptions of other programs come too: these are no results. No engine publishes holes.
         return [] if topic.startswith("sync.") or topic == HOLE else self._follower.heard(topic, parts[1])
 
     def _answered(self, parts: list[bytes]) -> list[Action]:
@@ -118,7 +117,7 @@ class Feed:
             match action:
                 case Deliver(topic=topic, body=body):
                     received.append(Received(self.name, topic, body))
-                case Tell(hole=hole):
+                case Report(hole=hole):
                     received.append(loss(self.name, hole))
                 case Sync(number=number):
                     if self._syncs:
@@ -142,7 +141,7 @@ def _stamp(body: bytes) -> Stamp:
 
 
 def _answer(body: bytes) -> SnapshotAnswer | None:
-    """None for an error, as from an engine that knows no snapshots."""
+    """The snapshot in `body`; None for an error, as from an engine that knows no snapshots."""
     try:
         return read_answer(body)
     except UNREADABLE:

@@ -1,94 +1,93 @@
-"""Following one engine over losses, reconnects and restarts: what to hand over, what to ask for, what to tell. Pure.
+"""Following one engine over losses, reconnects and restarts: what to deliver, to ask for, and to report. Pure.
 
-A subscriber listens on one socket and asks on another, and between the two things get lost, unless: it waits for the
-answer to a `sync` subscription (then all earlier subscriptions are live), only then asks for a snapshot, holds back
-what is published meanwhile, and merges both by `seq`. That is one round of catching up. There is one at the start, at
-every reconnect, whenever `boot` has changed, and whenever `prev`, or `last` in the metrics, shows a loss.
+A subscriber listens on one socket and asks on another. To miss nothing between the two, it waits for the answer to a
+`sync` subscription (then all earlier subscriptions are live), then asks for a snapshot, holds back messages that are
+published meanwhile, and merges both by `seq`. That is one round of catching up. A round begins at the start, at every
+reconnect, whenever `boot` has changed, and whenever `prev`, or `last` in the metrics, shows a loss.
 
     waiting ──engine heard──> synced ──asked──> answered, page by page ──> live
                                 ^                                           │
                                 └─────── reconnect, other boot, loss ───────┘
 
-What can be had comes once and in order; what cannot is told. A round that does not end in time is given up; only `tick`
-judges that, when all that has come was handed in: an answer may lie there behind what was published.
+Every message that can be had comes once and in order; the others are reported as holes. A round that does not end in
+time is given up. Only `tick` decides that, after all that has come was handed in: the answer may be waiting there.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
-from mpengine.client.position import Deliver, End, Item, Known, Tell, read, read_kept
+from mpengine.client.position import Deliver, End, Item, Known, Report, read, read_kept
 from mpengine.shared.messages import SnapshotAnswer
 from mpengine.shared.waiting import NEVER
 
-# How long messages are held back, and how many, for what was lost before them.
+# How long messages are held back, and how many, while earlier ones are missing.
 _HOLD_LIMIT_S = 10.0
 _MOST_HELD = 10_000
 # An engine that publishes but does not answer is asked again.
 _ASK_AGAIN_S = 1.0
-# A time without a look counts for so long at most. A program that looks as often as its screen is drawn waits no longer
-# than one that waits inside a look; one that looks every other second is given as many looks.
+# A pause between two looks counts as this long at most. So limits are as long for a program that looks with every frame
+# of its screen as for one that waits inside a look; and a program that seldom looks gets as many looks.
 _LONGEST_ABSENCE_S = 0.1
-# A snapshot has the last one of these, beside the messages that each count.
+# A snapshot has the last message of these topics, besides all kept ones.
 _LAST_IN_SNAPSHOT = ("status", "transcript.interim")
 
 Since = tuple[str, int] | int | Literal["start"] | None
 
 
 class Round:
-    """One round of catching up: what waits for it, what it has found, and how long it may take.
+    """One round of catching up: the messages that it holds back, those that it has found, and its time limits.
 
-    It begins with a sync; once that is answered a snapshot is asked for, page by page. It can be begun again with what
-    it holds back, which does not make its time any longer.
+    A round begins with a sync. After its answer a snapshot is asked for, page by page. A round can begin again: it
+    keeps the messages that it holds back, and gets no more time.
     """
 
     def __init__(self, number: int) -> None:
-        """`number`: that of the sync."""
+        """`number` is that of the sync."""
         self.held: list[Item] = []
         self._give_up_at = NEVER
         self.begin_again(number)
 
     def begin_again(self, number: int) -> None:
-        """With another sync; answers to what was asked before count no more."""
+        """Begin again with the sync `number`. Answers to earlier questions no longer count."""
         self.number = number
         self.found: list[Item] = []
-        # Behind which `seq` the snapshot, or its next page, was asked for.
-        self.since: int | None = None
+        self.since: int | None = None  # the snapshot, or its next page, was asked for after this `seq`
         self._ask_again_at = NEVER
 
     def ask(self, number: int, since: int) -> None:
-        """The question with `number` goes out."""
+        """Note that the question with `number` goes out."""
         self.number, self.since = number, since
         self._ask_again_at = NEVER
 
     def hold(self, item: Item) -> bool:
-        """Hold `item` back; False when these are more than may be held."""
+        """Hold `item` back; False when the limit is reached."""
         self.held.append(item)
         return len(self.held) < _MOST_HELD
 
-    # Time. It counts from the first `wait` on: only there is known that nothing else has come. And it counts only while
-    # something is held back, by which the engine is seen to live.
+    # Time counts from the first `wait` on, when all that has come was handed in. It counts only while messages are held
+    # back, because these show that the engine lives.
 
     def wait(self, now: float) -> None:
-        """All that has come was dealt with."""
+        """Note that all that has come was handed in."""
         if self.held:
             self._give_up_at = min(self._give_up_at, now + _HOLD_LIMIT_S)
             self._ask_again_at = min(self._ask_again_at, now + _ASK_AGAIN_S)
 
     @property
     def deadline(self) -> float:
-        """When it takes too long, or the engine for its answer."""
+        """The time at which the round is given up or begins again."""
         return min(self._give_up_at, self._ask_again_at)
 
     def takes_too_long(self, now: float) -> bool:
-        """Whether it is to be given up."""
+        """Whether the round must be given up."""
         return now >= self._give_up_at
 
     def is_unanswered(self, now: float) -> bool:
-        """Whether it is to be begun again."""
+        """Whether the round must begin again."""
         return now >= self._ask_again_at
 
     def all_in_order(self) -> list[Item]:
-        """What was held and what was found; what has no number keeps its place."""
+        """The held and the found messages by `seq`; a message without one keeps its place."""
         placed = [(item.stamp.seq, item) for item in self.found if item.stamp.seq]
         place = 0
         for item in self.held:
@@ -98,26 +97,29 @@ class Round:
 
 
 class Sync(NamedTuple):
-    """Subscribe to the sync topic with this number, instead of the one before."""
+    """Subscribe to the sync topic with this number, instead of the previous one."""
 
     number: int
 
 
 class Ask(NamedTuple):
-    """Ask for a snapshot; the answer shall come back with `number`."""
+    """Ask for a snapshot after the message `since`. The answer must carry `number`."""
 
     number: int
     since: int
 
 
-Action = Deliver | Tell | Sync | Ask
+Action = Deliver | Report | Sync | Ask
 
 
 class Follower:
-    """Takes what an engine publishes and answers, and says what is to be done about it, in order."""
+    """Takes an engine's published messages and answers. Each method returns the actions to perform, in order."""
 
     def __init__(self, *, wants: Callable[[str], bool], since: Since, can_ask: bool) -> None:
-        """`wants`: of which topics (without the engine's name). Without `can_ask` what is lost is only told."""
+        """`wants` says whether the user wants a topic, given without the engine's name.
+
+        Without `can_ask` the engine is not asked for lost messages: they are only reported.
+        """
         self._known = Known(wants, can_fill=can_ask)
         self._since = since
         self._asks = can_ask and (bool(self._known.followed) or any(map(wants, _LAST_IN_SNAPSHOT)))
@@ -125,27 +127,27 @@ class Follower:
         self._boot = ""
         self._number = 0
         self._round: Round | None = None
-        # Whether messages may be missing that neither `prev` nor `last` would show: at the start, and of another boot.
+        # Whether messages may be missing that neither `prev` nor `last` shows: at the start, and after another boot.
         self._is_uncertain = False
         self._end = End()
 
     @property
     def asks(self) -> bool:
-        """Whether it is to hear of every reconnect (`synced` with number 0), and of metrics."""
+        """Whether the follower needs metrics, and `synced` with number 0 at every reconnect."""
         return self._asks
 
     @property
     def is_live(self) -> bool:
-        """Whether what is published is handed over at once."""
+        """Whether published messages are delivered at once."""
         return self._round is None and not self._waits
 
     @property
     def deadline(self) -> float:
-        """When `tick` has something to do."""
+        """The time of the next `tick`."""
         return NEVER if self._round is None else self._round.deadline
 
     def tick(self, now: float) -> list[Action]:
-        """All that has come was handed in: ask again what is not answered, give up a round that takes too long."""
+        """Repeat an unanswered question, or give up a round that takes too long. Call it with nothing left to take."""
         if self._round is None:
             return []
         if self._round.takes_too_long(now):
@@ -155,38 +157,38 @@ class Follower:
         return actions
 
     def heard(self, topic: str, body: bytes) -> list[Action]:
-        """A message was published."""
+        """Take a published message."""
         item = read(topic, body)
         if not item.stamp.seq:
             return self._hold(item, self._round) if self._round and self._round.held else [*self._known.take(item)]
         actions = self._meet(item.stamp.run, item.stamp.boot, None)
         if self._waits or (self._asks and self._round is None and self._known.lacks(item)):
             actions += self._catch_up()
-        if self._round is None or not self._known.followed:  # where nothing is followed nothing is missing before it
+        if self._round is None or not self._known.followed:  # without followed topics nothing can be missing
             return actions + self._take(item)
         return actions + self._hold(item, self._round)
 
     def synced(self, number: int, run: str, boot: str, seq: int) -> list[Action]:
-        """The sync subscription with `number` was answered; number 0 is the one that tells of every reconnect."""
+        """Take the answer to the sync subscription `number`. Number 0 is answered at every reconnect."""
         actions = self._meet(run, boot, seq)
         if number == 0:
             return actions if Sync(self._number) in actions else actions + self._catch_up()
         if self._round is None or number != self._round.number or self._round.since is not None:
             return actions
-        # `seq` is the last one that was used, and what was known before the sync went out cannot be behind it.
+        # `seq` is the last one in use. All that was known before the sync went out must be at or before it.
         if self._known.is_beyond(seq):
             self._known.begin(run, 0)
         self._known.adopt(seq)
         return [*actions, self._ask(self._round, self._known.since if self._known.followed else seq)]
 
     def answered(self, number: int, answer: SnapshotAnswer | None) -> list[Action]:
-        """A snapshot came; None for an answer that is none."""
+        """Take a snapshot, or one of its pages; None for an answer that is no snapshot."""
         if self._round is None or number != self._round.number or self._round.since is None:
             return []
         if answer is None:
             return self._give_up()
         if (answer.run, answer.boot) != (self._known.run, self._boot):
-            return []  # of an engine that was not heard yet: it will be, or is asked again
+            return []  # from an engine that was not heard yet: its messages will come, or it is asked again
         found = self._round.found
         found += (read_kept(bytes(body)) for body in answer.messages)
         last = max((item.stamp.seq for item in found), default=0)
@@ -198,7 +200,7 @@ class Follower:
     # Which engine
 
     def _meet(self, run: str, boot: str, through: int | None) -> list[Action]:
-        """Something of `run` and `boot` was heard, up to `through` if known; is it the engine that was heard before?"""
+        """Note the `run` and `boot` of a message. `through`: the engine's last `seq`, if known."""
         if run == self._known.run and boot == self._boot:
             return []
         actions: list[Action] = []
@@ -219,7 +221,7 @@ class Follower:
         return actions
 
     def _begin(self, run: str, through: int | None) -> list[Action]:
-        """The first run that is heard of: from where on does it count? A position is judged at the next sync."""
+        """Begin with the first run, at the position that `since` asks for. The next sync checks that position."""
         actions: list[Action] = []
         if isinstance(self._since, tuple):
             wanted, through = self._since
@@ -256,21 +258,21 @@ class Follower:
         return [] if catching_up.hold(item) else self._give_up()
 
     def _merge(self, answer: SnapshotAnswer) -> list[Action]:
-        """All there is, in order. Where more was lost meanwhile, another round begins there."""
+        """Deliver all messages in order. Where one shows another loss after the answer, a new round begins there."""
         items = self._release()
         actions: list[Action] = []
-        is_behind = False  # what the answer holds is dealt with
+        is_after = False  # whether all messages of the answer are delivered
         for number, item in enumerate(items):
-            if item.stamp.seq > answer.seq and not is_behind:
-                is_behind = True
+            if item.stamp.seq > answer.seq and not is_after:
+                is_after = True
                 actions += self._settle(answer)
-            if is_behind and self._known.lacks(item):
+            if is_after and self._known.lacks(item):
                 actions += self._catch_up()
                 for rest in items[number:]:
                     actions += self._hold(rest, self._round) if self._round else self._take(rest)
                 return actions
             actions += self._take(item, answer.complete)
-        return actions if is_behind else actions + self._settle(answer)
+        return actions if is_after else actions + self._settle(answer)
 
     def _settle(self, answer: SnapshotAnswer) -> list[Action]:
         actions: list[Action] = []
@@ -280,11 +282,11 @@ class Follower:
         self._is_uncertain = False
         return actions
 
-    def _lose(self, topic: str, complete: Mapping[str, int]) -> list[Deliver | Tell]:
+    def _lose(self, topic: str, complete: Mapping[str, int]) -> list[Deliver | Report]:
         return self._known.lose(topic, complete.get(topic, 0))
 
     def _give_up(self) -> list[Action]:
-        """Nothing more can be had: go on with what there is, and tell what may be missing."""
+        """Deliver what is there, and report what may be missing: no more can be had."""
         is_uncertain, self._is_uncertain = self._is_uncertain, False
         items = self._release()
         complete: dict[str, int] = {}
@@ -302,7 +304,7 @@ class Follower:
         return actions
 
     def _release(self) -> list[Item]:
-        """End the round, with what it held and found in order."""
+        """End the round; returns its messages in order."""
         ended, self._round = self._round, None
         return [] if ended is None else ended.all_in_order()
 
@@ -312,25 +314,28 @@ class Follower:
 
 
 class Patience:
-    """Measures time that nearly stands still while nobody looks: what came meanwhile is not late."""
+    """A clock that nearly stands still between looks: messages that came meanwhile are not late.
+
+    `now` is monotonic time; the `waited` time of this clock is what limits are measured in.
+    """
 
     def __init__(self, now: float) -> None:
         self._left_at = now
         self._missed_s = 0.0
 
     def back(self, now: float) -> None:
-        """A look begins."""
+        """Note that a look begins."""
         self._missed_s += max(0.0, now - self._left_at - _LONGEST_ABSENCE_S)
         self._left_at = now
 
     def leave(self, now: float) -> None:
-        """A look is over."""
+        """Note that a look is over."""
         self._left_at = now
 
     def waited(self, now: float) -> float:
-        """The time of a clock, as it is measured here."""
+        """Monotonic time to the time of this clock."""
         return now - self._missed_s
 
     def clock(self, waited: float) -> float:
-        """When it will be so late, as long as somebody looks."""
+        """The time of this clock to monotonic time, if the look goes on until then."""
         return waited + self._missed_s

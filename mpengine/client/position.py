@@ -1,7 +1,7 @@
-"""What a subscriber is handed, and what it knows of a run: up to which `seq` of each topic all is dealt with. Pure.
+"""The messages that a subscriber gets, and its position in a run: the last `seq` of each topic that it has got. Pure.
 
-Finals, gaps, errors and the service's notes count one by one: what is missing is told as a `Hole`. Of interims, status,
-level and metrics each replaces the one before it, so that the next one heals a loss.
+Finals, gaps, errors and the service's notes count one by one: a missing one is reported as a `Hole`. Of interims,
+status, level and metrics each message replaces the one before it, so that the next one makes up for a loss.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,13 +13,13 @@ from mpengine.shared.messages import KEPT, OVER, TOPICS, UNREADABLE, Published, 
 
 _UNKNOWN = Topic()
 HOLE = "hole"
-"""The topic of a loss. No engine publishes it."""
+"""The topic of holes. No engine publishes it."""
 
 
 class Hole(msgspec.Struct, tag_field="type", tag="hole", frozen=True, kw_only=True):
-    """Messages of `topic` were missed and cannot be had any more: some of those from `first_seq` to `last_seq`.
+    """Messages of `topic` are missing and cannot be had any more: some of those from `first_seq` to `last_seq`.
 
-    `last_seq` is None when nobody can say: the run, or its supervisor, was over before its end was heard.
+    `last_seq` is None where it is unknown: the run, or its supervisor, has ended, and its last messages did not come.
     """
 
     topic: str
@@ -29,7 +29,7 @@ class Hole(msgspec.Struct, tag_field="type", tag="hole", frozen=True, kw_only=Tr
 
 
 class Received(NamedTuple):
-    """A message of `topic` (without the engine's name) as it came; or a loss, which alone has a `hole`."""
+    """A message of `topic` (without the engine's name) as it came, or a `hole`. `name` is the engine's."""
 
     name: str
     topic: str
@@ -38,17 +38,17 @@ class Received(NamedTuple):
 
     @property
     def message(self) -> Published | Hole | None:
-        """What it means; None for a type that this version does not know, and for what is no message at all."""
+        """The message or hole; None for a message of an unknown type, and for bytes that are no message."""
         return self.hole or decode(self.body)
 
 
 def loss(name: str, hole: Hole) -> Received:
-    """A loss, which has JSON of its own too."""
+    """`hole` as it is handed to the user of a Subscriber, with JSON of its own."""
     return Received(name, HOLE, msgspec.json.encode(hole), hole)
 
 
 def decode(body: bytes) -> Published | None:
-    """The message in `body`; None for one of a type that this version does not know, and for what is none at all."""
+    """The message in `body`; None for a message of an unknown type, and for bytes that are no message."""
     try:
         return _decoder.decode(body)
     except UNREADABLE:
@@ -62,8 +62,8 @@ class Deliver(NamedTuple):
     body: bytes
 
 
-class Tell(NamedTuple):
-    """Tell the user of a loss."""
+class Report(NamedTuple):
+    """Report a hole to the user."""
 
     hole: Hole
 
@@ -77,7 +77,7 @@ class _Status(msgspec.Struct):
 
 
 class Item(NamedTuple):
-    """A message, and what counts of it here. `last` is that of metrics, without the engine's name."""
+    """A message with the fields that a position needs. `last`: of metrics, its topics without the engine's name."""
 
     topic: str
     body: bytes
@@ -92,7 +92,7 @@ _read_status = msgspec.json.Decoder(_Status).decode
 
 
 def read(topic: str, body: bytes) -> Item:
-    """What is no message has an empty stamp; it is handed on as it came."""
+    """`body` as an item. Bytes that are no message get an empty stamp, and are delivered as they came."""
     try:
         stamp = read_stamp(body)
         if topic == "metrics":
@@ -104,51 +104,51 @@ def read(topic: str, body: bytes) -> Item:
 
 
 def read_kept(body: bytes) -> Item:
-    """A message out of a snapshot, where its topic is not written beside it."""
+    """A message of a snapshot, which does not name the topic."""
     item = read("", body)
     return item._replace(topic=item.stamp.topic)
 
 
 class Known:
-    """One run as far as it was heard."""
+    """The position in one run."""
 
     def __init__(self, wants: Callable[[str], bool], *, can_fill: bool) -> None:
-        """`wants` says of a topic whether the user does; `can_fill`, whether what is lost can be asked for."""
+        """`wants`: whether the user wants a topic. `can_fill`: whether the engine can be asked for lost messages."""
         self.run = ""
         self.followed = tuple(topic for topic in KEPT if wants(topic))
         self._wants = wants
         self._can_fill = can_fill
-        self._through: dict[str, int] = {}  # of a topic that is missing, the next message is the first
+        self._through: dict[str, int] = {}  # a topic that is not in it begins with its next message
 
     def begin(self, run: str, through: int | None) -> None:
-        """From now on `run`; everything up to `through` is known, or is none of our business if it is None."""
+        """Begin `run` after the message `through`; with None, each topic with its next message."""
         self.run = run
         self._through = {} if through is None else dict.fromkeys(self.followed, through)
 
     def adopt(self, seq: int) -> None:
-        """What is up to `seq` and was not followed yet is none of our business."""
+        """Begin each topic that has not begun yet after the message `seq`."""
         for topic in self.followed:
             self._through.setdefault(topic, seq)
 
     def is_beyond(self, seq: int) -> bool:
-        """Whether more is known than there can be where `seq` is the last one."""
+        """Whether the position is after `seq`, the last message of the engine: then it is of another engine."""
         return any(through > seq for through in self._through.values())
 
     @property
     def since(self) -> int:
-        """Up to here, nothing need be asked for."""
+        """The `seq` after which messages may be missing."""
         return min((self._through.get(topic, 0) for topic in self.followed), default=0)
 
     def lacks(self, item: Item) -> bool:
-        """Whether `item` shows that something before it is missing which can be asked for."""
+        """Whether `item` shows that an earlier message is missing which can be asked for."""
         if item.topic == "metrics":
             return any(item.last.get(topic, 0) > self._through.get(topic, item.stamp.seq) for topic in self.followed)
         return item.topic in self.followed and item.stamp.prev > self._through.get(item.topic, item.stamp.seq)
 
-    def take(self, item: Item, complete: Mapping[str, int] | None = None) -> list[Deliver | Tell]:
-        """Hand `item` over, unless it came before, behind a word on what is missing.
+    def take(self, item: Item, complete: Mapping[str, int] | None = None) -> list[Deliver | Report]:
+        """Report what is missing before `item`, then deliver `item`, unless it came before.
 
-        `complete`: up to there, of each topic, something may be missing though `item` does not show it.
+        `complete` has for each topic a `seq` up to which messages may be missing though `item` does not show it.
         """
         topic, stamp = item.topic, item.stamp
         if not stamp.seq:
@@ -156,15 +156,15 @@ class Known:
         through = self._through.get(topic)
         if through is not None and stamp.seq <= through:
             return []
-        actions: list[Deliver | Tell] = []
+        actions: list[Deliver | Report] = []
         if through is not None and TOPICS.get(topic, _UNKNOWN).counts:
             lost = stamp.prev or min((complete or {}).get(topic, 0), stamp.seq - 1)
             actions += self.lose(topic, lost)
         if topic == "metrics":
             for other, last in item.last.items():
                 actions += self.lose(other, last) if other in self.followed else []
-            # They speak for their supervisor alone. What the one before it said last may still be missing: in a merge,
-            # and for ever where nothing can be asked for.
+            # Metrics know their own supervisor's messages only. The last messages of the previous supervisor may still
+            # be missing: during a merge, and for ever where the engine cannot be asked.
             if self._can_fill and complete is None:
                 self.caught_up(stamp.seq)
             else:
@@ -174,40 +174,40 @@ class Known:
             actions.append(Deliver(topic, item.body))
         return actions
 
-    def lose(self, topic: str, last: int) -> list[Deliver | Tell]:
-        """What is not known of `topic` up to `last` will not come any more."""
+    def lose(self, topic: str, last: int) -> list[Deliver | Report]:
+        """Report the missing messages of `topic` up to `last`, which will not come any more."""
         through = self._through.get(topic)
         if through is None or last <= through:
             return []
         self._through[topic] = last
         hole = Hole(topic=topic, run=self.run, first_seq=through + 1, last_seq=last)
-        return [Tell(hole)] if self._wants(topic) else []
+        return [Report(hole)] if self._wants(topic) else []
 
     def caught_up(self, seq: int) -> None:
-        """Of all that is followed, nothing is missing up to `seq`."""
+        """Note that no followed topic misses anything up to `seq`."""
         for topic in self.followed:
             self._through[topic] = max(seq, self._through.get(topic, 0))
 
-    def lose_the_end(self) -> list[Deliver | Tell]:
-        """The run is over, or its supervisor, and nobody knows what else there was."""
+    def lose_the_end(self) -> list[Deliver | Report]:
+        """Report that messages may be missing at the end of the run, or of its supervisor."""
         return [
-            Tell(Hole(topic=topic, run=self.run, first_seq=self._through[topic] + 1))
+            Report(Hole(topic=topic, run=self.run, first_seq=self._through[topic] + 1))
             for topic in self.followed
             if topic in self._through
         ]
 
 
 class End:
-    """Whether the last word of a supervisor was heard, and with it that nothing before it is missing.
+    """Whether the last messages of a supervisor were heard: a status and metrics, in either order.
 
-    It ends with its status and with metrics, in one order or the other.
+    They show that nothing before them is missing.
     """
 
     def __init__(self) -> None:
         self._status = self._metrics = 0
 
     def note(self, item: Item) -> None:
-        """`item` was handed over."""
+        """Note that `item` was delivered."""
         if item.topic == "metrics":
             self._metrics = item.stamp.seq
         elif item.state in OVER:
@@ -215,5 +215,5 @@ class End:
 
     @property
     def was_heard(self) -> bool:
-        """Whether nothing can have followed."""
+        """Whether both were heard."""
         return bool(self._status) and self._metrics >= self._status - 1

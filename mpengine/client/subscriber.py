@@ -1,4 +1,4 @@
-"""Results from engines, as typed messages, in any other process. Imports neither numpy nor audio nor TLS."""
+"""Results of engines as typed messages, for any other process. This imports neither numpy nor audio nor TLS."""
 
 import collections
 import contextlib
@@ -24,11 +24,11 @@ _QUEUED_MESSAGES = 10_000
 
 
 class Subscriber:
-    """Iterates over what engines publish; it may be started before them, and survives their restarts.
+    """Iterates over the messages of engines. It may start before them, and survives their restarts.
 
-    Finals, gaps and errors come once and in order, also those from before it was started; what it loses is asked of the
-    engine's history, and what cannot be had any more is told as a `Hole`. Messages of types that this version does not
-    know are skipped, and so is what is no message at all. Not to be shared between threads or tasks.
+    Finals, gaps and errors come once and in order, by default also those from before the start. Lost messages come from
+    the engine's history; those that cannot be had any more are reported as a `Hole`. Messages of unknown types are
+    skipped. Threads and tasks must not share a Subscriber. It makes progress only while one of its methods runs.
     """
 
     def __init__(
@@ -42,21 +42,22 @@ class Subscriber:
         server_key: str | None = None,
         queued_messages: int = _QUEUED_MESSAGES,
     ) -> None:
-        """`topics`: a prefix of what stands behind the name, or several: ``("transcript.final", "gap")``.
+        """`name`: one engine, or several of this machine. `receive_named` says whose a message is.
 
-        `since`: from where on. "start", all that the engine's history has; None, from now on; ``(run, seq)`` of the
-        last final that was dealt with, as somebody who was ended and started again has noted it (or `seq` alone, if
-        the run cannot have changed); all, if the engine has not come so far. The status and the open interim come in
-        any case.
+        `publish`, `query`: the endpoints of one engine, if they are configured. With `publish` alone the engine is not
+        asked: `since` counts as None, and lost messages are only reported. `topics`: a prefix, or several, of topics
+        without the engine's name, as ``("transcript.final", "gap")``.
 
-        Several names: several engines of this machine at once; `receive_named` says whose a message is. `publish` and
-        `query` are for one that has other endpoints. With `publish` alone it is not asked: then `since` is None, and
-        what is lost is only told. `server_key` is the engine's public CURVE key, for an engine that has one. Raises
-        ConfigError when a name, an endpoint or a key cannot be one.
+        `since`: where to begin. "start": with all that the engine's history has. None: from now on. ``(run, seq)``:
+        after that message, for a program that was restarted and has noted its last final (`seq` alone, if the run
+        cannot have changed). An engine that has not come so far gives all. The status and the open interim always come.
+
+        `server_key`: the engine's public CURVE key, if the engine has one. `queued_messages`: how many wait at most for
+        a program that does not take them. Raises ConfigError for an invalid name, endpoint or key.
         """
         names = _several(name)
         if not names or (len(names) > 1 and (publish or query)):
-            raise ConfigError("engine.name", "expected one name with bus.publish and bus.query, else one or more")
+            raise ConfigError("engine.name", "expected one name with bus.publish and bus.query, otherwise one or more")
         wanted = _several(topics)
         self._patience = Patience(time.monotonic())
         self._ready: collections.deque[Received] = collections.deque()
@@ -90,20 +91,20 @@ class Subscriber:
     # Blocking
 
     def wait_live(self, timeout_s: float) -> bool:
-        """Wait until every engine has confirmed that what it publishes from now on will come.
+        """Wait until every engine has confirmed the subscription: all that it publishes after that will come.
 
-        For those who ask an engine for something and want to hear what becomes of it. False when that is not confirmed
-        within `timeout_s`, and for an engine that is not asked (`publish` alone, or `topics` that need no asking).
+        Call this before a command whose effect you want to hear. False after `timeout_s`, and for an engine that is not
+        asked (`publish` alone, or `topics` that need no asking).
         """
         return self._wait_for(lambda: all(feed.is_live for feed in self._feeds), time.monotonic() + timeout_s)
 
     def receive(self, timeout_s: float | None = None) -> Published | Hole | None:
-        """The next message, or loss; None when none came within `timeout_s`."""
+        """The next message or hole; None when none came within `timeout_s`."""
         named = self.receive_named(timeout_s)
         return None if named is None else named[1]
 
     def receive_named(self, timeout_s: float | None = None) -> tuple[str, Published | Hole] | None:
-        """The same with the engine's name."""
+        """The engine's name, and its next message or hole; None when none came within `timeout_s`."""
         give_up = _deadline(timeout_s)
         while self._wait(give_up):
             received = self._ready.popleft()
@@ -113,19 +114,19 @@ class Subscriber:
         return None
 
     def receive_any(self, timeout_s: float | None = None) -> Received | None:
-        """The next message, of whatever type and as it came, or loss; None when none came within `timeout_s`."""
+        """The next message of any type as it came, or hole; None when none came within `timeout_s`."""
         return self._ready.popleft() if self._wait(_deadline(timeout_s)) else None
 
     def receive_raw(self, timeout_s: float | None = None) -> tuple[str, bytes] | None:
-        """The next message as it came, of whatever type: its topic without the engine's name, and its JSON.
+        """The topic (without the engine's name) and the JSON of the next message of any type.
 
-        A loss has the topic "hole". None when none came within `timeout_s`.
+        A hole has the topic "hole". None when no message came within `timeout_s`.
         """
         received = self.receive_any(timeout_s)
         return None if received is None else (received.topic, received.body)
 
     def poll(self, timeout_s: float | None = 0.0) -> bool:
-        """Whether something is there, within `timeout_s`: `receive_any` gives it at once."""
+        """Whether a message comes within `timeout_s`. Then `receive_any` returns it at once."""
         return self._wait(_deadline(timeout_s))
 
     def __iter__(self) -> Iterator[Published | Hole]:
@@ -137,11 +138,11 @@ class Subscriber:
     # In asyncio
 
     async def receive_async(self) -> Published | Hole:
-        """The next message, or loss. To be cancelled at will: nothing is lost by that (`asyncio.timeout`)."""
+        """The next message or hole. It may be cancelled, as by `asyncio.timeout`, without losing anything."""
         return (await self.receive_named_async())[1]
 
     async def receive_named_async(self) -> tuple[str, Published | Hole]:
-        """The same with the engine's name."""
+        """The engine's name, and its next message or hole."""
         while True:
             await self._wait_async()
             received = self._ready.popleft()
@@ -156,7 +157,7 @@ class Subscriber:
     # Ending
 
     def close(self) -> None:
-        """Let go of the sockets."""
+        """Close the sockets."""
         self._context.destroy(linger=0)
 
     def __enter__(self) -> Self:
@@ -172,7 +173,7 @@ class Subscriber:
         return self._patience.clock(min(feed.deadline for feed in self._feeds))
 
     def _look(self) -> bool:
-        """Whether something is there; if not, all sockets were empty."""
+        """Take what has come. Returns whether messages are ready; if not, all sockets were empty."""
         now = self._patience.waited(time.monotonic())
         for feed in self._feeds:
             self._ready += feed.take(now)
@@ -180,7 +181,7 @@ class Subscriber:
 
     @contextlib.contextmanager
     def _looking(self) -> Iterator[None]:
-        """Between these, nobody looks."""
+        """Outside of this context nobody looks: `_patience` hardly counts that time."""
         self._patience.back(time.monotonic())
         try:
             yield
@@ -188,11 +189,11 @@ class Subscriber:
             self._patience.leave(time.monotonic())
 
     def _wait(self, give_up: float) -> bool:
-        """Wait until something is there; False when it is not by `give_up`."""
+        """Wait until a message is ready; False at `give_up`."""
         return bool(self._ready) or self._wait_for(lambda: bool(self._ready), give_up)
 
     def _wait_for(self, is_there: Callable[[], bool], give_up: float) -> bool:
-        """Wait until a look has made `is_there` true; False when none has by `give_up`."""
+        """Look until `is_there` is true; False at `give_up`."""
         with self._looking():
             while True:
                 self._look()
@@ -205,7 +206,7 @@ class Subscriber:
                 self._poller.poll(None if rest_s == NEVER else int(rest_s * 1000) + 1)
 
     async def _wait_async(self) -> None:
-        """The same for asyncio."""
+        """Wait until a message is ready, in asyncio."""
         if self._ready:
             return
         with self._looking():
@@ -214,7 +215,7 @@ class Subscriber:
 
 
 def _several(given: str | Iterable[str]) -> tuple[str, ...]:
-    """One, or several of which each counts once."""
+    """`given` as a tuple without repetitions."""
     return (given,) if isinstance(given, str) else tuple(dict.fromkeys(given))
 
 
@@ -223,12 +224,12 @@ def _deadline(timeout_s: float | None) -> float:
 
 
 async def _readable(sockets: "Sequence[zmq.Socket[bytes]]", deadline: float) -> None:
-    """Return when one of `sockets` may have something, or at `deadline` (monotonic).
+    """Return when one of `sockets` may have a message, or at `deadline` (monotonic).
 
-    A socket's descriptor announces only what came after the socket was last found empty, and any other call on the
-    socket may take the announcement: to be called right behind a look that found all of them empty.
+    Call this right after a look that found all sockets empty: a descriptor announces only messages that come after its
+    socket was found empty, and any other call on the socket may consume the announcement.
     """
-    import asyncio  # noqa: PLC0415  who does not use it does not load it
+    import asyncio  # noqa: PLC0415  other programs do not load it
 
     loop = asyncio.get_running_loop()
     woken = loop.create_future()

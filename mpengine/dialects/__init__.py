@@ -1,7 +1,7 @@
 """The recognisers, found by `remote.mode`. Pure.
 
-A recogniser is one module, which has its table of the configuration (a RemoteConfig) and its protocol (a Dialect), and
-one line here. The module is loaded when it is asked for.
+A recogniser is one module and one line here. The module has the recogniser's table of the configuration (a
+RemoteConfig) and its protocol (a Dialect), and is loaded on use.
 """
 
 import importlib
@@ -18,20 +18,20 @@ _HOMES = {
 }
 MODES = tuple(_HOMES)
 DEFAULT_MODE = "managed"
-# These stood in one table for all modes, and files have them side by side: `mode` alone chooses. Beside another mode
-# they are checked as ever, and have no effect. A key that is not among them is refused there.
+# The first modes had one table, and users' files have its keys side by side: `mode` alone chooses. A key of these that
+# belongs to another mode is checked and has no effect. Any other key of another mode is refused.
 KEYS_OF_ALL_MODES = frozenset({"server_url", "auth_token", "byok_api_key", "byok_url", "deepgram_model", "parameters"})
 
 
 def kind(mode: str) -> type[RemoteConfig]:
-    """The table [remote] of `mode`, which is one of MODES."""
+    """The class of the table [remote] for `mode`, which is one of MODES."""
     module, _, name = _HOMES[mode].partition(".")
     found: type[RemoteConfig] = getattr(importlib.import_module(f"{__name__}.{module}"), name)
     return found
 
 
 def packed(remote: RemoteConfig) -> msgspec.Raw:
-    """`remote`, secrets and all, for a child that makes it whole again."""
+    """`remote` with its secrets, for a child's settings; `unpacked` is the reverse."""
     return msgspec.Raw(msgspec.msgpack.encode(remote, enc_hook=encode_secret))
 
 

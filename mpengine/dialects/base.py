@@ -1,6 +1,6 @@
-"""What a recogniser can say, in words of our own, and what its dialect and its configuration have to know. Pure.
+"""The messages of all recognisers in one form, and the base classes of their configuration and their protocol. Pure.
 
-Each recogniser is one module, which has its RemoteConfig and its Dialect; the session knows only this.
+Each recogniser is one module, which has its RemoteConfig and its Dialect. The session knows only this module.
 """
 
 import re
@@ -12,21 +12,13 @@ from msgspec import Meta
 from mpengine.dialects import causes
 from mpengine.dialects.causes import Cause
 from mpengine.shared.config_tables import AudioConfig, Secret, Section, about
-from mpengine.shared.messages import (
-    CreditsLow,
-    ErrorKind,
-    Metadata,
-    SessionEnd,
-    SpeechStarted,
-    Transcript,
-    UtteranceEnd,
-)
+from mpengine.shared.messages import ErrorKind, Published, Transcript
 
 
 class Hypothesis(NamedTuple):
     """Recognised speech, as it will be published, but with times in seconds of the audio sent on this connection.
 
-    `has_times` is False where the recogniser tells none. `channels` is how many channels it listens to.
+    `has_times` is False if the recogniser gave no times. `channels` is how many channels it transcribes.
     """
 
     transcript: Transcript
@@ -35,36 +27,36 @@ class Hypothesis(NamedTuple):
 
 
 class Said(NamedTuple):
-    """Something else to publish; `at_s`, where a message has it, counts the audio sent on this connection.
+    """Another message to publish. Its `at_s`, if it has one, counts the audio sent on this connection.
 
     `is_last`: no result comes after it.
     """
 
-    message: SpeechStarted | UtteranceEnd | CreditsLow | SessionEnd | Metadata
+    message: Published
     is_last: bool = False
 
 
 class Ready(NamedTuple):
-    """The recogniser takes audio now. `can_finalize`: it flushes when asked, see `Dialect.finish`."""
+    """The recogniser takes audio now. `can_finalize`: it sends its last results when asked, see `Dialect.finish`."""
 
     can_finalize: bool = False
 
 
 class ServiceError(NamedTuple):
-    """The recogniser reports an error; what becomes of the connection it decides itself."""
+    """The recogniser reports an error. It closes the connection itself if it wants to."""
 
     code: str
     message: str
 
 
 class Ignored(NamedTuple):
-    """A message that means nothing to us; `why` is for the log. Never an error: services add new ones."""
+    """A message without meaning for the engine, which is no error: services add new ones. `why` is for the log."""
 
     why: str
 
 
 class Malformed(NamedTuple):
-    """A message of a known type that is not of its shape; `why` names the field, never the content."""
+    """A message of a known type with a wrong shape. `why` names the field, never the content."""
 
     why: str
 
@@ -96,11 +88,11 @@ class RemoteConfig(Section, tag_field="mode", frozen=True, kw_only=True):
         """Raises ConfigError for keys that are missing or do not fit each other or `audio`."""
 
     def dialect(self, audio: AudioConfig) -> "Dialect":
-        """The protocol, for audio as it is captured."""
+        """The protocol for this configuration and captured audio."""
         raise NotImplementedError
 
     def started_at(self, url: str, token: Secret) -> "RemoteConfig":
-        """How streaming reaches the recogniser that the supervisor has started, where there is one."""
+        """If `starts_recogniser`: the table by which streaming reaches the started recogniser."""
         raise NotImplementedError
 
 
@@ -112,28 +104,28 @@ def shown(url: str) -> str:
 
 
 class Dialect:
-    """One recogniser's protocol, for one connection after the other. A subclass has what differs from this.
+    """One recogniser's protocol, for one connection after the other. A subclass overrides what is different.
 
-    `url` and `headers` (whole lines, `Name: value`) may hold secrets; `endpoint` is the address as it may be shown.
+    `url` and `headers` (whole lines, `Name: value`) may hold secrets. `endpoint` is the address without secrets.
     """
 
     url: str
     endpoint: str
     headers: Sequence[str] = ()
     secret: str
-    """The key or token: no word that leaves the process may hold it."""
+    """The key or token. It is removed from all reports."""
     keep_alive: str | None = None
     """The text that keeps a connection without audio open, if the protocol has one."""
     greeting: str | None = None
-    """The text to say first. None: the recogniser is ready when the connection is open."""
+    """The first text to send. None: the recogniser is ready when the connection is open."""
     fails_with_last_word = False
-    """Whether it says its last word before a failure, too: then only a normal close after it confirms the end."""
+    """Whether the recogniser says its last word before a failure, too. Then only a normal close confirms the end."""
     close_confirms = False
-    """Whether a normal close after the texts of `finish` is its last word, for a protocol that has no other."""
+    """Whether a normal close after the texts of `finish` confirms the end: the protocol has no other last word."""
     request_id_header: str | None = None
     """The header of the upgrade's answer, in lower case, that has an id to quote to the recogniser's support."""
     error_header: str | None = None
-    """The same for the reason of a refusal."""
+    """The header of the upgrade's answer, in lower case, that has the reason of a refusal."""
     close_names: re.Pattern[str] | None = None
     """Finds the recogniser's own name for the cause in the reason of a close: the groups, joined by a hyphen."""
 
@@ -145,18 +137,24 @@ class Dialect:
     # What happens
 
     def opened(self) -> None:
-        """A connection is open. A dialect that remembers what was said forgets the connection before it."""
+        """A connection is open. A dialect with a memory of messages forgets those of the connection before."""
 
     def decode(self, text: str) -> Sequence[Meaning]:
-        """What a message means, in order. Never raises: a message that cannot be read is `Ignored`."""
+        """The meanings of a message, in order. Never raises: a message that cannot be read is `Ignored`."""
         raise NotImplementedError
 
     def finish(self, *, can_finalize: bool) -> Sequence[str]:  # noqa: ARG002  not here
-        """The texts after the last audio that make it send its last results and a last word; none: it has neither."""
+        """The texts to send after the last audio, so that the recogniser sends its last results and a last word.
+
+        Without texts the recogniser cannot be asked, and is given time.
+        """
         return ()
 
     def ended(self) -> Sequence[Meaning]:
-        """The peer has closed the connection: what is still to be made of what it had said before."""
+        """The peer has closed the connection. Returns results that its messages have left, such as a last partial text.
+
+        They are handled before the close: a final that covers all audio confirms the end.
+        """
         return ()
 
     # Why it failed

@@ -1,7 +1,8 @@
-"""Why a connection failed, and whether another try can help. Pure: what all recognisers have in common.
+"""Why a connection failed, and whether another try can help. Pure.
 
-That is the HTTP status of the upgrade, and the close codes of RFC 6455, section 7.4.1. What one recogniser alone says
-stands with its dialect. A transient cause is tried again for ever; a permanent one ends the engine with `exit_code`.
+These are the causes of all recognisers: the HTTP status of the upgrade, and the close codes of RFC 6455, section 7.4.1.
+A dialect has those of its own recogniser. After a transient cause the engine tries again, without end; a permanent one
+ends the engine with `exit_code`.
 """
 
 from typing import NamedTuple
@@ -15,17 +16,19 @@ _json = msgspec.json.Decoder()
 
 
 class Cause(NamedTuple):
-    """`code` for programs, `reason` for people; `exit_code` None: try again. `slow`: the service asks for patience.
-
-    `kind`: whether the way to the recogniser failed, or the recogniser did not take us (HANDSHAKE).
-    """
+    """Why a connection failed."""
 
     code: str
+    """For programs."""
     reason: str
+    """For people."""
     exit_code: ExitCode | None = None
+    """None: try again."""
     request_id: str | None = None
     slow: bool = False
+    """Whether the recogniser asks to wait longer before the next try."""
     kind: ErrorKind = ErrorKind.CONNECTION
+    """HANDSHAKE: the recogniser was reached, but did not accept us."""
 
 
 _STATUS = {
@@ -36,7 +39,7 @@ _STATUS = {
     404: (ErrorCode.NOT_FOUND, ExitCode.CONFIG),
     405: (ErrorCode.NOT_ALLOWED, ExitCode.CONFIG),
 }
-# 1002, 1003, 1007, 1008: the peer says that what we send is wrong. It would be as wrong the next time.
+# By these codes the peer says that our data is wrong. It would be as wrong the next time.
 _CLOSED_FOR_GOOD = {
     1002: ErrorCode.PROTOCOL_ERROR,
     1003: ErrorCode.UNSUPPORTED_DATA,
@@ -55,7 +58,7 @@ def refused(status: int, error: str, body: str, request_id: str | None) -> Cause
 
 
 def _explanation(body: str) -> str:
-    """The service's own words in the body, which has one of several shapes; empty when it has none of them."""
+    """The service's explanation from the body, if it has one of the known shapes; otherwise empty."""
     try:
         answer = _json.decode(body)
     except UNREADABLE:
@@ -67,7 +70,7 @@ def _explanation(body: str) -> str:
 
 
 def closed(code: int, reason: str, request_id: str | None, *, name: str = "") -> Cause:
-    """The peer closed the connection, unasked. `name`: what the recogniser itself calls the cause."""
+    """The peer closed the connection, unasked. `name`: the recogniser's own name for the cause, if it has one."""
     words = f"closed by the recogniser: {code} {reason}".rstrip()
     if code in _CLOSED_FOR_GOOD:
         exit_code = ExitCode.ACCOUNT if code == 1008 and not name else ExitCode.CONFIG
@@ -76,5 +79,5 @@ def closed(code: int, reason: str, request_id: str | None, *, name: str = "") ->
 
 
 def lost(reason: str, kind: ErrorKind = ErrorKind.CONNECTION) -> Cause:
-    """The network or the peer went away; with HANDSHAKE, the recogniser did not say that it is ready."""
+    """The connection was lost; with HANDSHAKE, before the recogniser said that it is ready."""
     return Cause(ErrorCode.CONNECTION_LOST, reason, kind=kind)

@@ -1,7 +1,7 @@
-"""Deepgram's live API (`/v1/listen`), spoken directly with one's own key. Pure.
+"""Deepgram's live API (`/v1/listen`), with one's own key. Pure.
 
-Source of the messages: Deepgram's API specification (asyncapi) and https://developers.deepgram.com/docs.
-Unknown types and unknown fields are normal there; a strict client breaks with the next release.
+The messages are those of Deepgram's API specification (asyncapi) and of https://developers.deepgram.com/docs. Deepgram
+adds types and fields without notice, so unknown ones are no error.
 """
 
 import re
@@ -49,7 +49,7 @@ class _Message(msgspec.Struct, tag_field="type"):
 
 class _Results(_Message, tag="Results"):
     channel: _Channel = msgspec.field(default_factory=_Channel)
-    channel_index: Channels = []  # which one, of how many
+    channel_index: Channels = []  # number of the channel, count of channels
     start: Seconds | None = None
     duration: Seconds | None = None
     is_final: bool = False
@@ -103,12 +103,11 @@ class ByokConfig(RemoteConfig, tag="byok", frozen=True, kw_only=True):
         ),
     ] = msgspec.field(default_factory=dict)
 
-    def check(self, audio: AudioConfig) -> None:  # noqa: ARG002  the service takes all
+    def check(self, audio: AudioConfig) -> None:  # noqa: ARG002  the service takes any audio
         """See RemoteConfig."""
-        key = self.byok_api_key
         require(
             "remote.byok_api_key",
-            key,
+            self.byok_api_key,
             "byok mode requires an API key (or remote.byok_api_key_file, or DEEPGRAM_API_KEY)",
         )
         for name in self.parameters:
@@ -149,8 +148,8 @@ class Deepgram(Dialect):
         self.endpoint = shown(url)
         self.url = f"{url}{'&' if '?' in url else '?'}{urlencode(pairs, quote_via=quote)}"
 
-    def finish(self, *, can_finalize: bool) -> Sequence[str]:  # noqa: ARG002  it always can
-        """Flush what is buffered, then close: answered by the last Results, Metadata and close 1000."""
+    def finish(self, *, can_finalize: bool) -> Sequence[str]:  # noqa: ARG002  Deepgram always can
+        """Flush and close. Deepgram answers with the last Results, Metadata and close code 1000."""
         return (FINALIZE, CLOSE_STREAM)
 
     def decode(self, text: str) -> Sequence[Meaning]:
@@ -165,7 +164,7 @@ def _meaning(text: str) -> Meaning:
         case _SpeechStarted(timestamp=timestamp):
             return Said(SpeechStarted(at_s=timestamp))
         case _UtteranceEnd(last_word_end=end):
-            # -1 is the service's own mark for "disregard"
+            # By -1 the service says that the message is to be ignored.
             return Said(UtteranceEnd(at_s=end)) if end >= 0 else Ignored("UtteranceEnd without a word")
         case _Error() as error:
             words = error.description or error.message

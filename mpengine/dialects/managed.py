@@ -1,8 +1,9 @@
 """The managed proxy's protocol, also spoken by the local recogniser. Pure.
 
-After the upgrade: `auth`, answered by `ready` or `error`; then `transcript`, `credits_low`, `error`, `session_end`.
-Two additions, both optional: times on transcripts (`start`, `duration`, `words`), and `"features":["finalize"]` in
-`ready`, by which a proxy promises to answer `{"type":"finalize"}` with its last finals, `session_end` and a close.
+After the upgrade, the engine sends `auth`. The proxy answers with `ready` or `error`, then sends `transcript`,
+`credits_low`, `error` and `session_end`. It may support two additions: times in transcripts (`start`, `duration`,
+`words`), and `"features":["finalize"]` in `ready`. With the latter it promises to answer `{"type":"finalize"}` with its
+last finals, `session_end` and a close.
 """
 
 import re
@@ -106,7 +107,7 @@ class ManagedConfig(RemoteConfig, tag="managed", frozen=True, kw_only=True):
     ] = Secret()
     deepgram_model: Annotated[str, about("passed on as it is")] = "nova-2"
 
-    def check(self, audio: AudioConfig) -> None:  # noqa: ARG002  it is for the proxy to refuse
+    def check(self, audio: AudioConfig) -> None:  # noqa: ARG002  the proxy may refuse it
         """See RemoteConfig."""
         require("remote.server_url", self.server_url, "managed mode requires a server URL")
         scheme, has_scheme, _ = self.server_url.partition("://")
@@ -134,14 +135,14 @@ class LocalConfig(RemoteConfig, tag="local", frozen=True, kw_only=True):
         require("remote.language", self.language.lower().startswith("en"), "local mode knows English only")
 
     def started_at(self, url: str, token: Secret) -> ManagedConfig:
-        """See RemoteConfig: the local recogniser speaks the proxy's protocol."""
+        """See RemoteConfig. The local recogniser speaks the proxy's protocol."""
         return ManagedConfig(server_url=url, auth_token=token, language=self.language, hold_s=self.hold_s)
 
 
 class Managed(Dialect):
     """The proxy's dialect for one configuration."""
 
-    # Behind most proxies is Deepgram, whose words they pass on.
+    # Most proxies pass on Deepgram's headers and close reasons.
     request_id_header = Deepgram.request_id_header
     error_header = Deepgram.error_header
     close_names = Deepgram.close_names
@@ -165,7 +166,7 @@ class Managed(Dialect):
         self.greeting = msgspec.json.encode(auth).decode()
 
     def finish(self, *, can_finalize: bool) -> Sequence[str]:
-        """Ask for the last finals where the proxy knows how; others send them by themselves."""
+        """Ask for the last finals if the proxy supports that. Other proxies send them unasked."""
         return (FINALIZE,) if can_finalize else ()
 
     def decode(self, text: str) -> Sequence[Meaning]:
@@ -175,8 +176,8 @@ class Managed(Dialect):
     def turned_away(self, error: ServiceError) -> Cause:
         """The proxy answered `error` to the auth message.
 
-        Words for a passing trouble, and HTTP's numbers for it (429 and 5xx), are tried again. Every other code is
-        permanent, unknown ones too: proxies have many words for a bad token, and asking on with one gets it locked.
+        After a code for passing trouble (a word, or HTTP's 429 and 5xx) the engine tries again. Every other code is
+        permanent, also an unknown one: proxies have many words for a bad token, and more tries get the token locked.
         """
         code, reason = error.code, f"Proxy auth error: {error.message}"
         if code.lower() in _PASSING or _PASSING_STATUS.fullmatch(code):
@@ -218,7 +219,7 @@ def _hypothesis(heard: _Transcript) -> Hypothesis:
 
 
 def transcribe_url(server_url: str) -> str:
-    """Where the proxy takes audio: scheme optional (`wss://` assumed), trailing `/` ignored."""
+    """The address at which the proxy takes audio. Without a scheme it is `wss://`; a `/` at the end is ignored."""
     url = server_url.rstrip("/")
     if not url.startswith(("ws://", "wss://")):
         url = f"wss://{url}"
@@ -226,5 +227,5 @@ def transcribe_url(server_url: str) -> str:
 
 
 def _or_0(seconds: float | str | None) -> float:
-    """The warning counts, even without a number."""
+    """`seconds` if it is a number. The message is worth publishing without it."""
     return seconds if isinstance(seconds, float) else 0.0

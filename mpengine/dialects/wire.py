@@ -1,7 +1,7 @@
-"""Reads recognisers' JSON: what the dialects share, and the bounds that keep a hostile message harmless. Pure.
+"""Reads recognisers' JSON for all dialects, within bounds that make a hostile message harmless. Pure.
 
-Whatever a peer writes, what is made of it fits the control channel (msgpack has integers of 64 bits), can be encoded
-again by whoever passes it on (nesting costs stack), and takes no longer to handle than to read.
+Every result fits the control channel, where msgpack has integers of 64 bits. It can be encoded again, although nesting
+costs stack. It takes no longer to handle than to read.
 """
 
 from collections.abc import Container, Sequence
@@ -23,7 +23,7 @@ Channels = Annotated[list[Annotated[int, Meta(ge=0, le=64)]], Meta(max_length=64
 
 
 class Word(msgspec.Struct):
-    """A word, as both protocols write it."""
+    """A word of either protocol."""
 
     word: str
     start: Seconds
@@ -53,7 +53,7 @@ _anything = msgspec.json.Decoder()
 
 
 def read(text: str, decoder: msgspec.json.Decoder[Known], known: Container[str]) -> Known | Other | Ignored | Malformed:
-    """`text` as `decoder` has it, which knows the types `known`. Never raises."""
+    """Decode `text` with `decoder`, which knows the types `known`. Never raises."""
     try:
         return decoder.decode(text)
     except UNREADABLE as error:
@@ -65,7 +65,7 @@ def read(text: str, decoder: msgspec.json.Decoder[Known], known: Container[str])
 
 
 def spoken(words: Sequence[Word]) -> tuple[messages.Word, ...]:
-    """The words of a transcript, with the times of the connection."""
+    """The words of a transcript, with times of the connection."""
     spoken_words = [
         messages.Word(
             word=word.word,
@@ -81,7 +81,7 @@ def spoken(words: Sequence[Word]) -> tuple[messages.Word, ...]:
 
 
 def passed_on(kind: str, text: str, *, is_last: bool) -> Said | Malformed:
-    """A message of the type `kind`, to be published as it was received."""
+    """The message `text` of the type `kind`, to be published unchanged."""
     try:
         data = _anything.decode(text)
     except UNREADABLE as error:
@@ -91,7 +91,7 @@ def passed_on(kind: str, text: str, *, is_last: bool) -> Said | Malformed:
 
 
 def _misfit(value: Any, path: str, levels: int) -> str | None:
-    """What of `value` cannot be passed on, and where it stands; None when all of it can."""
+    """Which part of `value` cannot be published, and its path; None if all of it can."""
     if not levels:
         return f"nested too deep - at `{path}`"
     match value:

@@ -1,1 +1,1 @@
-"""An engine inside another program: the `Engine` class of a GUI, and the child process that does its work."""
+"""An engine for another program: the `Engine` class for GUIs, and the child process that does its work."""

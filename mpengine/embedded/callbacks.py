@@ -1,6 +1,6 @@
-"""What an engine's messages mean to a GUI: which callbacks to call, whether recording has begun, why it ended. Pure.
+"""From an engine's messages to a GUI's callbacks, and to the state of the recording. Pure.
 
-The texts are the origin engine's where it had any.
+Where the origin engine had a text for an event, this is its text.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from mpengine.shared.messages import EngineState, ErrorCode, ErrorKind, Publishe
 
 
 class Words(NamedTuple):
-    """For the callbacks of results."""
+    """A call of the callback for interims or finals. `time_ns`: UTC of the publication."""
 
     text: str
     is_final: bool
@@ -19,13 +19,13 @@ class Words(NamedTuple):
 
 
 class Trouble(NamedTuple):
-    """For the error callback."""
+    """A call of the error callback."""
 
     text: str
 
 
 class CreditsLow(NamedTuple):
-    """For the callback of that name."""
+    """A call of the callback for low credits."""
 
     seconds_remaining: int
 
@@ -33,19 +33,19 @@ class CreditsLow(NamedTuple):
 Call = Words | Trouble | CreditsLow
 
 
-class Story:
-    """One recording, as far as it is told."""
+class RecordingState:
+    """The state of one recording, as its engine's messages show it."""
 
     def __init__(self) -> None:
-        self.has_started = False  # connected, and the device is open
+        self.has_started = False  # the recogniser is connected, and the device is open
         self.is_over = False
-        self.failure = ""  # why it ended by itself
-        self.trouble = ""  # what keeps it from starting
+        self.failure = ""  # the reason why the recording ended by itself
+        self.trouble = ""  # the last obstacle to the start
         self.unacknowledged_s = 0.0
-        self._has_told_failure = False
+        self._is_failure_reported = False
 
     def read(self, message: Published | Hole) -> list[Call]:
-        """What to call for `message`. Words that were lost on the way to us could not be had any more."""
+        """The calls that `message` leads to."""
         match message:
             case messages.Transcript(interrupted=False) if message.text.strip():
                 return [Words(message.text, message.is_final, message.time_ns)]
@@ -60,21 +60,21 @@ class Story:
         return []
 
     def ended(self, how: str) -> list[Call]:
-        """Its process has ended; nobody had asked for it."""
+        """The calls after the recording's process has ended unasked; `how` it ended, in words."""
         self.is_over = True
         self.failure = self.failure or f"The engine has ended: {how}"
-        return self._tell_failure()
+        return self._report_failure()
 
     def _error(self, error: messages.Error) -> list[Call]:
         text = _wording(error)
-        if not self.has_started and error.code != ErrorCode.DIGITAL_SILENCE:  # a silent device is open all the same
+        if not self.has_started and error.code != ErrorCode.DIGITAL_SILENCE:  # a silent device is no obstacle
             self.trouble = text
         if not error.fatal:
             return [Trouble(text)]
         self.failure = self.failure or text
         if error.source == "capture" and not self.has_started:
-            self._has_told_failure = True  # the origin engine left that to what start_recording returns
-        return self._tell_failure()
+            self._is_failure_reported = True  # as in the origin engine, only start_recording reports this one
+        return self._report_failure()
 
     def _status(self, status: messages.Status) -> list[Call]:
         self.unacknowledged_s = status.unacknowledged_s
@@ -86,13 +86,13 @@ class Story:
             case EngineState.FAILED:
                 self.is_over = True
                 self.failure = self.failure or status.reason or "failed"
-                return self._tell_failure()
+                return self._report_failure()
         return []
 
-    def _tell_failure(self) -> list[Call]:
-        if self._has_told_failure:
+    def _report_failure(self) -> list[Call]:
+        if self._is_failure_reported:
             return []
-        self._has_told_failure = True
+        self._is_failure_reported = True
         return [Trouble(self.failure)]
 
 

@@ -1,7 +1,7 @@
 """`python -m mpengine.embedded.child`: the supervisor as the child of a program with an Engine.
 
-It ends with that program, however that ends: a thread of its own waits for it, so that no state of the supervisor can
-delay this. Its children end with it. SIGTERM is a clean stop, as everywhere.
+This process ends when the program ends, in whatever way. A thread of its own waits for that, so that no state of the
+supervisor can delay it. The supervisor's children end with it. SIGTERM is a clean stop.
 """
 
 import contextlib
@@ -18,14 +18,14 @@ from mpengine.shared.config import Config
 from mpengine.shared.errors import MpengineError
 from mpengine.shared.standard_streams import complain, ensure_standard_streams
 
-# The Engine is about to subscribe; without it there is still the exit code.
+# How long to wait for the Engine's subscription. Without it the Engine still gets the exit code.
 _SUBSCRIBER_LIMIT_S = 2.0
-# Removing files must not keep the microphone.
+# The microphone must be free soon, even if removing files takes long.
 _REMOVAL_LIMIT_S = 0.3
 
 
 def main() -> int:
-    """Run the engine that the parent wants; returns its exit code."""
+    """Run the engine with the settings that the parent sends; returns the exit code."""
     _take_streams()
     settings = beginning.receive(EngineSettings, "engine")
     config = Config.unpacked(settings.config)
@@ -33,7 +33,7 @@ def main() -> int:
     watch = (settings.parent_pid, name, buffer_directory)
     threading.Thread(target=_end_with_parent, args=watch, name="parent", daemon=True).start()
     logs.setup("supervisor", settings.log_level)
-    from mpengine.supervisor.process import Supervisor  # noqa: PLC0415  only now that it ends with its parent
+    from mpengine.supervisor.process import Supervisor  # noqa: PLC0415  loaded once this process ends with its parent
 
     files.remove_left(buffer_directory)
     try:
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def _take_streams() -> None:
-    """Standard error is the program's; its input and output are no business of ours."""
+    """Share the program's standard error, but not its standard input and output."""
     ensure_standard_streams()
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 0)
@@ -57,7 +57,7 @@ def _take_streams() -> None:
 def _end_with_parent(parent_pid: int, name: str, buffer_directory: str | None) -> None:
     poll = select.poll()
     poll.register(beginning.PIPE_FD, select.POLLIN)
-    # Besides the pipe: a process that the parent has forked may hold its other end, too.
+    # The pipe alone is not enough: a process that the parent has forked may hold its other end too.
     with contextlib.suppress(AttributeError, OSError):
         poll.register(os.pidfd_open(parent_pid), select.POLLIN)
     while not poll.poll(60_000):

@@ -1,4 +1,4 @@
-"""`mpengine.Engine`: the class that GUIs know from the origin engine, with a whole engine behind it."""
+"""`mpengine.Engine`: the origin engine's class for GUIs, which starts and follows a whole engine."""
 
 import functools
 import logging
@@ -20,16 +20,16 @@ from mpengine.shared.errors import ConfigError
 
 log = logging.getLogger("mpengine.engine")
 
-# For callbacks of the last words: a GUI's thread that waits for us may be what they wait for.
+# How long a stop waits for the last callbacks. They may wait for the very thread that has called `stop_recording`.
 _DELIVERY_LIMIT_S = 5.0
 _FAILED_START_LIMIT_S = 2.0
 
 
 @dataclass
 class TranscriptionResult:
-    """Recognised speech, as callbacks get it: the origin engine's class, field by field.
+    """Recognised speech, the argument of callbacks: the origin engine's class, field by field.
 
-    `timestamp` is local time without a zone, as from `datetime.now()`: when it was published.
+    `timestamp` is the time of publication: local and without a zone, as from `datetime.now()`.
     """
 
     text: str
@@ -42,11 +42,11 @@ OnResult = Callable[[TranscriptionResult], object]
 
 
 class Engine:
-    """Transcribes the microphone, in processes of its own, and calls back from one thread.
+    """Transcribes the microphone in processes of its own, and calls back from one thread.
 
-    `config` is any object with ``get("remote.mode", default)``. All methods may be called from any thread, from
-    callbacks too. The attributes are read when a recording starts. The processes end with this one, whatever ends it,
-    and with the last reference to the Engine.
+    `config` is any object with ``get("remote.mode", default)``. Any thread may call any method, callbacks too. The
+    attributes are read when a recording starts. The processes end with the last reference to the Engine, and with this
+    process, in whatever way it ends.
     """
 
     _connect_limit_s = 15.0
@@ -61,7 +61,7 @@ class Engine:
         self.language: str = config.get("remote.language", "en-US")
         self.sample_rate = 16000
         self.channels = 1
-        self.blocksize = 320  # as told; `audio.block_ms` sets it
+        self.blocksize = 320  # for information; `audio.block_ms` sets it
         self.realtime_callback: OnResult | None = None
         self.final_callback: OnResult | None = None
         self.last_error: str | None = None
@@ -75,7 +75,7 @@ class Engine:
         return f"<{type(self).__name__} {self.name!r}, {self.mode} mode, {state}>"
 
     def __del__(self) -> None:
-        # In any thread, between any two instructions, inside of locks: neither of the two takes one.
+        # This runs in any thread, between any two instructions, also inside of locks. Neither call takes a lock.
         if (recording := getattr(self, "_recording", None)) is not None:
             recording.kill()
             self._callbacks.close()
@@ -83,22 +83,22 @@ class Engine:
     # Callbacks
 
     def set_callbacks(self, realtime_callback: OnResult | None = None, final_callback: OnResult | None = None) -> None:
-        """Who gets interim results, and who gets final ones."""
+        """Set the callbacks for interim results and for final ones."""
         self.realtime_callback = realtime_callback
         self.final_callback = final_callback
 
     def set_error_callback(self, fn: Callable[[str], object] | None) -> None:
-        """Who gets one line of text about what went wrong."""
+        """Set the callback for errors. Its argument is one line of text."""
         self._on_error = fn
 
     def set_credits_low_callback(self, fn: Callable[[int], object] | None) -> None:
-        """Who gets the seconds that the account has left."""
+        """Set the callback for low credits. Its argument is the seconds that the account has left."""
         self._on_credits_low = fn
 
-    # What is asked
+    # Methods of the origin engine
 
     def initialize(self) -> bool:
-        """Check the configuration. False, and a line in the log, when it cannot work."""
+        """Check the configuration. Returns False, and logs why, when it cannot work."""
         if self._is_initialized:
             return True
         if problem := self._problem():
@@ -109,9 +109,9 @@ class Engine:
         return True
 
     def start_recording(self) -> bool:
-        """Record. True once the recogniser is connected and the device open; False when that cannot be.
+        """Start to record. Returns True once the recogniser is connected and the device is open.
 
-        It is False after 15 s at the latest. `last_error` says why.
+        Returns False when that cannot be, and after 15 s. Then `last_error` says why.
         """
         if not self._is_initialized:
             log.error("Engine not initialised -- call initialize() first")
@@ -131,11 +131,11 @@ class Engine:
         return self._not_started(problem)
 
     def stop_recording(self) -> None:
-        """Stop. The last words have been called back when this returns (but not to a callback that calls it).
+        """Stop. When this returns, the callbacks have got the last results (unless a callback has called this).
 
-        It takes `supervisor.stop_limit_s` at most, and 5 s for callbacks that do not return.
+        It takes at most `supervisor.stop_limit_s`, and 5 s more for callbacks that do not return.
         """
-        if self._pid != os.getpid():  # the recording is our parent's, and nobody may ever let go of the lock
+        if self._pid != os.getpid():  # forked: the recording is the parent's, and the lock may stay locked for ever
             return
         with self._lock:
             recording = self._recording
@@ -143,13 +143,13 @@ class Engine:
             return
         is_first = recording.ask_to_end()
         if not recording.wait_ended():
-            log.error("the engine's thread does not end")
+            log.error("the engine's thread has not ended in time")
         self._callbacks.wait(_DELIVERY_LIMIT_S)
         if is_first:
-            log.info("Recording stopped; %.1f s without a result", recording.unacknowledged_s)
+            log.info("Recording stopped; %.1f s of audio without a result", recording.unacknowledged_s)
 
     def stop(self) -> None:
-        """Stop, and be as before `initialize`."""
+        """Stop, and return to the state before `initialize`."""
         self.stop_recording()
         self._is_initialized = False
         self._callbacks.close()
@@ -160,11 +160,11 @@ class Engine:
         return self._is_initialized
 
     def is_recording_active(self) -> bool:
-        """Whether it records, or is about to: not after `stop_recording`, and not when it has ended for good."""
+        """Whether a recording runs or starts. False after `stop_recording`, and after a recording ended by itself."""
         return self._recording is not None and self._recording.is_active
 
     def set_user_name(self, user_name: str) -> None:
-        """Name the speaker in results from now on."""
+        """Set the speaker's name in results from now on."""
         self.user_name = user_name
         if recording := self._recording:
             recording.rename(user_name)
@@ -172,15 +172,15 @@ class Engine:
     # Inside
 
     def _settle(self) -> None:
-        """Have what only one process can have: in another, which it forks, nothing of it is alive."""
+        """Make everything that belongs to one process. In a forked process it must be made again."""
         self._pid = os.getpid()
         self.name = files.new_name()
-        self._lock = Lock()  # of the recording; held for no longer than it takes to start a thread
+        self._lock = Lock()  # guards `_recording`; held no longer than it takes to start a thread
         self._recording: Recording | None = None
         self._callbacks = CallbackThread()
 
     def _problem(self) -> str:
-        """What is wrong with the configuration; the first lines are the origin engine's."""
+        """The mistake in the configuration, or ""; the first texts are the origin engine's."""
         if self.mode == "managed" and not self.server_url:
             return "Managed mode requires a server URL (remote.server_url)"
         if self.mode == "managed" and not self.auth_token:
@@ -208,14 +208,14 @@ class Engine:
         )
 
     def _begin(self) -> tuple[Recording, bool]:
-        """The recording that runs, or a new one, and whether it is new. Raises ConfigError, RuntimeError."""
+        """The active recording, or a new one, and whether it is new. Raises ConfigError, RuntimeError."""
         if self._pid != os.getpid():
             self._settle()
         with self._lock:
             before = self._recording
             if before is not None and before.is_active:
                 return before, False
-            # The thread of a recording must not keep the Engine: who drops it wants it to end.
+            # The thread of a recording must not keep the Engine alive: without references the Engine ends.
             deliver = functools.partial(_deliver, weakref.ref(self), self._callbacks)
             config = self._config()
             self.blocksize = config.audio.block_samples
@@ -229,7 +229,7 @@ class Engine:
         return False
 
     def _call(self, call: Call) -> None:
-        """Call back; on the callbacks' thread."""
+        """Call the callback that `call` is for; on the callback thread."""
         try:
             match call:
                 case Words(is_final=is_final):
@@ -251,7 +251,7 @@ class Engine:
 
 
 def _deliver(engine: "weakref.ref[Engine]", callbacks: CallbackThread, call: Call) -> None:
-    """Have the Engine call back, if it is still there then."""
+    """Log `call`, and queue it for the callbacks of the Engine, as long as that exists."""
     match call:
         case Trouble(text=text):
             log.warning("%s", text)

@@ -1,6 +1,6 @@
-"""The files of an Engine's child: under a name of its own that nobody uses again, so that they end with it.
+"""The files of an Engine's child. Nobody uses its engine name again, so they are removed when the child ends.
 
-`gui-PID-RANDOM`: the pid is that of the program. What a killed program left is removed by the next Engine.
+The name is `gui-PID-RANDOM`, with the program's pid. The next Engine removes the files that a killed program left.
 """
 
 import contextlib
@@ -14,12 +14,12 @@ _NAME = re.compile(r"gui-(\d+)-[0-9a-f]+")
 
 
 def new_name() -> str:
-    """An engine name for an Engine of this process."""
+    """A new engine name for an Engine of this process."""
     return f"gui-{os.getpid()}-{os.urandom(4).hex()}"
 
 
 def remove(name: str, buffer_directory: str | None) -> None:
-    """Remove the runtime directory and the window of the engine `name`, as far as they are there."""
+    """Remove the runtime directory and the window of the engine `name`, if they are there."""
     path = runtime.runtime_path(name)
     shutil.rmtree(path, ignore_errors=True)
     if buffer_directory is not None:
@@ -28,7 +28,7 @@ def remove(name: str, buffer_directory: str | None) -> None:
 
 
 def remove_left(buffer_directory: str | None) -> None:
-    """Remove what Engines left whose program is gone: it was killed together with its child."""
+    """Remove the files of Engines whose program was killed together with its child."""
     base = os.path.dirname(runtime.runtime_path("x"))
     with contextlib.suppress(OSError):
         for name in os.listdir(base):

@@ -1,8 +1,8 @@
-"""From a GUI's configuration to ours: the keys that the origin engine read, and what else mpengine can be told.
+"""From a GUI's configuration to ours: the keys that the origin engine read, and further keys of mpengine.
 
-The origin's keys are taken from the Engine's attributes, where it kept them too. Besides them, `remote.byok_url`,
-`remote.ca_file`, `remote.hold_s` and `remote.parameters` are asked for, and `mpengine`: tables as in our TOML file, for
-all the rest. A GUI's own `audio.…` may mean anything.
+The origin engine's keys come from the Engine's attributes, as they did there. The GUI's configuration is asked for
+`remote.byok_url`, `remote.ca_file`, `remote.hold_s`, `remote.parameters`, and for `mpengine`: tables as in our TOML
+file, for all other keys. Its `audio.…` keys are not read: in a GUI they may mean anything.
 """
 
 import logging
@@ -18,13 +18,13 @@ from mpengine.shared.config_tables import LONGEST_USER_NAME
 from mpengine.shared.errors import ConfigError
 
 _FURTHER = ("byok_url", "ca_file", "hold_s", "parameters")
-# Five of them for last words, as long as the origin engine waited for its thread.
+# Half of it is for the last results: the origin engine waited 5 s for its thread.
 _STOP_LIMIT_S = 10.0
 _LEVELS = ((logging.DEBUG, "debug"), (logging.INFO, "info"), (logging.WARNING, "warning"))
 
 
 class EngineSettings(Parent, frozen=True, kw_only=True):
-    """What the supervisor is told that is the child of a program with an `Engine`."""
+    """The settings of a supervisor that is the child of a program with an `Engine`."""
 
     config: msgspec.Raw
     log_level: str
@@ -47,12 +47,12 @@ def config_of(
     sample_rate: int,
     channels: int,
 ) -> Config:
-    """The configuration of an engine. Raises ConfigError."""
+    """The configuration of an engine, from the GUI's configuration and the Engine's attributes. Raises ConfigError."""
     tables = _tables(given.get("mpengine", {}))
     further = {key: given.get(f"remote.{key}", None) for key in _FURTHER}
     tables["engine"] = {"name": name, "user_name": published_name(user_name)}
     remotes = tables.setdefault("remote", {})
-    # None and "": not set, as far as the origin engine was concerned.
+    # None and "" mean "not set", as in the origin engine.
     remotes.update({key: value for key, value in {**further, **remote}.items() if value is not None and value != ""})
     audio = tables.setdefault("audio", {})
     audio.update(sample_rate=sample_rate, channels=channels)
@@ -63,12 +63,12 @@ def config_of(
 
 
 def published_name(user_name: str) -> str:
-    """What others than the GUI see of a name, which the origin engine let be as long as it was."""
+    """`user_name`, cut to the longest that may be published. The origin engine, and so the GUI, had no limit."""
     return user_name[:LONGEST_USER_NAME]
 
 
 def settings_of(config: Config) -> EngineSettings:
-    """What the child is told."""
+    """The settings for a child with `config`."""
     return EngineSettings(
         parent_pid=os.getpid(),
         dies_with_thread=False,  # the thread that starts it may end long before the program
@@ -84,6 +84,6 @@ def _tables(given: Any) -> dict[str, dict[str, Any]]:
 
 
 def _log_level() -> str:
-    """The child writes to standard error what the program's logging would let through."""
+    """The child logs from the level on from which the program logs."""
     level = logging.getLogger("mpengine").getEffectiveLevel()
     return next((name for limit, name in _LEVELS if level <= limit), "error")

@@ -1,13 +1,14 @@
-"""The process behind a recording: its thread starts and collects it, anybody ends it.
+"""The child process of a recording. The recording's thread starts and collects it; any thread may end it.
 
-What anybody's thread touches of a recording is here, and its two events:
+Who owns what:
 
-* under `_lock`: `_running`, there as long as it can be signalled, and `_kill_at`, set by who asks for a clean end;
-* without a lock: `_is_killed`, which only ever becomes true.
+* `_lock` guards `_running`, which is set as long as the process can be signalled, and `_kill_at`, the deadline of a
+  clean end;
+* `_is_killed` has no lock: it only ever becomes true.
 
-`kill` is for `__del__` too, which runs in any thread between any two instructions, those inside of a lock included. So
-it waits for no lock and touches no event: it leaves its flag, and signals if nobody is at the process just then. If
-somebody is, the recording's thread sees the flag at its next look.
+`__del__` calls `kill`, in any thread, between any two instructions, also inside of a lock. So `kill` waits for no lock
+and touches no event. It sets its flag, and sends the signal if the lock is free. Otherwise the recording's thread sees
+the flag at its next look.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ from mpengine.supervisor.children.process import Spawned
 
 
 class Process:
-    """None at first. One can follow another, but none the end that somebody has asked for."""
+    """At most one process at a time. Another one can follow it, but not after somebody has asked for the end."""
 
     def __init__(self) -> None:
         self._pid = os.getpid()
@@ -31,23 +32,23 @@ class Process:
 
     @property
     def is_ours(self) -> bool:
-        """False where the program has forked: nothing here is alive there, and the engine is not its."""
+        """False in a process that the program has forked: the engine is not its child."""
         return os.getpid() == self._pid
 
     @property
     def is_ending(self) -> bool:
-        """Whether somebody wants it to end."""
+        """Whether somebody has asked for the end."""
         return self._is_killed or self._kill_at is not None
 
     @property
     def is_overdue(self) -> bool:
-        """Whether it should have ended by now."""
+        """Whether the process should have ended by now."""
         return self._is_killed or (self._kill_at is not None and time.monotonic() >= self._kill_at)
 
-    # Anybody
+    # For any thread
 
     def ask_to_end(self, limit_s: float) -> bool:
-        """Ask for a clean end within `limit_s`. False if it is ending."""
+        """Ask for a clean end within `limit_s`. False if somebody has asked before."""
         with self._lock:
             if self.is_ending or not self.is_ours:
                 return False
@@ -57,7 +58,7 @@ class Process:
         return True
 
     def kill(self) -> None:
-        """End it for good, now. It never waits, whatever it interrupts."""
+        """End the process for good, now. This never waits."""
         if not self.is_ours:
             return
         self._is_killed = True
@@ -68,10 +69,10 @@ class Process:
             finally:
                 self._lock.release()
 
-    # The recording's thread
+    # For the recording's thread
 
     def start(self, settings: EngineSettings) -> bool:
-        """Start one. False if it is to end before that. Raises OSError."""
+        """Start a process. False if somebody has asked for the end. Raises OSError."""
         with self._lock:
             if self.is_ending:
                 return False
@@ -79,27 +80,27 @@ class Process:
         return True
 
     def replace(self) -> None:
-        """Kill the one that runs, so that another one can follow."""
+        """Kill the process, so that another one can follow."""
         with self._lock:
             if self._running is not None:
                 self._running.kill()
 
     def reap(self) -> int | None:
-        """The exit status of the one that was started, once it has ended; minus the signal that killed it."""
+        """The exit status of the process, or minus the signal that killed it; None while it runs."""
         with self._lock:
-            running, self._running = self._running, None  # once it is collected, its pid may be another's
+            running, self._running = self._running, None  # after the process is collected, its pid may be another's
             if running is None:
                 return 0
             try:
                 status = running.reap()
-            except ChildProcessError:  # the program collects all its children itself, or ignores SIGCHLD
+            except ChildProcessError:  # the program collects all its children, or ignores SIGCHLD
                 return 0
             if status is None:
                 self._running = running
             return status
 
     def close(self, limit_s: float) -> None:
-        """Nothing is left of it after this, or it cannot be killed within `limit_s`."""
+        """Kill the process and wait for its end, at most `limit_s`."""
         with self._lock:
             running, self._running = self._running, None
         if running is not None:

@@ -7,8 +7,8 @@ them; `MPENGINE_WITHOUT` is its switch (see `tricks`). What it found:
     zygote        3.6 MB     93 ms sooner   82 ms sooner     550 (320)       zygote, forks; supervisor/children
     proc_title    5.0 MB     -              -                 57  (63)       proc_title
     soname        0.7 MB     -              -                 35  (15)       capture/microphone
-    give_back     0.3 MB     -              -                 20             memory, called by loop and supervisor
-    freeze        0.1 MB     -              -                  2             memory
+    give_back     0.3 MB     -              -                 20             tricks, called by loop and supervisor
+    freeze        0.1 MB     -              -                  2             tricks
     all           4.7 MB    150 ms sooner  102 ms sooner
 
 * `zygote`: children are forked from a process that has loaded what all of them need. Without it, each child is a new

@@ -1,7 +1,7 @@
-"""What a child is told when it is spawned, and how it begins: the parent's pipe, its death, signals, errors.
+"""A child's settings, and how a child begins: the parent's pipe and its end, signals, standard error.
 
-The supervisor writes the payload into a pipe and keeps the write end open, which nobody else holds: the payload may
-hold secrets (argv and the environment can be read by others), and the end of the pipe is the end of the parent.
+The supervisor writes the settings into a pipe: they may hold secrets, and other users can read arguments and the
+environment. Only the supervisor has the write end, and keeps it open: the end of the pipe is the end of the parent.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ import msgspec
 
 from mpengine.shared.config_tables import AudioConfig, BufferConfig, decode_secret, encode_secret
 
-# The directory in which `mpengine` is found.
+# The directory that has the package `mpengine`.
 PACKAGE_HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PIPE_FD = 3
 LISTENER_FD = 4
@@ -25,14 +25,14 @@ _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # prctl(2)
 
 
 class Parent(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose child it is, and with whom it ends. All that the zygote is told."""
+    """The settings of the zygote: the parent, with which it ends."""
 
     parent_pid: int
     dies_with_thread: bool = True
 
 
 class ChildSettings(Parent, frozen=True, kw_only=True):
-    """What every child is told. `identity` is ``NAME.INCARNATION`` on the control channel."""
+    """The settings of every child. `identity` is its ``NAME.INCARNATION`` on the control channel."""
 
     identity: str
     control: str
@@ -41,42 +41,42 @@ class ChildSettings(Parent, frozen=True, kw_only=True):
 
 
 class CaptureSettings(ChildSettings, frozen=True, kw_only=True):
-    """For capture. `run`: id of the sample clock, 16 hex digits.
-
-    `lost_reason`: why there may be a gap before it. `captured`: where the clock stood, should the window not know.
-    """
+    """The settings of capture."""
 
     run: str
+    """The id of the sample clock, 16 hex digits."""
     frames: str
+    """The endpoint of the frames socket."""
     audio: AudioConfig
     buffer: BufferConfig
     window_path: str
     open_device: bool
     lost_reason: str = "capture_restart"
+    """The reason of a gap before its first sample."""
     captured: int = 0
+    """The sample at which the clock stood, used if the window has less."""
 
 
 class StreamingSettings(ChildSettings, frozen=True, kw_only=True):
-    """For streaming. `remote`: the recogniser's table, as `mpengine.dialects` has packed it.
-
-    `pace`: times real time at which waiting audio is sent, None without limit.
-
-    `first_connection`: number of its first connection. `sent_before`: samples before it went out in an earlier life.
-    `expects_audio`: see `control.Expect`.
-    """
+    """The settings of streaming. `run`, `frames` and `audio` are those of capture."""
 
     run: str
     frames: str
     remote: msgspec.Raw
+    """The recogniser's table, packed by `mpengine.dialects`."""
     audio: AudioConfig
     first_connection: int
+    """The number of its first connection."""
     pace: float | None
+    """How fast waiting audio is sent, in times real time; None: without limit."""
     sent_before: int = 0
+    """Samples before it were sent by an earlier process."""
     expects_audio: bool = True
+    """See `control.Expect`."""
 
 
 class RecogniserSettings(ChildSettings, frozen=True, kw_only=True):
-    """For the local recogniser, which accepts on the descriptor `LISTENER_FD`."""
+    """The settings of the local recogniser, which accepts on the descriptor `LISTENER_FD`."""
 
     token: str
 
@@ -85,19 +85,19 @@ _Kind = TypeVar("_Kind", bound=Parent)
 
 
 def payload(settings: Parent) -> bytes:
-    """`settings` as they go through the pipe."""
+    """The bytes of `settings` for the pipe."""
     body = msgspec.msgpack.encode(settings, enc_hook=encode_secret)
     return len(body).to_bytes(_LENGTH_BYTES, "little") + body
 
 
 def receive(kind: type[_Kind], name: str) -> _Kind:
-    """Begin as the child `name`: read the payload, arrange to die with the parent, and set up signals.
+    """Begin as the child `name`: read the settings, arrange to die with the parent, and set up signals.
 
-    Ends the process when the parent is gone already. SIGINT is for the supervisor alone (a terminal sends it to the
-    whole group); it was blocked by the spawn, so that it cannot hit the imports.
+    Ends the process if the parent has ended. SIGINT, which a terminal sends to the whole group, is for the supervisor
+    alone. The spawn has blocked it, so that it cannot end the imports.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # a log line must not stop us where `stty tostop` is set
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # with `stty tostop`, a log line must not stop the process
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     faulthandler.enable()
     os.set_inheritable(PIPE_FD, False)
@@ -105,7 +105,7 @@ def receive(kind: type[_Kind], name: str) -> _Kind:
     settings = msgspec.msgpack.decode(_read_exactly(length), type=kind, dec_hook=decode_secret)
     if sys.platform == "linux":
         prctl = ctypes.CDLL(None).prctl
-        prctl(_PR_SET_NAME, f"mpe-{name}".encode())  # in ps and top: all are forked from one command
+        prctl(_PR_SET_NAME, f"mpe-{name}".encode())  # for ps and top
         if settings.dies_with_thread:
             prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != settings.parent_pid:
@@ -116,8 +116,8 @@ def receive(kind: type[_Kind], name: str) -> _Kind:
 def silence_native_stderr() -> None:
     """Give Python's standard error a descriptor of its own, and send descriptor 2 to /dev/null.
 
-    The C code of ALSA, JACK and PortAudio writes to descriptor 2 whenever a device is probed or goes away, and no
-    option silences all of it. Tracebacks, logs and faulthandler's dumps still reach the terminal.
+    The C code of ALSA, JACK and PortAudio writes to descriptor 2 when a device is probed or goes away, and no option
+    silences all of it. Tracebacks, logs and faulthandler's dumps still reach the terminal.
     """
     saved = os.dup(2)
     sys.stderr = os.fdopen(saved, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)

@@ -1,6 +1,6 @@
-"""What supervisor and zygote say to each other: one msgpack message a packet, over a socket pair. Pure.
+"""The messages between supervisor and zygote, one in each packet of a socket pair, as msgpack. Pure.
 
-With `Fork` come the descriptors of the new process: the read end of its pipe, and what it inherits besides.
+`Fork` carries the descriptors of the new process: the read end of its pipe, and for the recogniser a listener.
 """
 
 import msgspec
@@ -10,33 +10,33 @@ MAX_DESCRIPTORS = 2
 
 
 class _Tagged(msgspec.Struct, tag_field="type", tag=True, frozen=True, kw_only=True):
-    """Base of the messages: told apart by the class name."""
+    """Base of the messages, whose type is the name of the class."""
 
 
 class Fork(_Tagged, frozen=True, kw_only=True):
-    """Supervisor to zygote: fork a child that becomes the process called `name`."""
+    """Supervisor to zygote: fork the child `name`."""
 
     name: str
 
 
 class Ready(_Tagged, frozen=True, kw_only=True):
-    """Zygote to supervisor: it can fork now."""
+    """Zygote to supervisor: the zygote can fork now."""
 
 
 class Forked(_Tagged, frozen=True, kw_only=True):
-    """The answer to `Fork`."""
+    """The answer to `Fork`: the new process."""
 
     pid: int
 
 
 class NotForked(_Tagged, frozen=True, kw_only=True):
-    """The answer to `Fork` when the system had no room for another process."""
+    """The answer to `Fork` when the system refused the fork."""
 
     why: str
 
 
 class Ended(_Tagged, frozen=True, kw_only=True):
-    """A child has ended; `status` is its exit code, or minus the signal that killed it."""
+    """A child has ended. `status` is its exit code, or minus the signal that killed it."""
 
     pid: int
     status: int

@@ -1,6 +1,6 @@
-"""The frame of a child's work loop: its control socket, its wake descriptors, and the reasons to leave.
+"""The common part of each child's work loop: the control socket, waiting, and the reasons to leave.
 
-One thread, the main one, owns the context and all sockets. Signals and other threads wake it through descriptors.
+The main thread owns the context and all sockets. Signals and other threads wake it through descriptors.
 """
 
 import collections
@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import zmq
 
-from mpengine.processes import beginning, memory
+from mpengine.processes import beginning, tricks
 from mpengine.processes.beginning import ChildSettings
 from mpengine.shared import control, sockets
 from mpengine.shared.messages import UNREADABLE
@@ -24,15 +24,15 @@ Source: TypeAlias = "zmq.Socket[bytes] | int"
 
 _KEPT_MESSAGES = 10_000
 _LINGER_MS = 1000
-# Behind what a start allocates and lets go of: libraries, the device, TLS and its certificates.
+# By then the start has freed its memory: libraries, the device, TLS and its certificates.
 _STARTED_S = 3.0
 
 
 class ControlChannel:
-    """The child's end of the control channel: sends without ever blocking.
+    """The child's end of the control channel, which never blocks.
 
-    What must not be lost (finals, gaps, faults) waits here while the socket is full, in order, at most
-    `_KEPT_MESSAGES`; beats, levels and interims are dropped then.
+    While the socket is full, messages that must arrive (finals, gaps, faults) wait here in order, at most
+    `_KEPT_MESSAGES`. Beats, levels and interims are dropped then.
     """
 
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, identity: str) -> None:
@@ -41,37 +41,37 @@ class ControlChannel:
         self._kept: collections.deque[bytes] = collections.deque(maxlen=_KEPT_MESSAGES)
 
     def tell(self, message: control.Up) -> None:
-        """Send what must arrive."""
+        """Send a message that must arrive."""
         self._kept.append(control.encode(message))
         self.flush()
 
     def mention(self, message: control.Up) -> None:
-        """Send what may be dropped."""
+        """Send a message that may be dropped."""
         if not self._kept:
             sockets.try_send(self.socket, [control.encode(message)])
 
     def flush(self) -> bool:
-        """Send what waits; False when some still does."""
+        """Send the waiting messages. False: some still wait."""
         while self._kept and sockets.try_send(self.socket, [self._kept[0]]):
             self._kept.popleft()
         return not self._kept
 
     def receive(self) -> list[control.Down]:
-        """The commands that wait."""
+        """The waiting commands."""
         commands = []
         for parts in sockets.receive_all(self.socket):
             try:
                 commands.append(control.decode_down.decode(parts[-1]))
-            except UNREADABLE:  # from another version: not ours to die of
+            except UNREADABLE:  # sent by another version
                 continue
         return commands
 
 
 class ChildLoop:
-    """Waits for sockets, descriptors and deadlines; says when to leave.
+    """Waits for sockets, descriptors and deadlines. `leaving` says that the child has to end.
 
-    `leaving` turns true on SIGTERM, which is how the supervisor ends a child; `on_terminate` is called then, in the
-    signal handler, to end what blocks. When the parent is gone, the process ends at once: nobody is left to report to.
+    The supervisor ends a child by SIGTERM. The signal handler sets `leaving` and calls `on_terminate`, which is to end
+    a wait. When the parent has ended, the process ends at once.
     """
 
     def __init__(self, settings: ChildSettings) -> None:
@@ -89,21 +89,21 @@ class ChildLoop:
         self.watch(beginning.PIPE_FD, self._parent_gone)
 
     def watch(self, source: Source, ready: Callable[[], None], events: int = zmq.POLLIN) -> None:
-        """Call `ready` whenever `source` has `events`."""
+        """Call `ready` in `wait` whenever `source` has `events`."""
         if self._watched.get(source) != (ready, events):
             self._watched[source] = (ready, events)
             self._list_polled()
 
     def unwatch(self, source: Source) -> None:
-        """Forget `source`."""
+        """Watch `source` no longer."""
         if self._watched.pop(source, None) is not None:
             self._list_polled()
 
     def wait(self, timeout_s: float) -> None:
-        """Sleep until something happens, at most `timeout_s`, and call what is ready."""
+        """Wait for the sources, at most `timeout_s`, and call `ready` of each that has events."""
         if time.monotonic() > self._give_back_at:
             self._give_back_at = NEVER
-            memory.give_back()
+            tricks.give_back()
         timeout_ms = max(0, min(int(timeout_s * 1000) + 1, 60_000)) if timeout_s > 0 else 0
         for source, _ in zmq.zmq_poll(self._polled, timeout_ms):
             watched = self._watched.get(source)
@@ -111,7 +111,7 @@ class ChildLoop:
                 watched[0]()
 
     def close(self) -> None:
-        """Close the control socket, its last messages sent within a second, and end the context."""
+        """Send the last messages, at most for a second, and close the control socket and the context."""
         self.control.flush()
         self.context.destroy(linger=_LINGER_MS)
         signal.set_wakeup_fd(-1)

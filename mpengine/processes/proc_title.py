@@ -1,7 +1,8 @@
-"""The block of arguments and environment that the kernel laid into this process's memory, and shows to others.
+"""Writes over this process's arguments and environment, as other processes see them.
 
-/proc/PID/cmdline and /proc/PID/environ read that memory. What a process that was forked shows there is its parent's:
-our own memory file lets us write over it. Linux only; elsewhere, and where a sandbox hides /proc, nothing is done.
+/proc/PID/cmdline and /proc/PID/environ show a block of the process's memory, in which a forked process has the text of
+its parent. A process can write over it in /proc/self/mem. These functions do nothing outside of Linux, and where a
+sandbox hides /proc.
 """
 
 import os
@@ -10,12 +11,12 @@ from collections.abc import Iterable
 from mpengine.processes import tricks
 from mpengine.processes.tricks import Trick
 
-# Of /proc/PID/stat, proc(5), counted from behind the name, which is field 2.
+# Fields of /proc/PID/stat, proc(5), counted from the end of the name, which is field 2.
 _ARGUMENTS, _ENVIRONMENT = 48 - 3, 50 - 3
 
 
 def hide(names: Iterable[str]) -> bool:
-    """Take the variables `names` out of /proc/PID/environ; `os.environ` keeps them. False if they may still be read."""
+    """Remove the variables `names` from /proc/PID/environ, not from `os.environ`. False: they may still be there."""
     if not tricks.is_used(Trick.PROC_TITLE):
         return False
     wanted = {name.encode() for name in names}
@@ -36,14 +37,14 @@ def hide(names: Iterable[str]) -> bool:
 
 
 def show_as(title: str) -> None:
-    """Be `title` in /proc/PID/cmdline, and with it in `ps`, as far as the arguments leave room for it."""
+    """Show `title` in /proc/PID/cmdline and so in `ps`, cut to the length of the arguments."""
     if not tricks.is_used(Trick.PROC_TITLE):
         return
     try:
         start, end = _bounds(_ARGUMENTS)
         memory = os.open("/proc/self/mem", os.O_WRONLY | os.O_CLOEXEC)
         try:
-            # The last byte must stay zero: from one that is not, the kernel concludes that the text goes on behind it.
+            # The last byte must stay zero; otherwise the kernel shows the text after it, too.
             os.pwrite(memory, title.encode()[: end - start - 1].ljust(end - start, b"\0"), start)
         finally:
             os.close(memory)

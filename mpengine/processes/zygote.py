@@ -1,20 +1,20 @@
-"""The zygote: a process without threads and sockets of ZeroMQ, of which the supervisor has the children forked.
+"""The zygote: a process from which the supervisor has its children forked.
 
-A fork takes a few milliseconds where a new interpreter takes a hundred. It has loaded what all children share (pyzmq,
-msgspec, `mpengine.shared`) and no more: what only one of them needs, that one loads itself. It must never start a
-thread: a fork copies locks, but not the threads that hold them.
+A fork takes a few milliseconds, a new interpreter a hundred. The zygote has loaded only the modules that all children
+use (pyzmq, msgspec, `mpengine.shared`); each child loads its other modules itself. The zygote has no threads and no
+ZeroMQ sockets: a fork copies locks, but not the threads that hold them.
 
-The zygote itself is an interpreter of its own, or `fork`ed off a process that is going to be the supervisor and has
-loaded nothing else so far: then both share that memory, too.
+The zygote is a new interpreter, or is `fork`ed from the process that becomes the supervisor, before that loads more.
+Then both share that memory, too.
 
-As the children's parent it is the one that learns how they end, and tells the supervisor. It dies with the supervisor,
-and they with it.
+As the parent of the children, the zygote learns how they end, and reports it to the supervisor. It dies with the
+supervisor, and the children die with it.
 """
 
 import atexit
 import fcntl
 import importlib
-import ipaddress  # noqa: F401  not used here, but by most children: loaded once
+import ipaddress  # noqa: F401  for the children: most of them use it
 import os
 import select
 import signal
@@ -23,23 +23,23 @@ import sys
 import threading
 from typing import NamedTuple, NoReturn
 
-from mpengine.processes import beginning, forks, memory, proc_title, tricks
+from mpengine.processes import beginning, forks, proc_title, tricks
 from mpengine.processes.tricks import Trick
 from mpengine.shared.wake import Wake
 
-# All children use these: the zygote loads them once.
+# Loaded for the children, which all use them.
 for _name in ("processes.loop", "shared.config_tables", "shared.frames", "shared.logs", "shared.loopback"):
     importlib.import_module(f"mpengine.{_name}")
 
-# How long the supervisor may leave its end unread.
+# The zygote ends when the supervisor does not read its messages for so long.
 _SEND_LIMIT_S = 5.0
-# What systemd tells the supervisor, and no other process.
+# systemd's variables for the supervisor alone.
 _FOR_SUPERVISOR = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _FIRST_FREE_FD = 10
 
 
 class ForkedZygote(NamedTuple):
-    """A zygote that was forked off this process: its pid, our end of its socket, and the pipe that keeps it alive."""
+    """A zygote forked from this process: its pid, our end of its socket, and the write end of its parent's pipe."""
 
     pid: int
     socket: socket.socket
@@ -47,22 +47,22 @@ class ForkedZygote(NamedTuple):
 
 
 def fork() -> ForkedZygote:
-    """Fork a zygote off this process, which must have no other thread. Returns here only, never in the zygote.
+    """Fork a zygote from this process, which must have no other thread. Returns in this process only.
 
-    Nothing may be in the environment, nor in /proc/PID/environ, that is not for children. Raises OSError.
+    The environment, also that in /proc/PID/environ, must hold nothing that is not for children. Raises OSError.
     """
-    # The system libraries of macOS do not survive it.
+    # The system libraries of macOS do not work after a fork.
     if sys.platform != "linux" or not tricks.is_used(Trick.ZYGOTE):
         raise OSError("no fork here")
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     reader, writer = os.pipe()
-    # Until the zygote ignores it: a terminal's Ctrl-C is for the supervisor alone.
+    # A terminal's Ctrl-C is for the supervisor alone: block it until the zygote ignores it.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         os.write(writer, beginning.payload(beginning.Parent(parent_pid=os.getpid())))
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()  # or both would write what waits
-        memory.settle()
+            stream.flush()  # otherwise both processes would write the buffered text
+        tricks.settle()
         pid = os.fork()
         if pid == 0:
             _be_forked(reader, theirs.fileno(), not_ours=(ours.fileno(), writer))
@@ -78,7 +78,7 @@ def fork() -> ForkedZygote:
 
 
 def _be_forked(pipe: int, listener: int, *, not_ours: tuple[int, int]) -> NoReturn:
-    """In the zygote that was forked: what one in a new interpreter does. Whatever happens, it does not return."""
+    """In the forked process: be the zygote, and end. Never returns."""
     code: object = 1
     try:
         os.setpgid(0, 0)
@@ -97,19 +97,19 @@ def _be_forked(pipe: int, listener: int, *, not_ours: tuple[int, int]) -> NoRetu
         code = 0
     except SystemExit as end:
         code = end.code
-    except BaseException:  # noqa: BLE001  there is nobody to whom it could be raised
+    except BaseException:  # noqa: BLE001  this process has no caller
         sys.excepthook(*sys.exc_info())
     finally:
         _end(code)
 
 
 def _end(code: object) -> NoReturn:
-    """End as interpreters do, but here: further up the stack is what the parent does when it ends."""
+    """End like an interpreter, but without returning: the stack above belongs to the parent."""
     try:
         for thread in threading.enumerate():
             if not thread.daemon and thread is not threading.current_thread():
                 thread.join()
-        atexit._run_exitfuncs()  # noqa: SLF001  no other way to end as exit handlers expect it, and nothing else
+        atexit._run_exitfuncs()  # noqa: SLF001  no public function does only this
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
     finally:
@@ -117,11 +117,11 @@ def _end(code: object) -> NoReturn:
 
 
 def serve(supervisor: socket.socket) -> str:
-    """Fork what is asked for, tell who ended. Returns in each child, with its name; never here."""
+    """Fork the children, report their ends. Returns only in a child, with its name."""
     wake = Wake()
     signal.set_wakeup_fd(wake.signal_fd, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    # Who ends all processes of a session means the engine; we go when the supervisor does.
+    # SIGTERM to all processes of a session is meant for the supervisor. The zygote ends after it.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     supervisor.settimeout(_SEND_LIMIT_S)
     poll = select.poll()
@@ -152,10 +152,10 @@ def serve(supervisor: socket.socket) -> str:
 
 
 def _asked(supervisor: socket.socket) -> tuple[str, list[int]]:
-    """Which child to fork, and its descriptors. Ends the process when the supervisor is gone."""
+    """The name of the child to fork, and its descriptors. Ends the process if the supervisor has ended."""
     try:
         data, descriptors, _, _ = socket.recv_fds(supervisor, forks.MAX_BYTES, forks.MAX_DESCRIPTORS)
-    except ConnectionResetError:  # it went without having read what it was told
+    except ConnectionResetError:  # the supervisor ended with messages unread
         data = b""
     if not data:
         os._exit(0)
@@ -163,7 +163,7 @@ def _asked(supervisor: socket.socket) -> tuple[str, list[int]]:
 
 
 def _become_child(descriptors: list[int]) -> None:
-    """In a child: signals as they were, a process group of its own, and its descriptors where they belong."""
+    """In a child: restore signals, make a process group, and move the descriptors to their numbers."""
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
@@ -189,12 +189,12 @@ def _tell_ended(supervisor: socket.socket) -> None:
 def _tell(supervisor: socket.socket, message: forks.Told) -> None:
     try:
         supervisor.send(forks.encode(message))
-    except OSError:  # it is gone, or does not read: who cannot tell how its children are must not keep them
+    except OSError:  # the supervisor has ended, or does not read: then the children must end, too
         os._exit(1)
 
 
 def _work() -> None:
-    """Be the zygote, and in the end one of the children."""
+    """Be the zygote. A forked child goes on from here."""
     name = serve(socket.socket(fileno=beginning.LISTENER_FD))
     importlib.import_module(f"mpengine.{name}.__main__").main()
 
@@ -202,7 +202,7 @@ def _work() -> None:
 def main() -> None:
     """Be a zygote in a new interpreter."""
     beginning.receive(beginning.Parent, "zygote")
-    memory.settle()
+    tricks.settle()
     _work()
 
 

@@ -1,1 +1,1 @@
-"""The local recogniser: pocketsphinx behind the managed protocol, on loopback, for local mode."""
+"""The local recogniser: pocketsphinx with the managed protocol, on loopback, for local mode."""

@@ -11,7 +11,7 @@ def main() -> None:
     settings = beginning.receive(beginning.RecogniserSettings, "recogniser")
     logs.setup("recogniser", settings.log_level, settings.log_format)
 
-    from mpengine.recogniser.process import run  # noqa: PLC0415  it takes long to load, and may complain
+    from mpengine.recogniser.process import run  # noqa: PLC0415  it takes long to load, and may log
 
     sys.exit(run(settings))
 

@@ -1,7 +1,6 @@
-"""The recogniser process's work loop: keeps the supervisor informed while the server's threads decode.
+"""The recogniser process's work loop: it reports to the supervisor while the server's threads decode.
 
-The main thread owns the control socket. The server runs in threads of its own; of them it is known here whether they
-still run, and how far they are.
+The main thread owns the control socket. It reads from the server's threads only whether they run, and how far they are.
 """
 
 import logging
@@ -38,11 +37,11 @@ class Recogniser:
         listener.set_inheritable(False)
         self._server = server_class(listener, settings.token)
         self._thread = threading.Thread(target=self._serve, name="server", daemon=True)
-        self._is_ready = False  # set by the server's thread once the model is loaded
+        self._is_ready = False  # the server's thread sets it when the model is loaded
         self._server_end = Wake()
 
     def run(self) -> ExitCode:
-        """Serve until told to leave; 1 when the server ends by itself."""
+        """Serve until the loop says to leave. CRASH: the server has ended by itself."""
         self._loop.watch(self._server_end.fileno(), self._server_ended)
         self._thread.start()
         next_beat = 0.0
@@ -59,7 +58,7 @@ class Recogniser:
         return ExitCode.CRASH if has_failed else ExitCode.OK
 
     def _beat(self) -> None:
-        """Say how far the server's threads are; until the model is loaded there is nothing to say."""
+        """Report how far the server's threads are, once the model is loaded."""
         if self._is_ready:
             server = self._server
             beat = control.RecogniserBeat(received=server.received_bytes, decoded=server.decoded_bytes)

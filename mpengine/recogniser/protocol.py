@@ -1,7 +1,8 @@
-"""The managed protocol as the server sees it: what clients may say, what they are told. Pure.
+"""The server's side of the managed protocol. Pure.
 
-Order of a connection: the client's `auth`, `ready`; then audio (binary) one way and transcripts the other; at
-the end the client's `finalize`, the last finals, `session_end`. All but the audio is JSON text.
+The client sends `auth`, and the server answers with `ready`. Then the client sends audio in binary messages, and the
+server sends transcripts. In the end the client sends `finalize`; the server answers with the last finals and
+`session_end`. All messages except the audio are JSON text.
 """
 
 import hmac
@@ -13,7 +14,7 @@ from mpengine.recogniser.words import SAMPLE_RATE
 
 
 class RefusedError(Exception):
-    """The client asked for something that it cannot have; `code` is for programs, the text for people."""
+    """The client's request is refused. `code` is for programs, `message` for people."""
 
     def __init__(self, code: str, message: str, close_code: int = 1008) -> None:
         super().__init__(message)
@@ -23,7 +24,7 @@ class RefusedError(Exception):
 
 
 class AudioConfig(msgspec.Struct):
-    """What the client says about its audio; unknown fields (such as `model`) are ignored."""
+    """The client's description of its audio. Unknown fields, such as `model`, are ignored."""
 
     sample_rate: int = SAMPLE_RATE  # Hz
     channels: int = 1
@@ -34,7 +35,7 @@ class AudioConfig(msgspec.Struct):
 
 class _Auth(msgspec.Struct, tag="auth"):
     token: str
-    config: msgspec.Raw = msgspec.Raw(b"{}")  # looked at only when the token was right
+    config: msgspec.Raw = msgspec.Raw(b"{}")  # decoded only when the token is right
 
 
 class _Text(msgspec.Struct):
@@ -48,7 +49,7 @@ class Ready(msgspec.Struct, tag="ready"):
 
 
 class Transcript(msgspec.Struct, tag="transcript"):
-    """What was heard; seconds since the connection's first sample. A final without text covers silence."""
+    """A result, in seconds since the connection's first sample. A final without text covers silence."""
 
     text: str
     is_final: bool
@@ -59,7 +60,7 @@ class Transcript(msgspec.Struct, tag="transcript"):
 
 
 class SessionEnd(msgspec.Struct, tag="session_end"):
-    """The answer to `finalize`, behind the last transcript."""
+    """The answer to `finalize`, after the last transcript."""
 
     seconds_used: float
 
@@ -78,12 +79,12 @@ _text_decoder = msgspec.json.Decoder(_Text)
 
 
 def encode(message: Ready | Transcript | SessionEnd | Error) -> str:
-    """Return the JSON text of a message."""
+    """The JSON text of a message."""
     return _encoder.encode(message).decode()
 
 
 def transcript(heard: Heard) -> str:
-    """Return the JSON text of a transcript."""
+    """The JSON text of a transcript."""
     return encode(
         Transcript(
             text=heard.text,
@@ -97,7 +98,7 @@ def transcript(heard: Heard) -> str:
 
 
 def authorise(message: str | bytes, token: str) -> AudioConfig:
-    """Return what the client's first message says about its audio, or raise RefusedError."""
+    """The audio that the client's first message describes. Raises RefusedError, also for a wrong token."""
     try:
         auth = _auth_decoder.decode(message)
     except (msgspec.DecodeError, UnicodeError) as error:
@@ -128,7 +129,7 @@ def _check(config: AudioConfig) -> None:
 
 
 def is_finalize(message: str) -> bool:
-    """Return whether a text asks for the end; whatever else a client says is ignored."""
+    """Whether a text message is `finalize`; the server ignores all others."""
     try:
         return _text_decoder.decode(message).type == "finalize"
     except (msgspec.DecodeError, UnicodeError):

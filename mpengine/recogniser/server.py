@@ -1,10 +1,10 @@
 """The recogniser's WebSocket server: connections, threads and limits around `SpeechRecogniser`.
 
-Threads: the caller of `serve_forever` waits for the end, one thread accepts, each connection has one that
-decodes and one that reads ahead (`Inbox`), besides the one that websockets gives it. A connection's recogniser
-belongs to the first alone; the decoder at rest and the number of connections are shared, under `_lock`.
+Threads: the caller of `serve_forever` waits for the end, and one thread accepts. Each connection has a thread that
+decodes, a thread that reads ahead (`Inbox`), and one of websockets. Only the thread that decodes uses the connection's
+recogniser. The threads share the idle decoder and the number of connections, under `_lock`.
 
-Nothing here times out on silence: the listener is on loopback, where a dead peer's socket closes.
+Silence has no time limit: the listener is on loopback, where a dead peer's socket closes.
 """
 
 import logging
@@ -29,24 +29,24 @@ from mpengine.shared.wake import Wake
 
 PATH = "/ws/transcribe"
 MAX_MESSAGE = 2**20  # bytes; about 32 s of audio
-MAX_CONNECTIONS = 4  # authorised ones; each costs a model of 100 MB while it lasts
-INBOX_BYTES = 32 * 2**20  # 17 minutes of audio; beyond it the client is slowed down by TCP
-SLICE = 3200  # bytes; a long message is worked off in steps of 0.1 s: its client may have gone
+MAX_CONNECTIONS = 4  # authorised ones; each one needs a model of 100 MB while it is open
+INBOX_BYTES = 32 * 2**20  # 17 minutes of audio; then TCP makes the client wait
+SLICE = 3200  # bytes; a long message is decoded in steps of 0.1 s, for the client may go away
 
 log = logging.getLogger(__name__)
-# websockets logs a traceback for every client that breaks off; what matters is logged here.
+# websockets would log a traceback for every client that breaks off.
 _quiet = logging.getLogger(f"{__name__}.websockets")
 _quiet.setLevel(logging.CRITICAL)
 
 
 class Inbox:
-    """What `connection` has received and the decoder has not yet worked off; its messages until it is closed.
+    """Reads ahead of the decoder. Iterating gives the messages of `connection`, until it is closed.
 
-    It is read as fast as it comes. Otherwise a ping of the client, or its close, would wait behind all the audio sent
-    before it: the sockets' buffers alone held 80 s of audio, 11 s of decoding, longer than the client waits for its
-    pong. The engine never has more on the way than its replay window holds; `INBOX_BYTES` is for others.
+    A ping or a close of the client must not wait until all audio before it is decoded: the sockets' buffers alone held
+    80 s of audio, which takes 11 s to decode, longer than the client waits for its pong. The engine never sends more
+    than its replay window holds; `INBOX_BYTES` limits other clients.
 
-    A thread of its own reads; everything it shares with the iterating thread is under `_changed`.
+    A thread of the inbox reads. `_changed` guards the fields that it shares with the iterating thread.
     """
 
     def __init__(self, connection: ServerConnection) -> None:
@@ -58,11 +58,11 @@ class Inbox:
         self._thread = threading.Thread(target=self._read, name="inbox", daemon=True)
 
     def start(self) -> None:
-        """Read from now on; only a client that is known may fill the memory."""
+        """Begin to read, after the client was authorised: no other may fill the memory."""
         self._thread.start()
 
     def close(self) -> None:
-        """Close the connection, if that has not been done, and leave no thread."""
+        """Close the connection, if it is open, and wait for the thread."""
         self._end()
         self._connection.close()
         if self._thread.ident is not None:
@@ -91,7 +91,7 @@ class Inbox:
                     self._bytes += len(message)
                     self._changed.notify()
         except ConnectionClosed:
-            pass  # that it is closed is all that matters
+            pass
         finally:
             self._end()
 
@@ -112,13 +112,13 @@ class RecogniserServer:
         self._connections = 0
         self._idle: WordDecoder | None = None
         self.received_bytes = self.decoded_bytes = 0  # of audio, on all connections
-        # No Event: a signal handler may interrupt the very wait that an Event's lock belongs to.
+        # Not an Event, whose lock the signal handler may find held by the wait that it interrupts.
         self._stop = Wake()
 
     def serve_forever(self, on_ready: Callable[[], None] | None = None) -> None:
-        """Load the model, call `on_ready`, serve until `shutdown`, close all connections. To be called once.
+        """Load the model, call `on_ready`, serve until `shutdown`, close all connections. Call it only once.
 
-        Clients that connect earlier wait in the listener's backlog.
+        Clients that connect before wait in the listener's backlog.
         """
         try:
             self._idle = WordDecoder()
@@ -133,7 +133,7 @@ class RecogniserServer:
             self._listener.close()
 
     def shutdown(self) -> None:
-        """End `serve_forever`, from any thread or signal handler; does not wait for it."""
+        """Make `serve_forever` return, from any thread or signal handler. Does not wait for it."""
         self._stop.set()
 
     def _server(self) -> Server:
@@ -163,13 +163,13 @@ class RecogniserServer:
         except RefusedError as refused:
             _refuse(connection, refused)
         except ConnectionClosed:
-            pass  # the client has gone; nobody is left to tell
+            pass  # the client has gone
         except Exception:
             log.exception("connection_failed")
             _refuse(connection, RefusedError("internal", "the recogniser failed", close_code=1011))
         finally:
             inbox.close()
-            self.decoded_bytes = self.received_bytes  # whatever was left of it, nobody works on it any more
+            self.decoded_bytes = self.received_bytes  # the rest will not be decoded
 
     def _authorise(self, connection: ServerConnection) -> protocol.AudioConfig:
         try:
@@ -182,7 +182,7 @@ class RecogniserServer:
     def _transcribe(
         self, connection: ServerConnection, inbox: Inbox, recogniser: SpeechRecogniser, interims: bool
     ) -> None:
-        """Answer audio with transcripts until the client finalizes or goes."""
+        """Answer audio with transcripts until the client sends `finalize` or goes away."""
         seconds = 0.0
         for message in inbox:
             if isinstance(message, str):
@@ -198,7 +198,7 @@ class RecogniserServer:
             self.received_bytes += len(message)
             for first in range(0, len(message), SLICE):
                 if connection.protocol.state is not State.OPEN:
-                    self.decoded_bytes = self.received_bytes  # gone: what it had still sent concerns nobody
+                    self.decoded_bytes = self.received_bytes  # the client has gone
                     return
                 piece = message[first : first + SLICE]
                 for heard in recogniser.feed(piece):
@@ -208,7 +208,7 @@ class RecogniserServer:
 
     @contextmanager
     def _borrowed_decoder(self) -> Iterator[WordDecoder]:
-        """Lend the decoder at rest, with what it has learned; a new one if that is lent. One is kept after."""
+        """Lend the idle decoder, which has learned from earlier speech, or a new one. Keeps one idle afterwards."""
         with self._lock:
             if self._connections == MAX_CONNECTIONS:
                 raise RefusedError("busy", f"{MAX_CONNECTIONS} connections are open", close_code=1013)
@@ -219,7 +219,7 @@ class RecogniserServer:
             try:
                 yield decoder
             finally:
-                decoder.new_stream()  # raises if it is broken; then it is not kept
+                decoder.new_stream()  # raises if the decoder is broken, which is then not kept
                 with self._lock:
                     self._idle = decoder
         finally:

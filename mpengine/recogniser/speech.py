@@ -1,14 +1,14 @@
-"""Speech to words: PCM in, what was heard out. No socket, no thread, no clock: time is the count of samples.
+"""Speech to words: PCM in, results out. No socket, no thread, no clock: time is the count of samples.
 
-The finals tile the timeline: each begins exactly where the one before it ended, none ends beyond the audio
-received. Whoever keeps audio until a final covers it may throw away all that the finals have covered:
+The finals tile the timeline: each begins exactly where the one before it ended, and none ends after the audio received.
+So a client may forget all audio that finals have covered:
 
     |-- blank --|-- blank --|--- "go forward" ---|-- blank --|--- "and stop" ---|
-                             ^ a blank final stays HOLD behind the audio: no word's first sound is inside one
+                             ^ a blank final ends HOLD before the newest audio: it has no word's first sound
 
-Of pocketsphinx's Endpointer only the voice detector inside is used. The rest of it wants 0.3 s of
-uninterrupted voice before anything counts as speech, cuts a sentence at every 0.3 s of thought, hands over no
-sound from before those, and at the end of a stream drops what follows the first unvoiced 30 ms.
+Of pocketsphinx's Endpointer only the voice detector is used. The rest of it begins speech only after 0.3 s of
+uninterrupted voice, without the sound before, and cuts a sentence at every pause of 0.3 s. At the end of a stream it
+drops all audio after the first 30 ms without voice.
 """
 
 from collections import deque
@@ -18,19 +18,19 @@ from pocketsphinx import Vad
 
 from mpengine.recogniser.words import SAMPLE_RATE, SpokenWord, WordDecoder, widest_gap
 
-# All in frames of 30 ms, the longest block that the voice detector takes.
+# All counts are in frames of 30 ms, the longest block that the voice detector takes.
 FRAME = 480  # samples
-ONSET, ONSET_VOICED = 10, 7  # speech begins when 7 of the last 10 are voiced: a "no" is, a click is not
-LEAD = 15  # so much from before the decision goes to the decoder: soft consonants are not "voice"
+ONSET, ONSET_VOICED = 10, 7  # speech begins when 7 of the last 10 are voiced: a "no" is long enough, a click is not
+LEAD = 15  # the decoder gets so many from before: soft consonants are not "voice"
 PAUSE, TAIL = 15, 5  # 15 unvoiced in a row end an utterance; 5 of them still belong to its final
-INTERIM = 10  # between two looks at the hypothesis
-BLANK, HOLD = 100, 18  # a blank final covers 3 s and stays 0.54 s behind; HOLD > LEAD
+INTERIM = 10  # frames between two interims
+BLANK, HOLD = 100, 18  # a blank final covers 3 s and ends 0.54 s before the newest audio; HOLD > LEAD
 LONGEST, EARLIEST_CUT = 500, 250  # an utterance of 15 s is cut at its widest gap between words after 7.5 s
-FEWEST_VOICED = 2  # at the end of the stream so many are enough to look for a word
+FEWEST_VOICED = 2  # at the end of the stream, so many may be a word
 
 
 class HeardWord(msgspec.Struct, frozen=True):
-    """One word; seconds since the first sample; `confidence` is its posterior, 0 to 1, None if unknown."""
+    """One word, in seconds since the first sample. `confidence` is its posterior, 0 to 1, None if unknown."""
 
     word: str
     start: float
@@ -39,9 +39,9 @@ class HeardWord(msgspec.Struct, frozen=True):
 
 
 class Heard(msgspec.Struct, frozen=True):
-    """What was said in `duration_s` seconds from `start_s` on; an interim may still change, a final never.
+    """The speech in `duration_s` seconds from `start_s` on. An interim may still change, a final never.
 
-    `confidence` is the mean of the words' posteriors; None for interims, for blanks and where there are none.
+    `confidence` is the mean of the words' posteriors; None for an interim, a blank, or unknown posteriors.
     """
 
     text: str
@@ -58,27 +58,27 @@ class Heard(msgspec.Struct, frozen=True):
 
 
 class SpeechRecogniser:
-    """One stream of 16-bit mono audio. `decoder` may have served (and learned from) an earlier stream."""
+    """Recognises one stream of 16-bit mono audio. `decoder` may have learned from an earlier stream."""
 
     def __init__(self, sample_rate: int = SAMPLE_RATE, decoder: WordDecoder | None = None) -> None:
         if sample_rate != SAMPLE_RATE:
             raise ValueError(f"the English model hears {SAMPLE_RATE} Hz, not {sample_rate}")
         self._decoder = decoder or WordDecoder()
         self._decoder.new_stream()
-        # The looser modes still hear voice 0.8 s after it fell silent; the strictest misses faint speakers.
+        # The looser modes report voice for 0.8 s after its end; the strictest mode misses faint speakers.
         self._vad = Vad(Vad.MEDIUM_STRICT, SAMPLE_RATE, FRAME / SAMPLE_RATE)
         self._rest = bytearray()  # less than a frame
-        self._position = 0  # samples taken out of `_rest`
+        self._position = 0  # samples that have left `_rest`
         self._covered = 0  # the end of the last final, in samples
         self._recent: deque[bytes] = deque(maxlen=LEAD)
         self._voiced: deque[bool] = deque(maxlen=ONSET)
-        self._utterance: int | None = None  # its first sample, while someone speaks
+        self._utterance: int | None = None  # the first sample of the open utterance
         self._unvoiced = 0  # frames in a row
         self._next_look = 0  # samples
         self._said = ""
 
     def feed(self, pcm: bytes) -> list[Heard]:
-        """Take the next audio, of any length (whole samples), and return what is new."""
+        """Take the next whole samples. Returns the new results."""
         if len(pcm) % 2:
             raise ValueError("half a sample at the end of the audio")
         rest, heard = self._rest, []
@@ -90,7 +90,7 @@ class SpeechRecogniser:
         return heard
 
     def finish(self) -> list[Heard]:
-        """End the stream: the last final, which ends with the last sample; nothing if all is covered."""
+        """End the stream. Returns the last finals, which end with the last sample; none if all samples are covered."""
         last = bytes(self._rest)
         self._rest.clear()
         self._position += len(last) // 2
@@ -107,7 +107,7 @@ class SpeechRecogniser:
         return heard
 
     def _hear(self, frame: bytes) -> list[Heard]:
-        """Take one frame; this is the whole state machine: silence, speech, and the ways between them."""
+        """Take one frame. This is the whole state machine, between silence and speech."""
         voiced = self._vad.is_speech(frame)
         self._position += FRAME
         self._recent.append(frame)
@@ -127,7 +127,7 @@ class SpeechRecogniser:
         return self._interim(self._utterance)
 
     def _begin(self) -> None:
-        """Begin an utterance with the recent audio, as far as no final has covered it."""
+        """Begin an utterance with the recent audio that no final has covered."""
         recent = b"".join(self._recent)
         first = max(self._position - len(recent) // 2, self._covered)
         self._decoder.begin()
@@ -154,7 +154,7 @@ class SpeechRecogniser:
         return heard
 
     def _cut(self, first: int) -> list[Heard]:
-        """End an utterance that has no pause where its words are furthest apart; the rest begins the next."""
+        """End a long utterance where its words are furthest apart. The rest begins the next utterance."""
         pcm, words = self._decoder.end()
         count, at = widest_gap(words, EARLIEST_CUT * FRAME, len(pcm) // 2)
         heard = [self._final(words[:count], first + at)]
@@ -170,7 +170,7 @@ class SpeechRecogniser:
         return heard
 
     def _heard(self, words: list[SpokenWord], first: int, end: int, *, is_final: bool) -> Heard:
-        """Turn samples into seconds; `first` is the sample that the words count from."""
+        """The result, in seconds. The words count their samples from `first`."""
         known = [word.confidence for word in words if word.confidence is not None]
         return Heard(
             text=" ".join(word.word for word in words),

@@ -1,14 +1,14 @@
 """One utterance at a time through pocketsphinx: PCM in, words out, times in samples of the utterance.
 
-Three things about the decoder shape this module:
+Three properties of the decoder shape this module:
 
-* It normalises the cepstra by a running mean. Its built-in first guess is poor (10 wrong words of 96 where a
-  learned mean gives 4; 30 against 5 when the microphone is faint), and its own live examples start from that
-  guess. So the first seconds of speech are decoded twice: live for the interims, then again with the mean
-  that the first pass found. After that the mean follows by itself.
-* It holds the GIL: about 0.15 s for each second of audio, in blocks of 30 ms, and at the end of an utterance
-  a second search of about 0.05 s for each second, in one go. So utterances must not grow without end.
-* Its C code logs to stderr by itself; both of its switches for that are needed.
+* It normalises the cepstra by a running mean. Its built-in first mean is poor: 10 of 96 words are wrong instead of 4
+  with a learned mean, and 30 instead of 5 with a faint microphone. So the first seconds of speech are decoded twice:
+  live for the interims, then again with the mean that the first pass has found. After that the decoder updates the
+  mean itself.
+* It holds the GIL for about 0.15 s for each second of audio, in blocks of 30 ms. At the end of an utterance it holds
+  the GIL for a second search, at once for about 0.05 s for each second. So the length of an utterance is limited.
+* Its C code logs to stderr unless both of its switches are set.
 """
 
 import os
@@ -21,14 +21,14 @@ from pocketsphinx import Decoder, set_loglevel
 
 SAMPLE_RATE = 16000  # Hz; the only rate of the English model
 BLOCK_BYTES = 960  # 30 ms: how long the GIL is kept at a time
-SAMPLES_PER_FRAME = SAMPLE_RATE // 100  # the decoder counts in frames of 10 ms
+SAMPLES_PER_FRAME = SAMPLE_RATE // 100  # the decoder's frames have 10 ms
 LEARNING_BYTES = 3 * 2 * SAMPLE_RATE  # after 3 s of speech the mean is good
 
 PRONUNCIATION = re.compile(r"\(\d+\)$")  # "and(2)" is the second way to say "and"
 
 
 class SpokenWord(NamedTuple):
-    """A word; `start` and `end` in samples from the utterance's beginning, `confidence` 0 to 1 or None."""
+    """A word. `start` and `end` are samples of the utterance; `confidence` is 0 to 1, None if unknown."""
 
     word: str
     start: int
@@ -39,7 +39,7 @@ class SpokenWord(NamedTuple):
 class WordDecoder:
     """The English model (100 MB, 0.3 s to load) and the utterance in progress.
 
-    It outlives connections: what it has learned about the voice and the microphone is kept.
+    It outlives connections and keeps what it has learned about the voice and the microphone.
     """
 
     def __init__(self) -> None:
@@ -69,16 +69,16 @@ class WordDecoder:
         self._decode(pcm)
 
     def words(self) -> list[SpokenWord]:
-        """Return what the utterance says so far; it may still change, so there is no confidence."""
+        """The words of the utterance so far. They may still change, so they have no confidence."""
         return [word._replace(confidence=None) for word in self._segments()]
 
     def end(self) -> tuple[bytes, list[SpokenWord]]:
-        """End the utterance and return its audio and its words."""
+        """End the utterance. Returns its audio and its words."""
         decoder = self._decoder
         decoder.end_utt()
         words = list(self._segments())
         if not words:
-            # Noise must not spoil the mean that speech has taught.
+            # Noise must not change the mean that was learned from speech.
             decoder.set_cmn(self._mean)
         elif self._learned_bytes < LEARNING_BYTES:
             self._learned_bytes += len(self._pcm)
@@ -109,16 +109,16 @@ class WordDecoder:
 
 
 def _honest(words: list[SpokenWord]) -> list[SpokenWord]:
-    """Confidences are posteriors of the word lattice; without one pocketsphinx says 1 for every word."""
+    """`words` without confidences if all are 1: pocketsphinx gives 1 when it has no word lattice for posteriors."""
     if all(word.confidence == 1.0 for word in words):
         return [word._replace(confidence=None) for word in words]
     return words
 
 
 def widest_gap(words: list[SpokenWord], earliest: int, length: int) -> tuple[int, int]:
-    """Return how many words to keep and the sample to cut at: the widest gap behind sample `earliest`.
+    """The count of words to keep and the sample to cut at, in the widest gap after sample `earliest`.
 
-    Of equal gaps it is the latest. Without words to cut between, all `length` samples are kept.
+    Of equal gaps the latest counts. Without such a gap all words and all `length` samples are kept.
     """
     gaps = [
         (right.start - left.end, count, (left.end + right.start) // 2)

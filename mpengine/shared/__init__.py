@@ -1,1 +1,1 @@
-"""What the processes share: messages, configuration, endpoints and socket helpers. Imports nothing above it."""
+"""Shared by all processes: messages, configuration, endpoints, sockets and logs."""

@@ -1,14 +1,14 @@
-"""The tables of the configuration. Pure; each key has its range, its choices and its meaning at the field.
+"""The tables of the configuration: each key with its range, its choices and its meaning. Pure.
 
-`mpengine.shared.config` reads, checks and documents them; the table [remote] stands with the recognisers, in
-`mpengine.dialects`. Children get whole tables from the supervisor over a pipe.
+`mpengine.shared.config` reads and checks them. The table [remote] is with the recognisers, in `mpengine.dialects`. The
+supervisor sends whole tables to its children over a pipe.
 
-A key is described by `about`, whose second part may say:
-    unit         of a number, in words
-    values       what may stand there, in words, where the type does not tell
-    default      the default in words, where the value does not tell
-    path         a path: a relative one is meant from the folder of the file
-    environment  a secret, and the variable that has it otherwise
+`about` describes a key. Its keyword arguments may say:
+    unit         the unit of a number, in words
+    values       the possible values in words, where the type does not say them
+    default      the default in words, where the value does not say it
+    path         that the value is a path; a relative one starts at the file's folder
+    environment  that the value is a secret, and the variable for it
 """
 
 import re
@@ -21,13 +21,13 @@ from mpengine.shared.sources import SourceKind, home_of
 
 NAME = re.compile(r"\A[A-Za-z0-9_-]{1,32}\Z")
 NAME_VALUES = "1 to 32 of A-Z a-z 0-9 _ -"
-# It stands in every transcript, and the history has room for so many bytes, not for so many messages.
+# The name stands in every transcript, and the room of the history is counted in bytes.
 LONGEST_USER_NAME = 200
 UserName = Annotated[str, Meta(max_length=LONGEST_USER_NAME)]
 
 
 class Secret:
-    """A key or token. It shows itself only to `reveal`; text, repr and tracebacks have stars."""
+    """A key or token. Only `reveal` shows it; repr and tracebacks have stars instead."""
 
     __slots__ = ("_value",)
 
@@ -52,11 +52,11 @@ class Secret:
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of the file: unknown keys are refused."""
+    """A table of the file. Unknown keys are errors."""
 
 
 def about(description: str, **more: Any) -> Meta:
-    """What the reference says of a key, and what else is to be known of it: see above."""
+    """The description of a key for the reference, and further facts: see the top of this module."""
     return Meta(description=description, extra=more)
 
 
@@ -66,14 +66,14 @@ class EngineConfig(Section, frozen=True, kw_only=True):
     name: Annotated[
         str,
         Meta(pattern=NAME.pattern),
-        about("stands in topics and in the path of the runtime directory", values=NAME_VALUES),
+        about("the engine's name, in topics and in the path of the runtime directory", values=NAME_VALUES),
     ] = "default"
-    user_name: Annotated[UserName, about("stands in transcripts; the command `set_user_name` has the same limit")] = (
-        "User"
-    )
+    user_name: Annotated[
+        UserName, about("the speaker's name, in transcripts; the command `set_user_name` has the same limit")
+    ] = "User"
 
 
-# As long as services like it.
+# Each block costs CPU time, and recognisers take blocks of this length.
 _UNPACED_BLOCK_MS = 200
 
 
@@ -83,7 +83,8 @@ class AudioConfig(Section, frozen=True, kw_only=True):
     device: Annotated[
         str | int | None,
         about(
-            "a device's name, a part of one name, or its number (`mpengine devices`); numbers change between boots",
+            "a device's name, a part that only one name has, or a number (`mpengine devices`); numbers may change when "
+            "the machine starts",
             default="the system's default",
         ),
     ] = None
@@ -97,14 +98,14 @@ class AudioConfig(Section, frozen=True, kw_only=True):
         int,
         Meta(ge=5, le=250),
         about(
-            f"length of a block, a whole number of samples; a file that is not paced gets at least {_UNPACED_BLOCK_MS}",
+            f"length of a block, a whole number of samples; an unpaced file has at least {_UNPACED_BLOCK_MS} ms",
             unit="ms",
         ),
     ] = 20
     latency: Annotated[
         float,
         Meta(gt=0, le=2),
-        about("the latency that PortAudio is asked for; smaller values cost more wake-ups", unit="seconds"),
+        about("the latency to ask PortAudio for; smaller values cost more wake-ups", unit="seconds"),
     ] = 0.08
     start: Annotated[
         Literal["immediate", "connected"],
@@ -114,27 +115,29 @@ class AudioConfig(Section, frozen=True, kw_only=True):
         str,
         Meta(min_length=1),
         about(
-            "a file has 16 bits, the same rate and channels", values='"portaudio" or a path of a WAV file', path=True
+            "a microphone, or a file with 16 bits and the same rate and channels",
+            values='"portaudio" or a path of a WAV file',
+            path=True,
         ),
     ] = "portaudio"
     paced: Annotated[
-        bool, about("a file: `true` plays it at the pace of speech, `false` as fast as it is recognised")
+        bool, about("a file: `true` plays it at the pace of speech, `false` as fast as the recogniser takes it")
     ] = True
 
     @property
     def block_samples(self) -> int:
-        """Samples of each channel in one block. A source that is not paced comes in long ones: each costs."""
+        """Samples per channel in one block. An unpaced source has longer blocks."""
         block_ms = max(self.block_ms, _UNPACED_BLOCK_MS) if self.is_unpaced else self.block_ms
         return self.sample_rate * block_ms // 1000
 
     @property
     def kind(self) -> SourceKind:
-        """What can be asked of the source."""
+        """The properties of the source."""
         return home_of(self.source).kind
 
     @property
     def is_unpaced(self) -> bool:
-        """Whether the source is read as fast as it can be. One that does not wait sets the pace itself."""
+        """Whether the source is read as fast as possible. A source that does not wait sets the pace itself."""
         return self.kind.waits and not self.paced
 
 
@@ -150,15 +153,15 @@ class BufferConfig(Section, frozen=True, kw_only=True):
         float,
         Meta(gt=1, le=100),
         about(
-            "how much faster than real time waiting audio is sent; Deepgram allows 1.25. Local mode and files that are "
-            "not paced have no limit"
+            "how much faster than real time waiting audio is sent; Deepgram allows 1.25. Local mode and unpaced files "
+            "have no limit"
         ),
     ] = 1.25
     directory: Annotated[
         str | None,
         about(
-            "where the window stands; it must exist. On a disk a window of hours is possible. A thread writes it, so "
-            "that a slow disk holds up nothing",
+            "a directory for the window; it must exist. A disk has room for hours. A thread writes the window, so that "
+            "a slow disk delays nothing",
             default="the runtime directory",
             path=True,
         ),
@@ -170,21 +173,21 @@ _ENDPOINT = {"values": "ipc://PATH or tcp://ADDRESS:PORT", "default": "a socket 
 
 
 class BusConfig(Section, frozen=True, kw_only=True):
-    """Where results are published, and what is kept of them."""
+    """Where results are published, and how many are kept."""
 
-    publish: Annotated[_Endpoint | None, about("where messages are published", **_ENDPOINT)] = None
+    publish: Annotated[_Endpoint | None, about("the endpoint for published messages", **_ENDPOINT)] = None
     query: Annotated[
-        _Endpoint | None, about("the same for questions and commands; not the same endpoint", **_ENDPOINT)
+        _Endpoint | None, about("the endpoint for questions and commands; not that of `publish`", **_ENDPOINT)
     ] = None
     curve_secret_key: Annotated[
         Secret,
         about(
-            "CURVE key of the bus, 40 characters (Z85), required for `tcp://` off this machine; a secret, see below",
+            "secret CURVE key of the bus, 40 characters (Z85), see below; required for `tcp://` beyond this machine",
             environment="MPENGINE_CURVE_SECRET_KEY",
         ),
     ] = Secret()
     history: Annotated[
-        int, Meta(ge=100, le=100_000), about("how many are kept for programs that come late", unit="finals")
+        int, Meta(ge=100, le=100_000), about("how many finals are kept for programs that come late", unit="finals")
     ] = 1000
     history_s: Annotated[float, Meta(ge=1, le=31_536_000), about("how long they are kept", unit="seconds")] = 86400.0
     transcript: Annotated[
@@ -199,7 +202,7 @@ class BusConfig(Section, frozen=True, kw_only=True):
         about("the file is rotated at this size (`FILE.1`, `FILE.2`, …)", unit="MB"),
     ] = 10.0
     transcript_files: Annotated[
-        int, Meta(ge=1, le=1000), about("how many are kept, the current one included", unit="files")
+        int, Meta(ge=1, le=1000), about("how many files are kept, the current one included", unit="files")
     ] = 5
 
 
@@ -212,43 +215,43 @@ class SupervisorConfig(Section, frozen=True, kw_only=True):
     backoff_s: Annotated[
         _AboveZero,
         about(
-            "a child is restarted at once the first time, then after a random share of a limit that begins with this "
-            "and doubles",
+            "the first restart of a child comes at once, each later one after a random share of a limit; the limit "
+            "begins with this and doubles",
             unit="seconds",
         ),
     ] = 0.5
-    backoff_ceiling_s: Annotated[_AboveZero, about("where that limit ends", unit="seconds")] = 30.0
+    backoff_ceiling_s: Annotated[_AboveZero, about("the highest value of that limit", unit="seconds")] = 30.0
     stable_after_s: Annotated[
         _AboveZero,
-        about('a child that has worked so long begins with restarts "at once" again', unit="seconds"),
+        about("after working this long, a child is restarted at once again", unit="seconds"),
     ] = 10.0
-    # A child beats once a second; a limit must leave room for a busy machine.
+    # A child beats once a second. The limit must leave room for a busy machine.
     hang_limit_s: Annotated[
         float,
         Meta(ge=3, le=86400),
         about("how long a child may be silent, or its work stand still, before it is killed", unit="seconds"),
     ] = 20.0
-    first_frame_limit_s: Annotated[_AboveZero, about("the same while it starts or opens a device", unit="seconds")] = (
-        60.0
-    )
-    patience: Annotated[_AboveZero, about("stretches these two limits: 3 on a slow board")] = 1.0
+    first_frame_limit_s: Annotated[
+        _AboveZero, about("the same limit while a child starts or opens a device", unit="seconds")
+    ] = 60.0
+    patience: Annotated[_AboveZero, about("multiplies these two limits; 3 for a slow board")] = 1.0
     stop_limit_s: Annotated[_AboveZero, about("how long a clean stop may take", unit="seconds")] = 30.0
 
 
 def notes(annotation: Any) -> tuple[list[Meta], dict[str, Any]]:
-    """All that is said of a key at its field: limits and description, and what `about` has besides."""
+    """The notes at the field of a key, and the further facts that its `about` has."""
     found = [note for note in getattr(annotation, "__metadata__", ()) if isinstance(note, Meta)]
     return found, {key: value for note in found for key, value in (note.extra or {}).items()}
 
 
 def marked(kind: type[Section], mark: str) -> dict[str, Any]:
-    """The keys of the table `kind` of which `about` says `mark`, and what it says."""
+    """The keys of the table `kind` whose `about` has `mark`, each with its value."""
     said = {field.name: notes(field.type)[1] for field in msgspec.structs.fields(kind)}
     return {name: more[mark] for name, more in said.items() if mark in more}
 
 
 def decode_secret(kind: type, value: Any) -> Any:
-    """For msgspec: a Secret from the text in a file. Raises TypeError or ValueError without showing the value."""
+    """For msgspec: a Secret from text. Raises TypeError or ValueError without showing the value."""
     if kind is not Secret or not isinstance(value, str):
         raise TypeError("Expected `str`")
     if not value.isprintable() or value != value.strip():
@@ -257,7 +260,7 @@ def decode_secret(kind: type, value: Any) -> Any:
 
 
 def encode_secret(value: Any) -> str:
-    """For msgspec: a Secret as text, on its way to the child that needs it."""
+    """For msgspec: a Secret as text, for the child that needs it."""
     if isinstance(value, Secret):
         return value.reveal()
     raise TypeError(type(value).__name__)

@@ -1,7 +1,7 @@
-"""The control channel: what children tell the supervisor (`Up`) and what it tells them (`Down`). Pure.
+"""The messages of the control channel, from children to the supervisor (`Up`) and back (`Down`). Pure.
 
-msgpack, one message each, over ROUTER (supervisor) and DEALER (child, identity ``NAME.INCARNATION``). Positions are
-indexes on the run's sample clock. It never leaves the machine and both ends are of one version: no envelope.
+Each is one msgpack object, over ROUTER (supervisor) and DEALER (child, identity ``NAME.INCARNATION``). Positions are
+indexes on the run's sample clock. They need no envelope: they stay on the machine, and both ends have one version.
 """
 
 import msgspec
@@ -11,7 +11,7 @@ from mpengine.shared.messages import ErrorKind
 
 
 class _Tagged(msgspec.Struct, tag_field="type", frozen=True, kw_only=True):
-    """Base of all control messages: told apart by the class name."""
+    """Base of all control messages. The class name is the tag."""
 
 
 # Children -> supervisor
@@ -24,7 +24,10 @@ class Hello(_Tagged, tag=True, frozen=True, kw_only=True):
 
 
 class CaptureBeat(_Tagged, tag=True, frozen=True, kw_only=True):
-    """Progress of capture, about once a second, from its work loop. `is_waiting` for the disk: nothing is read then."""
+    """Progress of capture, about once a second, from its work loop.
+
+    `captured`: the end of the captured samples. `is_waiting`: capture reads nothing because it waits for the disk.
+    """
 
     captured: int
     is_waiting: bool = False
@@ -33,8 +36,8 @@ class CaptureBeat(_Tagged, tag=True, frozen=True, kw_only=True):
 class StreamBeat(_Tagged, tag=True, frozen=True, kw_only=True):
     """Progress of streaming.
 
-    `sent`: end of what went out on the current connection, 0 before its first audio; `highest_sent`: of all that ever
-    went out; `replayed`: samples sent a second time.
+    `sent`: the end of the samples sent on the current connection, 0 before its first audio. `highest_sent`: the highest
+    end of all connections. `replayed`: how many samples were sent a second time.
     """
 
     sent: int
@@ -43,14 +46,14 @@ class StreamBeat(_Tagged, tag=True, frozen=True, kw_only=True):
 
 
 class RecogniserBeat(_Tagged, tag=True, frozen=True, kw_only=True):
-    """Progress of the local recogniser, in bytes of audio: `decoded` stays behind `received` where decoding hangs."""
+    """Progress of the local recogniser, in bytes of audio. Where decoding hangs, `decoded` stays below `received`."""
 
     received: int = 0
     decoded: int = 0
 
 
 class DeviceOpened(_Tagged, tag=True, frozen=True, kw_only=True):
-    """The source delivers; `latency_s` is what PortAudio says of it."""
+    """The source delivers samples. `latency_s`: the latency that PortAudio reports."""
 
     name: str
     sample_rate: int
@@ -78,7 +81,7 @@ class LevelHeard(_Tagged, tag=True, frozen=True, kw_only=True):
 
 
 class SamplesMissing(_Tagged, tag=True, frozen=True, kw_only=True):
-    """[first, end) will reach no recogniser; `uncertainty` in samples, of the length."""
+    """The samples [first, end) will reach no recogniser. `uncertainty`: how many samples more or less it may be."""
 
     first: int
     end: int
@@ -87,13 +90,13 @@ class SamplesMissing(_Tagged, tag=True, frozen=True, kw_only=True):
 
 
 class SourceEnded(_Tagged, tag=True, frozen=True, kw_only=True):
-    """Nothing is captured from `end` on: the file is over, or the device was closed to stop."""
+    """No sample is captured from `end` on: the file is over, or the device was closed for a stop."""
 
     end: int
 
 
 class Fault(_Tagged, tag=True, frozen=True, kw_only=True):
-    """An error to publish. With `exit_code` the child is about to end with it. `kind`: see `messages.ErrorKind`."""
+    """An error to publish. `exit_code`: the child is about to end with this one. `kind`: see `messages.ErrorKind`."""
 
     code: str
     message: str
@@ -110,7 +113,7 @@ class Connecting(_Tagged, tag=True, frozen=True, kw_only=True):
 
 
 class ConnectionReady(_Tagged, tag=True, frozen=True, kw_only=True):
-    """The recogniser takes audio; capture may be told to send."""
+    """The recogniser takes audio: capture may get a grant."""
 
     connection: int
     endpoint: str
@@ -126,10 +129,10 @@ class ConnectionDown(_Tagged, tag=True, frozen=True, kw_only=True):
 
 
 class Result(_Tagged, tag=True, frozen=True, kw_only=True):
-    """A transcript as it will be published, but for the name of the speaker and the time of day.
+    """A transcript as it will be published, except for the speaker's name and the time of day.
 
-    It tells of the samples [first, end). `acknowledges`: finals cover all samples before that one; None for an interim.
-    `tolerance`: samples by which the recogniser's times may be off.
+    It covers the samples [first, end). `acknowledges`: finals cover all samples before this one; None for an interim.
+    `tolerance`: by how many samples the recogniser's times may be off.
     """
 
     first: int
@@ -140,7 +143,7 @@ class Result(_Tagged, tag=True, frozen=True, kw_only=True):
 
 
 class Said(_Tagged, tag=True, frozen=True, kw_only=True):
-    """Something else that the recogniser said on `connection`, as it will be published."""
+    """Another message of the recogniser on `connection`, as it will be published."""
 
     connection: int
     message: messages.Published
@@ -151,7 +154,7 @@ class EndTaken(_Tagged, tag=True, frozen=True, kw_only=True):
 
 
 class StreamEnded(_Tagged, tag=True, frozen=True, kw_only=True):
-    """The recogniser confirmed that it is done with all that went out on the connection, which ended at `sent`."""
+    """The recogniser has confirmed that it is done with all audio of the connection, which ended at `sent`."""
 
     sent: int
 
@@ -186,11 +189,11 @@ class OpenDevice(_Tagged, tag=True, frozen=True, kw_only=True):
 
 
 class CloseDevice(_Tagged, tag=True, frozen=True, kw_only=True):
-    """Capture: close the device and go on sending what is in the window."""
+    """Capture: close the device, and go on sending the audio in the window."""
 
 
 class Grant(_Tagged, tag=True, frozen=True, kw_only=True):
-    """Capture: send from `sample` on, for the connection of this number: it marks the frames."""
+    """Capture: send from `sample` on, for the connection of this number. Each frame carries that number."""
 
     connection: int
     sample: int
@@ -203,16 +206,16 @@ class Acknowledge(_Tagged, tag=True, frozen=True, kw_only=True):
 
 
 class Expect(_Tagged, tag=True, frozen=True, kw_only=True):
-    """Streaming: whether audio can come. While none can, no connection is tried; one that is there is kept."""
+    """Streaming: whether audio can come. While none can, streaming keeps its connection but opens no new one."""
 
     audio: bool
 
 
 class Finish(_Tagged, tag=True, frozen=True, kw_only=True):
-    """Come to an end, and stay until SIGTERM.
+    """Finish the work, and wait for SIGTERM.
 
-    Capture: close the device, send the rest of the window and the end mark. Streaming, where no capture process is
-    there to send one: as if the end mark had come.
+    Capture: close the device, send the rest of the window and the end mark. Streaming gets this where no capture
+    process can send an end mark, and acts as if the end mark had come.
     """
 
 

@@ -1,4 +1,4 @@
-"""Every error that mpengine raises on purpose, split by what the caller can do about it. Pure.
+"""The errors that mpengine raises on purpose, by what the caller can do about them. Pure.
 
 MpengineError
 ├── ConfigError          a key is wrong: the message starts with its path        exit code 2
@@ -6,15 +6,15 @@ MpengineError
 │   └── AlreadyRunning   another engine of that name holds it                    exit code 1
 ├── DeviceError          no such device, or it cannot be opened                  exit code 3
 ├── WindowError          the replay window cannot be made or trusted             exit code 1
-├── ConnectionLost       the WebSocket is dead: make another one
-└── EngineUnreachable    nobody answers on an engine's bus                       exit code 1
+├── ConnectionLost       the WebSocket is dead: open another one
+└── EngineUnreachable    no engine answers at an endpoint                        exit code 1
 """
 
 import enum
 
 
 class ExitCode(enum.IntEnum):
-    """What a process of the engine tells the shell, and its supervisor, by ending."""
+    """The exit codes of all processes, for the shell and for the supervisor."""
 
     OK = 0
     CRASH = 1
@@ -24,13 +24,13 @@ class ExitCode(enum.IntEnum):
 
 
 class MpengineError(Exception):
-    """Base of all errors raised on purpose; its text is one line that says what to do."""
+    """Base of all errors raised on purpose. Its text is one line that says what to do."""
 
     exit_code = ExitCode.CRASH
 
 
 class ConfigError(MpengineError):
-    """A configuration key is unknown, of the wrong type or impossible; `path` names it, as in ``audio.block_ms``."""
+    """A configuration key is unknown or has an impossible value. `path` names the key, as in ``audio.block_ms``."""
 
     exit_code = ExitCode.CONFIG
 
@@ -64,7 +64,7 @@ class WindowError(MpengineError):
 
 
 class ConnectionLost(MpengineError):
-    """The WebSocket can carry nothing more; what was not acknowledged is sent again on the next one."""
+    """The WebSocket can carry nothing more. Audio that is not acknowledged is sent again on the next one."""
 
 
 class EngineUnreachable(MpengineError):

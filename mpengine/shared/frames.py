@@ -1,6 +1,6 @@
-"""A frame of audio on the PUSH socket: a fixed header, then PCM. Pure.
+"""A frame of audio on the PUSH socket: one message of one part, a fixed header and then PCM. Pure.
 
-One part, so that each is one message. Integers are little-endian, as the samples are.
+Integers and samples are little-endian.
 """
 
 import struct
@@ -16,9 +16,9 @@ HEADER_BYTES = _HEADER.size
 class Frame(msgspec.Struct, frozen=True, gc=False):
     """Some samples of a run.
 
-    `run`: id of the sample clock, 8 bytes. `grant`: the number of the grant under which the frame was sent; frames of
-    an older grant are stale. `first_sample`: index of the first sample (of each channel). `pcm`: int16, channels
-    interleaved; empty only in the frame that ends a stream. `is_last`: nothing follows.
+    `run`: id of the sample clock, 8 bytes. `grant`: number of the grant under which the frame was sent; frames of an
+    older grant are stale. `first_sample`: index of the first sample (of each channel). `pcm`: int16, channels
+    interleaved; empty only in the end mark. `is_last`: this is the end mark, after which nothing follows.
     """
 
     run: bytes

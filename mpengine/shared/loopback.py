@@ -1,4 +1,4 @@
-"""Whether a host is this very machine, so that what is sent there stays here. Pure."""
+"""Whether a host is this very machine, so that data sent there stays here. Pure."""
 
 import ipaddress
 
@@ -6,7 +6,7 @@ import ipaddress
 def is_loopback(host: str) -> bool:
     """Whether `host`, a name or an address, can only be this machine. An IPv6 address may stand in brackets.
 
-    Names are not looked up: `localhost` and what ends in `.localhost` are loopback by RFC 6761, no other name is.
+    Names are not looked up: by RFC 6761, `localhost` and names that end in `.localhost` are loopback, no others.
     """
     name = host.lower()
     if name == "localhost" or name.endswith(".localhost"):

@@ -1,8 +1,8 @@
-"""Every message that leaves the engine: what PUB publishes, what the query endpoint takes and answers. Pure.
+"""Every message between an engine and other programs: published messages, questions and answers. Pure.
 
-One JSON object each (UTF-8), told apart by `type`. Units stand in the names: ``_s`` seconds on the run's
-sample clock, ``_time_ns`` UTC in nanoseconds. New fields get defaults, so that old readers and new writers
-understand each other; readers ignore fields and types they do not know.
+Each message is one JSON object (UTF-8); `type` names its kind. Units stand in the names: ``_s`` seconds, on the run's
+sample clock, ``_time_ns`` UTC in nanoseconds. New fields get defaults, and readers ignore unknown fields and types: so
+old and new versions understand each other.
 """
 
 import enum
@@ -21,9 +21,9 @@ INTERIMS, FINALS = "transcript.interim", "transcript.final"
 class Topic(NamedTuple):
     """How the messages of one topic are treated.
 
-    `counts`: a lost one is told as a hole; of all others each message replaces the one before it. `is_kept`: the
+    `counts`: a lost message is reported as a hole; without it each message replaces the one before it. `is_kept`: the
     history has the last ones. `is_lasting`: the transcript file has them. `is_fleeting`: they are published only after
-    somebody has subscribed to them.
+    a program has subscribed to them.
     """
 
     counts: bool = False
@@ -50,7 +50,7 @@ KEPT = tuple(name for name, topic in TOPICS.items() if topic.is_kept)
 
 
 class EngineState(enum.StrEnum):
-    """How the engine is, in `Status.state`."""
+    """The state of the engine, in `Status.state`."""
 
     STARTING = "starting"
     CONNECTING = "connecting"
@@ -62,7 +62,7 @@ class EngineState(enum.StrEnum):
 
 
 OVER = frozenset({EngineState.STOPPED, EngineState.FAILED})
-"""The states after which an engine says nothing more."""
+"""The last states of an engine. After one of them it publishes no other status."""
 
 
 class GapReason(enum.StrEnum):
@@ -77,7 +77,7 @@ class GapReason(enum.StrEnum):
 
 
 class ErrorCode(enum.StrEnum):
-    """The codes of `Error.code` that mpengine itself gives. Recognisers have codes of their own besides."""
+    """The codes of `Error.code` that mpengine itself gives. Recognisers have further codes of their own."""
 
     # From the supervisor
     BAD_COMMAND = "bad_command"
@@ -112,17 +112,17 @@ class ErrorCode(enum.StrEnum):
     UNREACHABLE = "unreachable"
 
 
-# What decoding a message from outside can raise; whoever decodes one catches all of it. Bad syntax or types; bad UTF-8
-# (and numbers that no type holds); nesting as deep as it gets.
+# All that decoding a message from outside can raise: for bad syntax or types, for bad UTF-8 and numbers that are too
+# large, and for nesting that is too deep.
 UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 
 
 class Message(msgspec.Struct, tag_field="type", frozen=True, kw_only=True):
-    """What every published object carries; the bus fills it in (see `stamped`).
+    """The fields of every published message; the bus fills them in.
 
-    `seq` counts all messages of a run, `prev` is the `seq` of the previous message of the same topic (0: none),
-    so that a reader of some topics only sees what it lost. `run` names the sample clock, `boot` the supervisor
-    process.
+    `v`: version of the format. `run`: id of the sample clock. `boot`: id of the supervisor process. `seq` counts all
+    messages of a run. `prev` is the `seq` of the previous message of the same topic (0: none), so that a reader of some
+    topics sees what it has lost. `time_ns`: UTC of the publication.
     """
 
     v: int = VERSION
@@ -147,9 +147,9 @@ class Word(msgspec.Struct, frozen=True, kw_only=True):
 class Transcript(Message, tag="transcript", frozen=True, kw_only=True):
     """Recognised speech. An interim replaces the one before it; a final stays.
 
-    `speech_final`: the recogniser heard a pause after it. `estimated`: the recogniser gives no times, these were
-    guessed from what had been sent. `replayed`: the audio was sent once before, on a connection that was lost.
-    `interrupted`: an interim that no final will follow as it stands, its connection was lost; its audio is sent again.
+    `speech_final`: the recogniser heard a pause after it. `estimated`: the recogniser gives no times, so these are
+    guessed from the audio that was sent. `replayed`: the audio had been sent before, on a connection that was lost.
+    `interrupted`: this interim's connection was lost, and its audio is sent again: no final will follow as it stands.
     """
 
     text: str
@@ -170,7 +170,7 @@ class Transcript(Message, tag="transcript", frozen=True, kw_only=True):
 
 
 class SpeechStarted(Message, tag="speech_started", frozen=True, kw_only=True):
-    """The recogniser hears speech (it may turn out to be none)."""
+    """The recogniser hears speech, or what it takes for speech."""
 
     at_s: float
 
@@ -220,16 +220,16 @@ class Status(Message, tag="status", frozen=True, kw_only=True):
 
 
 class ErrorKind(enum.StrEnum):
-    """Who says that something is wrong, and of what."""
+    """The origin of an error."""
 
-    ENGINE = "engine"  # mpengine itself has found it
-    CONNECTION = "connection"  # the way to the recogniser: refused, closed or lost
-    HANDSHAKE = "handshake"  # the connection is open, but the recogniser does not take us
-    SERVICE = "service"  # the recogniser, with a code and words of its own
+    ENGINE = "engine"  # mpengine itself has found the error
+    CONNECTION = "connection"  # the connection to the recogniser was refused, closed or lost
+    HANDSHAKE = "handshake"  # the connection is open, but the recogniser does not accept the engine
+    SERVICE = "service"  # the recogniser reports the error, with a code and words of its own
 
 
 class Error(Message, tag="error", frozen=True, kw_only=True):
-    """Something went wrong. `fatal`: the engine ends for it. `request_id`: to quote to the recogniser's support.
+    """Something went wrong. `fatal`: the engine ends because of it. `request_id`: for the recogniser's support.
 
     `kind` is a word of `ErrorKind`; later versions may have more of them.
     """
@@ -243,7 +243,7 @@ class Error(Message, tag="error", frozen=True, kw_only=True):
 
 
 class CreditsLow(Message, tag="credits_low", frozen=True, kw_only=True):
-    """The managed proxy warns that the account runs dry."""
+    """The managed proxy warns that the account is nearly used up."""
 
     seconds_remaining: float
 
@@ -255,7 +255,7 @@ class SessionEnd(Message, tag="session_end", frozen=True, kw_only=True):
 
 
 class Metadata(Message, tag="metadata", frozen=True, kw_only=True):
-    """What the recogniser said of the connection, as received."""
+    """The recogniser's data about the connection, as received."""
 
     data: dict[str, Any]
 
@@ -269,18 +269,18 @@ class Level(Message, tag="level", frozen=True, kw_only=True):
 
 
 class ChildMetrics(msgspec.Struct, frozen=True, kw_only=True):
-    """What one process has used; None where the system does not tell."""
+    """CPU time and memory of one process; None where the system does not report it."""
 
     cpu_s: float | None = None
     rss_mb: float | None = None
 
 
 class Metrics(Message, tag="metrics", frozen=True, kw_only=True):
-    """Cursors on the run's sample clock and counters, about once a second.
+    """Positions on the run's sample clock, and counters, about once a second.
 
-    `sent_s` is what the current connection was sent, `backlog_s` is captured but not sent (again), `catch_up_s` how
-    long sending it will take at the configured pace (None without one), `lag_s` is sent but not transcribed, `last`
-    maps each topic to its last `seq` (whoever missed the last message of a topic sees it here).
+    `sent_s`: sent on the current connection. `backlog_s`: captured but not sent (again). `catch_up_s`: how long sending
+    the backlog will take at the configured pace (None without one). `lag_s`: sent but not transcribed. `last` maps each
+    topic to its last `seq`, so that a reader sees when it has missed the last message of a topic.
     """
 
     captured_s: float
@@ -316,7 +316,7 @@ Published = (
 FLEETING = frozenset(
     kind for kind in Published.__args__ if TOPICS.get(kind.__struct_config__.tag, TOPICS[INTERIMS]).is_fleeting
 )
-"""The messages that are of use only to a program that is there when they are published."""
+"""The types of messages whose topic is fleeting."""
 
 
 def topic_of(name: str, message: Message) -> str:
@@ -326,7 +326,7 @@ def topic_of(name: str, message: Message) -> str:
     return f"{name}.{type(message).__struct_config__.tag}"
 
 
-# Query endpoint: what is asked, and what is answered. A published `status` and `error` are answers too.
+# Questions, commands and answers of the query endpoint. `Error` is an answer too.
 
 
 class StatusQuery(msgspec.Struct, tag_field="type", tag="status", frozen=True):
@@ -334,13 +334,13 @@ class StatusQuery(msgspec.Struct, tag_field="type", tag="status", frozen=True):
 
 
 class SnapshotQuery(msgspec.Struct, tag_field="type", tag="snapshot", frozen=True):
-    """Asks for what was published behind the message with the seq `since`: see `snapshot.SnapshotAnswer`."""
+    """Asks for `SnapshotAnswer`: the messages after the one with the `seq` `since`."""
 
     since: int = 0
 
 
 class Stop(msgspec.Struct, tag_field="type", tag="stop", frozen=True):
-    """Ends the engine cleanly: what was captured is still transcribed and published."""
+    """Stops the engine cleanly: it still transcribes and publishes all captured audio."""
 
 
 class Pause(msgspec.Struct, tag_field="type", tag="pause", frozen=True):
@@ -352,7 +352,7 @@ class Resume(msgspec.Struct, tag_field="type", tag="resume", frozen=True):
 
 
 class SetUserName(msgspec.Struct, tag_field="type", tag="set_user_name", frozen=True):
-    """Names the speaker in the transcripts from now on."""
+    """Sets the speaker's name in transcripts from now on."""
 
     user_name: UserName
 
@@ -361,11 +361,11 @@ Command = StatusQuery | SnapshotQuery | Stop | Pause | Resume | SetUserName
 
 
 class Done(msgspec.Struct, tag_field="type", tag="ok", frozen=True):
-    """The command was taken."""
+    """The command was accepted."""
 
 
 class ChildAnswer(ChildStatus, frozen=True, kw_only=True):
-    """One child process, for who asks: also how long its process has existed, and why the last one ended."""
+    """One child in a `StatusAnswer`. `up_s`: how long its process has existed. `last_end`: why the last one ended."""
 
     up_s: float | None = None
     last_end: str = ""
@@ -373,9 +373,9 @@ class ChildAnswer(ChildStatus, frozen=True, kw_only=True):
 
 
 class StatusAnswer(Status, tag="status", frozen=True, kw_only=True):
-    """A `status` with all that a person wants to see on one screen.
+    """A `status` with all further facts for one screen.
 
-    `level` is the last one of the open device; `last_disconnect` says why the last connection was lost.
+    `level`: the last one of the open device. `last_disconnect`: why the last connection was lost.
     """
 
     children: Mapping[str, ChildAnswer] = {}
@@ -392,12 +392,11 @@ class StatusAnswer(Status, tag="status", frozen=True, kw_only=True):
 
 
 class SnapshotAnswer(msgspec.Struct, tag_field="type", tag="snapshot", frozen=True, kw_only=True):
-    """What somebody who comes late, or has lost something, can still get: the answer to a `snapshot` question.
+    """The history for a program that comes late or has lost messages: the answer to `SnapshotQuery`.
 
-    Messages as they were published, none before `since`, in order of `seq`; with `more`, ask again from the last.
-
-    `complete` maps each topic that is kept to a `seq`: all its messages behind that one, up to `seq`, are there.
-    `status` is the last one, `interim` the one that has no final yet, or null.
+    `seq`: the engine's last one. `messages`: as they were published, all after `since`, in order of `seq`. `more`: ask
+    again after the last of them. `complete` maps each kept topic to a `seq`: all its messages after that one are there.
+    `status`: the last one. `interim`: the one that has no final yet. Both may be null.
     """
 
     v: int = VERSION
@@ -412,7 +411,7 @@ class SnapshotAnswer(msgspec.Struct, tag_field="type", tag="snapshot", frozen=Tr
 
 
 class Stamp(msgspec.Struct, frozen=True):
-    """What the bus wrote into a message; `seq` is 0 in what did not come from a bus."""
+    """The fields that the bus fills in. `seq` is 0 in a message that did not come from a bus."""
 
     type: str = ""
     is_final: bool = False

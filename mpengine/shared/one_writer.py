@@ -1,4 +1,4 @@
-"""Files that one process alone writes: the lock that says so, and a thread for those on slow disks."""
+"""Files with one writing process: their lock, and a writer thread for slow disks."""
 
 import collections
 import errno
@@ -15,7 +15,7 @@ def lock(fd: int, *, waits: bool = False, is_optional: bool = False) -> None:
     """Lock the open file for this process alone, until `fd` is closed or the process ends. Open it with O_CLOEXEC.
 
     Raises BlockingIOError when another process has locked it; with `waits` it waits for that process instead. Raises
-    OSError where the file system has no locks; with `is_optional` that is no error, and nobody has locked it.
+    OSError where the file system has no locks; with `is_optional` it then returns without a lock.
     """
     try:
         fcntl.flock(fd, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -27,18 +27,18 @@ def lock(fd: int, *, waits: bool = False, is_optional: bool = False) -> None:
 
 
 def held() -> BlockingIOError:
-    """The error that says so in words."""
+    """The error for a file that another process has locked."""
     return BlockingIOError(errno.EAGAIN, "another process is writing it")
 
 
 def is_held(path: str) -> bool:
-    """Whether a process has locked the file at `path`, as far as one can tell."""
+    """Whether a process has locked the file at `path`; False where that cannot be found out."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return False
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two that only look do not meet
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two calls of `is_held` do not disturb each other
     except BlockingIOError:
         return True
     except OSError:
@@ -49,13 +49,13 @@ def is_held(path: str) -> bool:
 
 
 class Writer(Generic[_Item]):
-    """A thread that hands items to `write`, one after the other, and the queue in front of it.
+    """A thread that passes items to `write`, one after the other, and the queue in front of it.
 
-    `write` says whether it is done with the item; if not, it gets the same item again after `again_s`, and after
-    `close` once more at most. What it raises ends the thread, and `put` raises it from then on.
+    `write` returns whether it is done with the item. If not, it gets the same item again after `again_s`, and once more
+    at most after `close`. An exception of `write` ends the thread; from then on `put` raises that exception.
 
-    The queue is as long as its users let it become: they look at `waiting` and `waiting_bytes` before they put more in.
-    `changed` (a condition, and its lock) guards it, and what else users share with the thread.
+    Users bound the queue: they look at `waiting` and `waiting_bytes` before they put in more. `changed` (a condition
+    with its lock) guards the queue, and other data that users share with the thread.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class Writer(Generic[_Item]):
 
     @property
     def waiting(self) -> int:
-        """How many items are not done with; one of them may be being written."""
+        """How many items are in the queue; `write` may be at work on the first."""
         return len(self._queue)
 
     def put(self, item: _Item) -> None:
-        """Have `item` written. Never blocks for longer than `changed` is held."""
+        """Queue `item`. This never blocks for longer than another thread holds `changed`."""
         with self.changed:
             if self._error is not None:
                 raise self._error
@@ -88,7 +88,7 @@ class Writer(Generic[_Item]):
             self.changed.notify()
 
     def close(self, limit_s: float) -> bool:
-        """Have the thread write what waits, and end; False if it has not within `limit_s`."""
+        """Let the thread write the queue and end. False if it has not ended within `limit_s`."""
         with self.changed:
             self._is_closing = True
             self.changed.notify()
@@ -113,7 +113,7 @@ class Writer(Generic[_Item]):
                     self.changed.wait_for(lambda: self._is_closing, self._again_s)
 
     def _next(self) -> _Item | None:
-        """The item that waits longest, as soon as there is one; None when nothing follows."""
+        """The first item of the queue, as soon as there is one; None after `close` when the queue is empty."""
         with self.changed:
             self.changed.wait_for(lambda: self._queue or self._is_closing)
             return self._queue[0] if self._queue else None

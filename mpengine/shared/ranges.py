@@ -1,4 +1,4 @@
-"""Ranges of samples, and sets of them that cost no more memory than they have holes. Pure."""
+"""Ranges of samples, and sets of samples that are stored as ranges. Pure."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ _first, _end = attrgetter("first"), attrgetter("end")
 
 
 class Ranges:
-    """A set of samples, kept as ranges: in order, none of them empty, with a hole between each and the next."""
+    """A set of samples, stored as ranges: in order, none of them empty, none touching the next."""
 
     def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
         self._ranges: list[Range] = []
@@ -32,10 +32,10 @@ class Ranges:
         return len(self._ranges)
 
     def join(self, first: int, end: int) -> None:
-        """Take in the samples [first, end)."""
+        """Add the samples [first, end)."""
         if first >= end:
             return
-        # Those that overlap it, and those that end or begin where it begins or ends.
+        # The ranges from `begin` to before `stop` overlap or touch the new one.
         begin = bisect_left(self._ranges, first, key=_end)
         stop = bisect_right(self._ranges, end, key=_first)
         if begin < stop:
@@ -43,7 +43,7 @@ class Ranges:
         self._ranges[begin:stop] = [Range(first, end)]
 
     def cut(self, first: int, end: int) -> list[Range]:
-        """What is left of [first, end) when the samples of this set are cut out of it."""
+        """The parts of [first, end) that are not in this set."""
         left = []
         for number in range(bisect_right(self._ranges, first, key=_end), len(self._ranges)):
             known = self._ranges[number]
@@ -57,5 +57,5 @@ class Ranges:
         return left
 
     def forget_before(self, sample: int) -> None:
-        """Let go of the ranges that end at or before `sample`. One that goes on after it stays as a whole."""
+        """Remove the ranges that end at or before `sample`. A range that goes on after it stays as a whole."""
         del self._ranges[: bisect_right(self._ranges, sample, key=_end)]

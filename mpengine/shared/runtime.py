@@ -1,7 +1,7 @@
-"""The runtime directory: where it is, that it is ours alone, and who holds it.
+"""The runtime directory: its path, its access rights and its lock.
 
-`RuntimeDir.lock` is taken before any socket is bound and held for life: a second bind on a live ipc endpoint
-succeeds and steals it, so the lock is the only thing that keeps two engines of one name apart.
+An engine takes `RuntimeDir.lock` before it binds a socket, and holds it for life. Only this lock keeps two engines of
+one name apart: a second bind on a live ipc endpoint succeeds and steals the endpoint.
 """
 
 import contextlib
@@ -17,11 +17,11 @@ _LONGEST_SOCKET = "/control"
 
 
 def runtime_path(name: str) -> str:
-    """The directory of the engine called `name`: below $XDG_RUNTIME_DIR, else below the temporary directory."""
+    """The directory of the engine called `name`: below $XDG_RUNTIME_DIR, otherwise below the temporary directory."""
     base = os.environ.get("XDG_RUNTIME_DIR")
     if base:
         return os.path.join(base, "mpengine", name)
-    import tempfile  # noqa: PLC0415  most systems have the variable, and it loads half a megabyte
+    import tempfile  # noqa: PLC0415  it takes half a megabyte, and most systems have the variable
 
     return os.path.join(tempfile.gettempdir(), f"mpengine-{os.getuid()}", name)
 
@@ -32,15 +32,15 @@ def endpoint(path: str, socket: str) -> str:
 
 
 class RuntimeDir:
-    """An engine's runtime directory, made if it is missing, and its lock."""
+    """An engine's runtime directory and its lock. The directory is made if it is missing."""
 
     def __init__(self, name: str) -> None:
-        """Raises RuntimeDirError when the directory cannot be made, or belongs to somebody else."""
+        """Raises RuntimeDirError when the directory cannot be made, or belongs to another user."""
         self.path = runtime_path(name)
         self._name = name
         self._lock_fd = -1
         if len(os.fsencode(self.path + _LONGEST_SOCKET)) > _SOCKET_PATH_LIMIT:
-            raise RuntimeDirError(f"{self.path}: too long for a socket; set XDG_RUNTIME_DIR to a shorter directory")
+            raise RuntimeDirError(f"{self.path}: too long for a socket; set XDG_RUNTIME_DIR to a shorter path")
         for path in (os.path.dirname(self.path), self.path):
             _make_private(path)
 
@@ -65,7 +65,7 @@ class RuntimeDir:
         self._remove_dead_sockets()
 
     def unlock(self) -> None:
-        """Let go of the directory; its sockets are gone by now."""
+        """Give up the directory. Its sockets must be closed by now."""
         if self._lock_fd >= 0:
             self._remove_dead_sockets()
             os.close(self._lock_fd)

@@ -1,4 +1,4 @@
-"""ZeroMQ sockets with every bound set: high-water marks, linger, message size, reconnect interval.
+"""ZeroMQ sockets with all bounds set: high-water marks, linger, message size, reconnect interval.
 
 A socket belongs to the thread that made it.
 """
@@ -10,15 +10,14 @@ import zmq
 
 from mpengine.shared.errors import MpengineError
 
-# From recognisers and commands. What becomes of such a message on our own sockets is larger (words gain fields), and
-# libzmq drops the peer of a message over the limit for good: there the limit is only against the absurd.
+# The limit for messages of recognisers and for commands. On our own sockets a message is larger, because words gain
+# fields; there the limit is far above all real ones: libzmq drops a peer for good after a message over it.
 MAX_MESSAGE_BYTES = 1 << 20
 _MAX_OWN_BYTES = 16 << 20
-# With libzmq's default of 100 ms the reconnect interval was most of a restart's time; it counts only if set
-# before connect.
+# libzmq's default of 100 ms would be most of the time of a restart. The interval must be set before connect.
 _RECONNECT_MS = 5
 _RECONNECT_MAX_MS = 250
-# As plain numbers: with zmq's own, which are members of enumerations, each `&` runs Python code.
+# Plain numbers: zmq's own constants are enumeration members, whose `&` runs Python code.
 _EVENTS, _READABLE = int(zmq.EVENTS), int(zmq.POLLIN)
 _AT_ONCE, _MORE_AT_ONCE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 
@@ -33,7 +32,7 @@ def make(
     identity: str | None = None,
     max_bytes: int = _MAX_OWN_BYTES,
 ) -> "zmq.Socket[bytes]":
-    """An unconnected socket of `kind`, its options set."""
+    """A new socket of `kind` with its options set, not connected yet."""
     socket = context.socket(kind)
     socket.setsockopt(zmq.SNDHWM, send_hwm)
     socket.setsockopt(zmq.RCVHWM, receive_hwm)
@@ -47,7 +46,7 @@ def make(
 
 
 def bind(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
-    """Bind, or say which endpoint could not be bound and why."""
+    """Bind `socket`. Raises MpengineError with the endpoint and the reason."""
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
@@ -63,7 +62,7 @@ def receive_all(socket: "zmq.Socket[bytes]", limit: int = 1000) -> list[list[byt
 
 
 def is_readable(socket: "zmq.Socket[bytes]") -> bool:
-    """Whether a message waits. Asked before anything is taken: `Again` as an exception costs more than all the rest."""
+    """Whether a message waits. This is much cheaper than to receive and to catch the exception `zmq.Again`."""
     events = socket.getsockopt(_EVENTS)
     assert isinstance(events, int)
     return bool(events & _READABLE)

@@ -1,4 +1,4 @@
-"""The sources of audio: what the engine knows of each without loading it. Pure.
+"""The sources of audio, and the properties that the engine knows without loading a source. Pure.
 
 A source is one module of `capture`, which implements `capture.source.Source`, and one line in `SOURCES`.
 """
@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 
 class SourceKind(NamedTuple):
-    """What can be asked of a source.
+    """The properties of a source.
 
-    `waits`: its samples wait for their reader; otherwise those that nobody reads in time are lost. `seekable`: it can
-    be read again, from any sample on. `ends`: it has a last sample, and the engine stops after that.
+    `waits`: its samples wait for their reader; otherwise samples that nobody reads in time are lost. `seekable`: it can
+    be read again from any sample on. `ends`: it has a last sample, and the engine stops after that sample.
     """
 
     waits: bool
@@ -19,13 +19,13 @@ class SourceKind(NamedTuple):
 
 
 class Home(NamedTuple):
-    """Where a source is, as MODULE.CLASS of `capture`, and its kind."""
+    """The implementation of a source, as MODULE.CLASS of `capture`, and its properties."""
 
     name: str
     kind: SourceKind
 
 
-# By what `audio.source` says. Anything else is the path of a file.
+# By the value of `audio.source`. Any other value is the path of a file.
 SOURCES = {
     "portaudio": Home("microphone.Microphone", SourceKind(waits=False, seekable=False, ends=False)),
 }

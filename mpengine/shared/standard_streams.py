@@ -1,4 +1,4 @@
-"""The standard descriptors, whatever the shell left of them, and whatever becomes of them."""
+"""Standard input, output and error, for programs whose shell has closed them and whose readers may go."""
 
 import errno
 import os
@@ -13,21 +13,21 @@ _USUAL_SIZE = os.terminal_size((80, 24))
 
 
 def ensure_standard_streams() -> None:
-    """Open what is closed of descriptors 0, 1 and 2 on /dev/null; nothing that is printed raises for its letters.
+    """Open those of the descriptors 0, 1 and 2 that are closed on /dev/null, and make printing safe for all letters.
 
-    Otherwise the next sockets and files would get these numbers, and be written to by every child and C library
-    that means standard error. From now on `sys.stdout` fails as `_Output` does.
+    Otherwise the next sockets and files would get these numbers, and children and C libraries would write into them.
+    From now on `sys.stdout` raises the errors of `_Output`.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
             os.set_inheritable(number, True)
-    # Python has None for a stream that was closed when it started.
+    # A stream that was closed when Python started is None.
     sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
-    if sys.stdout is sys.__stdout__:  # and nobody else's
+    if sys.stdout is sys.__stdout__:  # otherwise a caller has replaced it
         sys.stdout = TextIOWrapper(
             BufferedWriter(_Output(1, "w", closefd=False)),
             encoding=sys.stdout.encoding if sys.stdout else None,
@@ -37,13 +37,13 @@ def ensure_standard_streams() -> None:
 
 
 class _Output(FileIO):
-    """Standard output. What cannot be written raises BrokenPipeError when its reader has gone, else MpengineError.
+    """Standard output. A write raises BrokenPipeError when the reader has gone, MpengineError when it fails otherwise.
 
-    What is written after that goes nowhere.
+    All later output goes to /dev/null.
     """
 
     def write(self, data: Any, /) -> int:
-        """Write as much of `data` as goes in at once."""
+        """Write as much of `data` as the descriptor takes at once; returns the number of bytes."""
         try:
             written: int | None = super().write(data)
         except BrokenPipeError:
@@ -51,7 +51,7 @@ class _Output(FileIO):
             raise
         except OSError as error:
             raise _cannot_write(error.errno or errno.EIO) from None
-        if written is None:  # somebody has made the descriptor non-blocking, and it is full
+        if written is None:  # another process has made the descriptor non-blocking, and it is full
             raise _cannot_write(errno.EAGAIN)
         return written
 
@@ -62,24 +62,24 @@ def _cannot_write(number: int) -> MpengineError:
 
 
 def write_text(text: str) -> None:
-    """Put `text` on standard output, at once."""
+    """Write `text` to standard output, unbuffered."""
     sys.stdout.write(text)
     sys.stdout.flush()
 
 
 def write_bytes(data: bytes) -> None:
-    """Put `data` on standard output as it is, at once: JSON is UTF-8 in every locale."""
+    """Write `data` to standard output, unbuffered and unchanged: JSON is UTF-8 in every locale."""
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
 
 
 def drop_output() -> None:
-    """Let all output go nowhere from now on: Python writes what is left at its end, and would fail or block there."""
+    """Send all further output to /dev/null. Otherwise Python would write the rest at its exit, and fail or block."""
     _drop(sys.stdout)
 
 
 def complain(text: str) -> None:
-    """One line on standard error; nothing if that cannot be written either."""
+    """Write one line to standard error, if that is possible."""
     try:
         sys.stderr.write(f"mpengine: {harmless(text)}\n")
     except OSError:
@@ -93,9 +93,9 @@ def _drop(stream: TextIO) -> None:
 
 
 def terminal_size() -> os.terminal_size:
-    """Of the terminal that is standard output."""
+    """The size of the terminal at standard output; 80 x 24 where it is unknown."""
     try:
         columns, rows = os.get_terminal_size(sys.stdout.fileno())
     except OSError:
         columns = rows = 0
-    return os.terminal_size((columns or _USUAL_SIZE.columns, rows or _USUAL_SIZE.lines))  # some do not know
+    return os.terminal_size((columns or _USUAL_SIZE.columns, rows or _USUAL_SIZE.lines))  # some terminals say 0

@@ -1,4 +1,4 @@
-"""The states of a machine, and which may follow which: a mistake of ours shows in a test, and ends no engine. Pure."""
+"""State machines with a table of allowed steps. A wrong step raises in tests only: it must not end an engine. Pure."""
 
 import enum
 from collections.abc import Mapping
@@ -7,21 +7,21 @@ from typing import TypeVar
 State = TypeVar("State", bound=enum.Enum)
 
 STRICT = False
-"""Whether an impossible step raises. Tests set it; an engine that hears words goes on."""
+"""Whether an impossible step raises. Tests set this; a working engine goes on."""
 
 
 class ImpossibleError(Exception):
-    """A step that no table allows."""
+    """A step or an event that cannot be."""
 
 
 def follows(table: Mapping[State, frozenset[State]], before: State, after: State) -> State:
-    """`after`. Raises ImpossibleError in tests where `table` does not have it among the states that follow `before`."""
+    """Return `after`. In tests, raises ImpossibleError where `table` does not allow it after `before`."""
     if STRICT and after not in table[before]:
         raise ImpossibleError(f"{before.name} -> {after.name}")
     return after
 
 
-def expected(*, is_possible: bool, what: str) -> None:
-    """Raises ImpossibleError in tests where an event came that cannot come."""
-    if STRICT and not is_possible:
+def impossible(what: str) -> None:
+    """Call this for an event that cannot come; `what` names it. Raises ImpossibleError in tests."""
+    if STRICT:
         raise ImpossibleError(what)

@@ -1,15 +1,15 @@
-"""Text from outside on a terminal: it may say anything, and must do nothing. Pure."""
+"""Text from outside, made safe for a terminal and cut to its width. Pure."""
 
 import unicodedata
 
-# Control characters (an escape sequence begins with one), line ends that are none of ours, lone surrogates.
+# Control characters (an escape sequence begins with one), Unicode's line and paragraph ends, lone surrogates.
 _REPLACED = frozenset({"Cc", "Zl", "Zp", "Cs"})
-# These turn the direction of all that follows.
+# Characters that turn the direction of the following text.
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def harmless(text: str) -> str:
-    """`text` on one line, with a replacement character in place of each that would move the cursor or worse."""
+    """`text` on one line, with a replacement character for each character on which a terminal would act."""
     if text.isprintable():
         return text
     return "".join(_harmless(character) for character in text)
@@ -34,7 +34,7 @@ def fitting(text: str, columns: int) -> str:
 
 
 def beginning(text: str, columns: int) -> str:
-    """The beginning of `text` that fits on a line of `columns`; the last one stays free, as in `fitting`."""
+    """The beginning of `text` that fits on a line of `columns`; the last column stays free, as in `fitting`."""
     width = end = 0
     for position, character in enumerate(text):
         width += _width(character)

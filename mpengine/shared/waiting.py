@@ -1,6 +1,5 @@
-"""How long to wait: for nothing at all, or before the next try. Pure."""
+"""Times to wait: a deadline that never comes, and the backoff before the next try. Pure."""
 
-# The deadline of what is not awaited.
 NEVER = float("inf")
 
 

@@ -9,13 +9,12 @@ _MOST_AT_ONCE = 4096
 class Wake:
     """Readable from the first `set` on, until `drain`.
 
-    One thread waits for it and drains it. Everybody may call `set`, in any thread and in a signal handler: it takes no
-    lock and never blocks. Only `close` must not meet a `set` of another thread. A wake-up that is forgotten closes
-    itself.
+    One thread waits for it and drains it. Any thread and any signal handler may call `set`: it takes no lock and never
+    blocks. Only `close` and a `set` of another thread must not meet. An unreferenced wake-up closes itself.
     """
 
     def __init__(self) -> None:
-        self._reader = self._writer = -1  # should the system have no descriptors left
+        self._reader = self._writer = -1  # for `close`, if os.pipe fails
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
@@ -26,21 +25,21 @@ class Wake:
 
     @property
     def signal_fd(self) -> int:
-        """The descriptor for `signal.set_wakeup_fd`: then each signal is a `set`."""
+        """The descriptor for `signal.set_wakeup_fd`: with it each signal acts as a `set`."""
         return self._writer
 
     def set(self) -> None:
-        """Wake the one who waits. It does nothing where that is due already, or after `close`."""
+        """Wake the waiting thread. This does nothing after `close`."""
         with contextlib.suppress(OSError):
             os.write(self._writer, b"\0")
 
     def drain(self) -> None:
-        """Forget what was set so far. After thousands of signals it may stay readable, for one more turn."""
+        """Make it unreadable again. After thousands of signals it may stay readable for one more turn."""
         with contextlib.suppress(BlockingIOError):  # nothing was set
             os.read(self._reader, _MOST_AT_ONCE)
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Close the descriptors."""
         reader, self._reader = self._reader, -1
         writer, self._writer = self._writer, -1
         for descriptor in (reader, writer):

@@ -1,7 +1,7 @@
-"""How the replay window's file is laid out: capture writes it, a supervisor may want to know what is left in it.
+"""The layout of the replay window's file. Capture writes it; a supervisor may read how much audio is left in it.
 
-A header, then a ring of slots of equal length; slot `sequence` stands at ``sequence % slots``. Slots from `tail` to
-before `head` hold audio that no final covers.
+The file is a header and a ring of slots of equal length. Slot `sequence` stands at ``sequence % slots``. Slots from
+`tail` to before `head` hold audio that no final covers.
 """
 
 import struct
@@ -15,19 +15,19 @@ TAIL_AT = 1024
 HEAD_AT = 2048
 CURSOR = struct.Struct("<Q")
 SLOT = struct.Struct("<QQQI")  # sequence, first sample, arrival_ns, bytes of PCM
-CRC = struct.Struct("<I")  # crc32 of all that and the PCM, which follows
+CRC = struct.Struct("<I")  # crc32 of SLOT and the PCM, which follows this number
 SLOT_HEADER_BYTES = SLOT.size + CRC.size
 
 
 class Left(NamedTuple):
-    """What a window still holds: of which run, and how much."""
+    """The audio that a window still holds: its run, and how many seconds."""
 
     run: str
     seconds: float
 
 
 def left_in(path: str) -> Left | None:
-    """What the window at `path` holds; None when there is none that can be read."""
+    """The audio that the window at `path` holds; None when there is no readable window."""
     try:
         with open(path, "rb") as file:
             data = file.read(HEADER_BYTES)

@@ -1,1 +1,1 @@
-"""The streaming process: one WebSocket at a time to the recogniser, frames in, results out."""
+"""The streaming process: it sends audio to the recogniser over one WebSocket at a time and reports results."""

@@ -1,6 +1,6 @@
-"""What the session wants done, as values; the work loop performs them in order. Pure.
+"""The session's instructions to the work loop, which performs them in order. Pure.
 
-Audio is none of them: it goes its own way, see `Session.audio`.
+Audio is none of them: `Session.audio` says why.
 """
 
 from typing import NamedTuple
@@ -10,47 +10,47 @@ from mpengine.shared.errors import ExitCode
 
 
 class Connect(NamedTuple):
-    """Begin attempt `number`."""
+    """Begin the connection `number`."""
 
     number: int
 
 
 class Drop(NamedTuple):
-    """End the current connection at once; nothing of it is wanted any more."""
+    """End the current connection at once, without reading further from it."""
 
 
 class SendText(NamedTuple):
-    """One text frame."""
+    """Send one text frame."""
 
     text: str
 
 
 class SendPing(NamedTuple):
-    """A WebSocket ping."""
+    """Send a WebSocket ping."""
 
     payload: bytes
 
 
 class SendPong(NamedTuple):
-    """The answer to a ping, with its payload."""
+    """Answer a ping, with its payload."""
 
     payload: bytes
 
 
 class SendClose(NamedTuple):
-    """A close frame; what still comes is read."""
+    """Send a close frame and go on reading."""
 
     code: int
 
 
 class Tell(NamedTuple):
-    """Tell the supervisor; it must arrive."""
+    """Send `message` to the supervisor. It must arrive."""
 
     message: control.Up
 
 
 class Mention(NamedTuple):
-    """Tell the supervisor if there is room."""
+    """Send `message` to the supervisor if the socket has room."""
 
     message: control.Up
 

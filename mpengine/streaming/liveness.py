@@ -1,4 +1,4 @@
-"""What keeps a connection open while it takes audio, how fast that may be sent, and when it is dead. Pure."""
+"""Keeps a connection open while it takes audio, decides when it is dead, and how fast audio may be sent. Pure."""
 
 import array
 import math
@@ -8,21 +8,21 @@ from mpengine.streaming.actions import Action, SendPing, SendText
 
 PING_INTERVAL_S = 20.0
 PONG_LIMIT_S = 10.0
-# The service closes after 10 s without audio or text; it advises a KeepAlive every 3 to 5.
+# Deepgram closes a connection after 10 s without audio or text, and advises a KeepAlive every 3 to 5 s.
 KEEP_ALIVE_AFTER_S = 4.0
 DEAD_AFTER_S = 30.0
-_LATELY_S = 2.0  # audio is looked at only when nothing came for so long: listening costs
+_LATELY_S = 2.0  # audio is examined, which costs, only when no message has come for so long
 _AUDIBLE_PEAK = 328  # -40 dBFS
-# Sound servers hand over audio in bursts; a second of credit lets them through.
+# Sound servers deliver audio in bursts. A second of credit lets the bursts through.
 _BURST_S = 1.0
 
 
 class AnswerWatch:
-    """Whether the recogniser still answers what it hears, on one connection, which takes audio from `now` on.
+    """Decides whether the recogniser of one connection, which takes audio from `now` on, still answers.
 
-    A quiet room is no reason for it to speak, and a burst gives it no time to: it is dead when half a minute of audible
-    audio went out, over half a minute at least, without any message from it. What is sent until `listens_from` need not
-    be known here.
+    It is dead when half a minute of audible audio has gone out, in half a minute or more, without any message from it.
+    Quiet audio does not count, for it needs no answer; a burst leaves no time for one. The caller may leave out audio
+    that is sent before `listens_from`.
     """
 
     def __init__(self, now: float, dead_after_s: float = DEAD_AFTER_S) -> None:
@@ -30,7 +30,7 @@ class AnswerWatch:
         self.heard(now)
 
     def heard(self, now: float) -> None:
-        """A message came, of whatever kind."""
+        """A message of any kind came."""
         self.listens_from = now + _LATELY_S
         self._audible_s = 0.0
         self._unanswered_since = NEVER
@@ -42,8 +42,8 @@ class AnswerWatch:
             self._unanswered_since = min(self._unanswered_since, now)
 
     @property
-    def dead_at(self) -> float:
-        """When it must be given up; infinity as long as it has not been sent enough."""
+    def deadline(self) -> float:
+        """When the recogniser counts as dead; NEVER while it has not been sent enough."""
         limit_s = self._dead_after_s
         return self._unanswered_since + limit_s if self._audible_s >= limit_s else NEVER
 
@@ -54,16 +54,16 @@ def _is_audible(pcm: bytes | memoryview) -> bool:
     return max(samples) >= _AUDIBLE_PEAK or min(samples) <= -_AUDIBLE_PEAK
 
 
-class Upkeep:
-    """For one connection, which takes audio from `now` on.
+class Liveness:
+    """Pings, keep-alive texts and limits of one connection, which takes audio from `now` on.
 
-    `keep_alive`: the protocol's text for that, if any. `dead_after_s`: how much audible audio may go unanswered.
+    `keep_alive`: the protocol's text, if it has one. `dead_after_s`: how much audible audio may stay unanswered.
     """
 
     def __init__(self, *, keep_alive: str | None, now: float, dead_after_s: float = DEAD_AFTER_S) -> None:
         self._dead_after_s = dead_after_s
         self._keep_alive = keep_alive
-        self._keep_alive_at = NEVER  # not before the first audio: the service would take it amiss
+        self._keep_alive_at = NEVER  # not before the first audio: Deepgram does not expect it there
         self._next_ping = now + PING_INTERVAL_S
         self._pong_by = NEVER
         self._answers = AnswerWatch(now, dead_after_s)
@@ -75,7 +75,7 @@ class Upkeep:
             self._answers.sent(pcm, duration_s, now)
 
     def heard(self, now: float) -> None:
-        """A message came. Pongs are none: a proxy answers pings while the recogniser behind it is dead."""
+        """A message came. A pong is none: a proxy answers pings even when its recogniser is dead."""
         self._answers.heard(now)
 
     def ponged(self) -> None:
@@ -84,12 +84,12 @@ class Upkeep:
 
     @property
     def deadline(self) -> float:
-        """When `due` or `trouble` has something to say."""
-        return min(self._next_ping, self._pong_by, self._keep_alive_at, self._answers.dead_at)
+        """When to call `trouble` and `tick`."""
+        return min(self._next_ping, self._pong_by, self._keep_alive_at, self._answers.deadline)
 
     def is_unanswered(self, now: float) -> bool:
-        """Whether the recogniser is taken for dead."""
-        return now >= self._answers.dead_at
+        """Whether the recogniser counts as dead."""
+        return now >= self._answers.deadline
 
     def trouble(self, now: float) -> str | None:
         """Why the connection is dead, if it is."""
@@ -99,8 +99,8 @@ class Upkeep:
             return f"the recogniser has said nothing for {self._dead_after_s:.0f} s of audible audio"
         return None
 
-    def due(self, now: float) -> list[Action]:
-        """What is to be sent now."""
+    def tick(self, now: float) -> list[Action]:
+        """The ping and the keep-alive text that are due."""
         actions: list[Action] = []
         if now >= self._next_ping:
             self._next_ping = now + PING_INTERVAL_S
@@ -113,17 +113,17 @@ class Upkeep:
 
 
 class Pacer:
-    """How fast audio may be sent: as it comes, and audio that waited at most `pace` times real time (None: no limit).
+    """Limits the speed of audio that has waited to `pace` times real time (None: no limit).
 
-    A token bucket of `_BURST_S` seconds of audio, kept as the one moment from which on it is not empty. Live audio
-    never empties it: it arrives at 1.0. `due`: when the next frame may go out.
+    `may_send_at` is when the next frame may go out. The pacer is a token bucket of `_BURST_S` seconds of audio; the
+    moment at which it stops being empty is its whole state. Live audio comes at real time and never empties it.
     """
 
     def __init__(self, pace: float | None, now: float) -> None:
         self._pace = math.inf if pace is None else pace
         self._full_after_s = _BURST_S / self._pace
-        self.due = now - self._full_after_s
+        self.may_send_at = now - self._full_after_s
 
     def sent(self, duration_s: float, now: float) -> None:
         """A frame of `duration_s` went out."""
-        self.due = max(self.due, now - self._full_after_s) + duration_s / self._pace
+        self.may_send_at = max(self.may_send_at, now - self._full_after_s) + duration_s / self._pace

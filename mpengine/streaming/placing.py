@@ -1,7 +1,7 @@
-"""Places what the recogniser says on the run's sample clock. Pure.
+"""Places the recogniser's results on the run's sample clock. Pure.
 
-It knows what was sent on the current connection (the timeline), so that seconds of that connection become samples of
-the run, and it skips samples that were sent already: after a restart of capture they come a second time.
+The timeline has the audio sent on the current connection, so that seconds of the connection become samples of the run.
+Samples that were sent before are skipped: after a restart of capture they come a second time.
 """
 
 import collections
@@ -12,17 +12,17 @@ import msgspec
 from mpengine.dialects.base import Hypothesis, Ignored, Malformed, Meaning, Ready, Said, ServiceError
 from mpengine.shared import control
 from mpengine.shared.frames import Frame
-from mpengine.shared.messages import ErrorCode, ErrorKind, Published, SpeechStarted, Transcript, UtteranceEnd, Word
+from mpengine.shared.messages import ErrorCode, ErrorKind, Published, SpeechStarted, Transcript, UtteranceEnd
 from mpengine.streaming.actions import Action, Mention, Tell
 from mpengine.streaming.timeline import Timeline
 
 _STEP_S = 0.1
-# How far back of what is acknowledged times may still lie: an UtteranceEnd names a word of some finals ago.
+# Results may have times so long before the acknowledged sample: an UtteranceEnd names a word of an earlier final.
 _LOOKED_BACK_S = 60
 
 
 class Estimate(NamedTuple):
-    """Samples [first, end) that the final probably tells of; all before `acknowledges` is covered."""
+    """A final probably belongs to samples [first, end). It covers all samples before `acknowledges`."""
 
     first: int
     end: int
@@ -30,12 +30,12 @@ class Estimate(NamedTuple):
 
 
 class UntimedFinals:
-    """What a final without times covers: a guess from what had been sent and when, on a connection from `first_sample`.
+    """Guesses which samples a final without times covers, on a connection whose audio begins at `first_sample`.
 
-    A final tells of audio that was sent a while before it. It acknowledges what had been sent `hold_s` before it came,
-    and never more than had been sent when the final before it came: that much is behind it for certain, unless the
-    proxy is slower than `hold_s`. What is sent before second `next_step` it need not know. `end_sample` is the end of
-    all that has been sent.
+    A final belongs to audio that was sent some time before. It acknowledges the samples sent `hold_s` before it came,
+    but at most those sent when the final before it came. Only a proxy that is slower than `hold_s` could make that
+    wrong. In all methods, `end_sample` is the end of the audio sent. `sent` need not be called before the monotonic
+    second `next_step`.
     """
 
     def __init__(self, hold_s: float, first_sample: int) -> None:
@@ -46,13 +46,13 @@ class UntimedFinals:
         self.next_step = 0.0
 
     def sent(self, end_sample: int, now: float) -> None:
-        """Everything before `end_sample` has been sent."""
+        """Audio has been sent."""
         self.next_step = now + _STEP_S
         self._sent.append((now, end_sample))
         self._forget(now)
 
     def interim(self, end_sample: int) -> Estimate:
-        """Where an interim probably belongs."""
+        """The samples that an interim probably belongs to."""
         return Estimate(self._at_last_final, end_sample, self._at_last_final)
 
     def final(self, end_sample: int, now: float) -> Estimate:
@@ -66,8 +66,11 @@ class UntimedFinals:
             self._held = self._sent.popleft()[1]
 
 
-class Hearing:
-    """What was sent, and where what was heard of it belongs."""
+class Placing:
+    """The audio sent on the current connection, and the place of each result in it.
+
+    `sent_before`: samples before it were sent by an earlier process. `hold_s`: see `UntimedFinals`.
+    """
 
     def __init__(self, *, sample_rate: int, sample_bytes: int, hold_s: float, sent_before: int) -> None:
         self._rate = sample_rate
@@ -75,27 +78,27 @@ class Hearing:
         self.bytes_per_s = sample_bytes * sample_rate
         self.hold_s = hold_s
         self._highest_sent = sent_before
-        self._replayed_until = sent_before  # what is sent before it on this connection is sent again
+        self._replayed_until = sent_before  # on this connection, samples before it are sent again
         self._replayed = 0
         self._connection = 0
         self._timeline = Timeline(sample_rate)
         self._untimed: UntimedFinals | None = None
         self._channel_ends: dict[int, int] = {}
         self._covered = 0
-        self._told_malformed = False
+        self._has_reported_malformed = False
 
     def connected(self, connection: int) -> None:
-        """A new connection: its clock begins at 0."""
+        """A new connection begins, and its clock at 0."""
         self._connection = connection
         self._timeline = Timeline(self._rate)
         self._untimed = None
         self._channel_ends = {}
         self._covered = 0
         self._replayed_until = self._highest_sent
-        self._told_malformed = False
+        self._has_reported_malformed = False
 
     def sending(self, frame: Frame, now: float) -> bytes | memoryview:
-        """What of `frame` was not sent on this connection yet; it counts as sent from now on."""
+        """The samples of `frame` that were not sent on this connection yet. They count as sent from now on."""
         first, pcm = frame.first_sample, frame.pcm
         sent_until = self._timeline.end_sample
         if sent_until is not None and first < sent_until:
@@ -122,20 +125,20 @@ class Hearing:
 
     @property
     def is_covered(self) -> bool:
-        """Whether finals cover all audio of this connection, as far as times can tell."""
+        """Whether finals cover all audio of this connection, within the accuracy of their times."""
         return self._covered + self._timeline.tolerance(self._timeline.sent / self._rate) >= self.sent_until
 
     def beat(self) -> control.StreamBeat:
-        """How far sending has come."""
+        """The progress of sending."""
         return control.StreamBeat(sent=self.sent_until, highest_sent=self._highest_sent, replayed=self._replayed)
 
     def said(self, meaning: Meaning, now: float) -> list[Action]:
-        """What to tell the supervisor of a message."""
+        """The reports to the supervisor about a message of the recogniser."""
         match meaning:
             case Hypothesis(transcript=transcript):
                 if not transcript.text.strip() and not transcript.is_final:
                     return []
-                result = self._timed(meaning) if meaning.has_times else self._untimed_result(transcript, now)
+                result = self._timed(meaning) if meaning.has_times else self._guessed(transcript, now)
                 self._covered = max(self._covered, result.acknowledges or 0)
                 return [Tell(result) if transcript.is_final else Mention(result)]
             case Said(message=message):
@@ -143,12 +146,11 @@ class Hearing:
             case ServiceError(code=code, message=message):
                 return [Tell(control.Fault(code=code, message=message, kind=ErrorKind.SERVICE))]
             case Malformed(why=why):
-                if self._told_malformed:
+                if self._has_reported_malformed:
                     return []
-                self._told_malformed = True
-                return [
-                    Tell(control.Fault(code=ErrorCode.MALFORMED_MESSAGE, message=f"dropped a message of type {why}"))
-                ]
+                self._has_reported_malformed = True
+                text = f"dropped a message of type {why}"
+                return [Tell(control.Fault(code=ErrorCode.MALFORMED_MESSAGE, message=text))]
             case Ready() | Ignored():
                 return []
 
@@ -162,55 +164,46 @@ class Hearing:
 
     def _timed(self, said: Hypothesis) -> control.Result:
         transcript, timeline = said.transcript, self._timeline
-        first, end, words = self._spans(transcript)
         tolerance = timeline.tolerance(transcript.end_s)
-        acknowledges = None
-        if transcript.is_final:
-            # With several channels, audio is covered once each of them has its final.
-            self._channel_ends[transcript.channel] = timeline.covered(transcript.end_s)
-            acknowledges = min([self._channel_ends.get(channel, 0) for channel in range(max(1, said.channels))])
-            timeline.forget_before(acknowledges - _LOOKED_BACK_S * self._rate)
-        return self._result(transcript, first, end, words, acknowledges, tolerance=tolerance)
+        if not transcript.is_final:
+            return self._result(transcript, None, tolerance=tolerance)
+        # With several channels, audio is covered once each of them has its final.
+        self._channel_ends[transcript.channel] = timeline.covered(transcript.end_s)
+        acknowledges = min([self._channel_ends.get(channel, 0) for channel in range(max(1, said.channels))])
+        result = self._result(transcript, acknowledges, tolerance=tolerance)
+        timeline.forget_before(acknowledges - _LOOKED_BACK_S * self._rate)
+        return result
 
-    def _spans(self, transcript: Transcript) -> tuple[int, int, tuple[Word, ...]]:
-        """Where the transcript and its words belong."""
+    def _guessed(self, transcript: Transcript, now: float) -> control.Result:
+        """The result of a recogniser that gives no times."""
+        if self._untimed is None:  # before the first audio
+            return self._result(transcript, None, guess=Estimate(self._highest_sent, self._highest_sent, 0))
+        if not transcript.is_final:
+            return self._result(transcript, None, guess=self._untimed.interim(self.sent_until))
+        guess = self._untimed.final(self.sent_until, now)
+        return self._result(transcript, guess.acknowledges, guess=guess)
+
+    def _result(
+        self, transcript: Transcript, acknowledges: int | None, *, guess: Estimate | None = None, tolerance: int = 0
+    ) -> control.Result:
+        """`transcript` with times of the run: of the timeline, or of `guess`. Its words always have the timeline's."""
         rate = self._rate
         times = [(transcript.start_s, transcript.end_s), *[(word.start_s, word.end_s) for word in transcript.words]]
         (first, end), *places = self._timeline.spans(times)
+        end = max(first, end)
+        if guess is not None:
+            first, end, _ = guess
         words = [
             msgspec.structs.replace(word, start_s=word_first / rate, end_s=word_end / rate)
             for word, (word_first, word_end) in zip(transcript.words, places, strict=True)
         ]
-        return first, max(first, end), tuple(words)
-
-    def _untimed_result(self, transcript: Transcript, now: float) -> control.Result:
-        """A guess, since the recogniser tells no times."""
-        _, _, words = self._spans(transcript)
-        if self._untimed is None:  # it speaks before it has heard anything
-            return self._result(transcript, self._highest_sent, self._highest_sent, words, None, estimated=True)
-        end = self.sent_until
-        guess = self._untimed.final(end, now) if transcript.is_final else self._untimed.interim(end)
-        acknowledges = guess.acknowledges if transcript.is_final else None
-        return self._result(transcript, guess.first, guess.end, words, acknowledges, estimated=True)
-
-    def _result(
-        self,
-        transcript: Transcript,
-        first: int,
-        end: int,
-        words: tuple[Word, ...],
-        acknowledges: int | None,
-        *,
-        tolerance: int = 0,
-        estimated: bool = False,
-    ) -> control.Result:
         placed = msgspec.structs.replace(
             transcript,
-            start_s=first / self._rate,
-            end_s=end / self._rate,
-            words=words,
+            start_s=first / rate,
+            end_s=end / rate,
+            words=tuple(words),
             connection=self._connection,
-            estimated=estimated,
+            estimated=guess is not None,
             replayed=first < self._replayed_until,
         )
         return control.Result(first=first, end=end, transcript=placed, acknowledges=acknowledges, tolerance=tolerance)

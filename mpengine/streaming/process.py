@@ -1,7 +1,7 @@
 """The streaming process's work loop: PULL -> session -> WebSocket, and back to the supervisor.
 
-The main thread owns all ZeroMQ sockets, the session, and every send on the WebSocket. Each connection has one thread of
-its own that connects, then reads, and hands over events through the connection's descriptor.
+The main thread owns all ZeroMQ sockets and the session, and alone sends on the WebSocket. Each connection has a thread
+that connects and then reads. Its events wait for the main thread, which the connection's descriptor wakes.
 """
 
 import os
@@ -27,12 +27,12 @@ from mpengine.streaming.actions import (
     SendText,
     Tell,
 )
-from mpengine.streaming.placing import Hearing
+from mpengine.streaming.placing import Placing
 from mpengine.streaming.session import CONNECT_LIMIT_S, Session
 from mpengine.streaming.websocket.connection import Connection
 from mpengine.streaming.websocket.events import Failed
 
-# High-water mark of PULL, in frames of at most a tenth of a second, or of one block: the window is the buffer.
+# High-water mark of PULL, in frames. A frame has at most a tenth of a second, or one block. The window is the buffer.
 _QUEUED_FRAMES = 10
 _SEND_LIMIT_S = 10.0
 _LAST_WORDS_S = 0.1
@@ -52,7 +52,7 @@ class Streaming:
         self._dialect = remote.dialect(settings.audio)
         self._session = Session(
             dialect=self._dialect,
-            hearing=Hearing(
+            placing=Placing(
                 sample_rate=settings.audio.sample_rate,
                 sample_bytes=2 * settings.audio.channels,
                 hold_s=remote.hold_s,
@@ -65,36 +65,36 @@ class Streaming:
             now=time.monotonic(),
         )
         self._connection: Connection | None = None
-        self._look_at = 0.0
-        self._loss: str | None = None  # why a send on this connection failed; nothing more is sent on it
+        self._deadline = 0.0  # of the next `_tick`
+        self._loss: str | None = None  # why a send on this connection failed; it gets no other
         self._exit_code = ExitCode.OK
         self._frames = sockets.make(loop.context, zmq.PULL, receive_hwm=_QUEUED_FRAMES)
         self._frames.connect(settings.frames)
 
     def run(self) -> ExitCode:
-        """Work until the stream has ended or we are told to leave."""
+        """Work until the stream has ended or the loop says to leave."""
         self._loop.watch(self._control.socket, self._on_commands)
         self._loop.on_terminate = self._interrupt
         while not self._loop.leaving:
             now = time.monotonic()
-            if now < self._look_at:
-                self._loop.wait(self._look_at - now)
+            if now < self._deadline:
+                self._loop.wait(self._deadline - now)
             else:
-                self._look(now)
+                self._tick(now)
         return self._exit_code
 
-    def _look(self, now: float) -> None:
-        """After whatever may have changed what is due; audio that goes out as it comes changes nothing."""
+    def _tick(self, now: float) -> None:
+        """Do everything that is due, and find the next deadline. Audio that goes out as it comes needs no call."""
         self._perform(self._session.tick(now))
         self._settle_loss()
-        # PULL is drained only while the recogniser takes audio, and no faster than it may be sent.
+        # PULL is read only while the recogniser takes audio, and no faster than audio may be sent.
         if self._session.takes_audio(now):
             self._loop.watch(self._frames, self._on_frames)
         else:
             self._loop.unwatch(self._frames)
         longest_wait_s = _LONGEST_WAIT_S if self._control.flush() else _NO_ROOM_WAIT_S
-        due_at = min(now + longest_wait_s, self._session.next_deadline(now))
-        self._look_at = due_at if self._loss is None else 0.0
+        deadline = min(now + longest_wait_s, self._session.deadline(now))
+        self._deadline = deadline if self._loss is None else 0.0
 
     def close(self) -> None:
         """Drop the connection and the sockets."""
@@ -102,13 +102,13 @@ class Streaming:
         self._frames.close(linger=0)
 
     def _on_frames(self) -> None:
-        """Take one message and send on what it holds: what waited together has come together in it."""
+        """Receive one frame and send its audio to the recogniser."""
         session, connection = self._session, self._connection
         if connection is None or self._loss is not None:
             return
         try:
             frame = frames.unpack(self._frames.recv(zmq.NOBLOCK))
-        except zmq.Again:  # rare, as it was polled for: only then an exception is cheap enough
+        except zmq.Again:  # rare after a poll, so that the exception costs little
             return
         if frame.run != self._run:
             return
@@ -121,30 +121,30 @@ class Streaming:
             except ConnectionLost as error:
                 self._loss = str(error)
         if self._loss is not None or not session.takes_audio(now):
-            self._look_at = 0.0
+            self._deadline = 0.0
 
     def _on_connection(self) -> None:
         connection = self._connection
         if connection is None:
             return
-        self._look_at = 0.0
+        self._deadline = 0.0
         for event in connection.events():
             if connection is not self._connection:
-                return  # dropped while its events were handled: the rest is of no interest
+                return  # dropped by one of its events: the others are void
             self._perform(self._session.event(event, time.monotonic()))
 
     def _on_commands(self) -> None:
-        self._look_at = 0.0
+        self._deadline = 0.0
         for command in self._control.receive():
             match command:
                 case control.Expect(audio=audio):
                     self._session.expect(audio=audio)
                 case control.Finish():
-                    self._drain()  # what capture had sent before it went
+                    self._drain()  # frames that capture had sent before it ended
                     self._perform(self._session.finish(time.monotonic()))
 
     def _drain(self) -> None:
-        """Take all that waits, as far as it may be sent."""
+        """Send the waiting frames, as long as the session takes audio."""
         while self._loss is None and self._session.takes_audio(time.monotonic()) and sockets.is_readable(self._frames):
             self._on_frames()
 
@@ -166,7 +166,7 @@ class Streaming:
                     self._loss = _send(self._connection, action)
 
     def _settle_loss(self) -> None:
-        """After a failed send: first what the peer had still said, for its close frame may tell the cause."""
+        """After a failed send: handle the peer's last events first, for its close frame may give the cause."""
         connection, reason = self._connection, self._loss
         if connection is None or reason is None:
             return
@@ -197,13 +197,13 @@ class Streaming:
             connection.abandon()
 
     def _interrupt(self) -> None:
-        """SIGTERM, in its handler: a send that waits for the peer must not wait any longer."""
+        """In the handler of SIGTERM: end a send that waits for the peer."""
         if self._connection is not None:
             self._connection.interrupt()
 
 
 def _send(connection: Connection, action: Action) -> str | None:
-    """Why it could not be sent; None if it was."""
+    """Perform a sending action. Returns why it failed, None if it did not."""
     try:
         match action:
             case SendText(text=text):
@@ -220,7 +220,7 @@ def _send(connection: Connection, action: Action) -> str | None:
 
 
 def run(settings: StreamingSettings) -> ExitCode:
-    """Be the streaming process; the exit code says what kind of end it was."""
+    """Be the streaming process. The exit code says how it ended."""
     loop = ChildLoop(settings)
     streaming = Streaming(settings, loop)
     try:

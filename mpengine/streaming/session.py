@@ -1,12 +1,12 @@
-"""The session: what streaming does next. Pure; the work loop feeds it and performs what it answers.
+"""The session: the decisions of streaming. Pure. The work loop gives it events and performs its actions.
 
     WAITING ──due──> CONNECTING ──opened──> GREETING ──ready──> READY ──end mark──> FINISHING ──confirmed──> ENDED
-       ^                 │         (byok: at once, HTTP 101)      │                     │
+       ^                 │         (no greeting: at once)         │                     │
        └─────────────────┴──────── any transient cause ───────────┴─────────────────────┘
 
-A permanent cause ends it from anywhere. Every attempt has a number of its own, and frames carry the number for which
-they were sent: what belongs to an older one is dropped. While no audio can come (`expect`), it stays WAITING: services
-close connections that get none, so that there would be one after the other.
+A permanent cause leads from any state to ENDED. Every connection has its own number, which its grant and its frames
+have, too; frames of an older connection are dropped. While no audio can come (`expect`), the session stays in WAITING:
+services close a connection that gets no audio, and each new one would be closed, too.
 """
 
 import enum
@@ -22,21 +22,11 @@ from mpengine.shared import control
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.frames import Frame
 from mpengine.shared.messages import ErrorKind
-from mpengine.shared.states import expected, follows
+from mpengine.shared.states import follows, impossible
 from mpengine.shared.waiting import NEVER, full_jitter_s
-from mpengine.streaming.actions import (
-    Action,
-    Connect,
-    Drop,
-    Leave,
-    Mention,
-    SendClose,
-    SendPong,
-    SendText,
-    Tell,
-)
-from mpengine.streaming.liveness import DEAD_AFTER_S, Pacer, Upkeep
-from mpengine.streaming.placing import Hearing
+from mpengine.streaming.actions import Action, Connect, Drop, Leave, Mention, SendClose, SendPong, SendText, Tell
+from mpengine.streaming.liveness import DEAD_AFTER_S, Liveness, Pacer
+from mpengine.streaming.placing import Placing
 from mpengine.streaming.websocket.events import (
     NO_CLOSE_CODE,
     CloseReceived,
@@ -53,14 +43,14 @@ from mpengine.streaming.websocket.events import (
 CONNECT_LIMIT_S = 15.0
 READY_LIMIT_S = 15.0
 FINISH_LIMIT_S = 10.0
-# A close frame without a code is what a library sends that was told none. 1001 is a server that is shut down.
+# Libraries send a close frame without a code by default. 1001 is not normal: the server was shut down.
 _NORMAL = frozenset({1000, NO_CLOSE_CODE})
 _BEAT_S = 1.0
-# How long to wait after a failed attempt; the second pair where the service asks for patience.
+# The wait after a failed attempt. The second pair applies where the service asks to wait longer.
 _BASE_S, _CEILING_S = 0.5, 10.0
 _SLOW_BASE_S, _SLOW_CEILING_S = 2.0, 30.0
 _REDACTED = "***"
-# A short secret may be a word that somebody says: it stays in what was said, or words would be lost.
+# A shorter secret may be a word that somebody says. It is not removed from results, or words would be lost.
 _SPEAKABLE_CHARS = 12
 
 
@@ -83,13 +73,13 @@ _FOLLOWS = {
     State.FINISHING: frozenset({State.WAITING, State.ENDED}),
     State.ENDED: frozenset[State](),
 }
-# What a connection can bring. Whatever comes in another state is late: of a connection that is no more.
+# The possible events of a connection. In the other states, an event is late: its connection has been dropped.
 _WHILE_CONNECTING = (Opened, Refused, Failed)
 _WHILE_OPEN = (Received, PingReceived, PongReceived, CloseReceived, Failed)
 
 
 class Outage:
-    """Failed attempts since the recogniser last worked, and how long to wait before the next one.
+    """Counts failed attempts since the recogniser last worked, and gives the wait before the next one.
 
     `chance` gives random numbers in [0, 1).
     """
@@ -103,58 +93,57 @@ class Outage:
         self.failures = 0
 
     def failed(self, *, slow: bool) -> float:
-        """Another attempt failed; seconds until the next. `slow`: the service asks for patience."""
+        """An attempt has failed. Returns the seconds until the next one. `slow`: the service asks to wait longer."""
         self.failures += 1
         base_s, ceiling_s = (_SLOW_BASE_S, _SLOW_CEILING_S) if slow else (_BASE_S, _CEILING_S)
         return full_jitter_s(self.failures, base_s=base_s, ceiling_s=ceiling_s, chance=self._chance())
 
 
 class Finishing:
-    """From the end mark to an end that the recogniser has confirmed, for one connection.
+    """The end of one connection: from the end mark until the recogniser has confirmed that it gave all results.
 
     A recogniser that can be asked for its last results (`asked`) answers with them, a last word (Metadata,
     `session_end`) and a close. The close alone confirms nothing: servers close connections unasked, too. Only finals
-    that cover all that was sent say as much as the last word. `needs_close`: see `Dialect.fails_with_last_word`.
+    that cover all audio sent are worth as much as the last word. `needs_close`: see `Dialect.fails_with_last_word`.
     `close_confirms`: the recogniser has no other last word than a normal close.
 
-    Any other recogniser is given time first: an ordinary WebSocket library answers our close frame at once and can send
-    nothing behind it, so the close frame goes out only when nothing has come for `hold_s`. A proxy that still has words
-    then sends them before it answers.
+    Any other recogniser is given time first: the close frame goes out only when no message has come for `hold_s`. An
+    ordinary WebSocket library answers our close frame at once, and can send no result after it.
     """
 
     def __init__(self, *, asked: bool, needs_close: bool, close_confirms: bool, hold_s: float, now: float) -> None:
         self._asked = asked
         self._needs_close = needs_close
-        self._patience_s = FINISH_LIMIT_S if asked else min(hold_s, FINISH_LIMIT_S)
+        self._limit_s = FINISH_LIMIT_S if asked else min(hold_s, FINISH_LIMIT_S)
         self._has_last_word = close_confirms
         self._close_sent = self._is_confirmed = False
-        self.deadline = now + self._patience_s
+        self.deadline = now + self._limit_s
 
     def heard(self, meaning: Meaning, now: float) -> None:
-        """A message came: where that one was, more may follow. What has no meaning may be a proxy's heartbeat."""
+        """A message came, and more may follow. One without meaning does not count: it may be a proxy's heartbeat."""
         if isinstance(meaning, (Ignored, Ready)):
             return
-        self.deadline = now + self._patience_s
+        self.deadline = now + self._limit_s
         if self._asked and isinstance(meaning, Said) and meaning.is_last:
             self._has_last_word = True
             self._is_confirmed = not self._needs_close
 
     def may_close(self, now: float) -> bool:
-        """Whether the deadline is one for the close frame, which goes out now; else there is no hope any more."""
+        """At the deadline: True, and the close frame goes out now; False, and there is nothing left to wait for."""
         if self._asked or self._close_sent:
             return False
         self._close_sent = True
-        self._patience_s = FINISH_LIMIT_S
-        self.deadline = now + self._patience_s
+        self._limit_s = FINISH_LIMIT_S
+        self.deadline = now + self._limit_s
         return True
 
     def closed(self, code: int) -> None:
-        """The peer's close frame came: a confirmation behind its last word, or if it answers ours."""
+        """The peer's close frame came. It confirms the end after a last word, or as the answer to our close frame."""
         if code in _NORMAL and (self._has_last_word if self._asked else self._close_sent):
             self._is_confirmed = True
 
     def is_confirmed(self, *, is_covered: bool) -> bool:
-        """Whether nothing is missing, now that the connection has ended. `is_covered`: finals cover all of it."""
+        """Whether all results have come, asked when the connection has ended. `is_covered`: finals cover all audio."""
         return self._is_confirmed or (self._asked and is_covered)
 
 
@@ -165,7 +154,7 @@ class Session:
         self,
         *,
         dialect: Dialect,
-        hearing: Hearing,
+        placing: Placing,
         pace: float | None,
         first_connection: int,
         expects_audio: bool,
@@ -175,66 +164,69 @@ class Session:
         self.state = State.WAITING
         self.connection = first_connection - 1
         self._dialect = dialect
-        self._hearing = hearing
+        self._placing = placing
         self._pace = pace
         self._pacer = Pacer(pace, now)
-        self._upkeep = Upkeep(keep_alive=None, now=now)
-        self._patience_s = DEAD_AFTER_S
+        self._liveness = Liveness(keep_alive=None, now=now)
+        self._dead_after_s = DEAD_AFTER_S
         self._finishing: Finishing | None = None
         self._outage = Outage(chance)
         self._expects_audio = expects_audio
         self._request_id: str | None = None
         self._can_finalize = False
-        self._deadline = now  # of the state: when to connect, or when to lose patience
+        self._deadline = now  # of the state: when to connect, or when to give up
         self._next_beat = now
         self._close_sent = False
 
     # Questions
 
     def takes_audio(self, now: float) -> bool:
-        """Whether a frame may be taken from PULL now: nothing is before the recogniser is ready."""
-        return self.state is State.READY and now >= self._pacer.due
+        """Whether a frame may be taken from PULL now: the recogniser is ready, and the pace allows it."""
+        return self.state is State.READY and now >= self._pacer.may_send_at
 
-    def next_deadline(self, now: float) -> float:
-        """When `tick` has something to do."""
-        deadline = min(self._due_at, self._next_beat)
+    def deadline(self, now: float) -> float:
+        """When to call `tick`."""
+        deadline = min(self._state_deadline, self._next_beat)
         if self.state is State.READY:
-            deadline = min(deadline, self._upkeep.deadline)
-            if now < self._pacer.due:
-                deadline = min(deadline, self._pacer.due)
+            deadline = min(deadline, self._liveness.deadline)
+            if now < self._pacer.may_send_at:
+                deadline = min(deadline, self._pacer.may_send_at)
         return deadline
 
     @property
-    def _due_at(self) -> float:
-        """When the state has lasted too long; waiting for audio may last for ever."""
+    def _state_deadline(self) -> float:
+        """When `_state_expired` is due. Waiting for audio has no limit."""
         return NEVER if self.state is State.WAITING and not self._expects_audio else self._deadline
 
     # What happens
 
     def expect(self, *, audio: bool) -> None:
-        """Whether audio can come. What is connected stays so; what waits to connect does at once when it can again."""
+        """Whether audio can come. If it cannot, an open connection stays open, but no new one is opened."""
         self._expects_audio = audio
 
     def audio(self, frame: Frame, now: float) -> bytes | memoryview:
-        """A frame came from capture: what of it goes out now. It is no action: it comes too often for that.
+        """A frame came from capture. Returns the bytes to send now, empty if there are none.
 
-        Frames of an older grant and samples that went out already are skipped.
+        A frame of an older grant is dropped, and samples that went out on this connection are skipped.
+
+        Every other input is answered with actions. Audio is not: frames come 25 to 50 times a second, and a list of
+        actions for each of them costs measurable processor time.
         """
         if self.state is not State.READY or frame.grant != self.connection:
             return b""
-        fresh = self._hearing.sending(frame, now)
+        fresh = self._placing.sending(frame, now)
         if fresh:
-            duration_s = len(fresh) / self._hearing.bytes_per_s
+            duration_s = len(fresh) / self._placing.bytes_per_s
             self._pacer.sent(duration_s, now)
-            self._upkeep.sent(fresh, duration_s, now)
+            self._liveness.sent(fresh, duration_s, now)
         return fresh
 
     def end(self, mark: Frame, now: float) -> list[Action]:
-        """The end mark came from capture; one of an older grant is skipped."""
+        """The end mark came from capture. That of an older grant is dropped."""
         return self.finish(now) if mark.grant == self.connection else []
 
     def finish(self, now: float) -> list[Action]:
-        """The end mark has come, or nobody is there to send one: ask for what is still to be heard."""
+        """The end mark has come, or capture cannot send one: ask for the last results."""
         if self.state is not State.READY:
             return []
         self._enter(State.FINISHING)
@@ -243,21 +235,22 @@ class Session:
             asked=bool(texts),
             needs_close=self._dialect.fails_with_last_word,
             close_confirms=self._dialect.close_confirms,
-            hold_s=self._hearing.hold_s,
+            hold_s=self._placing.hold_s,
             now=now,
         )
         self._deadline = self._finishing.deadline
         return [Tell(control.EndTaken()), *(SendText(text) for text in texts)]
 
     def event(self, event: Event, now: float) -> list[Action]:
-        """Something came from the connection; what is told of it does not hold our secret."""
+        """An event came from the connection. Our secret is removed from reports about it."""
         return [_redacted(action, self._dialect.secret) for action in self._answer(event, now)]
 
     def _answer(self, event: Event, now: float) -> list[Action]:
-        if self.state in {State.WAITING, State.ENDED}:  # late: from a connection that is no more
+        if self.state in {State.WAITING, State.ENDED}:  # late: its connection has been dropped
             return []
         possible = _WHILE_CONNECTING if self.state is State.CONNECTING else _WHILE_OPEN
-        expected(is_possible=isinstance(event, possible), what=f"{type(event).__name__} while {self.state.name}")
+        if not isinstance(event, possible):
+            impossible(f"{type(event).__name__} while {self.state.name}")
         match event:
             case Opened(headers=headers):
                 return self._opened(self._dialect.request_id(headers), now)
@@ -266,7 +259,7 @@ class Session:
             case PingReceived(payload=payload):
                 return [] if self._close_sent else [SendPong(payload)]
             case PongReceived():
-                self._upkeep.ponged()
+                self._liveness.ponged()
                 return []
             case CloseReceived(code=code, reason=reason):
                 return self._closed(code, reason, now)
@@ -276,28 +269,28 @@ class Session:
                 return self._failed(causes.lost(reason), now)
 
     def tick(self, now: float) -> list[Action]:
-        """Time has passed."""
+        """Do what is due at `now`, in monotonic seconds."""
         actions: list[Action] = []
         if now >= self._next_beat:
             self._next_beat = now + _BEAT_S
-            actions.append(Mention(self._hearing.beat()))
-        if now >= self._due_at:
-            actions += self._due(now)
+            actions.append(Mention(self._placing.beat()))
+        if now >= self._state_deadline:
+            actions += self._state_expired(now)
         elif self.state is State.READY:
-            trouble = self._upkeep.trouble(now)
-            if self._upkeep.is_unanswered(now):
-                # One that has nothing to say of noise must not be fed the same noise for ever.
-                self._patience_s *= 2
-            actions += self._upkeep.due(now) if trouble is None else self._failed(causes.lost(trouble), now)
+            trouble = self._liveness.trouble(now)
+            if self._liveness.is_unanswered(now):
+                # A recogniser may have no result for a noise. It must not be sent the same noise again and again.
+                self._dead_after_s *= 2
+            actions += self._liveness.tick(now) if trouble is None else self._failed(causes.lost(trouble), now)
         return actions
 
-    # How it goes on
+    # The states
 
     def _enter(self, state: State) -> None:
         self.state = follows(_FOLLOWS, self.state, state)
 
-    def _due(self, now: float) -> list[Action]:
-        """The deadline of the state has passed."""
+    def _state_expired(self, now: float) -> list[Action]:
+        """The state's deadline has passed."""
         kind = ErrorKind.CONNECTION
         match self.state:
             case State.WAITING:
@@ -322,7 +315,7 @@ class Session:
         self._request_id = None
         self._close_sent = self._can_finalize = False
         self._finishing = None
-        self._hearing.connected(self.connection)
+        self._placing.connected(self.connection)
         return [
             Tell(control.Connecting(connection=self.connection, endpoint=self._dialect.endpoint)),
             Connect(self.connection),
@@ -342,7 +335,7 @@ class Session:
         self._enter(State.READY)
         self._deadline = NEVER
         self._pacer = Pacer(self._pace, now)
-        self._upkeep = Upkeep(keep_alive=self._dialect.keep_alive, now=now, dead_after_s=self._patience_s)
+        self._liveness = Liveness(keep_alive=self._dialect.keep_alive, now=now, dead_after_s=self._dead_after_s)
         ready = control.ConnectionReady(
             connection=self.connection, endpoint=self._dialect.endpoint, request_id=self._request_id
         )
@@ -351,14 +344,14 @@ class Session:
     def _said(self, meaning: Meaning, now: float) -> list[Action]:
         if self.state is State.GREETING:
             return self._greeted(meaning, now)
-        self._upkeep.heard(now)
-        self._patience_s = DEAD_AFTER_S
+        self._liveness.heard(now)
+        self._dead_after_s = DEAD_AFTER_S
         if self._finishing is not None:
             self._finishing.heard(meaning, now)
             self._deadline = self._finishing.deadline
-        if isinstance(meaning, Hypothesis) and meaning.transcript.is_final:  # it works
+        if isinstance(meaning, Hypothesis) and meaning.transcript.is_final:  # the recogniser works
             self._outage.over()
-        return self._hearing.said(meaning, now)
+        return self._placing.said(meaning, now)
 
     def _greeted(self, meaning: Meaning, now: float) -> list[Action]:
         match meaning:
@@ -381,9 +374,9 @@ class Session:
         return [*answer, *self._failed(self._dialect.closed(code, reason, self._request_id), now)]
 
     def _failed(self, cause: Cause, now: float) -> list[Action]:
-        """This attempt is over. Wait and try again, unless all is done, or trying cannot help."""
-        if self._finishing is not None and self._finishing.is_confirmed(is_covered=self._hearing.is_covered):
-            return self._ended(control.StreamEnded(sent=self._hearing.sent_until), ExitCode.OK)
+        """The connection is over. Wait and try again, unless all results have come, or the cause is permanent."""
+        if self._finishing is not None and self._finishing.is_confirmed(is_covered=self._placing.is_covered):
+            return self._ended(control.StreamEnded(sent=self._placing.sent_until), ExitCode.OK)
         fault = control.Fault(
             code=cause.code,
             message=cause.reason,
@@ -397,7 +390,7 @@ class Session:
         self._enter(State.WAITING)
         self._deadline = now + wait_s
         down = control.ConnectionDown(connection=self.connection, reason=cause.reason, next_try_in_s=wait_s)
-        # One error for an outage; the status tells of every further try.
+        # An outage is one error. Further tries show only in the status.
         return [Drop(), Tell(fault), Tell(down)] if self._outage.failures == 1 else [Drop(), Tell(down)]
 
     def _ended(self, last_words: control.Up, exit_code: ExitCode) -> list[Action]:
@@ -407,12 +400,12 @@ class Session:
 
 
 def _redacted(action: Action, secret: str) -> Action:
-    """`action`, and if it tells something, without `secret`: a peer's words may repeat it ("invalid token ...")."""
+    """`action`, without `secret` if it is a report: a peer's words may repeat it ("invalid token ...")."""
     match action:
         case Tell(message=message) | Mention(message=message):
             if isinstance(message, control.Result) and len(secret) < _SPEAKABLE_CHARS:
                 return action
-            # msgpack escapes nothing: one look at the bytes settles nearly every message.
+            # msgpack does not escape text, so a search in the bytes decides for nearly every message.
             if not secret or secret.encode() not in control.encode(message):
                 return action
             return type(action)(_replaced(message, secret))

@@ -12,7 +12,7 @@ import time
 
 import zmq
 
-from mpengine.processes import memory
+from mpengine.processes import tricks
 from mpengine.shared import control, runtime
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import Secret
@@ -232,7 +232,7 @@ class Supervisor:
             self._publish_left_over()
         if now >= self._give_back_at:
             self._give_back_at = NEVER
-            memory.give_back()
+            tricks.give_back()
         if now >= self._metrics_at - _EARLY_S:
             self._metrics_at = now + _METRICS_S
             self._bus.mark_published()

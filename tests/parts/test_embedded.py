@@ -54,7 +54,7 @@ def test_the_queue_is_bounded_and_leaves_interims_out_first(callbacks, caplog, m
     free.set()
     assert callbacks.wait(scaled(5))
     assert done == list(range(1005, 1025))
-    assert "15 calls were left out" in caplog.text
+    assert "15 calls were dropped" in caplog.text
 
 
 def test_it_can_be_waited_for_from_itself_and_works_on_after_a_close(callbacks):
@@ -92,7 +92,7 @@ def test_where_there_is_no_room_for_a_thread_the_calls_wait_for_it(callbacks, mo
     monkeypatch.setattr(threading.Thread, "start", no_room)
     callbacks.put(lambda: done.append(1))
     assert not callbacks.wait(0)
-    assert "no thread for the callbacks of the engine: can't start new thread" in caplog.text
+    assert "cannot start the thread for the callbacks of the engine: can't start new thread" in caplog.text
     monkeypatch.setattr(threading.Thread, "start", really)
     callbacks.put(lambda: done.append(2))
     assert callbacks.wait(scaled(5))

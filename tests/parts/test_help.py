@@ -119,8 +119,11 @@ def test_a_pager_that_is_left_early_is_no_error(terminal, tmp_path):
 
 
 INTERRUPTED = """#!{python}
-import signal, sys
-signal.signal(signal.SIGINT, lambda *_: sys.exit(print("interrupted", flush=True)))
+import os, signal
+def interrupted(*_):  # it may come while the line below is still being printed
+    os.write(1, b"interrupted\\n")
+    os._exit(0)
+signal.signal(signal.SIGINT, interrupted)
 print("ready", flush=True)
 signal.pause()
 """

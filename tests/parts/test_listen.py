@@ -16,7 +16,7 @@ import zmq
 
 from mpengine.cli import _parser
 from mpengine.cli.formats.base import NOW, START, Position
-from mpengine.cli.listen import Wish, begin
+from mpengine.cli.listen import Options, begin
 from mpengine.shared import messages
 from mpengine.shared.text import width
 from tests.rig.processes import spawned
@@ -277,7 +277,7 @@ def test_the_format_counts_more_than_the_name(engine, tmp_path):
 def test_a_file_that_exists_is_not_touched_unless_one_says_so(engine, tmp_path):
     file = tmp_path / "a.txt"
     file.write_text("old")
-    complaint = f"mpengine: --output: {file} exists; --append goes on with it, --force replaces it\n"
+    complaint = f"mpengine: --output: {file} exists; --append continues it, --force replaces it\n"
     assert run(engine, "--output", str(file), code=2) == complaint
     assert file.read_text() == "old"
     run(engine, "--output", str(file), "--append")
@@ -365,16 +365,16 @@ def test_interims_are_where_they_are_wanted_and_have_a_place(tmp_path, name, fin
     interim = messages.Transcript(text="so", is_final=False)
     final = messages.Transcript(text="So.", is_final=True, start_s=0.0, end_s=1.0, run="r", seq=1)
     with contextlib.ExitStack() as stack:
-        show, _ = begin(Wish(output=str(tmp_path / name), finals_only=finals_only), stack)
+        show, _ = begin(Options(output=str(tmp_path / name), finals_only=finals_only), stack)
         for topic, message in (("transcript.interim", interim), ("transcript.final", final)):
             show(topic, messages.encode(message), message)
     assert (tmp_path / name).read_bytes().count(b"\n") == number_lines
 
 
-def begun(*arguments, **wish):
+def begun(*arguments, **options):
     """From where on it would listen."""
     with contextlib.ExitStack() as stack:
-        return begin(Wish(append=True, **wish), stack)[1]
+        return begin(Options(append=True, **options), stack)[1]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from mpengine.shared.config import Config
 from mpengine.shared.config_tables import AudioConfig, Secret
 from mpengine.shared.frames import Frame
 from mpengine.streaming.actions import Mention, Tell
-from mpengine.streaming.placing import Hearing
+from mpengine.streaming.placing import Placing
 from mpengine.streaming.session import Session
 from mpengine.streaming.websocket.events import Opened, Received
 from mpengine.supervisor.bus.bus import Bus
@@ -34,7 +34,7 @@ class Engine:
         service = ByokConfig(byok_api_key=Secret(KEY)).dialect(AudioConfig())
         self.session = Session(
             dialect=service,
-            hearing=Hearing(sample_rate=S, sample_bytes=2, hold_s=3.0, sent_before=0),
+            placing=Placing(sample_rate=S, sample_bytes=2, hold_s=3.0, sent_before=0),
             pace=None,
             first_connection=1,
             expects_audio=True,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mpengine.embedded.callbacks import CreditsLow, Story, Trouble, Words
+from mpengine.embedded.callbacks import CreditsLow, RecordingState, Trouble, Words
 from mpengine.shared.messages import CreditsLow as CreditsLowMessage
 from mpengine.shared.messages import Error, ErrorKind, Level, SessionEnd, Status, Transcript
 
@@ -30,7 +30,7 @@ def error(code, message, kind=ENGINE, *, source="streaming", fatal=False):
     ],
 )
 def test_each_message_has_its_callback(message, calls):
-    assert Story().read(message) == calls
+    assert RecordingState().read(message) == calls
 
 
 @pytest.mark.parametrize(
@@ -51,57 +51,57 @@ def test_each_message_has_its_callback(message, calls):
     ],
 )
 def test_errors_have_the_origin_engines_words(told, text):
-    story = Story()
-    assert story.read(told) == [Trouble(text or told.message)]
-    assert story.trouble == (text or told.message)
-    assert not story.failure
+    state = RecordingState()
+    assert state.read(told) == [Trouble(text or told.message)]
+    assert state.trouble == (text or told.message)
+    assert not state.failure
 
 
 def test_it_has_started_when_it_runs_and_no_trouble_counts_any_more():
-    story = Story()
-    assert not story.has_started
-    story.read(RUNNING)
-    assert story.has_started
-    story.read(error("connection_lost", "dropped", CONNECTION))
-    assert not story.trouble
+    state = RecordingState()
+    assert not state.has_started
+    state.read(RUNNING)
+    assert state.has_started
+    state.read(error("connection_lost", "dropped", CONNECTION))
+    assert not state.trouble
 
 
 def test_a_silent_device_is_not_what_keeps_it_from_starting():
-    story = Story()
+    state = RecordingState()
     silence = error("digital_silence", "is it muted?", source="capture")
-    assert story.read(silence) == [Trouble("Audio stream error: is it muted?")]
-    assert story.trouble == ""
-    story.read(error("connection_lost", "refused", CONNECTION))
-    story.read(silence)
-    assert story.trouble == "WebSocket error: refused"
+    assert state.read(silence) == [Trouble("Audio stream error: is it muted?")]
+    assert state.trouble == ""
+    state.read(error("connection_lost", "refused", CONNECTION))
+    state.read(silence)
+    assert state.trouble == "WebSocket error: refused"
 
 
 def test_a_fatal_error_is_told_once():
-    story = Story()
+    state = RecordingState()
     refusal = error("unauthorized", "HTTP 401", CONNECTION, fatal=True)
-    assert story.read(refusal) == [Trouble("WebSocket error: HTTP 401")]
-    assert story.read(error("crash", "streaming ended", fatal=True)) == []
-    assert story.read(Status(state="failed", reason="HTTP 401")) == []
-    assert story.ended("exit code 4") == []
-    assert story.failure == "WebSocket error: HTTP 401"
-    assert story.is_over
+    assert state.read(refusal) == [Trouble("WebSocket error: HTTP 401")]
+    assert state.read(error("crash", "streaming ended", fatal=True)) == []
+    assert state.read(Status(state="failed", reason="HTTP 401")) == []
+    assert state.ended("exit code 4") == []
+    assert state.failure == "WebSocket error: HTTP 401"
+    assert state.is_over
 
 
 def test_a_device_that_cannot_be_opened_at_the_start_is_left_to_the_answer():
-    story = Story()
-    assert story.read(error("device", "none", source="capture", fatal=True)) == []
-    assert story.failure == "Audio stream error: none"
-    story = Story()
-    story.read(RUNNING)
-    assert story.read(error("device", "none", source="capture", fatal=True)) == [Trouble("Audio stream error: none")]
+    state = RecordingState()
+    assert state.read(error("device", "none", source="capture", fatal=True)) == []
+    assert state.failure == "Audio stream error: none"
+    state = RecordingState()
+    state.read(RUNNING)
+    assert state.read(error("device", "none", source="capture", fatal=True)) == [Trouble("Audio stream error: none")]
 
 
 def test_an_end_that_says_nothing_is_told_all_the_same():
-    assert Story().read(Status(state="failed", reason="why")) == [Trouble("why")]
-    assert Story().ended("exit code 1") == [Trouble("The engine has ended: exit code 1")]
+    assert RecordingState().read(Status(state="failed", reason="why")) == [Trouble("why")]
+    assert RecordingState().ended("exit code 1") == [Trouble("The engine has ended: exit code 1")]
 
 
 def test_a_stop_is_no_failure():
-    story = Story()
-    assert story.read(STOPPED) == []
-    assert (story.is_over, story.failure, story.unacknowledged_s) == (True, "", 1.5)
+    state = RecordingState()
+    assert state.read(STOPPED) == []
+    assert (state.is_over, state.failure, state.unacknowledged_s) == (True, "", 1.5)

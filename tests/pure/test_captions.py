@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mpengine.cli.formats import captions
-from mpengine.cli.formats.base import Look
+from mpengine.cli.formats.base import Style
 from mpengine.cli.formats.captions import Captions
 from mpengine.cli.formats.jsonl import inert, line
 from mpengine.client.position import Hole
@@ -30,8 +30,8 @@ def final(text):
     return messages.Transcript(text=text, is_final=True)
 
 
-def shown(*several, is_live=True, **look):
-    captions = Captions(Look(**look), is_live=is_live)
+def shown(*several, is_live=True, **style):
+    captions = Captions(Style(**style), is_live=is_live)
     return [captions.show(message) for message in several]
 
 
@@ -100,7 +100,7 @@ def test_piped_an_interim_that_was_interrupted_is_not_shown_again():
 
 
 def test_an_interim_stands_open_until_a_line_ends_it():
-    captions = Captions(Look(), is_live=True)
+    captions = Captions(Style(), is_live=True)
     captions.show(interim("so"))
     assert captions.finish() == f"{CLEAR}{DIM}so{PLAIN}\n"
     captions.show(interim("so"))
@@ -109,7 +109,7 @@ def test_an_interim_stands_open_until_a_line_ends_it():
 
 
 def test_an_interim_is_drawn_again_as_it_fits_now(monkeypatch):
-    captions = Captions(Look(), is_live=True)
+    captions = Captions(Style(), is_live=True)
     captions.show(interim("so it is"))
     monkeypatch.setattr("mpengine.cli.formats.captions._columns", lambda: 6)
     assert captions.again() == f"{CLEAR}{DIM}it is{PLAIN}"
@@ -121,7 +121,7 @@ def test_an_interim_is_drawn_again_as_it_fits_now(monkeypatch):
         (Hole(topic="transcript.final", run="r", first_seq=3, last_seq=9), "[results lost]\n"),
         (
             Hole(topic="transcript.final", run="r", first_seq=3),
-            "[the last results of the engine before may be lost]\n",
+            "[the last results of the previous engine may be lost]\n",
         ),
         (Hole(topic="gap", run="r", first_seq=3, last_seq=9), ""),
     ],

@@ -310,7 +310,7 @@ def test_a_secrets_file_of_another_mode_is_not_read():
 def test_a_new_key_of_another_mode_is_refused_with_the_mode_that_has_it(monkeypatch):
     monkeypatch.setattr(dialects, "KEYS_OF_ALL_MODES", frozenset())
     error = refusal({"remote": {"mode": "local", "byok_url": "wss://x"}})
-    assert str(error) == 'remote.byok_url: a key of mode "byok"; the mode is "local"'
+    assert str(error) == 'remote.byok_url: this is a key of mode "byok"; the mode is "local"'
 
 
 def test_each_mode_is_found_by_its_name():
@@ -570,7 +570,7 @@ def test_a_secret_comes_from_a_file_of_its_own_without_its_line_break(file, tmp_
 
 def test_a_secret_and_its_file_are_not_both_taken(file, tmp_path):
     (tmp_path / "token").write_text(SECRET)
-    with pytest.raises(ConfigError, match=r"remote\.auth_token: set either it or auth_token_file, not both") as caught:
+    with pytest.raises(ConfigError, match=r"set either auth_token or auth_token_file, not both") as caught:
         Config.load(file(f'[remote]\nserver_url = "p"\nauth_token = "{SECRET}"\nauth_token_file = "token"\n'))
     assert SECRET not in str(caught.value)
 

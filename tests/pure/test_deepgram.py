@@ -15,7 +15,7 @@ from mpengine.shared.config_tables import AudioConfig, Secret
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import Metadata, SpeechStarted, UtteranceEnd
 from mpengine.streaming.actions import Mention, Tell
-from mpengine.streaming.placing import Hearing
+from mpengine.streaming.placing import Placing
 from tests.pure.support import hypothesis, within, word
 
 URL = "wss://api.deepgram.com/v1/listen"
@@ -342,10 +342,10 @@ HOSTILE = {
 
 def told(text):
     """What the supervisor is told of a message in the middle of a stream, as it is decoded on its side."""
-    hearing = Hearing(sample_rate=16000, sample_bytes=2, hold_s=3.0, sent_before=0)
-    hearing.connected(1)
+    placing = Placing(sample_rate=16000, sample_bytes=2, hold_s=3.0, sent_before=0)
+    placing.connected(1)
     (meaning,) = dialect().decode(text)
-    actions = hearing.said(meaning, 100.0)
+    actions = placing.said(meaning, 100.0)
     assert all(isinstance(action, (Tell, Mention)) for action in actions)
     return [control.decode_up.decode(control.encode(action.message)) for action in actions]
 

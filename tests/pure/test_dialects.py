@@ -1,8 +1,11 @@
 """What every dialect has, and what the session makes of the hooks of one that remembers what was said."""
 
+import pytest
+
 from mpengine.dialects.base import Dialect, ServiceError
 from mpengine.dialects.causes import Cause
 from mpengine.shared.messages import ErrorKind
+from tests.rig.structure import PATHS, room
 
 
 class Plain(Dialect):
@@ -26,3 +29,9 @@ def test_a_dialect_without_causes_of_its_own_has_the_common_ones():
         "closed_1011", "closed by the recogniser: 1011 NET-0001", None, "r-1"
     )
     assert plain.turned_away(ServiceError("", "no")) == Cause("refused", "no", kind=ErrorKind.HANDSHAKE)
+
+
+@pytest.mark.parametrize("words", ['"dg-', "CloseStream", "linear16", "DEEPGRAM_API_KEY", "byok"])
+def test_the_rooms_of_processes_have_no_words_of_a_recogniser(words):
+    rooms = {"streaming", "supervisor", "shared", "processes", "shared.config"}
+    assert [name for name, path in PATHS.items() if room(name) in rooms and words in path.read_text()] == []

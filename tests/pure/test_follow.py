@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpengine.client.follow import Ask, Follower, Patience, Sync
-from mpengine.client.position import Deliver, Hole, Tell
+from mpengine.client.position import Deliver, Hole, Report
 from mpengine.shared.messages import FINALS, KEPT, SnapshotAnswer
 from mpengine.supervisor.bus.history import History
 
@@ -143,7 +143,7 @@ class Wire:
                     self.send([("sync", self._sync(number))])
                 case Ask(number, since):
                     self.answers.append((number, since))
-                case Tell(hole):
+                case Report(hole):
                     self.holes.append(hole)
                 case Deliver(topic, body):
                     stamp = json.loads(body)

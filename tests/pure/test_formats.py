@@ -4,7 +4,7 @@ import pytest
 
 from mpengine.cli import formats
 from mpengine.cli.formats import FORMATS
-from mpengine.cli.formats.base import NOW, START, Ending, Format, Look, Place
+from mpengine.cli.formats.base import NOW, START, Ending, Format, Place, Style
 from mpengine.client.position import Hole
 from mpengine.shared import messages
 from tests.pure.support import in_fresh_interpreter
@@ -14,7 +14,7 @@ FINAL = messages.Transcript(text="So\x1b[2J.", is_final=True, start_s=1.0, end_s
 
 
 def made(name, place=Place.FILE):
-    return formats.load(name)(Look(), place)
+    return formats.load(name)(Style(), place)
 
 
 @EVERY

@@ -9,153 +9,153 @@ from mpengine.shared import control
 from mpengine.shared.frames import Frame
 from mpengine.shared.messages import CreditsLow, ErrorKind, SpeechStarted, UtteranceEnd
 from mpengine.streaming.actions import Mention, Tell
-from mpengine.streaming.placing import Estimate, Hearing, UntimedFinals
+from mpengine.streaming.placing import Estimate, Placing, UntimedFinals
 from tests.pure.support import RUN, hypothesis, pcm, word
 
 S = 16000
 
 
-def new_hearing(sent_before=0, connection=3, channels=1):
-    hearing = Hearing(sample_rate=S, sample_bytes=2 * channels, hold_s=3.0, sent_before=sent_before)
-    hearing.connected(connection)
-    return hearing
+def new_placing(sent_before=0, connection=3, channels=1):
+    placing = Placing(sample_rate=S, sample_bytes=2 * channels, hold_s=3.0, sent_before=sent_before)
+    placing.connected(connection)
+    return placing
 
 
 @pytest.fixture
-def hearing():
-    return new_hearing()
+def placing():
+    return new_placing()
 
 
 def frame(first, end, grant=3):
     return Frame(RUN, grant, first, memoryview(pcm(first, end)))
 
 
-def send(hearing, *ranges):
+def send(placing, *ranges):
     for first, end in ranges:
-        hearing.sending(frame(first, end), 100.0)
+        placing.sending(frame(first, end), 100.0)
 
 
 def final(start_s, end_s, text="words", **fields):
     return hypothesis(text, True, start_s, end_s - start_s, **fields)
 
 
-def told(hearing, said, now=100.0):
+def told(placing, said, now=100.0):
     """The one message that the supervisor is told."""
-    (action,) = hearing.said(said, now)
+    (action,) = placing.said(said, now)
     return action.message
 
 
 # What is sent
 
 
-def test_a_frame_is_sent_as_it_is(hearing):
-    assert hearing.sending(frame(1000, 1320), 100.0) == pcm(1000, 1320)
+def test_a_frame_is_sent_as_it_is(placing):
+    assert placing.sending(frame(1000, 1320), 100.0) == pcm(1000, 1320)
 
 
 @pytest.mark.parametrize(
     ("first", "end", "fresh"),
     [(0, 320, (0, 0)), (0, 640, (0, 0)), (320, 960, (640, 960)), (640, 960, (640, 960)), (900, 960, (900, 960))],
 )
-def test_samples_that_went_out_on_this_connection_are_skipped(hearing, first, end, fresh):
-    send(hearing, (0, 640))
-    assert hearing.sending(frame(first, end), 100.0) == pcm(*fresh)
+def test_samples_that_went_out_on_this_connection_are_skipped(placing, first, end, fresh):
+    send(placing, (0, 640))
+    assert placing.sending(frame(first, end), 100.0) == pcm(*fresh)
 
 
-def test_on_another_connection_they_are_sent_again(hearing):
-    send(hearing, (0, 640))
-    hearing.connected(4)
-    assert hearing.sending(frame(0, 640), 100.0) == pcm(0, 640)
+def test_on_another_connection_they_are_sent_again(placing):
+    send(placing, (0, 640))
+    placing.connected(4)
+    assert placing.sending(frame(0, 640), 100.0) == pcm(0, 640)
 
 
 def test_samples_are_skipped_of_every_channel():
-    hearing = new_hearing(channels=2)
-    hearing.sending(Frame(RUN, 3, 0, pcm(0, 640)), 100.0)
-    assert hearing.sending(Frame(RUN, 3, 160, pcm(320, 960)), 100.0) == pcm(640, 960)
+    placing = new_placing(channels=2)
+    placing.sending(Frame(RUN, 3, 0, pcm(0, 640)), 100.0)
+    assert placing.sending(Frame(RUN, 3, 160, pcm(320, 960)), 100.0) == pcm(640, 960)
 
 
-def test_progress_is_that_of_the_connection_and_the_highest_of_all(hearing):
-    send(hearing, (0, 3200))
-    hearing.connected(4)
-    assert (hearing.beat().sent, hearing.beat().highest_sent) == (0, 3200)
-    send(hearing, (0, 320))
-    assert (hearing.beat().sent, hearing.beat().highest_sent) == (320, 3200)
+def test_progress_is_that_of_the_connection_and_the_highest_of_all(placing):
+    send(placing, (0, 3200))
+    placing.connected(4)
+    assert (placing.beat().sent, placing.beat().highest_sent) == (0, 3200)
+    send(placing, (0, 320))
+    assert (placing.beat().sent, placing.beat().highest_sent) == (320, 3200)
 
 
-def test_what_a_connection_sent_ends_where_its_own_audio_ends(hearing):
-    send(hearing, (0, 3200))
-    assert hearing.sent_until == 3200
-    hearing.connected(4)
-    assert hearing.sent_until == 0
-    send(hearing, (320, 640))
-    assert hearing.sent_until == 640
+def test_what_a_connection_sent_ends_where_its_own_audio_ends(placing):
+    send(placing, (0, 3200))
+    assert placing.sent_until == 3200
+    placing.connected(4)
+    assert placing.sent_until == 0
+    send(placing, (320, 640))
+    assert placing.sent_until == 640
 
 
-def test_samples_sent_a_second_time_are_counted(hearing):
-    send(hearing, (0, 3200))
-    hearing.connected(4)
-    send(hearing, (1600, 2400), (2400, 4000))
-    assert hearing.beat().replayed == 1600
+def test_samples_sent_a_second_time_are_counted(placing):
+    send(placing, (0, 3200))
+    placing.connected(4)
+    send(placing, (1600, 2400), (2400, 4000))
+    assert placing.beat().replayed == 1600
 
 
 def test_what_an_earlier_process_had_sent_counts_too():
-    hearing = new_hearing(sent_before=3200)
-    send(hearing, (1600, 4800))
-    assert hearing.beat() == control.StreamBeat(sent=4800, highest_sent=4800, replayed=1600)
+    placing = new_placing(sent_before=3200)
+    send(placing, (1600, 4800))
+    assert placing.beat() == control.StreamBeat(sent=4800, highest_sent=4800, replayed=1600)
 
 
 # Times
 
 
-def test_seconds_of_the_connection_become_samples_of_the_run(hearing):
-    send(hearing, (5 * S, 8 * S))
-    heard = told(hearing, final(1.0, 2.0))
+def test_seconds_of_the_connection_become_samples_of_the_run(placing):
+    send(placing, (5 * S, 8 * S))
+    heard = told(placing, final(1.0, 2.0))
     assert (heard.first, heard.end, heard.acknowledges) == (6 * S, 7 * S, 7 * S)
     assert (heard.transcript.connection, heard.transcript.start_s, heard.transcript.end_s) == (3, 6.0, 7.0)
 
 
-def test_a_gap_in_what_was_sent_is_skipped_in_what_was_heard(hearing):
-    send(hearing, (0, S), (3 * S, 4 * S))
-    heard = told(hearing, final(0.5, 1.5))
+def test_a_gap_in_what_was_sent_is_skipped_in_what_was_heard(placing):
+    send(placing, (0, S), (3 * S, 4 * S))
+    heard = told(placing, final(0.5, 1.5))
     assert (heard.first, heard.end) == (S // 2, 3 * S + S // 2)
 
 
-def test_at_a_gap_an_end_is_before_and_a_start_behind(hearing):
-    send(hearing, (0, S), (3 * S, 4 * S))
-    assert told(hearing, final(0.0, 1.0)).end == S
-    assert told(hearing, final(1.0, 2.0)).first == 3 * S
+def test_at_a_gap_an_end_is_before_and_a_start_behind(placing):
+    send(placing, (0, S), (3 * S, 4 * S))
+    assert told(placing, final(0.0, 1.0)).end == S
+    assert told(placing, final(1.0, 2.0)).first == 3 * S
 
 
-def test_words_have_places_of_their_own(hearing):
-    send(hearing, (0, S), (3 * S, 4 * S))
+def test_words_have_places_of_their_own(placing):
+    send(placing, (0, S), (3 * S, 4 * S))
     marks = {"confidence": 0.5, "punctuated_word": "A", "speaker": 1}
     words = (word("a", 0.0, 1.0, **marks), word("b", 1.0, 2.0))
-    placed = told(hearing, final(0.0, 2.0, words=words)).transcript.words
+    placed = told(placing, final(0.0, 2.0, words=words)).transcript.words
     assert placed == (word("a", 0.0, 1.0, **marks), word("b", 3.0, 4.0))
 
 
-def test_an_utterance_end_that_comes_behind_its_final_is_still_before_the_gap(hearing):
-    send(hearing, (0, S), (3 * S, 4 * S))
-    told(hearing, final(0.0, 1.0))
-    assert told(hearing, Said(UtteranceEnd(at_s=1.0))).message.at_s == 1.0
+def test_an_utterance_end_that_comes_behind_its_final_is_still_before_the_gap(placing):
+    send(placing, (0, S), (3 * S, 4 * S))
+    told(placing, final(0.0, 1.0))
+    assert told(placing, Said(UtteranceEnd(at_s=1.0))).message.at_s == 1.0
 
 
-def test_what_is_heard_beyond_what_was_sent_ends_with_it(hearing):
-    send(hearing, (0, S))
-    heard = told(hearing, final(0.5, 99.0))
+def test_what_is_heard_beyond_what_was_sent_ends_with_it(placing):
+    send(placing, (0, S))
+    heard = told(placing, final(0.5, 99.0))
     assert (heard.first, heard.end, heard.acknowledges) == (S // 2, S, S)
 
 
 @pytest.mark.parametrize(("start_s", "end_s"), [(0.9, 0.1), (0.5, -3.0), (-2.0, -1.0)])
-def test_nothing_ends_before_it_starts(hearing, start_s, end_s):
-    send(hearing, (0, S))
-    heard = told(hearing, final(start_s, end_s))
+def test_nothing_ends_before_it_starts(placing, start_s, end_s):
+    send(placing, (0, S))
+    heard = told(placing, final(start_s, end_s))
     assert heard.first <= heard.end
 
 
-def test_text_and_marks_are_passed_on(hearing):
-    send(hearing, (0, S))
+def test_text_and_marks_are_passed_on(placing):
+    send(placing, (0, S))
     said = hypothesis("Hallo", True, 0.0, 1.0, speech_final=True, confidence=0.5, channel=0, language="de")
-    heard = told(hearing, said).transcript
+    heard = told(placing, said).transcript
     assert (heard.text, heard.is_final, heard.speech_final, heard.confidence, heard.language, heard.estimated) == (
         "Hallo",
         True,
@@ -169,155 +169,155 @@ def test_text_and_marks_are_passed_on(hearing):
 # What is covered
 
 
-def test_an_interim_covers_nothing(hearing):
-    send(hearing, (0, S))
-    assert told(hearing, hypothesis("words", False, 0.0, 1.0)).acknowledges is None
+def test_an_interim_covers_nothing(placing):
+    send(placing, (0, S))
+    assert told(placing, hypothesis("words", False, 0.0, 1.0)).acknowledges is None
 
 
-def test_what_is_covered_is_rounded_down(hearing):
-    send(hearing, (0, S))
-    heard = told(hearing, final(0.0, 0.50006))  # sample 8000.96
+def test_what_is_covered_is_rounded_down(placing):
+    send(placing, (0, S))
+    heard = told(placing, final(0.0, 0.50006))  # sample 8000.96
     assert (heard.end, heard.acknowledges) == (8001, 8000)
 
 
 def test_a_time_may_be_off_by_a_millisecond_and_by_more_after_hours():
-    hearing = new_hearing()
-    send(hearing, (0, S))
-    assert told(hearing, final(0.0, 1.0)).tolerance == S // 1000
-    hearing._timeline.sent_samples(S, 10 * 3600 * S)  # what matters is how far the connection's clock has come
-    assert told(hearing, final(35_999.0, 36_000.0)).tolerance == 63
+    placing = new_placing()
+    send(placing, (0, S))
+    assert told(placing, final(0.0, 1.0)).tolerance == S // 1000
+    placing._timeline.sent_samples(S, 10 * 3600 * S)  # what matters is how far the connection's clock has come
+    assert told(placing, final(35_999.0, 36_000.0)).tolerance == 63
 
 
-def test_an_estimate_has_no_tolerance(hearing):
-    send(hearing, (0, S))
-    assert told(hearing, hypothesis("words", is_final=True), now=101.0).tolerance == 0
-
-
-@pytest.mark.parametrize("text", ["", " ", "\n"])
-def test_a_blank_final_covers_what_it_spans(hearing, text):
-    send(hearing, (0, S))
-    assert told(hearing, final(0.0, 1.0, text)).acknowledges == S
+def test_an_estimate_has_no_tolerance(placing):
+    send(placing, (0, S))
+    assert told(placing, hypothesis("words", is_final=True), now=101.0).tolerance == 0
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n"])
-def test_a_blank_interim_is_not_told(hearing, text):
-    send(hearing, (0, S))
-    assert hearing.said(hypothesis(text, False, 0.0, 1.0), 100.0) == []
+def test_a_blank_final_covers_what_it_spans(placing, text):
+    send(placing, (0, S))
+    assert told(placing, final(0.0, 1.0, text)).acknowledges == S
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n"])
+def test_a_blank_interim_is_not_told(placing, text):
+    send(placing, (0, S))
+    assert placing.said(hypothesis(text, False, 0.0, 1.0), 100.0) == []
 
 
 def test_of_two_channels_the_slower_one_counts():
-    hearing = new_hearing(channels=2)
-    hearing.sending(Frame(RUN, 3, 0, bytes(4 * 4 * S)), 100.0)
+    placing = new_placing(channels=2)
+    placing.sending(Frame(RUN, 3, 0, bytes(4 * 4 * S)), 100.0)
     acknowledged = [
-        told(hearing, final(0.0, end_s, channel=channel, channels=2)).acknowledges
+        told(placing, final(0.0, end_s, channel=channel, channels=2)).acknowledges
         for channel, end_s in ((0, 1.0), (1, 2.0), (0, 3.0), (1, 4.0))
     ]
     assert acknowledged == [0, S, 2 * S, 3 * S]
 
 
-def test_all_is_covered_once_finals_reach_the_end_of_what_was_sent(hearing):
-    send(hearing, (5 * S, 6 * S))
-    assert not hearing.is_covered
-    told(hearing, hypothesis("words", False, 0.0, 1.0))
-    assert not hearing.is_covered
-    told(hearing, final(0.0, 0.998))
-    assert not hearing.is_covered
-    told(hearing, final(0.0, 0.9995))  # a time may be off by a millisecond
-    assert hearing.is_covered
-    send(hearing, (6 * S, 7 * S))
-    assert not hearing.is_covered
+def test_all_is_covered_once_finals_reach_the_end_of_what_was_sent(placing):
+    send(placing, (5 * S, 6 * S))
+    assert not placing.is_covered
+    told(placing, hypothesis("words", False, 0.0, 1.0))
+    assert not placing.is_covered
+    told(placing, final(0.0, 0.998))
+    assert not placing.is_covered
+    told(placing, final(0.0, 0.9995))  # a time may be off by a millisecond
+    assert placing.is_covered
+    send(placing, (6 * S, 7 * S))
+    assert not placing.is_covered
 
 
 def test_of_two_channels_both_must_be_covered():
-    hearing = new_hearing(channels=2)
-    hearing.sending(Frame(RUN, 3, 0, bytes(4 * S)), 100.0)
-    told(hearing, final(0.0, 1.0, channel=0, channels=2))
-    assert not hearing.is_covered
-    told(hearing, final(0.0, 1.0, channel=1, channels=2))
-    assert hearing.is_covered
+    placing = new_placing(channels=2)
+    placing.sending(Frame(RUN, 3, 0, bytes(4 * S)), 100.0)
+    told(placing, final(0.0, 1.0, channel=0, channels=2))
+    assert not placing.is_covered
+    told(placing, final(0.0, 1.0, channel=1, channels=2))
+    assert placing.is_covered
 
 
-def test_finals_without_times_leave_open_whether_all_is_covered(hearing):
-    send(hearing, (0, S))
+def test_finals_without_times_leave_open_whether_all_is_covered(placing):
+    send(placing, (0, S))
     for now in (200.0, 300.0):
-        told(hearing, hypothesis("words", is_final=True), now=now)
-    send(hearing, (S, 2 * S))
-    told(hearing, hypothesis("words", is_final=True), now=400.0)
-    assert not hearing.is_covered
+        told(placing, hypothesis("words", is_final=True), now=now)
+    send(placing, (S, 2 * S))
+    told(placing, hypothesis("words", is_final=True), now=400.0)
+    assert not placing.is_covered
 
 
-def test_another_connection_must_be_covered_anew(hearing):
-    send(hearing, (0, S))
-    told(hearing, final(0.0, 1.0))
-    hearing.connected(4)
-    send(hearing, (S // 2, S))
-    assert not hearing.is_covered
+def test_another_connection_must_be_covered_anew(placing):
+    send(placing, (0, S))
+    told(placing, final(0.0, 1.0))
+    placing.connected(4)
+    send(placing, (S // 2, S))
+    assert not placing.is_covered
 
 
 def test_a_channel_that_was_heard_before_the_loss_must_be_heard_again():
-    hearing = new_hearing(channels=2)
-    hearing.sending(Frame(RUN, 3, 0, bytes(4 * S)), 100.0)
-    told(hearing, final(0.0, 1.0, channel=0, channels=2))
-    hearing.connected(4)
-    hearing.sending(Frame(RUN, 4, 0, bytes(4 * S)), 101.0)
-    assert told(hearing, final(0.0, 1.0, channel=1, channels=2)).acknowledges == 0
+    placing = new_placing(channels=2)
+    placing.sending(Frame(RUN, 3, 0, bytes(4 * S)), 100.0)
+    told(placing, final(0.0, 1.0, channel=0, channels=2))
+    placing.connected(4)
+    placing.sending(Frame(RUN, 4, 0, bytes(4 * S)), 101.0)
+    assert told(placing, final(0.0, 1.0, channel=1, channels=2)).acknowledges == 0
 
 
-def test_a_final_must_arrive_and_an_interim_may_be_dropped(hearing):
-    send(hearing, (0, S))
-    assert isinstance(hearing.said(final(0.0, 1.0), 100.0)[0], Tell)
-    assert isinstance(hearing.said(hypothesis("words", False, 0.0, 1.0), 100.0)[0], Mention)
+def test_a_final_must_arrive_and_an_interim_may_be_dropped(placing):
+    send(placing, (0, S))
+    assert isinstance(placing.said(final(0.0, 1.0), 100.0)[0], Tell)
+    assert isinstance(placing.said(hypothesis("words", False, 0.0, 1.0), 100.0)[0], Mention)
 
 
 # Replays
 
 
 @pytest.mark.parametrize(("start_s", "end_s", "replayed"), [(0.0, 1.0, True), (1.5, 2.5, True), (2.0, 3.0, False)])
-def test_what_was_sent_before_is_marked_as_replayed(hearing, start_s, end_s, replayed):
-    send(hearing, (0, 2 * S))
-    hearing.connected(4)
-    send(hearing, (0, 4 * S))
-    assert told(hearing, final(start_s, end_s)).transcript.replayed is replayed
+def test_what_was_sent_before_is_marked_as_replayed(placing, start_s, end_s, replayed):
+    send(placing, (0, 2 * S))
+    placing.connected(4)
+    send(placing, (0, 4 * S))
+    assert told(placing, final(start_s, end_s)).transcript.replayed is replayed
 
 
-def test_on_the_first_connection_nothing_is_replayed(hearing):
-    send(hearing, (0, 2 * S))
-    assert told(hearing, final(0.0, 1.0)).transcript.replayed is False
+def test_on_the_first_connection_nothing_is_replayed(placing):
+    send(placing, (0, 2 * S))
+    assert told(placing, final(0.0, 1.0)).transcript.replayed is False
 
 
 # Without times
 
 
-def test_a_final_without_times_is_estimated_from_what_was_sent(hearing):
-    hearing.sending(frame(5 * S, 7 * S), 100.0)
-    heard = told(hearing, hypothesis("words", is_final=True), now=101.0)
+def test_a_final_without_times_is_estimated_from_what_was_sent(placing):
+    placing.sending(frame(5 * S, 7 * S), 100.0)
+    heard = told(placing, hypothesis("words", is_final=True), now=101.0)
     assert (heard.first, heard.end, heard.transcript.estimated) == (5 * S, 7 * S, True)
 
 
-def test_it_acknowledges_what_had_been_sent_when_the_one_before_it_came(hearing):
-    hearing.sending(frame(0, S), 100.0)
-    told(hearing, hypothesis("one", is_final=True), now=100.0)
-    hearing.sending(frame(S, 2 * S), 150.0)
-    assert told(hearing, hypothesis("two", is_final=True), now=160.0).acknowledges == S
+def test_it_acknowledges_what_had_been_sent_when_the_one_before_it_came(placing):
+    placing.sending(frame(0, S), 100.0)
+    told(placing, hypothesis("one", is_final=True), now=100.0)
+    placing.sending(frame(S, 2 * S), 150.0)
+    assert told(placing, hypothesis("two", is_final=True), now=160.0).acknowledges == S
 
 
-def test_a_start_without_a_duration_is_no_time(hearing):
-    send(hearing, (0, S))
-    assert told(hearing, hypothesis("words", True, start_s=0.0), now=101.0).transcript.estimated is True
+def test_a_start_without_a_duration_is_no_time(placing):
+    send(placing, (0, S))
+    assert told(placing, hypothesis("words", True, start_s=0.0), now=101.0).transcript.estimated is True
 
 
 def test_a_final_before_any_audio_acknowledges_nothing():
-    hearing = new_hearing(sent_before=777)
-    heard = told(hearing, hypothesis("words", is_final=True))
+    placing = new_placing(sent_before=777)
+    heard = told(placing, hypothesis("words", is_final=True))
     assert (heard.first, heard.end, heard.acknowledges, heard.transcript.estimated) == (777, 777, None, True)
 
 
-def test_another_connection_estimates_anew(hearing):
-    hearing.sending(frame(0, S), 100.0)
-    told(hearing, hypothesis("one", is_final=True), now=100.0)
-    hearing.connected(4)
-    hearing.sending(frame(0, S), 200.0)
-    assert told(hearing, hypothesis("two", is_final=True), now=201.0).acknowledges == 0
+def test_another_connection_estimates_anew(placing):
+    placing.sending(frame(0, S), 100.0)
+    told(placing, hypothesis("one", is_final=True), now=100.0)
+    placing.connected(4)
+    placing.sending(frame(0, S), 200.0)
+    assert told(placing, hypothesis("two", is_final=True), now=201.0).acknowledges == 0
 
 
 # Everything else
@@ -335,22 +335,22 @@ def test_another_connection_estimates_anew(hearing):
         ),
     ],
 )
-def test_the_supervisor_is_told_of(hearing, said, message):
-    send(hearing, (0, S), (3 * S, 4 * S))
-    assert hearing.said(said, 100.0) == [Tell(message)]
+def test_the_supervisor_is_told_of(placing, said, message):
+    send(placing, (0, S), (3 * S, 4 * S))
+    assert placing.said(said, 100.0) == [Tell(message)]
 
 
 @pytest.mark.parametrize("said", [Ready(), Ready(can_finalize=True), Ignored("not JSON")])
-def test_the_supervisor_is_not_told_of(hearing, said):
-    assert hearing.said(said, 100.0) == []
+def test_the_supervisor_is_not_told_of(placing, said):
+    assert placing.said(said, 100.0) == []
 
 
-def test_a_malformed_message_is_told_once_on_each_connection(hearing):
+def test_a_malformed_message_is_told_once_on_each_connection(placing):
     malformed = Malformed("Results: expected `float`")
-    assert told(hearing, malformed).code == "malformed_message"
-    assert hearing.said(malformed, 100.0) == []
-    hearing.connected(4)
-    assert "Results" in told(hearing, malformed).message
+    assert told(placing, malformed).code == "malformed_message"
+    assert placing.said(malformed, 100.0) == []
+    placing.connected(4)
+    assert "Results" in told(placing, malformed).message
 
 
 # What a final without times covers.

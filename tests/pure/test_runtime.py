@@ -102,7 +102,7 @@ def test_a_file_in_its_place_is_refused(base):
 
 def test_a_path_too_long_for_a_socket_is_refused_with_what_to_do(monkeypatch, base):
     monkeypatch.setenv("XDG_RUNTIME_DIR", f"{base}/{'x' * 100}")
-    with pytest.raises(RuntimeDirError, match="too long for a socket; set XDG_RUNTIME_DIR to a shorter directory"):
+    with pytest.raises(RuntimeDirError, match="too long for a socket; set XDG_RUNTIME_DIR to a shorter path"):
         RuntimeDir("mic")
 
 

@@ -25,7 +25,7 @@ from mpengine.streaming.actions import (
     SendText,
     Tell,
 )
-from mpengine.streaming.placing import Hearing
+from mpengine.streaming.placing import Placing
 from mpengine.streaming.session import Session, State
 from mpengine.streaming.websocket.events import (
     NO_CLOSE_CODE,
@@ -63,7 +63,7 @@ def new_session(
 ):
     return Session(
         dialect=dialect,
-        hearing=Hearing(sample_rate=S, sample_bytes=2, hold_s=hold_s, sent_before=sent_before),
+        placing=Placing(sample_rate=S, sample_bytes=2, hold_s=hold_s, sent_before=sent_before),
         pace=pace,
         first_connection=first_connection,
         expects_audio=expects_audio,
@@ -279,7 +279,7 @@ def test_it_wakes_when_the_pace_allows_the_next_frame():
     session = ready_session(pace=1.25)
     session.tick(100.0)
     session.audio(frame(0, int(1.5 * S)), 100.0)
-    assert session.next_deadline(100.0) == pytest.approx(100.4, abs=0.001)
+    assert session.deadline(100.0) == pytest.approx(100.4, abs=0.001)
 
 
 def test_without_a_pace_everything_is_taken():
@@ -391,7 +391,7 @@ def test_it_wakes_for_what_is_due_next(at, deadline):
     while now <= at:
         session.tick(now)
         now += 0.05
-    assert session.next_deadline(at) <= deadline + 1e-9
+    assert session.deadline(at) <= deadline + 1e-9
 
 
 def loud(first, end):
@@ -446,7 +446,7 @@ def test_a_burst_leaves_time_for_an_answer():
     session.event(PongReceived(b""), 200.0)
     assert of_kind(session.tick(229.9), Drop) == []
     session.event(PongReceived(b""), 229.9)
-    assert session.next_deadline(229.9) <= 230.0
+    assert session.deadline(229.9) <= 230.0
     assert of_kind(session.tick(230.0), Drop) == [Drop()]
 
 
@@ -951,7 +951,7 @@ def test_without_audio_to_come_it_wakes_for_its_beat_alone():
     session = waiting_session()
     session.expect(audio=False)
     session.tick(5000.0)
-    assert session.next_deadline(5000.0) == 5001.0
+    assert session.deadline(5000.0) == 5001.0
 
 
 def test_once_audio_can_come_it_connects_at_once():
@@ -959,7 +959,7 @@ def test_once_audio_can_come_it_connects_at_once():
     session.expect(audio=False)
     session.tick(5000.0)
     session.expect(audio=True)
-    assert session.next_deadline(5000.1) <= 5000.1
+    assert session.deadline(5000.1) <= 5000.1
     assert acted(session.tick(5000.1)) == [Connect(2)]
 
 

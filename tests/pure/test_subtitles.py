@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpengine.cli.formats.base import NOW, START, Ending, Look, Place, Position
+from mpengine.cli.formats.base import NOW, START, Ending, Place, Position, Style
 from mpengine.cli.formats.subtitles import SubRip, WebVtt
 from mpengine.client.position import Hole
 from mpengine.shared import messages
@@ -22,7 +22,7 @@ def said(text, start_s=1.0, end_s=2.5, **more):
 
 
 def subtitles(*, is_vtt):
-    return (WebVtt if is_vtt else SubRip)(Look(), Place.FILE)
+    return (WebVtt if is_vtt else SubRip)(Style(), Place.FILE)
 
 
 def written(*several, is_vtt):

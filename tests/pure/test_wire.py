@@ -13,7 +13,7 @@ from mpengine.shared import control
 from mpengine.shared.config_tables import AudioConfig, Secret
 from mpengine.shared.frames import Frame
 from mpengine.streaming.actions import Mention, Tell
-from mpengine.streaming.placing import Hearing
+from mpengine.streaming.placing import Placing
 from tests.pure.support import RUN, pcm, within
 
 S = 16000
@@ -142,12 +142,12 @@ def messages(draw):
 @example(transcript(words=[{"word": "a", "start": 1e9, "end": -1e9, "speaker": 2**31 - 1}] * 10_000))
 @example('{"type":"Metadata","a":' + '{"a":' * 29 + "1" + "}" * 29 + "}")
 def test_whatever_comes_what_is_told_of_it_reaches_the_supervisor(dialect, text):
-    hearing = Hearing(sample_rate=S, sample_bytes=2, hold_s=3.0, sent_before=0)
-    hearing.connected(1)
-    hearing.sending(Frame(RUN, 1, 0, pcm(0, 320)), 100.0)
-    hearing.sending(Frame(RUN, 1, 5000, pcm(5000, 5320)), 100.0)
+    placing = Placing(sample_rate=S, sample_bytes=2, hold_s=3.0, sent_before=0)
+    placing.connected(1)
+    placing.sending(Frame(RUN, 1, 0, pcm(0, 320)), 100.0)
+    placing.sending(Frame(RUN, 1, 5000, pcm(5000, 5320)), 100.0)
     (meaning,) = dialect.decode(text)
-    actions = hearing.said(meaning, 101.0)
+    actions = placing.said(meaning, 101.0)
     assert all(isinstance(action, (Tell, Mention)) for action in actions)
     for action in actions:
         assert control.decode_up.decode(control.encode(action.message)) == action.message

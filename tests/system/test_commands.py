@@ -148,7 +148,7 @@ def test_stop_waits_until_the_engine_has_stopped(microphone, engine):
         running.wait_for_state("running")
         ended = mpengine(running, "stop", "--name", running.name)
         assert ended.returncode == 0
-        assert re.fullmatch(r"stopped(; \d+\.\d s without a result)?\n", ended.stdout)
+        assert re.fullmatch(r"stopped(; \d+\.\d s of audio without a result)?\n", ended.stdout)
         assert not process_info(running.pid).running
         assert running.wait(timeout=0) == 0
 
@@ -169,9 +169,9 @@ def test_an_engine_can_be_started_right_behind_a_stop(engine):
     ("last_word", "said", "code"),
     [
         ({"state": "stopped"}, "stopped\n", 0),
-        ({"state": "stopped", "unacknowledged_s": 3.25}, "stopped; 3.2 s without a result\n", 0),
+        ({"state": "stopped", "unacknowledged_s": 3.25}, "stopped; 3.2 s of audio without a result\n", 0),
         ({"state": "failed", "reason": "HTTP 402\x1b[2J"}, "failed: HTTP 402\ufffd[2J\n", 1),
-        (None, "ended, without a last word\n", 1),
+        (None, "ended without a last status: it was killed or has crashed\n", 1),
     ],
 )
 def test_stop_tells_how_the_engine_ended(tmp_path, last_word, said, code):
@@ -233,7 +233,7 @@ def test_stop_says_that_it_could_not_hear_how_the_engine_ended(tmp_path):
     words = [sys.executable, "-c", f"import sys; {sooner}; from mpengine import cli; sys.exit(cli.main())", "stop"]
     with FakeEngine(tmp_path, last_word={"state": "stopped"}, shown=f"ipc://{tmp_path}/nobody") as fake:
         ended = subprocess.run([*words, "--query", fake.query], capture_output=True, timeout=scaled(30), check=False)
-        assert ended.stdout == b"ended; how it ended is not known, because its results did not come through\n"
+        assert ended.stdout == b"ended; nobody knows how, because nothing came from its bus.publish endpoint\n"
         assert (ended.stderr, ended.returncode) == (b"", 1)
 
 

@@ -1,6 +1,6 @@
-"""What `mpengine listen` writes: each format is one module, and one line in `FORMATS`. Nothing is loaded but by `load`.
+"""The output formats of `mpengine listen`. Each is a subclass of `base.Format` and one line in `FORMATS`.
 
-A format is a subclass of `base.Format`.
+A format's module is loaded only by `load`.
 """
 
 import importlib
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
     from mpengine.cli.formats.base import Format
 
 
-# By their names, which end the names of their files, too: MODULE.CLASS, and what users are told of it.
+# Each name is also the ending of such a file's name. It maps to MODULE.CLASS and to the words for `--help`.
 FORMATS = {
     "text": ("captions.Text", "captions"),
-    "jsonl": ("jsonl.JsonLines", "every message, a line each"),
+    "jsonl": ("jsonl.JsonLines", "every message, one JSON object per line"),
     "srt": ("subtitles.SubRip", "subtitles"),
-    "vtt": ("subtitles.WebVtt", "subtitles, with notes on what is lost"),
+    "vtt": ("subtitles.WebVtt", "subtitles, with notes on gaps and lost results"),
 }
 
 
 def name_for(path: str) -> str:
-    """The name of the format that a file at `path` has by its name; that of text if it does not say."""
+    """The name of the format that the ending of `path` names; "text" for any other ending."""
     ending = os.path.splitext(path)[1][1:].lower()
     return ending if ending in FORMATS else "text"
 
 
 def load(name: str) -> "type[Format]":
-    """The format of that name."""
+    """The format called `name`."""
     module, _, class_name = FORMATS[name][0].partition(".")
     found: type[Format] = getattr(importlib.import_module(f"{__name__}.{module}"), class_name)
     return found

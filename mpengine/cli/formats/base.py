@@ -1,10 +1,10 @@
-"""What a format is; up to where a file holds what an engine has said, and how to go on with it. Pure.
+"""The interface of an output format, and the position from which to continue a file. Pure.
 
-Whoever wrote the file may have been killed, or its machine has lost its power: its end may be torn, at any byte.
+The writer of a file may have been killed, or its machine may have lost power: the file may end at any byte.
 
-A final comes only when all finals before it are dealt with, and metrics only when everything before them is. With other
-messages that is not so: a gap may stand before a final that was lost on its way and asked for again. So the position is
-that of a final or of metrics, and of what may come again behind it, the file says itself whether it holds it.
+A final comes only after all finals before it, and metrics only after all messages before them. Other messages have no
+such order: a gap may stand before a final that was lost on its way and asked for again. So a file's position is that of
+its last final or metrics. Messages after that position may come again: the file itself says which of them it holds.
 """
 
 import abc
@@ -19,29 +19,29 @@ from mpengine.shared.messages import Published
 
 
 class Position(NamedTuple):
-    """From where on to listen. Behind that, the file holds already: messages by their `seq`, and losses.
+    """From where on to listen, and which later messages the file holds already.
 
-    A loss is a topic and its last `seq`, which is None for that of a run's end.
+    `later`: their `seq`. `holes`: topic and `last_seq` of each hole (None for a hole at the end of a run).
     """
 
     since: Since = None
-    behind: frozenset[int] = frozenset()
-    told: frozenset[tuple[str, int | None]] = frozenset()
+    later: frozenset[int] = frozenset()
+    holes: frozenset[tuple[str, int | None]] = frozenset()
 
     def holds(self, message: Published | Hole | None) -> bool:
-        """Whether `message`, which has come, is in the file already."""
+        """Whether the file holds `message` already."""
         if message is None or not isinstance(self.since, tuple) or message.run != self.since[0]:
             return False
         if isinstance(message, Hole):
-            return (message.topic, message.last_seq) in self.told
-        return message.seq in self.behind
+            return (message.topic, message.last_seq) in self.holes
+        return message.seq in self.later
 
 
 START, NOW = Position("start"), Position()
 
 
 class Ending(NamedTuple):
-    """What to do with a file in order to go on: let go of so many of its last bytes, then write `mend`."""
+    """How to continue a file: remove its last `torn_bytes`, write `mend`, then listen from `position`."""
 
     torn_bytes: int
     mend: bytes
@@ -56,8 +56,8 @@ class Place(enum.Enum):
     TERMINAL = enum.auto()
 
 
-class Look(NamedTuple):
-    """What users may wish of any format. `clock`: the time before each final. `offset_s` is added to times."""
+class Style(NamedTuple):
+    """The options of all formats. `clock`: which time stands before each final. `offset_s` is added to times."""
 
     with_names: bool = False
     clock: Literal["run", "utc", "both"] | None = None
@@ -65,49 +65,49 @@ class Look(NamedTuple):
 
 
 class Drawn(Protocol):
-    """Text on a terminal, of which some is drawn again: what to write."""
+    """Text on a terminal whose last line is drawn again. Each method returns the text to write."""
 
     def show(self, message: Published | Hole | None, /) -> str:
-        """For `message`."""
+        """The text for `message`."""
 
     def again(self) -> str:
-        """When the terminal has another size."""
+        """The text after the terminal has changed its size."""
 
     def finish(self) -> str:
-        """In order to leave the terminal to others."""
+        """The text that leaves the terminal to other programs."""
 
 
 class Format(abc.ABC):
     """Turns messages into bytes, for one output."""
 
     since: ClassVar[Position] = NOW
-    """From where on to listen, if nobody says so and the output is no file."""
+    """From where on to listen by default, where the output is no file."""
     interims_in: ClassVar[frozenset[Place]] = frozenset(Place)
-    """Where interims are shown, too. Elsewhere `show` gets none."""
+    """The places that show interims. In the others `show` gets none."""
     header = b""
-    """What an output begins with that is no file."""
+    """The first bytes of an output that is no file."""
     drawn: Drawn | None = None
-    """What draws on a terminal in place of `show`."""
+    """Draws on a terminal in place of `show`."""
 
-    def __init__(self, look: Look, place: Place) -> None:
-        self._look = look
+    def __init__(self, style: Style, place: Place) -> None:
+        self._style = style
         self._place = place
 
     @abc.abstractmethod
     def show(self, body: bytes, message: Published | Hole | None) -> bytes:
-        """What to write for a message, which is `body` in JSON; None if it is of a type that we do not know."""
+        """The bytes to write for a message, which is `body` in JSON. `message` is None for an unknown type."""
 
     @abc.abstractmethod
     def go_on(self, pieces: Iterable[bytes]) -> Ending:
-        """How to go on with a file. Its `pieces` come from its end on; no more need be taken than it takes."""
+        """How to continue a file. Its `pieces` come last one first, and are read only as far as they are needed."""
 
     def take_back(self, message: Published | Hole | None) -> int | None:  # noqa: ARG002  most never do
-        """How many bytes of the file to keep before `message` is shown; None if that is all of them."""
+        """How many bytes of the file to keep before `message` is shown; None to keep all of them."""
         return None
 
 
 def whole_letters(text: bytes) -> bytes:
-    """`text` without the beginning of a letter at its end."""
+    """`text`, in UTF-8, without an incomplete letter at its end."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     decoder.decode(text)
     return text[: len(text) - len(decoder.getstate()[0])]

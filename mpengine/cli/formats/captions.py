@@ -1,11 +1,11 @@
-"""Captions as text. On a terminal the interim line is rewritten in place; elsewhere all are lines."""
+"""Captions as text. A terminal shows the interim line in place; elsewhere every result is a line of its own."""
 
 import datetime as dt
 import os
 import sys
 from collections.abc import Iterable
 
-from mpengine.cli.formats.base import NOW, START, Ending, Format, Look, Place, whole_letters
+from mpengine.cli.formats.base import NOW, START, Ending, Format, Place, Style, whole_letters
 from mpengine.cli.formats.tokens import turns_of
 from mpengine.client.position import Hole
 from mpengine.shared import messages
@@ -13,23 +13,23 @@ from mpengine.shared.messages import FINALS, Published, Transcript
 from mpengine.shared.standard_streams import terminal_size
 from mpengine.shared.text import fitting, harmless
 
-# The cursor stays at the beginning of the interim line: there it is, too, when a terminal that gets narrower has
-# wrapped the line, and what is to be cleared is behind it and below.
+# The cursor stays at the beginning of the interim line, also when a terminal that gets narrower wraps that line. So
+# clearing from the cursor on clears all of the interim.
 _CLEAR = "\r\x1b[J"
-# By the terminal's own measure some letters are wider than by ours: they are cut, and do not wrap.
+# A terminal may find a letter wider than we do. Without wrapping it cuts such a line.
 _CUT, _WRAP = "\x1b[?7l", "\x1b[?7h"
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
 
 class Text(Format):
-    """Captions in lines, and in place on a terminal that can do that."""
+    """Captions as lines; on a terminal that can do so, with the interim in place."""
 
-    interims_in = frozenset({Place.PIPE, Place.TERMINAL})  # in a file they would stand between the finals for ever
+    interims_in = frozenset({Place.PIPE, Place.TERMINAL})  # a file would keep each interim for ever
 
-    def __init__(self, look: Look, place: Place) -> None:
-        super().__init__(look, place)
+    def __init__(self, style: Style, place: Place) -> None:
+        super().__init__(style, place)
         is_live = place is Place.TERMINAL and os.environ.get("TERM") != "dumb"
-        self._captions = Captions(look, is_live=is_live)
+        self._captions = Captions(style, is_live=is_live)
         self.drawn = self._captions if is_live else None
         self._encoding = "utf-8" if place is Place.FILE else sys.stdout.encoding
 
@@ -43,22 +43,22 @@ class Text(Format):
 
 
 def end_of_text(last: bytes) -> Ending:
-    """The end of a file of text, of which some `last` bytes are given, at least as many as a letter has."""
+    """The end of a file of text with these `last` bytes, at least as many as the longest letter has."""
     kept = whole_letters(last)
     mend = b"" if not kept or kept.endswith(b"\n") else b"\n"
     return Ending(len(last) - len(kept), mend, NOW if kept else START)
 
 
 class Captions:
-    """Turns messages into what is written to the terminal or the pipe."""
+    """Turns messages into text for a terminal, a pipe or a file."""
 
-    def __init__(self, look: Look, *, is_live: bool) -> None:
-        self._look = look
+    def __init__(self, style: Style, *, is_live: bool) -> None:
+        self._style = style
         self._is_live = is_live
         self._interim = ""
 
     def show(self, message: Published | Hole | None) -> str:
-        """What to write for `message`; nothing for what is no concern of a reader."""
+        """The text for `message`; empty for a message that is not for readers."""
         match message:
             case Transcript(is_final=True):
                 return self._clear() + "".join(f"{line}\n" for line in self._lines(message))
@@ -74,18 +74,18 @@ class Captions:
             case messages.Error(message=text):
                 return self._note(text)
             case Hole(topic=topic, last_seq=last) if topic == FINALS:
-                return self._note("results lost" if last else "the last results of the engine before may be lost")
+                return self._note("results lost" if last else "the last results of the previous engine may be lost")
         return ""
 
     def again(self) -> str:
-        """The interim as it fits on the terminal now."""
+        """The interim, cut to the terminal's present width."""
         if not self._interim:
             return ""
         style, plain = ("", "") if os.environ.get("NO_COLOR") else (_DIM, _PLAIN)
         return f"{_CLEAR}{_CUT}{style}{fitting(self._interim, _columns())}{plain}{_WRAP}\r"
 
     def finish(self) -> str:
-        """Leave the terminal to others: the interim stays as it is, and they begin on the next line."""
+        """Leave the interim as it is, and the cursor on the next line for other programs."""
         text, self._interim = self.again(), ""
         return text and f"{text}\n"
 
@@ -98,19 +98,19 @@ class Captions:
         return f"{self._clear()}[{harmless(text)}]\n"
 
     def _text(self, interim: Transcript) -> str:
-        if not self._look.with_names:
+        if not self._style.with_names:
             return harmless(interim.text)
         return " ".join(_named(turn.name, turn.text) for turn in turns_of(interim))
 
     def _lines(self, final: Transcript) -> list[str]:
-        """One; with names one for each speaker."""
+        """One line; with names, one line for each speaker."""
         when = self._when(final)
-        if not self._look.with_names:
+        if not self._style.with_names:
             return [f"{when}{harmless(final.text)}"]
         return [f"{when}{_named(turn.name, turn.text)}" for turn in turns_of(final)]
 
     def _when(self, final: Transcript) -> str:
-        match self._look.clock:
+        match self._style.clock:
             case "run":
                 return f"{_run_time(final)} "
             case "utc":
@@ -130,12 +130,12 @@ def _run_time(final: Transcript) -> str:
 
 
 def _utc_time(final: Transcript) -> str:
-    """When it was said; when it was published, if the recogniser gives no times."""
+    """When the final was said; when it was published, where the recogniser gives no times."""
     seconds = (final.start_time_ns or final.time_ns) // 10**9
     try:
         return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (ValueError, OverflowError, OSError):
-        return "-"  # no year that a calendar has
+        return "-"  # outside of the calendar
 
 
 def _columns() -> int:

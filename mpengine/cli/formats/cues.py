@@ -1,10 +1,10 @@
-"""Subtitle cues out of finals: of readable length, in order, never two at a time. Pure.
+"""Subtitle cues made of finals: of readable length, in order, never two at a time. Pure.
 
-A cue is on the screen while it is spoken, and a little longer if that is short. It is made at once from what is known,
-and never changed: it may already be in a file. So a cue that would begin before the last one has ended begins later.
+A cue is on the screen while it is spoken; a short one stays a little longer. A cue never changes, because it may be in
+a file already. So a cue that would begin before the end of the last one begins later.
 
-Times are on the clock of the run, whose second 0 is that of a recording made from its start. A run that follows another
-begins where the last cue has ended.
+Times are on the clock of the run. Its second 0 is second 0 of a recording that was made from the start of the run. A
+run that follows another begins at the end of the last cue.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from mpengine.shared.text import beginning, width
 
 LINE_COLUMNS = 42
 SHORTEST_MS, LONGEST_MS = 1000, 7000
-# How short a cue may be that comes late, or is followed at once.
+# The shortest time for a cue that comes late, or is followed at once.
 LEAST_MS = 300
 _PAUSE_MS = 700
 _SENTENCE_ENDS = tuple(".?!…。？！")  # noqa: RUF001
@@ -25,7 +25,7 @@ _CLOSING = "\"'”’»)]」』）"  # noqa: RUF001
 
 
 class Cue(NamedTuple):
-    """One or two lines of text, and when they are shown."""
+    """One or two lines of text, and the time for which they are shown."""
 
     start_ms: int
     end_ms: int
@@ -33,10 +33,10 @@ class Cue(NamedTuple):
 
 
 class Cues:
-    """Makes cues, final by final, each behind all those before it."""
+    """Makes cues, final by final, each after all those before it."""
 
     def __init__(self, *, offset_ms: int = 0, with_names: bool = False) -> None:
-        """`offset_ms` is added to the times of the first run; what ends before 0 is left out."""
+        """`offset_ms` is added to the times of the first run; a turn that ends before 0 gets no cue."""
         self._with_names = with_names
         self._name = ""
         self._run: str | None = None
@@ -44,14 +44,14 @@ class Cues:
         self.last_ms = 0  # where the last cue ends
 
     def go_on(self, run: str | None, zero_ms: int, last_ms: int) -> None:
-        """There are cues already, up to `last_ms`. Without a run it is not known which one they are of."""
+        """Continue after cues that end at `last_ms`. `run` is None where nobody knows whose cues these are."""
         self._run, self.zero_ms, self.last_ms = run, zero_ms, last_ms
 
     def meet(self, run: str, start_s: float) -> bool:
-        """Something of `run` comes, which begins at `start_s`; True if it is another run than before."""
+        """Take note of a message of `run` that begins at `start_s`. True if the run is another one than before."""
         if run == self._run:
             return False
-        # Without a run before it, cues that are there already cannot be of this run if it is earlier.
+        # A message that begins before the end of cues of an unknown run cannot be of that run.
         is_earlier = 0 < self.last_ms > self.zero_ms + round(start_s * 1000)
         if self._run is not None or is_earlier:
             self.zero_ms = self.last_ms
@@ -59,7 +59,7 @@ class Cues:
         return True
 
     def of(self, final: Transcript) -> list[Cue]:
-        """The cues of a final; none if it is blank."""
+        """The cues of `final`; none for a blank one."""
         parts: list[list[Token]] = []
         for turn in turns_of(final):
             tokens = [_moved(token, self.zero_ms) for token in turn.tokens]
@@ -87,12 +87,12 @@ def _moved(token: Token, by_ms: int) -> Token:
 
 
 def _pieces(token: Token) -> list[Token]:
-    """The token, in as many pieces as it takes for each to fit on a line."""
+    """`token` in pieces of which each fits on a line."""
     if width(token.text) <= LINE_COLUMNS:
         return [token]
     texts, rest = [], token.text
     while rest:
-        # Marks without a letter have no beginning; none of them is wider than two columns.
+        # A text of nothing but combining marks has no `beginning`. No mark is wider than two columns.
         texts.append(beginning(rest, LINE_COLUMNS + 1) or rest[: LINE_COLUMNS // 2])
         rest = rest[len(texts[-1]) :]
     places = shares(token.start_ms, token.end_ms, [len(text) for text in texts])
@@ -127,7 +127,7 @@ def _is_over(cue: Sequence[Token], following: Token) -> bool:
 
 
 def _best_end(cue: Sequence[Token]) -> int:
-    """Where to end a cue that is full: behind the last comma or the like in its second half, else behind all of it."""
+    """Where to end a full cue: after the last comma or the like in its second half, otherwise after its last token."""
     for end in range(len(cue), len(cue) // 2, -1):
         if _ends_with(cue[end - 1], _PHRASE_ENDS):
             return end
@@ -139,7 +139,7 @@ def _ends_with(token: Token, marks: tuple[str, ...]) -> bool:
 
 
 def _fits(tokens: Sequence[Token]) -> bool:
-    """Whether they fit on two lines."""
+    """Whether `tokens` fit on two lines."""
     lines, columns = 1, 0
     for token in tokens:
         wide = width(token.text)
@@ -152,7 +152,7 @@ def _fits(tokens: Sequence[Token]) -> bool:
 
 
 def _lines(tokens: Sequence[Token]) -> tuple[str, ...]:
-    """One line, or two of about the same width."""
+    """`tokens` as one line, or as two of about the same width."""
     whole = joined(tokens)
     if width(whole) <= LINE_COLUMNS:
         return (whole,)

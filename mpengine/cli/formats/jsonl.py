@@ -1,4 +1,4 @@
-"""Messages as lines of JSON: what is written, and how a file of them is gone on with. Pure."""
+"""Messages as lines of JSON, and how to continue a file of them. Pure."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -11,12 +11,12 @@ from mpengine.cli.formats.base import START, Ending, Format, Place, Position
 from mpengine.client.position import Hole
 from mpengine.shared.messages import KEPT, UNREADABLE, Published
 
-# What a terminal may act upon, and JSON need not escape: C1 controls, line ends, what turns the direction of the rest.
+# Characters that a terminal may act upon and that JSON need not escape: C1 controls, line ends, direction marks.
 _ACTIVE = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 class _Mark(msgspec.Struct, frozen=True):
-    """What a line says of its place. A hole has a topic and a `last_seq`, all else a `seq`."""
+    """The place of a line's message. A hole has a topic and a `last_seq`, a message has a `seq`."""
 
     type: str = ""
     is_final: bool = False
@@ -31,7 +31,7 @@ _read_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class JsonLines(Format):
-    """Every message, as it came."""
+    """Every message as it came."""
 
     def show(self, body: bytes, message: Published | Hole | None) -> bytes:  # noqa: ARG002
         """See Format."""
@@ -43,15 +43,13 @@ class JsonLines(Format):
 
 
 def line(body: bytes) -> bytes:
-    """A message as it came, of whatever type and with all its fields; nothing for what is no JSON object."""
-    if not is_object(body):
-        return b""
+    """A message as it came, with all its fields; empty for a `body` that is no JSON object."""
     # In JSON a line end can only be white space.
-    return b" ".join(body.splitlines()) + b"\n"
+    return b" ".join(body.splitlines()) + b"\n" if is_object(body) else b""
 
 
 def inert(line: bytes) -> bytes:
-    """The same JSON, which does nothing to a terminal: such letters can only be in its strings, and are escaped."""
+    """The same JSON with all characters escaped on which a terminal may act. They can stand in strings only."""
     return _ACTIVE.sub(lambda found: f"\\u{ord(found[0]):04x}", line.decode()).encode()
 
 
@@ -65,19 +63,19 @@ def is_object(line: bytes) -> bool:
 
 
 def end_of_lines(pieces: Iterable[bytes]) -> Ending:
-    """The end of a file of JSON lines, whose `pieces` come from its end on. No more are taken than it needs."""
+    """The end of a file of JSON lines. Its `pieces` come last one first, and are read only as far as needed."""
     lines = _lines_back(pieces)
-    last = next(lines, b"")  # what stands behind the last line end
+    last = next(lines, b"")  # the bytes after the last line end
     is_whole = is_object(last)
     position = _position_in(chain([last] if is_whole else [], lines))
     return Ending(0, b"\n", position) if is_whole else Ending(len(last), b"", position)
 
 
 def _position_in(lines: Iterable[bytes]) -> Position:
-    """`lines` come from the last one on."""
+    """`lines` come last one first."""
     run = ""
-    behind: set[int] = set()
-    told: set[tuple[str, int | None]] = set()
+    later: set[int] = set()
+    holes: set[tuple[str, int | None]] = set()
     since_seq = 0
     for line in lines:
         try:
@@ -90,17 +88,17 @@ def _position_in(lines: Iterable[bytes]) -> Position:
         if mark.run != run:
             break
         if mark.type == "hole":
-            told.add((mark.topic, mark.last_seq))
+            holes.add((mark.topic, mark.last_seq))
         elif mark.seq and (mark.type == "metrics" or (mark.type == "transcript" and mark.is_final)):
             since_seq = mark.seq
             break
         elif mark.type in KEPT:
-            behind.add(mark.seq)
-    return Position((run, since_seq), frozenset(behind), frozenset(told)) if run else START
+            later.add(mark.seq)
+    return Position((run, since_seq), frozenset(later), frozenset(holes)) if run else START
 
 
 def _lines_back(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The lines, from what stands behind the last line end on."""
+    """The lines, last one first. The first of them is what follows the last line end."""
     rest: list[bytes] = []  # of a line whose beginning was not found yet, its end first
     for piece in pieces:
         first, *lines = piece.split(b"\n")

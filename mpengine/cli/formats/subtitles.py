@@ -1,15 +1,15 @@
-"""SubRip and WebVTT: what is written, live, into files that only grow. Pure.
+"""SubRip and WebVTT, written live into files that only grow. Pure.
 
-In WebVTT each run has a note that says where its second 0 is, each cue is called after the final it comes from
-(RUN:SEQ.NUMBER/OF_NUMBER), and so is the note on a loss. So who goes on with such a file misses nothing and writes
-nothing twice: `end_of_subtitles` reads it. SubRip has no place for that.
+In WebVTT a note says for each run where its second 0 is. The name of a cue is that of its final (RUN:SEQ.NUMBER/OF);
+notes on gaps and holes have such names too. `end_of_subtitles` reads them: so a file is continued without missing
+anything or writing it twice. SubRip has no room for names and notes.
 """
 
 import re
 from collections.abc import Iterable
 from typing import Any, ClassVar, NamedTuple
 
-from mpengine.cli.formats.base import NOW, START, Ending, Format, Look, Place, Position, whole_letters
+from mpengine.cli.formats.base import NOW, START, Ending, Format, Place, Position, Style, whole_letters
 from mpengine.cli.formats.cues import Cue, Cues
 from mpengine.client.position import Hole
 from mpengine.shared.messages import FINALS, Gap, Published, Transcript
@@ -32,7 +32,7 @@ _ENTITY_BEGUN = re.compile(rb"&[a-z]{0,3}\Z")
 
 
 class TornFinal(NamedTuple):
-    """A final that is there in part, and the last thing in the file; it begins at a byte, and behind `last_ms`."""
+    """A final of which the file has only a part, at its end. The cue before that final ends at `last_ms`."""
 
     run: str
     seq: int
@@ -41,7 +41,7 @@ class TornFinal(NamedTuple):
 
 
 class SubtitleEnd(NamedTuple):
-    """How a file of subtitles ends. `run` is that of its last part, if it says so, whose second 0 is at `zero_ms`."""
+    """How a file of subtitles ends. `run`: that of the last cues, if a note says so; its second 0 is at `zero_ms`."""
 
     ending: Ending
     number_cues: int = 0
@@ -52,20 +52,20 @@ class SubtitleEnd(NamedTuple):
 
 
 class Subtitles(Format):
-    """Turns messages into what is to be written, which ends with an empty line."""
+    """Turns messages into cues and notes. Each ends with an empty line."""
 
     since = START
     interims_in = frozenset()
     is_vtt: ClassVar[bool]
 
-    def __init__(self, look: Look, place: Place) -> None:
-        super().__init__(look, place)
-        self._cues = Cues(offset_ms=round(look.offset_s * 1000), with_names=look.with_names)
+    def __init__(self, style: Style, place: Place) -> None:
+        super().__init__(style, place)
+        self._cues = Cues(offset_ms=round(style.offset_s * 1000), with_names=style.with_names)
         self._number = 0
         self._torn: TornFinal | None = None
 
     def show(self, body: bytes, message: Published | Hole | None) -> bytes:  # noqa: ARG002
-        """See Format; nothing for what is no concern of a reader."""
+        """See Format; empty for a message that is not for readers."""
         return self._text_for(message).encode()
 
     def _text_for(self, message: Published | Hole | None) -> str:
@@ -80,7 +80,7 @@ class Subtitles(Format):
         return ""
 
     def go_on(self, pieces: Iterable[bytes]) -> Ending:
-        """See Format. All of the file is read: it says where runs begin, and how many cues there are."""
+        """See Format. It reads the whole file, which says where the run begins and how many cues there are."""
         end = end_of_subtitles(b"".join(reversed(list(pieces))), is_vtt=self.is_vtt)
         self._number = end.number_cues
         self._cues.go_on(end.run, end.zero_ms if end.run else self._cues.zero_ms, end.last_ms)
@@ -90,8 +90,8 @@ class Subtitles(Format):
     def take_back(self, message: Published | Hole | None) -> int | None:
         """See Format.
 
-        A final that is there in part is let go of only when it comes again: an engine that has begun another run, as
-        after a loss of power, does not have it any more.
+        The part of a torn final stays until that final comes again: an engine that has begun another run, as after a
+        loss of power, does not have it any more.
         """
         torn = self._torn
         match message:
@@ -100,7 +100,7 @@ class Subtitles(Format):
                 self._cues.last_ms = torn.last_ms
                 return torn.begin_bytes
             case Transcript(is_final=True) | Gap() | Hole():
-                self._torn = None  # it is not to be had any more, and not the last thing either
+                self._torn = None  # the engine does not have it any more, and now it is not at the end either
         return None
 
     def _meet(self, run: str, start_s: float) -> str:
@@ -141,7 +141,7 @@ class WebVtt(Subtitles):
 
 
 def _text(text: str) -> str:
-    """As WebVTT wants it: tags and arrows begin and end with these."""
+    """`text` with the letters escaped that begin or end tags and arrows in WebVTT."""
     return harmless(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -152,17 +152,14 @@ def _clock(milliseconds: int, mark: str) -> str:
 
 
 def end_of_subtitles(data: bytes, *, is_vtt: bool) -> SubtitleEnd:
-    """Up to where the file `data` holds what an engine has said, and how to go on.
-
-    It reads what `Subtitles` writes, and takes from files of others what they share with it: cues have times.
-    """
+    """How the file `data` ends, and how to continue it. A file of another program counts by the times of its cues."""
     if not data.strip() or (is_vtt and HEADER.startswith(data)):
         return SubtitleEnd(Ending(len(data), HEADER if is_vtt else b"", START))
     found = _Found()
     kept_bytes, mend = len(data), b""
     for each in _BLOCK.finditer(data):
         block, begin = each[0], each.start()
-        if not data.startswith(_LINE_ENDS, each.end()):  # only behind the last one
+        if not data.startswith(_LINE_ENDS, each.end()):  # the last block, without an empty line after it
             kept = found.kept_of(block, begin, is_vtt=is_vtt)
             kept_bytes = begin + len(kept)
             mend = b"" if not kept else b"\n" if kept.endswith(b"\n") else b"\n\n"
@@ -179,7 +176,7 @@ def end_of_subtitles(data: bytes, *, is_vtt: bool) -> SubtitleEnd:
 
 
 class _Found:
-    """What was found so far; all but the cues is that of the last run."""
+    """What was found so far. All but the number of cues and `last_ms` is of the last run alone."""
 
     def __init__(self) -> None:
         self.number_cues = self.last_ms = 0
@@ -203,19 +200,19 @@ class _Found:
         return Position((self.run, since_seq), frozenset(self._gaps), told)
 
     def kept_of(self, block: bytes, begin: int, *, is_vtt: bool) -> bytes:
-        """Of the last block, which is torn, what is of use. A cue is, if some of its text is there."""
+        """The part of the last, torn block to keep: of a cue, all that is whole, if some of its text is there."""
         times = _TIMES.search(block)
         if times:
             kept = whole_letters(block)
             if _CUE.match(block):
                 kept = _ENTITY_BEGUN.sub(b"", kept)
             return kept if kept[times.end() :].strip() else b""
-        if begin == 0:  # the header, or what somebody else has written
+        if begin == 0:  # the header, or the text of another program
             return b"" if not is_vtt and _NO_CUE_YET.match(block) else whole_letters(block)
         return b""
 
     def take(self, block: bytes, begin: int, *, is_torn: bool = False) -> None:
-        """`block` is the next one, at byte `begin`. Of one that is torn, it is what was kept."""
+        """Take in the next `block`, at byte `begin`; of a torn one, the part that `kept_of` keeps."""
         if found := _RUN.match(block):
             self._begin_run(found[1].decode(errors="replace"), int(found[2]))
         elif found := _TORN.match(block):
@@ -232,7 +229,7 @@ class _Found:
             self.last_ms = max(self.last_ms, *(_read_ms(each.groups()[4:]) for each in times))
 
     def _goes_on(self, known: set[Any], run: bytes, seq: int | None) -> None:
-        """Something behind the last final: if that is torn, it was not to be had any more."""
+        """Take in a note after the last final. If that final is torn, the engine did not have it any more."""
         if self._is_of_run(run):
             known.add(seq)
             self.is_whole = True

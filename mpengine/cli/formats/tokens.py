@@ -1,7 +1,7 @@
-"""The words of a final as they are to be read: spelled as in its text, each with its time. Pure.
+"""The words of a transcript as a reader wants them: spelled as in its text, each with its time. Pure.
 
-The text counts. Recognisers write it in another way than its words ("twenty five", "25"), or give no words at all;
-then times are spread over the text, so much for each letter.
+The text binds. A recogniser may spell it otherwise than its words ("twenty five", "25"), or give no words at all. Then
+the transcript's time is spread evenly over the letters of the text.
 """
 
 import itertools
@@ -11,12 +11,12 @@ from typing import NamedTuple
 from mpengine.shared.messages import Transcript, Word
 from mpengine.shared.text import harmless
 
-# No recording is longer (30 years), and no number grows without a limit.
+# No recording is longer (30 years).
 _LATEST_S = 1e9
 
 
 class Token(NamedTuple):
-    """A word. `is_glued`: there is no space before it, as between words of Chinese."""
+    """A word. `is_glued`: no space stands before it, as between words of Chinese."""
 
     text: str
     start_ms: int
@@ -26,19 +26,19 @@ class Token(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """What one person says; `name` is empty if nobody knows who."""
+    """The words of one speaker. `name` is empty for an unknown one."""
 
     name: str
     tokens: tuple[Token, ...]
 
     @property
     def text(self) -> str:
-        """All of it on one line."""
+        """All words on one line."""
         return joined(self.tokens)
 
 
 def tokens_of(transcript: Transcript) -> list[Token]:
-    """In order of time; together they are the transcript's text."""
+    """The tokens in order of time; together they are the transcript's text."""
     text = harmless(transcript.text)
     found = (
         _aligned(text, [(word.punctuated_word or word.word, word) for word in transcript.words])
@@ -50,19 +50,19 @@ def tokens_of(transcript: Transcript) -> list[Token]:
 
 
 def turns_of(transcript: Transcript) -> list[Turn]:
-    """The same, as what one person says after another."""
+    """The tokens of `transcript`, as one turn after another."""
     parts = itertools.groupby(tokens_of(transcript), key=lambda token: token.speaker)
     return [Turn(_name(transcript.user_name, speaker), tuple(tokens)) for speaker, tokens in parts]
 
 
 def joined(tokens: Sequence[Token]) -> str:
-    """Their text, with a space where there is one."""
+    """The text of `tokens`, with a space before each that is not glued."""
     rest = "".join(f"{'' if token.is_glued else ' '}{token.text}" for token in tokens[1:])
     return f"{tokens[0].text}{rest}" if tokens else ""
 
 
 def shares(start_ms: int, end_ms: int, weights: Sequence[int]) -> list[tuple[int, int]]:
-    """The time from `start_ms` to `end_ms` in pieces one behind the other, as long as their weights say."""
+    """The time from `start_ms` to `end_ms` in consecutive pieces, in proportion to `weights`."""
     edges = [0, *itertools.accumulate(weights)]
     places = [start_ms + (end_ms - start_ms) * edge // max(1, edges[-1]) for edge in edges]
     return list(itertools.pairwise(places))
@@ -74,28 +74,28 @@ def _name(user_name: str, speaker: int | None) -> str:
 
 
 def _aligned(text: str, words: Sequence[tuple[str, Word]]) -> list[Token]:
-    """The words, if `text` is made of nothing else; else nothing."""
+    """The tokens, if `text` consists of `words` and spaces only; otherwise none."""
     found: list[Token] = []
     position = 0
     for spelling, word in words:
         letters = harmless(spelling).strip()
-        begin = _behind_spaces(text, position)
+        begin = _after_spaces(text, position)
         if not letters or not text.startswith(letters, begin):
             return []
         is_glued = bool(found) and begin == position
         found.append(Token(letters, _ms(word.start_s), _ms(word.end_s), is_glued, word.speaker))
         position = begin + len(letters)
-    return found if _behind_spaces(text, position) == len(text) else []
+    return found if _after_spaces(text, position) == len(text) else []
 
 
-def _behind_spaces(text: str, position: int) -> int:
+def _after_spaces(text: str, position: int) -> int:
     while position < len(text) and text[position].isspace():
         position += 1
     return position
 
 
 def _paired(spellings: Sequence[str], words: Sequence[Word]) -> list[Token]:
-    """The text in its own spelling, if it has as many words as there are; else nothing."""
+    """The tokens in the spelling of the text, if it has as many words as `words`; otherwise none."""
     if len(spellings) != len(words):
         return []
     pairs = zip(spellings, words, strict=True)
@@ -108,7 +108,7 @@ def _spread(spellings: Sequence[str], start_ms: int, end_ms: int) -> list[Token]
 
 
 def _in_order(tokens: Iterable[Token]) -> Iterator[Token]:
-    """Later words do not begin earlier, whatever the recogniser says."""
+    """No token begins before the one before it, whatever the recogniser says."""
     latest_ms = 0
     for token in tokens:
         latest_ms = max(latest_ms, token.start_ms)

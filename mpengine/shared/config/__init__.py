@@ -1,7 +1,7 @@
-"""The configuration: a file, overrides, secrets and checks together; every error names the key that is wrong.
+"""The configuration as a whole: a file, overrides, secrets and checks. Every error names the key that is wrong.
 
-It stands above the recognisers, whose tables it has. A process that needs one table alone takes it from
-`mpengine.shared.config_tables`.
+This package imports the recognisers' tables, and so stands above them. The other tables are in
+`mpengine.shared.config_tables`, for processes that need one of them alone.
 """
 
 import os
@@ -30,7 +30,7 @@ _Table = TypeVar("_Table", bound=Section)
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it. `Config.load` reads a file; `Config.parse` takes the tables as dicts."""
+    """The whole configuration. `Config.load` reads a file; `Config.parse` takes the tables as dicts."""
 
     engine: EngineConfig
     remote: RemoteConfig
@@ -41,7 +41,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def pace(self) -> float | None:
-        """How fast waiting audio is sent, times real time; None without limit: nobody shares a local recogniser."""
+        """How fast waiting audio is sent, as a multiple of real time. None: no limit (local mode, unpaced files)."""
         return None if self.remote.starts_recogniser or self.audio.is_unpaced else self.buffer.catch_up
 
     @classmethod
@@ -54,12 +54,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ) -> Self:
         """Read a TOML file, then `overrides` ({"audio.block_ms": 40}), then secrets from files and the environment.
 
-        A secret stands in the configuration file, in a file of its own (``auth_token_file``) or, if neither is there,
-        in a credential of systemd's or in the environment. It is refused among the overrides, which others can read
-        with `ps`. Raises ConfigError, with the key's path in its text. Relative paths in the file are meant from its
-        folder.
+        A secret stands in the configuration file or in a file of its own (``auth_token_file``), otherwise in a systemd
+        credential or in the environment. Overrides must not have secrets, because `ps` shows them to everybody.
+        Relative paths in the file start at its folder. Raises ConfigError, with the key's path in its text.
         """
-        from mpengine.shared.config import file  # noqa: PLC0415  a program with an Engine reads none
+        from mpengine.shared.config import file  # noqa: PLC0415  a program with an Engine reads no file
 
         known = secrets()
         tables = file.read(path, paths={**_marked("path"), **{(table, f"{key}_file"): True for table, key in known}})
@@ -68,7 +67,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         keys = _kind_of(remote).__struct_fields__
         needed = {key: variable for key, variable in known.items() if key[0] != "remote" or key[1] in keys}
         for _, key in known.keys() - needed.keys():
-            remote.pop(f"{key}_file", None)  # another mode's: nobody reads it
+            remote.pop(f"{key}_file", None)  # the secret of another mode: nobody reads that file
         file.take_secrets(tables, needed, os.environ if environment is None else environment)
         return cls.parse(tables)
 
@@ -80,7 +79,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return config
 
     def packed(self) -> msgspec.Raw:
-        """All of it, secrets included, for a child that makes it whole again."""
+        """The whole configuration in msgpack, secrets included, for a child that calls `unpacked`."""
         return msgspec.Raw(msgspec.msgpack.encode(self, enc_hook=encode_secret))
 
     @classmethod
@@ -102,12 +101,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def secrets() -> dict[tuple[str, str], str]:
-    """Where secrets stand, (table, key), and the environment variables that have them otherwise."""
+    """The secret keys, as (table, key), each with the name of its environment variable."""
     return _marked("environment")
 
 
 def _marked(mark: str) -> dict[tuple[str, str], Any]:
-    """The keys of all tables, those of every recogniser included, of which `about` says `mark`."""
+    """The keys of all tables, every recogniser's included, whose `about` has `mark`, each with its value."""
     kinds = [(field.name, field.type) for field in msgspec.structs.fields(Config)]
     kinds += [("remote", dialects.kind(mode)) for mode in dialects.MODES]
     return {(table, key): said for table, kind in kinds for key, said in marked(kind, mark).items()}
@@ -124,7 +123,7 @@ def _kind_of(remote: Any) -> type[RemoteConfig]:
 
 
 def _remote(table: Any) -> RemoteConfig:
-    """The table of one recogniser, without the keys of others that may stand beside it. Raises ConfigError."""
+    """The table of the chosen recogniser, without keys of other recognisers. Raises ConfigError."""
     kind = _kind_of(table)
     if not isinstance(table, Mapping):
         return _table("remote", kind, table)
@@ -133,9 +132,9 @@ def _remote(table: Any) -> RemoteConfig:
     for key in [key for key in own if key not in kind.__struct_fields__]:
         owner = next((other for other in dialects.MODES if key in dialects.kind(other).__struct_fields__), None)
         if owner is None:
-            continue  # unknown everywhere
+            continue  # no mode has it: refused below
         if key not in dialects.KEYS_OF_ALL_MODES:
-            raise ConfigError(f"remote.{key}", f'a key of mode "{owner}"; the mode is "{mode}"')
+            raise ConfigError(f"remote.{key}", f'this is a key of mode "{owner}"; the mode is "{mode}"')
         _table("remote", dialects.kind(owner), {key: own.pop(key)})
     return _table("remote", kind, own)
 
@@ -150,7 +149,7 @@ def _table(name: str, kind: type[_Table], table: Any) -> _Table:
 
 
 def _check(config: Config) -> None:
-    """What the fields cannot say: combinations of keys, and files that must be there. Raises ConfigError."""
+    """Check combinations of keys, and files that must be there. Raises ConfigError."""
     remote, audio, buffer = config.remote, config.audio, config.buffer
     remote.check(audio)
     if remote.ca_file is not None:
@@ -159,7 +158,7 @@ def _check(config: Config) -> None:
     require("audio.block_ms", whole, f"expected a whole number of samples at {audio.sample_rate} Hz")
     if buffer.directory is not None:
         is_usable = os.path.isdir(buffer.directory) and os.access(buffer.directory, os.W_OK)
-        require("buffer.directory", is_usable, f"{buffer.directory} is no directory that can be written")
+        require("buffer.directory", is_usable, f"{buffer.directory} is not a writable directory")
     _check_bus(config.bus)
 
 
@@ -168,9 +167,9 @@ def _check_bus(bus: BusConfig) -> None:
         directory = os.path.dirname(os.path.abspath(bus.transcript))
         is_usable = os.path.isdir(directory) and not os.path.isdir(bus.transcript)
         require("bus.transcript", is_usable, "expected the path of a file in a directory that exists")
-    both = (bus.publish, bus.query)
-    require("bus.query", None in both or both[0] != both[1], "expected another endpoint than bus.publish")
+    is_other = bus.publish is None or bus.publish != bus.query
+    require("bus.query", is_other, "expected another endpoint than that of bus.publish")
     for path, endpoint in (("bus.publish", bus.publish), ("bus.query", bus.query)):
         scheme, _, address = (endpoint or "").partition("://")
         if scheme == "tcp" and not is_loopback(address.rpartition(":")[0]):
-            require(path, bus.curve_secret_key, "tcp off loopback needs bus.curve_secret_key_file")
+            require(path, bus.curve_secret_key, "tcp beyond this machine needs a key: set bus.curve_secret_key_file")

@@ -1,6 +1,6 @@
-"""Reading the configuration: the TOML file, overrides, and secrets from their own files and the environment.
+"""Reads the TOML file, overrides, and secrets from their own files and the environment.
 
-It knows no keys but those that it is told of, as (table, key).
+Callers pass the keys that need special care, as (table, key).
 """
 
 import os
@@ -15,7 +15,7 @@ Key: TypeAlias = tuple[str, str]
 
 
 def read(path: str | os.PathLike[str] | None, *, paths: Collection[Key]) -> dict[str, Any]:
-    """The tables of the file, or none; `paths` in it are meant from its folder. Raises ConfigError."""
+    """The tables of the file at `path`; relative paths at the keys `paths` start at its folder. Raises ConfigError."""
     if path is None:
         return {}
     path = os.fspath(path)
@@ -34,16 +34,17 @@ def read(path: str | os.PathLike[str] | None, *, paths: Collection[Key]) -> dict
 
 
 def override(tables: dict[str, Any], overrides: Mapping[str, Any], *, secrets: Mapping[Key, str]) -> None:
-    """Set keys, ``audio.block_ms``, in `tables`. Raises ConfigError, also for `secrets`."""
+    """Set keys, as in ``audio.block_ms``, in `tables`. Raises ConfigError, also for a key in `secrets`."""
     for path, value in overrides.items():
         table, _, key = path.partition(".")
         if (table, key) in secrets:
-            raise ConfigError(path, f"set it in a file ({key}_file) or in {secrets[table, key]}: ps shows arguments")
+            where = f"a file ({key}_file) or the environment variable {secrets[table, key]}"
+            raise ConfigError(path, f"`ps` shows arguments to everybody; put this secret into {where}")
         _set(tables, path, value)
 
 
 def take_secrets(tables: dict[str, Any], secrets: Mapping[Key, str], environment: Mapping[str, str]) -> None:
-    """Put `secrets` into `tables` from where they stand otherwise. Raises ConfigError."""
+    """Put `secrets` into `tables`: from their own files, systemd credentials or variables. Raises ConfigError."""
     for (table, key), variable in secrets.items():
         _take_secret(tables, table, key, variable, environment)
 
@@ -83,7 +84,7 @@ def _take_secret(tables: dict[str, Any], table: str, key: str, variable: str, en
     file = found.pop(f"{key}_file", None)
     if file is not None:
         if key in found:
-            raise ConfigError(f"{table}.{key}", f"set either it or {key}_file, not both")
+            raise ConfigError(f"{table}.{key}", f"set either {key} or {key}_file, not both")
         if not isinstance(file, str):
             raise ConfigError(f"{table}.{key}_file", "expected a path")
         found[key] = _read_secret(os.path.expanduser(file), f"{table}.{key}_file")
@@ -94,7 +95,7 @@ def _take_secret(tables: dict[str, Any], table: str, key: str, variable: str, en
 
 
 def _credential(variable: str, key: str, environment: Mapping[str, str]) -> str:
-    """What systemd hands over under the name of `variable` (LoadCredential=); empty when there is none."""
+    """The systemd credential called `variable` (LoadCredential=); empty when there is none."""
     directory = environment.get("CREDENTIALS_DIRECTORY")
     if not directory or not os.path.exists(os.path.join(directory, variable)):
         return ""

@@ -1,4 +1,4 @@
-"""What may stand at a key of the configuration, in plain words: for errors and for the reference. Pure."""
+"""The values that a key of the configuration takes, in plain words: for errors and for the reference. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from msgspec import inspect
 from mpengine.shared.config_tables import Section
 from mpengine.shared.errors import ConfigError
 
-# msgspec's text may hold the value, which may be a secret: nothing of it is passed on but paths and names of types.
+# msgspec's text may contain the value, which may be a secret: only paths and names of types are taken from it.
 _TEXT = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"unknown field `(?P<key>[^`]*)`")
 _GOT = re.compile(r"^Expected .*, got `(?P<kind>\w+)`$")
@@ -24,7 +24,7 @@ _TYPES: dict[type[inspect.Type], str] = {
 
 
 def explained(error: msgspec.ValidationError, table: str, kind: type[Section]) -> ConfigError:
-    """The same in plain words: the path of the key in [`table`], which is a `kind`, and what was expected there."""
+    """`error` in plain words: the path of the key in [`table`], a `kind`, and the values that it takes."""
     found = _TEXT.match(str(error))
     what, path = (found["what"], found["path"] or "") if found else (str(error), "")
     if unknown := _UNKNOWN.search(what):
@@ -35,23 +35,23 @@ def explained(error: msgspec.ValidationError, table: str, kind: type[Section]) -
     field = next((field for field in msgspec.structs.fields(kind) if field.name == name), None)
     if field is None:
         return ConfigError(table, f"expected a table{instead}")
-    if what.startswith("expected "):  # our own words, see `decode_secret`
+    if what.startswith("expected "):  # the words of `decode_secret`
         return ConfigError(f"{table}.{name}", what)
     wanted = values(field.type)
     if got and wanted[0].isdigit():
         wanted = f"{_type_words(field.type)}, {wanted}"
-    # Where a part of the value is wrong, the whole of it is not what was found.
+    # For a wrong part of a value, `instead` would name the part, but `wanted` the whole.
     return ConfigError(f"{table}.{path}", f"expected {wanted}{instead if name == path else ''}")
 
 
 def one_of(choices: Sequence[str]) -> str:
-    """Choices as a person would say them."""
+    """`choices` as a list in a sentence: "a", "b" or "c"."""
     *first, last = (f'"{choice}"' for choice in choices)
     return f"{', '.join(first)} or {last}" if first else last
 
 
 def values(annotation: Any) -> str:
-    """What may stand at a key of this type."""
+    """The values that a key of this type takes, in words."""
     info = inspect.type_info(annotation)
     more = (info.extra or {}) if isinstance(info, inspect.Metadata) else {}
     bare = info.type if isinstance(info, inspect.Metadata) else info

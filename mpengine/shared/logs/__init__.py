@@ -1,7 +1,7 @@
-"""Logging: one line an event on standard error, UTC time, process, event name, then its fields as key=value or JSON.
+"""Logging: each event is one line on standard error, with time (UTC), level, process, event name and fields.
 
-Nothing that is logged blocks or ends the process: see `LogOutput`. Lines for which there was no room are counted, and
-`lines_dropped` says how many once there is room again. Warnings and errors that repeat are counted too: see `Repeats`.
+Logging never blocks or ends the process: see `LogOutput`. Lines without room are counted: `lines_dropped` reports their
+number as soon as there is room again. Repeated warnings and errors are counted too: see `Repeats`.
 """
 
 import faulthandler
@@ -20,7 +20,7 @@ __all__ = ["Event", "setup"]
 
 
 class _Stderr(logging.Handler):
-    """A line goes to `output`, or nowhere: neither a stopped reader nor a closed pipe may end what runs for months."""
+    """Writes lines to `output`, or drops them: no reader that stops, and no closed pipe, may stop the engine."""
 
     def __init__(self, output: LogOutput, layout: Callable[[Entry], str]) -> None:
         super().__init__()
@@ -30,34 +30,34 @@ class _Stderr(logging.Handler):
         self._dropped_lines = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write `record` and what it makes due, or count it."""
+        """Write `record`, and lines that are due with it; or count it as a repeat."""
         try:
             entry, now = entry_of(record), time.monotonic()
             if entry.level >= logging.WARNING:
                 self._write(self._repeats.came(kind_of(entry), entry, now))
             else:
-                # Said first what is held back: "connected" must not follow "connected" when it was down in between.
+                # Held lines come first: otherwise "connected" could follow "connected" without the failure in between.
                 self._write([*self._repeats.rest(now), Due(entry, 0)])
-        except Exception:  # noqa: BLE001  whatever the values of an event do when they are made text
+        except Exception:  # noqa: BLE001  making text of a value may raise anything
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
-        """Say nothing: there is nowhere left to say it."""
+        """Do nothing: there is no place left to report an error of logging."""
 
     def close(self) -> None:
-        """Write what is held back; logging calls this when the process ends."""
+        """Write the held lines; logging calls this when the process ends."""
         self._write(self._repeats.rest(time.monotonic()))
-        self._tell_of_dropped()
+        self._report_dropped()
         super().close()
 
     def _write(self, lines: list[Due[Entry]]) -> None:
         for entry, repeated in lines:
-            told = entry._replace(fields={**entry.fields, "repeated": repeated}) if repeated else entry
-            self._tell_of_dropped()
-            if self._dropped_lines or not self._output.write(as_bytes(self._layout(told))):
+            counted = entry._replace(fields={**entry.fields, "repeated": repeated}) if repeated else entry
+            self._report_dropped()
+            if self._dropped_lines or not self._output.write(as_bytes(self._layout(counted))):
                 self._dropped_lines += 1
 
-    def _tell_of_dropped(self) -> None:
+    def _report_dropped(self) -> None:
         if self._dropped_lines:
             entry = Entry(time.time(), logging.WARNING, "lines_dropped", {"lines": self._dropped_lines})
             if self._output.write(as_bytes(self._layout(entry))):
@@ -65,9 +65,9 @@ class _Stderr(logging.Handler):
 
 
 def setup(process: str, level: str = "info", log_format: str = "text") -> None:
-    """Log `process` to standard error from `level` (debug, info, warning, error) on, as `log_format`: text or json.
+    """Log the process called `process` to standard error, from `level` (debug, info, warning, error) on.
 
-    Exceptions that nobody caught, in any thread, are lines as well.
+    `log_format` is text or json. Uncaught exceptions of all threads are logged too.
     """
     layout = as_json if log_format == "json" else as_text
     output = LogOutput(sys.stderr)
@@ -80,7 +80,7 @@ def setup(process: str, level: str = "info", log_format: str = "text") -> None:
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
     if output.descriptor is not None and faulthandler.is_enabled():
-        faulthandler.enable(output.descriptor)  # a process that crashes must not hang over saying so
+        faulthandler.enable(output.descriptor)  # a crashing process must not block on standard error
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

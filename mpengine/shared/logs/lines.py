@@ -1,4 +1,4 @@
-"""What a log line says: an event and its fields, as text or JSON, on one line whatever is in them."""
+"""Log lines: an event and its fields as text or JSON, always on one line."""
 
 import json
 import logging
@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 from mpengine.shared.logs.output import LONGEST_LINE_BYTES
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/+@%,")
-_LONGEST_VALUE = LONGEST_LINE_BYTES  # in characters; what is longer cannot be written anyway
+_LONGEST_VALUE = LONGEST_LINE_BYTES  # in characters; a longer value would not fit on a line
 _LONGEST_EXCEPTION = 2000
-# A line of JSON that is too long is not cut, which would leave no JSON, but its strings are, as little as will do.
+# A cut line would not be JSON any more. So the strings of a line that is too long are cut, to the first fitting length.
 _SHORTER_VALUES = (_LONGEST_VALUE, 1000, 200, 40)
 _CUT = "…"
 
 
 class Event:
-    """What happened, as a log message: ``log.info(Event("device_opened", rate_hz=16000))``."""
+    """An event as a log message: ``log.info(Event("device_opened", rate_hz=16000))``."""
 
     __slots__ = ("fields", "name")
 
@@ -36,12 +36,12 @@ def _quoted(value: Any) -> str:
     text = f"{value:.3f}" if isinstance(value, float) else str(value)
     if text and _PLAIN.issuperset(text):
         return text
-    # Line ends are not the only trouble: others move a terminal's cursor, or turn the direction of what follows.
+    # Besides line ends, this escapes characters that move a terminal's cursor or turn the direction of text.
     return json.dumps(text, ensure_ascii=not text.isprintable())
 
 
 class Entry(NamedTuple):
-    """What a line will say: nothing but strings and numbers, for it may be kept for long."""
+    """The content of a line. It has only strings and numbers, because it may be kept for long."""
 
     utc_s: float
     level: int
@@ -50,9 +50,9 @@ class Entry(NamedTuple):
 
 
 def entry_of(record: logging.LogRecord) -> Entry:
-    """What the line of `record` will say: an `Event`, or a plain message as the name of one; its exception is a field.
+    """The entry for `record`: an `Event`, or a plain message as the event's name; an exception becomes a field.
 
-    May raise whatever making text of a value raises.
+    Raises any exception that making text of a value raises.
     """
     if isinstance(record.msg, Event):
         event, given = record.msg.name, record.msg.fields
@@ -68,20 +68,20 @@ def entry_of(record: logging.LogRecord) -> Entry:
 def _plain(value: Any) -> str | float:
     if isinstance(value, int) or (isinstance(value, float) and abs(value) < float("inf")):
         return value
-    return _shortened("", str(value), _LONGEST_VALUE)  # also inf and nan, which JSON does not know
+    return _shortened("", str(value), _LONGEST_VALUE)  # inf and nan too: JSON does not have them
 
 
 def _shortened(key: str, text: str, longest: int) -> str:
     if len(text) <= longest:
         return text
-    return _CUT + text[-longest:] if key == "exception" else text[:longest] + _CUT  # its end says what it was
+    return _CUT + text[-longest:] if key == "exception" else text[:longest] + _CUT  # an exception's text is at its end
 
 
 def kind_of(entry: Entry) -> Hashable:
-    """Equal for what counts as the same fault: its level, its event, and all fields but numbers and ids.
+    """A key that is equal for equal faults: the level, the event, and all fields except numbers and ids.
 
-    Times, counts, durations, pids and request ids differ each time; what tells faults apart (child, reason, code,
-    message, exception) is text, or true or false.
+    Times, counts, durations, pids and request ids differ each time. The fields that distinguish faults (child, reason,
+    code, message, exception) are texts and booleans.
     """
     compared = (
         (key, value)
@@ -92,12 +92,12 @@ def kind_of(entry: Entry) -> Hashable:
 
 
 def as_text(entry: Entry, process: str) -> str:
-    """A line for people, without its end."""
+    """A line for people, without its line end."""
     return f"{_utc(entry.utc_s)} {logging.getLevelName(entry.level)} {process} {Event(entry.event, **entry.fields)}"
 
 
 def as_json(entry: Entry, process: str) -> str:
-    """A line for programs, without its end: ASCII, and short enough to be written whole."""
+    """A line for programs, without its line end: ASCII, and short enough to be written whole."""
     head: dict[str, str | float] = {
         "time": _utc(entry.utc_s),
         "level": logging.getLevelName(entry.level).lower(),
@@ -123,7 +123,7 @@ def _utc(utc_s: float) -> str:
 
 
 def as_bytes(line: str) -> bytes:
-    """`line` with its end, cut to what can be written at once."""
+    """`line` in UTF-8 with its line end, cut to `LONGEST_LINE_BYTES`."""
     data = line.encode("utf-8", "backslashreplace")
     if len(data) >= LONGEST_LINE_BYTES:
         room = LONGEST_LINE_BYTES - len(f"{_CUT}\n".encode())

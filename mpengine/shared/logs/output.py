@@ -1,8 +1,8 @@
-"""Lines to a descriptor that somebody else may have stopped reading: at once and whole, or not at all.
+"""Writes lines to a descriptor whose reader may have stopped: each line at once and whole, or not at all.
 
-Standard error may be a pipe into `less`, a terminal after Ctrl-S, a closed pipe, a full disk. It is shared with other
-processes, so that its O_NONBLOCK is not ours to set, and between poll() and write() another may take the last room of
-a pipe. Therefore pipes and terminals are opened once more: that gives flags of our own.
+Standard error may be a pipe into `less`, a terminal after Ctrl-S, a closed pipe or a full disk. Other processes share
+it: we must not set its O_NONBLOCK, and another process may take the last room of a pipe between our poll() and our
+write(). So pipes and terminals are opened once more, which gives a descriptor with flags of its own.
 """
 
 import os
@@ -11,30 +11,30 @@ import stat
 from typing import TextIO
 
 LONGEST_LINE_BYTES = select.PIPE_BUF
-"""As much as a pipe takes as a whole, and has room for when it calls itself writable. Line ends count."""
+"""A pipe takes so many bytes as a whole, and has room for them when poll() calls it writable. Line ends count."""
 
 
 class LogOutput:
-    """Writes lines to `stream`'s descriptor, past its buffer. None, a closed one, one without descriptor: nowhere.
+    """Writes lines to the descriptor of `stream`, past its buffer; nowhere without a stream or a descriptor.
 
-    `descriptor` is our own one, which never blocks. None for files (they never do) and sockets, where poll() has to
-    do, and where the system refuses to open another user's terminal or pipe. It stays open until the process ends.
+    `descriptor` is our own one, which never blocks; it stays open until the process ends. It is None for files, which
+    never block, for sockets, where poll() must do, and where the system forbids to open another user's file.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
-        self._rest = b""  # of a line that was taken in part: a terminal or a disk that became full
+        self._rest = b""  # of a line that a full terminal or disk took in part
         try:
             self.descriptor = _opened_again(stream.fileno()) if stream is not None else None
         except (OSError, ValueError):
             self.descriptor = None
 
     def write(self, line: bytes) -> bool:
-        """Write `line`, at most `LONGEST_LINE_BYTES` with its line end; False when there is no room for it now."""
+        """Write `line`, at most `LONGEST_LINE_BYTES` with its line end. False when there is no room now."""
         if self._stream is None:
             return False
         try:
-            # Asked each time: when the stream has been closed, its number may be somebody else's socket by now.
+            # Ask each time: once the stream is closed, a socket may have got its number.
             descriptor = self._stream.fileno() if self.descriptor is None else self.descriptor
             if self._rest:
                 self._rest = _unwritten(descriptor, self._rest)

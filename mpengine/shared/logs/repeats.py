@@ -1,6 +1,6 @@
-"""Which faults are news: the first is written at once, those like it are counted for a while. Pure.
+"""Repeated faults: the first is written at once, the following ones of its kind are counted for a while. Pure.
 
-A fault that comes back a second later for months must not fill a disk, and must not look like one that came once.
+A fault that comes every second for months must not fill a disk, and must not look like one that came once.
 """
 
 from collections.abc import Hashable
@@ -10,14 +10,14 @@ T = TypeVar("T")
 
 
 class Due(NamedTuple, Generic[T]):
-    """What to write now. `repeated`: how many like it came since the last one written, and never will be written."""
+    """A fault to write now. `repeated`: how many of its kind came since the last written one and are not written."""
 
     what: T
     repeated: int
 
 
 class _Kept(Generic[T]):
-    """One kind of fault. `held`: how many came since `written`, the last of them being `last`."""
+    """One kind of fault. `held`: how many came since the time `written`; `last`: the last one."""
 
     __slots__ = ("held", "last", "written")
 
@@ -26,8 +26,8 @@ class _Kept(Generic[T]):
         self.written = written
         self.held = 0
 
-    def told(self, now: float) -> list[Due[T]]:
-        """What is held back, if anything, to be written now."""
+    def release(self, now: float) -> list[Due[T]]:
+        """The last fault that is held back, if any, to be written now."""
         if not self.held:
             return []
         due = Due(self.last, self.held - 1)
@@ -36,10 +36,10 @@ class _Kept(Generic[T]):
 
 
 class Repeats(Generic[T]):
-    """At most one of a kind in `quiet_s`; remembers at most `limit` kinds.
+    """Lets through one fault of a kind per `quiet_s`; remembers at most `limit` kinds.
 
-    Equal keys are one kind. Of those that were held back, the last one is written in the end, with the number of the
-    others: by the next of its kind that is written, or by `rest`, or when another comes after its `quiet_s`.
+    Faults with equal keys are of one kind. The last fault that was held back is written in the end, with the number of
+    the others: with the next written fault of its kind, by `rest`, or when any fault comes after `quiet_s`.
     """
 
     def __init__(self, *, quiet_s: float = 60.0, limit: int = 100) -> None:
@@ -48,7 +48,7 @@ class Repeats(Generic[T]):
         self._kinds: dict[Hashable, _Kept[T]] = {}
 
     def came(self, key: Hashable, what: T, now: float) -> list[Due[T]]:
-        """What to write, in order, now that `what` has come."""
+        """The faults to write now that `what` has come, in order."""
         own = self._kinds.get(key)
         if own is not None and now < own.written + self._quiet_s:
             own.last = what
@@ -58,20 +58,20 @@ class Repeats(Generic[T]):
         due = self._overdue(now)
         if len(self._kinds) >= self._limit:
             oldest = self._kinds.pop(min(self._kinds, key=lambda kind: self._kinds[kind].written))
-            due += oldest.told(now)
+            due += oldest.release(now)
         self._kinds[key] = _Kept(what, now)
         return [*due, Due(what, held)]
 
     def rest(self, now: float) -> list[Due[T]]:
-        """What is held back, to be written now: the end has come, or a line that belongs behind it."""
-        return [due for kept in self._kinds.values() for due in kept.told(now)]
+        """All faults that are held back, to be written now: before the end, or before a line that must follow them."""
+        return [due for kept in self._kinds.values() for due in kept.release(now)]
 
     def _overdue(self, now: float) -> list[Due[T]]:
-        """What was held back for long enough. Kinds of which nothing is held back are forgotten then."""
+        """The faults that were held back for `quiet_s`. Kinds without held faults are forgotten then."""
         due: list[Due[T]] = []
         for key, kept in list(self._kinds.items()):
             if now >= kept.written + self._quiet_s:
                 if not kept.held:
                     del self._kinds[key]
-                due += kept.told(now)
+                due += kept.release(now)
         return due

@@ -1,1 +1,1 @@
-"""The WebSocket connection: opening it, its frames, its socket; what happens on it arrives as events."""
+"""The WebSocket connection: opening it, its frames, its socket. Its owner gets events."""

@@ -2,14 +2,14 @@
 
 Who owns what:
 
-* the owner: the thread that called `start`. It alone sends, pongs and the answer to a close frame included.
-* the reader: the one thread that is started here. It connects, then reads, and never sends a frame.
+* the owner: the thread that called `start`. It alone sends, also pongs and the answer to a close frame.
+* the reader: the thread that `start` starts. It connects, then reads, and never sends a frame.
 * the socket: shared by both through `LockedSocket`. The reader closes it as the last thing it does.
-* `_changed` (lock and condition): guards what stands below it in `__init__`. No network wait happens in it. Only a
-  send looks at `_open` and `_end` without it: each is set once, and what is too late for a look the socket refuses.
+* `_changed` (lock and condition): guards the fields below it in `__init__`. No thread waits for the network while it
+  holds it. Only a send reads `_open` and `_end` without it: each is set once, and the socket refuses a late send.
 * the wake-up: set exactly while events wait. It is closed with the object.
 
-Events are bounded: with 256 waiting the reader stops reading, so that TCP makes the peer wait.
+At most 256 events wait. Then the reader stops reading, so that TCP makes the peer wait.
 """
 
 import collections
@@ -36,13 +36,14 @@ _MAX_CONTROL_BYTES = 125
 
 
 class _AbandonedError(Exception):
-    """The owner has turned away: the reader ends without a word."""
+    """The owner has abandoned the connection: the reader ends without another event."""
 
 
 class Connection:
-    """One attempt at a WebSocket. `number` is the caller's; `headers` are whole lines, secrets and all.
+    """One attempt to connect, and the connection. `headers` are whole lines, which may hold secrets.
 
-    `answer_headers`: the names, in lower case, of the headers of the answer that `Opened` and `Refused` have.
+    `number` is for the caller and the log. `answer_headers`: the names, in lower case, of the headers of the answer
+    that `Opened` and `Refused` have.
     """
 
     def __init__(
@@ -76,9 +77,9 @@ class Connection:
         self._changed = threading.Condition()
         self._waiting: collections.deque[Event] = collections.deque()
         self._abandoned = False
-        self._socket: LockedSocket | None = None  # the latest: each address of the host gets one
+        self._socket: LockedSocket | None = None  # the latest one: each address of the host gets its own
         self._open: LockedSocket | None = None  # set just before Opened
-        self._end: str | None = None  # why it is over: the first cause, for the event and the exceptions
+        self._end: str | None = None  # why the connection has ended: the first cause
 
         self._thread = threading.Thread(target=self._run, name=f"websocket-{number}", daemon=True)
 
@@ -88,19 +89,21 @@ class Connection:
         self._thread.start()
 
     def fileno(self) -> int:
-        """Return a descriptor that is readable while events wait. It lives as long as this object."""
+        """A descriptor that is readable while events wait. It lives as long as this object."""
         return self._wake.fileno()
 
     def events(self) -> list[Event]:
-        """Take all events that wait; never blocks."""
+        """Take all waiting events; never blocks."""
         with self._changed:
             waiting = list(self._waiting)
             self._forget_waiting()
         return waiting
 
     def send_audio(self, pcm: bytes | memoryview) -> None:
-        """Send one binary frame, or raise ConnectionLost. This goes for all of these methods: past the send
-        timeout the connection is dead, as a frame cannot be continued later.
+        """Send one binary frame.
+
+        Each method that sends raises ConnectionLost, also when the send timeout is over: the rest of a frame cannot be
+        sent later.
         """
         if not len(pcm):
             raise ValueError("an empty binary frame ends a stream")
@@ -119,12 +122,12 @@ class Connection:
         self._send(_control(payload), websocket.ABNF.OPCODE_PONG)
 
     def send_close(self, code: int = 1000, reason: str = "") -> None:
-        """Send a close frame, of one's own accord or as the answer; after both the peer ends the stream."""
+        """Send a close frame, or answer one. When both sides have sent one, the peer ends the stream."""
         payload = b"" if code == NO_CLOSE_CODE else code.to_bytes(2, "big") + reason.encode()
         self._send(_control(payload), websocket.ABNF.OPCODE_CLOSE)
 
     def abandon(self) -> None:
-        """End everything at once, from any thread, at any time; no event comes any more. Never blocks."""
+        """End the connection at once, from any thread. No event comes after it. Never blocks."""
         with self._changed:
             self._abandoned = True
             self._end = self._end or "abandoned"
@@ -134,15 +137,16 @@ class Connection:
             abandoned.shutdown()
 
     def interrupt(self) -> None:
-        """End what waits on the network, as if it had failed; for a signal handler, which may have stopped any line
-        of this class. (`abandon` may not be called there.)
+        """End every wait for the network, as if the connection had failed.
+
+        A signal handler may call it, even one that interrupts a method of this class; it may not call `abandon`.
         """
         interrupted = self._socket
         if interrupted:
             interrupted.shutdown()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the reader to end; False if it has not. Only a name lookup outlives `abandon`."""
+        """Wait for the reader to end. False: it has not. After `abandon`, only a name lookup takes longer."""
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
@@ -187,18 +191,18 @@ class Connection:
                 self._tell(incoming.next_event())
         except (EOFError, OSError, MessageTooBigError, websocket.WebSocketException) as exc:
             reason = self._ended("connection closed" if incoming.close_received else _loss(exc))
-            link.socket.shutdown()  # first: an owner that waits in a send makes no room for the event
+            link.socket.shutdown()  # before the event: an owner that waits in a send takes no events
             self._tell(Failed(reason))
 
     def _adopt(self, sock: LockedSocket) -> None:
-        """Make `sock` the one that `abandon` ends."""
+        """Make `sock` the socket that `abandon` ends."""
         with self._changed:
             self._socket = sock
             if self._abandoned:
                 raise _AbandonedError
 
     def _tell(self, event: Event) -> None:
-        """Append an event as soon as there is room."""
+        """Append `event` as soon as there is room."""
         with self._changed:
             self._changed.wait_for(lambda: self._abandoned or len(self._waiting) < _MAX_WAITING_EVENTS)
             if self._abandoned:
@@ -214,7 +218,7 @@ class Connection:
         self._changed.notify_all()
 
     def _ended(self, reason: str) -> str:
-        """Note why it is over and return the first reason noted."""
+        """Note why the connection has ended. Returns the first reason that was noted."""
         with self._changed:
             self._end = self._end or reason
             return self._end
@@ -227,7 +231,7 @@ def _control(payload: bytes) -> bytes:
 
 
 def _loss(exc: Exception) -> str:
-    """Say in one sentence how an open connection ended."""
+    """How an open connection ended, in one sentence."""
     match exc:
         case MessageTooBigError():
             return str(exc)

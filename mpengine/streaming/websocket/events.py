@@ -1,53 +1,51 @@
-"""What a connection tells its owner, as plain values. Pure.
+"""The events of a connection, for its owner. Pure.
 
-Pure: neither websocket nor socket nor threading is imported, so that session logic, which only decides, can
-name them.
-At most one of `Refused` and `Failed` comes, and nothing after it.
+`Refused` or `Failed` comes at most once, and is the last event.
 """
 
 from collections.abc import Mapping
 
 import msgspec
 
-NO_CLOSE_CODE = 1005  # never on the wire: RFC 6455 section 7.4.1 reserves it for this
+NO_CLOSE_CODE = 1005  # RFC 6455, section 7.4.1: means that a close frame has no code, and is never on the wire
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """The upgrade was answered with 101: from now on the owner may send.
+    """The connection is open, and the owner may send.
 
-    `headers`: those of the answer that the owner has asked for, by their names in lower case.
+    `headers`: the headers of the answer that the owner had asked for, by their names in lower case.
     """
 
     headers: Mapping[str, str] = {}
 
 
 class Received(msgspec.Struct, frozen=True):
-    """One whole message of the peer; bytes that are no UTF-8 have become U+FFFD."""
+    """One whole message of the peer. Bytes that are no UTF-8 have become U+FFFD."""
 
     text: str
 
 
 class PingReceived(msgspec.Struct, frozen=True):
-    """The peer wants a pong with this payload; the owner sends it."""
+    """The peer's ping. The owner sends a pong with its payload."""
 
     payload: bytes
 
 
 class PongReceived(msgspec.Struct, frozen=True):
-    """The peer's answer to a ping of ours, or a pong of its own accord."""
+    """The peer's pong, be it an answer to a ping or not."""
 
     payload: bytes
 
 
 class CloseReceived(msgspec.Struct, frozen=True):
-    """The peer's close frame; the owner answers it. NO_CLOSE_CODE: the frame had none."""
+    """The peer's close frame, which the owner answers. `code` is NO_CLOSE_CODE if the frame had none."""
 
     code: int
     reason: str
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The upgrade was answered with another status than 101: in the peer's words, cut, without our secrets."""
+    """The peer answered the upgrade with a status other than 101. Its words are cut and hold none of our secrets."""
 
     status: int
     phrase: str
@@ -56,7 +54,7 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """There is no connection (any more): one sentence without secrets."""
+    """The connection was not opened, or has ended. `reason` is one sentence without secrets."""
 
     reason: str
 

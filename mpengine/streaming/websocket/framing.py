@@ -1,8 +1,8 @@
-"""WebSocket frames (RFC 6455, section 5.2): a peer's bytes as events, and messages as bytes.
+"""WebSocket frames (RFC 6455, section 5.2): makes events of a peer's bytes, and bytes of messages.
 
-Nothing is answered here: what a ping or a close frame asks for is left to whoever gets the event. Everything a header
-says is judged before the payload is read, so that a hostile length costs nothing. websocket-client makes frames, too,
-but in many calls a block, and a processor that was asleep feels every one of them.
+The owner of the connection answers pings and close frames, not this module. Every header is judged before its payload
+is read, so that a hostile length costs nothing. `frame` replaces websocket-client's function, which needs many calls
+for a block: a processor that was asleep is slow at each of them.
 """
 
 import struct
@@ -21,13 +21,13 @@ from mpengine.streaming.websocket.events import (
 )
 from mpengine.streaming.websocket.library import FrameReader, Header
 
-# Of what comes in.
+# Incoming frames.
 _CONTINUATION = websocket.ABNF.OPCODE_CONT
 _FIRST_CONTROL = websocket.ABNF.OPCODE_CLOSE
 _MAX_CONTROL_BYTES = 125
-# Of what goes out.
+# Outgoing frames.
 _IS_WHOLE = 0x80  # no fragments
-_IS_MASKED = 0x80  # as everything is that a client sends
+_IS_MASKED = 0x80  # a client masks every frame
 _MOST_SHORT, _MOST_MIDDLE = 125, 0xFFFF
 _head_short = struct.Struct(">BB4s").pack
 _head_middle = struct.Struct(">BBH4s").pack
@@ -35,31 +35,31 @@ _head_long = struct.Struct(">BBQ4s").pack
 
 
 class MessageTooBigError(Exception):
-    """The peer announced more than is accepted."""
+    """The peer announced a message that is too long."""
 
 
 class Incoming(FrameReader):
-    """Reads events by means of `receive`: up to so many bytes, none at the end of the stream.
-
-    `next_event` raises what `receive` raises, EOFError at the end of the stream, MessageTooBigError, and
-    websocket.WebSocketProtocolException; after any of them nothing more can be read.
-    """
+    """Reads events. `receive` gets up to so many bytes, none at the end of the stream."""
 
     def __init__(self, receive: Callable[[int], bytes], *, max_message_bytes: int) -> None:
         super().__init__(receive)
         self._max_message_bytes = max_message_bytes
-        self._fragments: bytearray | None = None  # of the message that is being received
+        self._fragments: bytearray | None = None  # of a message that is not complete
         self.close_received = False
 
     def next_event(self) -> Event:
-        """Wait for the next frame or whole message; what follows a close frame is ignored."""
+        """Wait for the next control frame or whole message, and ignore all frames after a close frame.
+
+        Raises the exceptions of `receive`, EOFError at the end of the stream, MessageTooBigError, and
+        websocket.WebSocketProtocolException. After an exception nothing more can be read.
+        """
         while True:
             frame = self.next_frame()
             if not self.close_received and (event := self._take(frame)):
                 return event
 
     def _take(self, frame: websocket.ABNF) -> Event | None:
-        payload = cast("bytes", frame.data)  # text only in frames to be sent
+        payload = cast("bytes", frame.data)  # only frames to be sent have text
         match frame.opcode:
             case websocket.ABNF.OPCODE_PING:
                 return PingReceived(payload)
@@ -72,11 +72,11 @@ class Incoming(FrameReader):
         message = bytearray() if self._fragments is None else self._fragments
         message += payload
         self._fragments = None if frame.fin else message
-        # A reconnect for one damaged letter would cost more than the letter; so would a lost close code.
+        # One damaged letter is not worth a new connection.
         return Received(message.decode("utf-8", "replace")) if frame.fin else None
 
     def judge_header(self, header: Header) -> None:
-        """Refuse what no server may send."""
+        """Raise WebSocketProtocolException for a frame that no server may send."""
         if header.rsv1 or header.rsv2 or header.rsv3 or header.opcode not in websocket.ABNF.OPCODES:
             raise websocket.WebSocketProtocolException("a frame of an unknown kind")
         if header.is_masked:
@@ -88,7 +88,7 @@ class Incoming(FrameReader):
             raise websocket.WebSocketProtocolException("fragments out of order")
 
     def judge_length(self, opcode: int, length: int) -> None:
-        """Refuse a message that is too long, together with its fragments before this one."""
+        """Raise MessageTooBigError when the message, with its earlier fragments, is too long."""
         if opcode < _FIRST_CONTROL:
             total = len(self._fragments or b"") + length
             if total > self._max_message_bytes:
@@ -96,7 +96,7 @@ class Incoming(FrameReader):
 
 
 def frame(opcode: int, payload: bytes | memoryview, key: bytes) -> bytes:
-    """`payload` in one frame, masked with `key`: 4 bytes that nobody can guess, other ones for each frame."""
+    """`payload` in one frame, masked with `key`: 4 random bytes, new ones for each frame."""
     length = len(payload)
     first = _IS_WHOLE | opcode
     if length <= _MOST_SHORT:
@@ -106,6 +106,6 @@ def frame(opcode: int, payload: bytes | memoryview, key: bytes) -> bytes:
     else:
         head = _head_long(first, _IS_MASKED | 127, length, key)
     mask = (key * (length // 4 + 1))[:length]
-    # As one large number each: the fastest that Python has without numpy.
+    # The exclusive or of two large numbers is the fastest way without numpy.
     masked = int.from_bytes(payload, "little") ^ int.from_bytes(mask, "little")
     return head + masked.to_bytes(length, "little")

@@ -1,8 +1,8 @@
-"""All that is used of websocket-client beyond what its documentation promises.
+"""The private parts of websocket-client that the engine uses.
 
 No other module imports the library's private modules, overrides its methods or reads its fields. pyproject.toml keeps
-the library below version 2, and tests/pure/test_library.py names each private part, so that a release without one of
-them fails a test and no user.
+the library below version 2. tests/pure/test_library.py names each private part, so that a release without it fails a
+test before it fails a user.
 """
 
 import socket
@@ -17,7 +17,7 @@ User = tuple[str, str]
 
 
 class Header(NamedTuple):
-    """What the first two bytes of a frame say. `length`: up to 125, or 126 and 127 for a length that follows."""
+    """The first two bytes of a frame. `length` is at most 125; 126 and 127 say that the length follows."""
 
     final: int
     rsv1: int
@@ -29,10 +29,9 @@ class Header(NamedTuple):
 
 
 class FrameReader(websocket.frame_buffer):
-    """Reads frames by means of `receive`: up to so many bytes, none at the end of the stream.
+    """Reads frames. `receive` gets up to so many bytes, none at the end of the stream.
 
-    A subclass judges each header and then each length, before more is read. After an exception nothing more can be
-    read.
+    A subclass judges each header and each length before the rest is read. After an exception nothing more can be read.
     """
 
     def __init__(self, receive: Callable[[int], bytes]) -> None:
@@ -41,21 +40,21 @@ class FrameReader(websocket.frame_buffer):
                 return data
             raise EOFError
 
-        super().__init__(receive_some, skip_utf8_validation=True)  # whoever decodes the text decides
+        super().__init__(receive_some, skip_utf8_validation=True)  # the subclass decodes the text
 
     def next_frame(self) -> websocket.ABNF:
         """Wait for the next whole frame.
 
-        Raises what `receive`, `judge_header` and `judge_length` raise, EOFError at the end of the stream, and
+        Raises the exceptions of `receive`, `judge_header` and `judge_length`, EOFError at the end of the stream, and
         websocket.WebSocketProtocolException.
         """
         return self.recv_frame()
 
     def judge_header(self, header: Header) -> None:
-        """Raise an exception for a frame that must not come."""
+        """Raise an exception if the frame must not come."""
 
     def judge_length(self, opcode: int, length: int) -> None:
-        """Raise an exception for a frame that is too long; `length` is its payload's, in bytes."""
+        """Raise an exception if the payload of `length` bytes is too long."""
 
     def recv_header(self) -> None:
         """Override: read the first two bytes of a frame."""
@@ -81,7 +80,7 @@ class Address(NamedTuple):
 
 
 class SocketLike(Protocol):
-    """What an HTTP exchange needs of a socket."""
+    """The part of a socket that an HTTP exchange needs."""
 
     def recv(self, size: int) -> bytes:
         """Up to `size` bytes, none at the end of the stream."""
@@ -90,7 +89,7 @@ class SocketLike(Protocol):
         """Send bytes; returns how many went out."""
 
     def gettimeout(self) -> float:
-        """0.0 where `recv` and `send` wait by themselves, otherwise how long the library shall wait, in seconds."""
+        """Seconds that the library waits for the socket; 0.0 if `recv` and `send` wait themselves."""
 
 
 def parts_of(url: str) -> Address:
@@ -99,7 +98,7 @@ def parts_of(url: str) -> Address:
 
 
 def proxy_for(host: str, *, is_secure: bool) -> tuple[str | None, int, User | None]:
-    """Host, port (0: the usual one) and user of the HTTP proxy that the environment names for `host`.
+    """The host, the port (0: the default) and the user of the environment's HTTP proxy for `host`.
 
     Raises ValueError, and TypeError for an IPv6 address among the IPv4 networks of `no_proxy`.
     """

@@ -1,22 +1,23 @@
-"""A socket for two threads, one reading and one writing, never both inside its TLS object.
+"""A socket for two threads, one that reads and one that writes, never both inside its TLS object.
 
-An OpenSSL connection is no object for two threads, and Python's `ssl` does not make it one: a `recv` and a
-`send` that overlap crash, end the stream or deadlock, depending on the version, and only under load. So the
-socket is non-blocking, each step inside it is taken under a lock, and readiness is awaited outside that lock.
+An OpenSSL connection is not safe for two threads, and Python's `ssl` does not make it safe: a `recv` and a `send` at
+the same time crash, end the stream or deadlock, depending on the version, and only under load. Therefore the socket is
+non-blocking, each step inside it happens under a lock, and threads wait for readiness outside that lock.
 
 Who owns what:
 
 * `_turn` (lock): held around each single read, write or handshake step. None of them blocks.
-* `_life` (lock): guards `_inside`, `_ended`, `_closing` and the descriptor's fate: `shutdown`, `close`, and
-  the moment TLS takes it over. Held for a system call at most, and never while `_turn` is awaited. Re-entrant:
+* `_life` (lock): guards `_inside`, `_ended`, `_closing`, and changes of the descriptor: `shutdown`, `close`, and the
+  moment when TLS takes it over. Held for a system call at most, and never while a thread waits for `_turn`. Re-entrant:
   a signal handler may call `shutdown` in a thread that holds it.
-* the descriptor: `close` only asks. Whoever leaves last closes it, so that no thread ever polls a number that
-  has meanwhile become another file.
+* the descriptor: `close` only asks for its end. The last thread to leave closes it, so that no thread ever polls a
+  number that has become another file in the meantime.
 
-A thread that waits is ended by `shutdown`, from any thread or signal handler: the state stays on the descriptor,
-so it cannot be missed as a signal could. (`close` would wake nobody.)
+`shutdown` ends the waiting of every thread. It may be called from any thread or signal handler. Its effect stays on the
+descriptor, so that no thread can miss it. (`close` would wake no thread.)
 
-What runs for every block of audio is plain calls: a processor that was asleep feels each closure and generator.
+The code that runs for every block of audio has no closures and no generators: a processor that was asleep is slow at
+each of them.
 """
 
 import contextlib
@@ -42,15 +43,15 @@ class LockedSocket:
         self._send_timeout_s = send_timeout_s
         self._turn = threading.Lock()
         self._life = threading.RLock()
-        self._inside = 0  # threads within connect, start_tls, recv or send
-        self._ended = False  # shutdown was called: whatever waits or comes, ends
-        self._closing = False  # close was called: the last one out closes
+        self._inside = 0  # threads in connect, start_tls, recv or send
+        self._ended = False  # shutdown was called: every call ends
+        self._closing = False  # close was called: the last thread to leave closes
 
     def connect(self, address: Any, *, deadline: float) -> None:
         """Connect to `address` before `deadline` (monotonic seconds), or raise OSError."""
         self._enter()
         try:
-            with contextlib.suppress(BlockingIOError):  # in progress: poll tells when it is decided
+            with contextlib.suppress(BlockingIOError):  # in progress: poll waits for the result
                 self._socket.connect(address)
             self._wait(select.POLLOUT, deadline)
             if code := self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
@@ -59,10 +60,10 @@ class LockedSocket:
             self._leave()
 
     def start_tls(self, context: ssl.SSLContext, *, server_hostname: str, deadline: float) -> None:
-        """Take up TLS on the connected socket before `deadline`, or raise OSError (ssl.SSLError is one)."""
+        """Begin TLS on the connected socket before `deadline`, or raise OSError (ssl.SSLError is one)."""
         self._enter()
         try:
-            with self._life:  # the descriptor changes hands, and a shutdown must not fall in between
+            with self._life:  # no shutdown may happen while the descriptor changes hands
                 secured = context.wrap_socket(
                     self._socket, server_hostname=server_hostname, do_handshake_on_connect=False
                 )
@@ -72,7 +73,7 @@ class LockedSocket:
             self._leave()
 
     def recv(self, size: int, *, deadline: float | None = None) -> bytes:
-        """Up to `size` bytes as soon as there are some; none at the end of the stream or after `shutdown`."""
+        """Wait for data and return up to `size` bytes; none at the end of the stream or after `shutdown`."""
         try:
             self._enter()
             try:
@@ -80,8 +81,7 @@ class LockedSocket:
             finally:
                 self._leave()
         except BrokenPipeError:
-            # No read breaks a pipe. OpenSSL 3.5 answers the end of a stream that TLS did not announce, and reports that
-            # nobody is there to take the answer.
+            # OpenSSL 3.5 tries to answer a stream that ended without TLS's own end, and reports that this failed.
             return b""
         except OSError:
             if self._ended:
@@ -89,8 +89,10 @@ class LockedSocket:
             raise
 
     def send(self, data: bytes) -> int:
-        """Send all of `data` within the send timeout, or raise OSError. Part of a frame is never continued
-        later: after any failure the connection is over, for the reading thread too.
+        """Send all of `data` within the send timeout, or raise OSError.
+
+        A frame that was sent in part is not continued later: after a failure the connection is over, for the reading
+        thread, too.
         """
         deadline = time.monotonic() + self._send_timeout_s
         rest = memoryview(data)
@@ -107,16 +109,16 @@ class LockedSocket:
         return len(data)
 
     def shutdown(self, _how: int = socket.SHUT_RDWR) -> None:
-        """End every call here, waiting or to come, at once and from anywhere; never waits itself."""
+        """End every call of this object, present or future, from any thread. Never waits."""
         with self._life:
             self._ended = True
-            # SSLSocket.shutdown would throw its TLS object away, perhaps under another thread's feet, and
-            # later calls would go on in plain text. The base class's method knows only the descriptor.
+            # SSLSocket.shutdown would drop its TLS object, which another thread may be using, and later calls would
+            # go on in plain text. The base class's method knows only the descriptor.
             with contextlib.suppress(OSError):  # never connected, reset by the peer, or closed
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Shut down, and close as soon as no thread is inside any more. Returns at once."""
+        """Shut down, and close as soon as no thread is inside. Returns at once."""
         self.shutdown()
         with self._life:
             self._closing = True
@@ -128,11 +130,11 @@ class LockedSocket:
         self._socket.setsockopt(level, option, value)
 
     def fileno(self) -> int:
-        """Return the descriptor, -1 once it is closed."""
+        """The descriptor, -1 after it was closed."""
         return self._socket.fileno()
 
     def _enter(self) -> None:
-        """Before anything that uses the descriptor; `_leave` must follow."""
+        """To be called before the descriptor is used; `_leave` must follow."""
         with self._life:
             if self._ended:
                 raise _shut_down()
@@ -147,7 +149,7 @@ class LockedSocket:
     def _until_done(
         self, blocked: int, deadline: float | None, step: Callable[..., Result], *arguments: object
     ) -> Result:
-        """Repeat `step` until it lacks neither input nor room; TLS may lack either one in both directions."""
+        """Repeat `step` until it needs no waiting. With TLS, both directions may wait for input or for room."""
         while True:
             try:
                 with self._turn:
@@ -156,7 +158,7 @@ class LockedSocket:
                 lacking = select.POLLIN
             except ssl.SSLWantWriteError:
                 lacking = select.POLLOUT
-            except BlockingIOError:  # a plain socket says no more than that
+            except BlockingIOError:  # from a plain socket
                 lacking = blocked
             self._wait(lacking, deadline)
 

@@ -1,8 +1,8 @@
-"""How a WebSocket is opened: name, TCP, proxy, TLS, upgrade, in the calling thread, before one deadline.
+"""Opens a WebSocket: name, TCP, proxy, TLS, upgrade, in the calling thread, before one deadline.
 
-websocket-client does the upgrade. The way there is walked here, for two reasons: every socket is handed to
-`adopt` before anything waits on it, so that another thread can end the attempt at any point but the name
-lookup; and every address of a host is tried, whatever kept the one before from answering.
+websocket-client does only the upgrade, for two reasons. `adopt` gets every socket before anything waits on it, so that
+another thread can end the attempt at any point except the name lookup. And every address of a host is tried, for
+whatever reason the one before failed.
 """
 
 import socket
@@ -18,12 +18,12 @@ from mpengine.streaming.websocket import library
 from mpengine.streaming.websocket.events import Failed, Refused
 from mpengine.streaming.websocket.locked_socket import LockedSocket
 
-_MAX_ANSWER_BYTES = 1 << 16  # head and body of an HTTP answer; what comes after is not read
+_MAX_ANSWER_BYTES = 1 << 16  # head and body of an HTTP answer; the rest is not read
 _MAX_BODY_CHARS = 4096
 
 
 class NotOpenedError(Exception):
-    """There will be no connection; `event` says why."""
+    """The connection could not be opened; `event` says why."""
 
     def __init__(self, event: Refused | Failed) -> None:
         super().__init__(type(event).__name__)
@@ -31,9 +31,9 @@ class NotOpenedError(Exception):
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """What to open. `headers` carry secrets: this struct is never shown.
+    """What to open. `headers` hold secrets, so that this struct must never be shown.
 
-    `answer_headers`: the names, in lower case, of the headers of the answer that are handed over.
+    `answer_headers`: the names, in lower case, of the headers of the answer that the caller wants.
     """
 
     url: str
@@ -48,15 +48,17 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """The socket of an open WebSocket, and the headers of the answer that were asked for."""
+    """The socket of an open WebSocket, and the wanted headers of the answer."""
 
     socket: LockedSocket
     headers: Mapping[str, str]
 
 
 def open_link(target: Target, adopt: Callable[[LockedSocket], None]) -> Link:
-    """Open `target` or raise NotOpenedError. `adopt` gets each socket as it is made, the last one is the
-    link's; what it raises ends the attempt. Whoever adopts a socket closes it.
+    """Open `target` or raise NotOpenedError.
+
+    `adopt` gets each socket when it is made; the last one is the link's. An exception of `adopt` ends the attempt. The
+    caller closes the sockets.
     """
     deadline = time.monotonic() + target.connect_timeout_s
     try:
@@ -79,9 +81,7 @@ def open_link(target: Target, adopt: Callable[[LockedSocket], None]) -> Link:
 
 
 def _proxy_of(host: str, *, is_secure: bool) -> tuple[str | None, int, library.User | None]:
-    """The environment's proxy for `host`. None for this machine: a proxy would look for the peer on its own, with
-    our token in hand.
-    """
+    """The environment's proxy for `host`. This machine has none: a proxy would send our token to a peer of its own."""
     if is_loopback(host):
         return None, 0, None
     return library.proxy_for(host, is_secure=is_secure)
@@ -92,14 +92,14 @@ def _tls_context(ca_file: str | None) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=ca_file)
     except OSError as exc:
         raise NotOpenedError(Failed(f"CA file {ca_file} cannot be used: {exc.strerror}")) from None
-    context.options |= ssl.OP_NO_RENEGOTIATION  # so that no write ever has to read
+    context.options |= ssl.OP_NO_RENEGOTIATION  # so that no write needs to read
     return context
 
 
 def _dial(
     host: str, port: int, send_timeout_s: float, deadline: float, adopt: Callable[[LockedSocket], None]
 ) -> LockedSocket:
-    """Connect to the first address that answers; each gets its share of the time that is left."""
+    """Connect to the first address that answers. Each address gets its share of the remaining time."""
     addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     failure: OSError | None = None
     for tried, (family, kind, protocol, _, address) in enumerate(addresses):
@@ -119,9 +119,9 @@ def _dial(
 
 
 class _Answer:
-    """What websocket-client sees instead of the socket while the peer answers: bounded in bytes and in time.
+    """Stands between websocket-client and the socket, and limits the peer's answer in bytes and in time.
 
-    It keeps what was heard, so that a refusal can be told in the peer's words however the library takes it.
+    It keeps the answer, so that a refusal can be reported in the peer's words.
     """
 
     def __init__(self, link: LockedSocket, deadline: float) -> None:
@@ -131,7 +131,7 @@ class _Answer:
 
     def recv(self, size: int) -> bytes:
         room = min(size, _MAX_ANSWER_BYTES - len(self._heard))
-        data = self._link.recv(room, deadline=self._deadline) if room else b""  # too much is the end of it
+        data = self._link.recv(room, deadline=self._deadline) if room else b""  # an answer that is too long ends here
         self._heard += data
         return data
 
@@ -142,10 +142,10 @@ class _Answer:
         return 0.0
 
     def close(self) -> None:
-        """Do nothing: the library closes after a refusal, but the socket is not its own."""
+        """Do nothing: the library closes after a refusal, but it does not own the socket."""
 
     def parsed(self) -> tuple[int, str, dict[str, str], bytes] | None:
-        """Status, reason phrase, header fields by lower-case name, body; None if there was no HTTP answer."""
+        """Status, reason phrase, header fields by their names in lower case, body; None if it was no HTTP answer."""
         head, end, body = bytes(self._heard).partition(b"\r\n\r\n")
         status_line, *lines = head.decode("latin-1").split("\r\n")
         status, _, phrase = status_line.partition(" ")[2].partition(" ")
@@ -174,11 +174,11 @@ def _upgrade(link: LockedSocket, target: Target, deadline: float) -> Link:
             socket=answer,
             header=list(target.headers),
             suppress_origin=True,
-            redirect_limit=0,  # or the Authorization header would follow it to whatever host
+            redirect_limit=0,  # a redirect would send the Authorization header to another host
         )
     except (OSError, websocket.WebSocketException) as exc:
         failure = exc
-    except ValueError:  # releases before 1.9 trip over header lines that are no text, or a length that is none
+    except ValueError:  # releases before 1.9 raise it for a header line that is no text, or a wrong length
         failure = websocket.WebSocketException()
     status, phrase, fields, body = answer.parsed() or (101, "", {}, b"")
     headers = {name: fields[name] for name in target.answer_headers if name in fields}
@@ -192,7 +192,7 @@ def _upgrade(link: LockedSocket, target: Target, deadline: float) -> Link:
 
 
 def _strike_out(headers: Sequence[str], text: str) -> str:
-    """Hide what was sent in header values: an error page may repeat the request."""
+    """Hide the values of our headers in `text`: an error page may repeat the request."""
     for header in headers:
         for word in header.partition(":")[2].split():
             text = text.replace(word, "***") if len(word) >= 8 else text

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mpengine.capture.devices import Device, choose
+from mpengine.capture.microphone import Device, choose
 from mpengine.shared.errors import DeviceError, ExitCode
 
 BUILT_IN = Device(0, "Built-in Audio", "ALSA", 2, 44100)
