@@ -111,7 +111,9 @@ class Supervisor:
             context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context())
             self._open_sockets(context, stack)
             self._bus.subscriptions.poll(int(self._awaits_subscriber_s * 1000))
-            self._listener = stack.enter_context(self._recogniser_listener())
+            self._listener = None
+            if self._config.remote.starts_recogniser:  # the socket is the supervisor's, so that the port stays the same
+                self._listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
             self._settings_for = SettingsFor(
                 self._config,
                 path=self._directory.path,
@@ -162,12 +164,6 @@ class Supervisor:
         bus = self._bus
         where = {"results": bus.publish_endpoint, "query": bus.query_endpoint, "public_key": bus.public_key}
         log.info(Event("publishing", **where))
-
-    def _recogniser_listener(self) -> contextlib.AbstractContextManager[socket.socket | None]:
-        """The socket on which the local recogniser accepts. The supervisor keeps it, so that its port stays."""
-        if not self._config.remote.starts_recogniser:
-            return contextlib.nullcontext()
-        return socket.create_server(("127.0.0.1", 0))
 
     def _begin(self) -> None:
         """Begin a run, or go on where the supervisor before this one was killed."""

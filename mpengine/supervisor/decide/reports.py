@@ -76,7 +76,7 @@ class Reports:
                 fields = {"name": name, "rate_hz": rate, "channels": channels, "latency_s": latency_s}
                 return [Log("info", "device_opened", fields)]
             case control.DeviceClosed():
-                self._situation.device = None
+                self._situation.closed()
             case control.Anchor(sample=sample, utc_ns=utc_ns):
                 self._results.anchors.add(sample, utc_ns)
             case control.LevelHeard():
@@ -89,7 +89,7 @@ class Reports:
         """Publish how loud it is."""
         is_silent = heard.digital_silence
         level = messages.Level(rms_dbfs=heard.rms_dbfs, peak_dbfs=heard.peak_dbfs, digital_silence=is_silent)
-        self._situation.last_level = level
+        self._situation.level = level
         return [Publish(level), *self._silence(is_silent)]
 
     def _silence(self, is_silent: bool) -> list[Action]:
