@@ -126,7 +126,8 @@ class Coordinator:
             return True
         if situation.device is not None and not situation.is_paused:
             return True
-        return situation.unacknowledged > 0 and self.lives[Child.CAPTURE].state is ChildState.RUNNING
+        is_all_acknowledged = situation.captured <= self.results.ledger.acknowledged
+        return not is_all_acknowledged and self.lives[Child.CAPTURE].state is ChildState.RUNNING
 
     @property
     def deadline(self) -> float:
