@@ -88,7 +88,6 @@ class Supervisor:
         self._boot = os.urandom(8).hex()
         self._log_level = log_level
         self._log_format = log_format
-        self._token = Secret(os.urandom(16).hex())
         self._processes: dict[Child, ChildProcess] = {}
         self._poller = zmq.Poller()
         self._spawner = spawner or Spawner()
@@ -122,7 +121,7 @@ class Supervisor:
                 log_level=self._log_level,
                 log_format=self._log_format,
                 listener=self._listener,
-                token=self._token,
+                token=Secret(os.urandom(16).hex()),
             )
             stack.callback(self._spawner.close)
             stack.callback(self._kill_all)
@@ -205,7 +204,7 @@ class Supervisor:
                 due_at = min(self._coordinator.deadline, self._metrics_at, self._publish_again_at)
             awake_at = now
         self._publish_left_over()
-        self._answers.publish_metrics()  # its `last` shows who missed the end
+        self._answers.publish_metrics()  # its `last` shows a subscriber whether it missed the end
         self._answers.publish_status()
 
     def _attend(self, expected_at: float, *, is_called: bool) -> float:
@@ -293,7 +292,7 @@ class Supervisor:
                 case Acknowledge(sample=sample):
                     self._files.journal.acknowledge(sample)
                 case Send(child=child, message=command):
-                    self._channel.tell(child, command)
+                    self._channel.send(child, command)
                 case Log(level=level, event=event, fields=fields):
                     log.log(logging.getLevelNamesMapping()[level.upper()], Event(event, **fields))
                 case Exit(exit_code=exit_code):

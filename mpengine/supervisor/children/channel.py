@@ -62,7 +62,7 @@ class ChildChannel:
                 log.warning(Event("malformed_control_message", child=child, why=error))
         return heard
 
-    def tell(self, child: Child, message: control.Down) -> None:
+    def send(self, child: Child, message: control.Down) -> None:
         """Send `message` to `child`, if it is connected."""
         self._send(child, control.encode(message))
 

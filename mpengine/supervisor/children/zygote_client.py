@@ -113,13 +113,13 @@ class Zygote:
     def _await(self, kind: Any, limit_s: float) -> Any:
         """The next message of `kind`. Raises TimeoutError."""
         give_up = time.monotonic() + limit_s
-        while (told := self._hear(give_up)) is not None:
-            if isinstance(told, kind):
-                return told
+        while (message := self._hear(give_up)) is not None:
+            if isinstance(message, kind):
+                return message
         raise TimeoutError(f"the zygote did not answer in {limit_s:g} s" if self.is_alive else "the zygote has ended")
 
     def _hear(self, give_up: float) -> forks.Told | None:
-        """The next thing it tells, until `give_up`; None when there is nothing, and when it has ended."""
+        """Its next message, until the time `give_up`; None without one, and at its end."""
         self._socket.settimeout(max(0.0, give_up - time.monotonic()))
         try:
             data = self._socket.recv(forks.MAX_BYTES)
@@ -130,10 +130,10 @@ class Zygote:
         if not data:
             self.is_alive = False
             return None
-        told = forks.decode_told.decode(data)
-        if isinstance(told, forks.Ended):
-            self._ended[told.pid] = told.status
-        return told
+        message = forks.decode_told.decode(data)
+        if isinstance(message, forks.Ended):
+            self._ended[message.pid] = message.status
+        return message
 
 
 class Forked(ChildProcess):
