@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 from mpengine.client.position import Deliver, End, Item, Known, Report, read, read_kept
+from mpengine.shared.deciding import NEVER
 from mpengine.shared.messages import SnapshotAnswer
-from mpengine.shared.waiting import NEVER
 
 # How long messages are held back, and how many, while earlier ones are missing.
 _HOLD_LIMIT_S = 10.0

@@ -13,9 +13,9 @@ from mpengine.client.ask import ask, endpoint_of
 from mpengine.client.feed import Endpoints, Feed
 from mpengine.client.follow import Patience, Since
 from mpengine.client.position import Hole, Received, decode
+from mpengine.shared.deciding import NEVER
 from mpengine.shared.errors import ConfigError
 from mpengine.shared.messages import Published
-from mpengine.shared.waiting import NEVER
 
 _QUEUED_MESSAGES = 10_000
 
