@@ -78,23 +78,17 @@ class Placing:
         self.bytes_per_s = sample_bytes * sample_rate
         self.hold_s = hold_s
         self._highest_sent = sent_before
-        self._replayed_until = sent_before  # on this connection, samples before it are sent again
         self._replayed = 0
-        self._connection = 0
-        self._timeline = Timeline(sample_rate)
-        self._untimed: UntimedFinals | None = None
-        self._channel_ends: dict[int, int] = {}
-        self._covered = 0
-        self._has_reported_malformed = False
+        self.connected(0)
 
     def connected(self, connection: int) -> None:
         """A new connection begins, and its clock at 0."""
         self._connection = connection
         self._timeline = Timeline(self._rate)
-        self._untimed = None
-        self._channel_ends = {}
+        self._untimed: UntimedFinals | None = None
+        self._channel_ends: dict[int, int] = {}
         self._covered = 0
-        self._replayed_until = self._highest_sent
+        self._replayed_until = self._highest_sent  # on this connection, samples before it are sent again
         self._has_reported_malformed = False
 
     def sending(self, frame: Frame, now: float) -> bytes | memoryview:

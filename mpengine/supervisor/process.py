@@ -16,11 +16,11 @@ from mpengine.processes import tricks
 from mpengine.shared import control, runtime
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import Secret
+from mpengine.shared.deciding import NEVER
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.logs import Event
 from mpengine.shared.messages import Error, ErrorCode
 from mpengine.shared.runtime import RuntimeDir
-from mpengine.shared.waiting import NEVER
 from mpengine.supervisor.bus.answers import Answers
 from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.bus.journal import ToldGap

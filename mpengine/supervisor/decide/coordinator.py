@@ -15,10 +15,9 @@ from collections.abc import Callable, Iterable
 
 from mpengine.shared import control, messages
 from mpengine.shared.config import Config
+from mpengine.shared.deciding import NEVER, follows
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import ErrorCode
-from mpengine.shared.states import follows
-from mpengine.shared.waiting import NEVER
 from mpengine.supervisor.decide.actions import (
     Action,
     Child,
