@@ -28,7 +28,7 @@ from mpengine.supervisor.decide.actions import (
     Send,
     Terminate,
 )
-from mpengine.supervisor.decide.life import ChildState, Lives, error
+from mpengine.supervisor.decide.life import ChildState, Life, Lives, error
 from mpengine.supervisor.decide.reports import ROUTINE, Reports
 from mpengine.supervisor.decide.results import MOST_TRIES, EndTries, Results
 from mpengine.supervisor.decide.status import Situation
@@ -289,10 +289,9 @@ class Coordinator:
         elif isinstance(message, control.LevelHeard):  # most messages are levels, and no level changes a decision
             life.heard(now)
             return self._reports.level(message)
-        return [*self._heard(child, message, now), *self._expectation()]
+        return [*self._heard(child, life, message, now), *self._expectation()]
 
-    def _heard(self, child: Child, message: control.Up, now: float) -> list[Action]:
-        life = self.lives[child]
+    def _heard(self, child: Child, life: Life, message: control.Up, now: float) -> list[Action]:
         match message:
             case control.Hello():
                 life.began(now)
