@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from mpengine.shared import states
+from mpengine.shared import deciding
 from tests.rig.engine import RUNNING, EngineProcess
 from tests.rig.microphone import VirtualMicrophone
 from tests.rig.processes import heed_signals
@@ -17,7 +17,7 @@ from tests.rig.waiting import rig_threads, wait_until
 SCRATCH = pytest.StashKey[Scratch]()
 
 
-states.STRICT = True  # a step that no table of states allows fails the test
+deciding.STRICT = True  # a step that no table of states allows fails the test
 
 
 @pytest.hookimpl(tryfirst=True)

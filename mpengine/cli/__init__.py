@@ -4,7 +4,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import mpengine
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 _SERVER_KEY = "MPENGINE_CURVE_SERVER_KEY"
 _KEY_OPTION = "--server-key"
 _MOST_DIGITS = 19
-_LONGEST_OFFSET_S = 1e9
-_SHORTEST_WATCH_S, _LONGEST_WATCH_S = 0.1, 86400.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -163,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
         "--watch",
         metavar="SECONDS",
         nargs="?",
-        type=_interval_s,
+        type=_seconds(0.1, 86400),
         const=1.0,
         help="repeat every SECONDS (default: 1), in place on a terminal; with --json: one JSON object per line",
     )
@@ -231,7 +229,7 @@ def _add_listen(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--offset",
         metavar="SECONDS",
-        type=_offset_s,
+        type=_seconds(-1e9, 1e9),
         default=0.0,
         help="srt, vtt: add this to all times, which count from the start of the run",
     )
@@ -247,24 +245,17 @@ def _since(text: str) -> tuple[str, int] | int | str:
     return (run, int(seq)) if run else int(seq)
 
 
-def _offset_s(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = float("inf")
-    if not abs(seconds) <= _LONGEST_OFFSET_S:
-        raise argparse.ArgumentTypeError("expected a number of seconds")
-    return seconds
+def _seconds(least: float, most: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = float("nan")
+        if not least <= seconds <= most:
+            raise argparse.ArgumentTypeError(f"expected {least:.12g} to {most:.12g} seconds")
+        return seconds
 
-
-def _interval_s(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not _SHORTEST_WATCH_S <= seconds <= _LONGEST_WATCH_S:
-        raise argparse.ArgumentTypeError(f"expected {_SHORTEST_WATCH_S:g} to {_LONGEST_WATCH_S:g} seconds")
-    return seconds
+    return read
 
 
 def _add_target(parser: argparse.ArgumentParser, *endpoints: str) -> None:

@@ -30,17 +30,13 @@ def ask(
         # An engine with a key refuses a connection without one for good: then nothing can be sent.
         is_sent = sockets.try_send(socket, [messages.encode(question)])
         if not is_sent or not socket.poll(int(timeout_s * 1000)):
-            raise EngineUnreachable(f'no engine called "{name}" answers at {endpoint}; {_hint(endpoint)}')
+            # Over tcp, a wrong key and no engine look the same from here.
+            is_local = endpoint.startswith("ipc:")
+            advice = "start one with: mpengine run" if is_local else "is it running, and is the server key right?"
+            raise EngineUnreachable(f'no engine called "{name}" answers at {endpoint}; {advice}')
         return socket.recv()
     finally:
         context.destroy(linger=0)
-
-
-def _hint(endpoint: str) -> str:
-    """Advice for an engine that does not answer. Over tcp, a wrong key and no engine look the same from here."""
-    return (
-        "start one with: mpengine run" if endpoint.startswith("ipc:") else "is it running, and is the server key right?"
-    )
 
 
 def endpoint_of(configured: str | None, name: str, socket: str) -> str:

@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 from mpengine.client.position import Deliver, End, Item, Known, Report, read, read_kept
+from mpengine.shared.deciding import NEVER
 from mpengine.shared.messages import SnapshotAnswer
-from mpengine.shared.waiting import NEVER
 
 # How long messages are held back, and how many, while earlier ones are missing.
 _HOLD_LIMIT_S = 10.0
@@ -277,13 +277,10 @@ class Follower:
     def _settle(self, answer: SnapshotAnswer) -> list[Action]:
         actions: list[Action] = []
         for topic in self._known.followed:
-            actions += self._lose(topic, answer.complete)
+            actions += self._known.lose(topic, answer.complete.get(topic, 0))
         self._known.caught_up(answer.seq)
         self._is_uncertain = False
         return actions
-
-    def _lose(self, topic: str, complete: Mapping[str, int]) -> list[Deliver | Report]:
-        return self._known.lose(topic, complete.get(topic, 0))
 
     def _give_up(self) -> list[Action]:
         """Deliver what is there, and report what may be missing: no more can be had."""
@@ -299,8 +296,8 @@ class Follower:
         actions: list[Action] = []
         for item in items:
             actions += self._take(item, complete)
-        for topic in complete:
-            actions += self._lose(topic, complete)
+        for topic, seq in complete.items():
+            actions += self._known.lose(topic, seq)
         return actions
 
     def _release(self) -> list[Item]:
@@ -316,7 +313,7 @@ class Follower:
 class Patience:
     """A clock that nearly stands still between looks: messages that came meanwhile are not late.
 
-    `now` is monotonic time; the `waited` time of this clock is what limits are measured in.
+    `now` is monotonic time. Limits are measured in the `waited` time of this clock.
     """
 
     def __init__(self, now: float) -> None:

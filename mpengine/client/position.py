@@ -29,7 +29,7 @@ class Hole(msgspec.Struct, tag_field="type", tag="hole", frozen=True, kw_only=Tr
 
 
 class Received(NamedTuple):
-    """A message of `topic` (without the engine's name) as it came, or a `hole`. `name` is the engine's."""
+    """A message of `topic` (without the engine's name) as it came, or a `hole` as JSON. `name` is the engine's."""
 
     name: str
     topic: str

@@ -5,7 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import zmq
 
@@ -13,12 +13,9 @@ from mpengine.client.ask import ask, endpoint_of
 from mpengine.client.feed import Endpoints, Feed
 from mpengine.client.follow import Patience, Since
 from mpengine.client.position import Hole, Received, decode
+from mpengine.shared.deciding import NEVER
 from mpengine.shared.errors import ConfigError
 from mpengine.shared.messages import Published
-from mpengine.shared.waiting import NEVER
-
-if TYPE_CHECKING:
-    import zmq
 
 _QUEUED_MESSAGES = 10_000
 
@@ -181,7 +178,7 @@ class Subscriber:
 
     @contextlib.contextmanager
     def _looking(self) -> Iterator[None]:
-        """Outside of this context nobody looks: `_patience` hardly counts that time."""
+        """`_patience` hardly counts the time outside of this context."""
         self._patience.back(time.monotonic())
         try:
             yield
@@ -206,7 +203,6 @@ class Subscriber:
                 self._poller.poll(None if rest_s == NEVER else int(rest_s * 1000) + 1)
 
     async def _wait_async(self) -> None:
-        """Wait until a message is ready, in asyncio."""
         if self._ready:
             return
         with self._looking():

@@ -148,7 +148,7 @@ class Recording:
             if after is not None:
                 after.wait_ended()
                 after = None
-            RuntimeDir(name)  # raises here, with its reason, what would fail in the child
+            RuntimeDir(name)  # raises here, with the reason, where the child would fail
             with Subscriber(name) as subscriber:
                 how = self._follow(subscriber)
                 while self._may_go_on():

@@ -16,8 +16,8 @@ import zmq
 from mpengine.processes import beginning, tricks
 from mpengine.processes.beginning import ChildSettings
 from mpengine.shared import control, sockets
+from mpengine.shared.deciding import NEVER
 from mpengine.shared.messages import UNREADABLE
-from mpengine.shared.waiting import NEVER
 from mpengine.shared.wake import Wake
 
 Source: TypeAlias = "zmq.Socket[bytes] | int"

@@ -3,7 +3,7 @@
 import array
 import math
 
-from mpengine.shared.waiting import NEVER
+from mpengine.shared.deciding import NEVER
 from mpengine.streaming.actions import Action, SendPing, SendText
 
 PING_INTERVAL_S = 20.0

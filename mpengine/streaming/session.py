@@ -19,11 +19,10 @@ from mpengine.dialects import causes
 from mpengine.dialects.base import Dialect, Hypothesis, Ignored, Meaning, Ready, Said, ServiceError
 from mpengine.dialects.causes import Cause
 from mpengine.shared import control
+from mpengine.shared.deciding import NEVER, follows, full_jitter_s, impossible
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.frames import Frame
 from mpengine.shared.messages import ErrorKind
-from mpengine.shared.states import follows, impossible
-from mpengine.shared.waiting import NEVER, full_jitter_s
 from mpengine.streaming.actions import Action, Connect, Drop, Leave, Mention, SendClose, SendPong, SendText, Tell
 from mpengine.streaming.liveness import DEAD_AFTER_S, Liveness, Pacer
 from mpengine.streaming.placing import Placing

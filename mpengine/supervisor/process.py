@@ -16,11 +16,11 @@ from mpengine.processes import tricks
 from mpengine.shared import control, runtime
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import Secret
+from mpengine.shared.deciding import NEVER
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.logs import Event
 from mpengine.shared.messages import Error, ErrorCode
 from mpengine.shared.runtime import RuntimeDir
-from mpengine.shared.waiting import NEVER
 from mpengine.supervisor.bus.answers import Answers
 from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.bus.journal import ToldGap
@@ -88,7 +88,6 @@ class Supervisor:
         self._boot = os.urandom(8).hex()
         self._log_level = log_level
         self._log_format = log_format
-        self._token = Secret(os.urandom(16).hex())
         self._processes: dict[Child, ChildProcess] = {}
         self._poller = zmq.Poller()
         self._spawner = spawner or Spawner()
@@ -111,7 +110,9 @@ class Supervisor:
             context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context())
             self._open_sockets(context, stack)
             self._bus.subscriptions.poll(int(self._awaits_subscriber_s * 1000))
-            self._listener = stack.enter_context(self._recogniser_listener())
+            self._listener = None
+            if self._config.remote.starts_recogniser:  # the socket is the supervisor's, so that the port stays the same
+                self._listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
             self._settings_for = SettingsFor(
                 self._config,
                 path=self._directory.path,
@@ -120,7 +121,7 @@ class Supervisor:
                 log_level=self._log_level,
                 log_format=self._log_format,
                 listener=self._listener,
-                token=self._token,
+                token=Secret(os.urandom(16).hex()),
             )
             stack.callback(self._spawner.close)
             stack.callback(self._kill_all)
@@ -163,12 +164,6 @@ class Supervisor:
         where = {"results": bus.publish_endpoint, "query": bus.query_endpoint, "public_key": bus.public_key}
         log.info(Event("publishing", **where))
 
-    def _recogniser_listener(self) -> contextlib.AbstractContextManager[socket.socket | None]:
-        """The socket on which the local recogniser accepts. The supervisor keeps it, so that its port stays."""
-        if not self._config.remote.starts_recogniser:
-            return contextlib.nullcontext()
-        return socket.create_server(("127.0.0.1", 0))
-
     def _begin(self) -> None:
         """Begin a run, or go on where the supervisor before this one was killed."""
         now = time.monotonic()
@@ -209,7 +204,7 @@ class Supervisor:
                 due_at = min(self._coordinator.deadline, self._metrics_at, self._publish_again_at)
             awake_at = now
         self._publish_left_over()
-        self._answers.publish_metrics()  # its `last` shows who missed the end
+        self._answers.publish_metrics()  # its `last` shows a subscriber whether it missed the end
         self._answers.publish_status()
 
     def _attend(self, expected_at: float, *, is_called: bool) -> float:
@@ -297,7 +292,7 @@ class Supervisor:
                 case Acknowledge(sample=sample):
                     self._files.journal.acknowledge(sample)
                 case Send(child=child, message=command):
-                    self._channel.tell(child, command)
+                    self._channel.send(child, command)
                 case Log(level=level, event=event, fields=fields):
                     log.log(logging.getLevelNamesMapping()[level.upper()], Event(event, **fields))
                 case Exit(exit_code=exit_code):

@@ -11,6 +11,7 @@ from mpengine.shared.config_tables import Secret
 from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.bus.history import History
 from mpengine.supervisor.bus.journal import Identity, Journal
+from tests.rig.small_disk import fill
 from tests.rig.waiting import scaled
 
 LEVEL = messages.Level(rms_dbfs=-30.0, peak_dbfs=-10.0, digital_silence=False)
@@ -20,10 +21,10 @@ WORDS = messages.Transcript(text="words", is_final=True)
 class Radio:
     """A bus called `n`, and those who hear it."""
 
-    def __init__(self, stack, path):
+    def __init__(self, stack, path, journal_in=None):
         self._stack = stack
         self._context = stack.enter_context(zmq.Context())
-        journal = Journal.create(f"{path}/journal", Identity("r", "m", 16000, 1, "portaudio"), History())
+        journal = Journal.create(f"{journal_in or path}/journal", Identity("r", "m", 16000, 1, "portaudio"), History())
         stack.callback(journal.close, remove=True)
         where = {"publish": f"ipc://{path}/results", "query": f"ipc://{path}/query"}
         self.bus = Bus(
@@ -89,3 +90,23 @@ def test_what_the_history_keeps_is_there_for_whoever_comes_later(radio):
     assert all(radio.bus.is_heard(kind) for kind in (messages.Transcript, messages.Gap, messages.Error))
     radio.bus.publish(WORDS)
     assert json.loads(radio.bus.snapshot(0))["messages"][0]["text"] == "words"
+
+
+def test_a_full_disk_below_the_journal_is_an_error_once_until_there_is_room_again(small_disk, tmp_path):
+    final = messages.Transcript(text="words " * 1000, is_final=True)
+    with contextlib.ExitStack() as stack:
+        radio = Radio(stack, tmp_path, small_disk)
+
+        def codes():
+            radio.bus.publish(final)
+            return [error.code for error in radio.bus.notices()]
+
+        assert codes() == []
+        for _ in range(2):
+            filler = fill(small_disk)
+            assert [codes() for _ in range(3)] == [["journal_full"], [], []]
+            filler.unlink()
+            assert codes() == []
+        finals = radio.listener(b"n.transcript.final")
+        radio.bus.publish(final)
+        assert next_of(finals) == (b"n.transcript.final", 10, 9)

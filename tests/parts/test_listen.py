@@ -437,4 +437,4 @@ def test_a_beginning_that_cannot_be_is_refused(text, capsys):
 def test_an_offset_that_cannot_be_is_refused(text, capsys):
     with pytest.raises(SystemExit):
         _parser().parse_args(["listen", f"--offset={text}"])
-    assert "argument --offset: expected a number of seconds" in capsys.readouterr().err
+    assert "argument --offset: expected -1000000000 to 1000000000 seconds" in capsys.readouterr().err

@@ -6,11 +6,11 @@ import pytest
 
 from mpengine.dialects.base import Ignored
 from mpengine.dialects.deepgram import ByokConfig, Deepgram
-from mpengine.shared import control, states
+from mpengine.shared import control, deciding
 from mpengine.shared.config_tables import AudioConfig, Secret
+from mpengine.shared.deciding import ImpossibleError
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import ErrorKind
-from mpengine.shared.states import ImpossibleError
 from mpengine.streaming.actions import Connect, Drop, Leave, SendText, Tell
 from mpengine.streaming.session import State
 from mpengine.streaming.websocket.events import NO_CLOSE_CODE, CloseReceived, Failed, Opened, Received, Refused
@@ -362,7 +362,7 @@ def test_an_event_that_cannot_come_is_a_mistake_of_ours(make, event):
 
 
 def test_in_life_it_is_no_reason_to_end(monkeypatch):
-    monkeypatch.setattr(states, "STRICT", False)
+    monkeypatch.setattr(deciding, "STRICT", False)
     session = ready_session()
     assert session.event(Refused(503, "", "", {}), 101.0) != []
     assert session.state is State.WAITING

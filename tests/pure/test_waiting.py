@@ -2,7 +2,7 @@
 
 import pytest
 
-from mpengine.shared.waiting import full_jitter_s
+from mpengine.shared.deciding import full_jitter_s
 
 
 @pytest.mark.parametrize(

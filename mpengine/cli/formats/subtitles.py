@@ -169,7 +169,7 @@ def end_of_subtitles(data: bytes, *, is_vtt: bool) -> SubtitleEnd:
     if not kept_bytes:
         return SubtitleEnd(Ending(len(data), HEADER if is_vtt else b"", START))
     torn = None if found.is_whole else TornFinal(found.run, found.seq, found.begin_bytes, found.before_ms)
-    if torn and not found.is_told_torn:
+    if torn and not found.is_marked_torn:
         mend += f"NOTE {torn.run}:{torn.seq} is torn\n\n".encode()
     ending = Ending(len(data) - kept_bytes, mend, found.position if is_vtt else NOW)
     return SubtitleEnd(ending, found.number_cues, found.last_ms, found.run or None, found.zero_ms, torn)
@@ -189,15 +189,15 @@ class _Found:
             self._gaps: set[int] = set()
             self._losses: set[int | None] = set()
         self.run, self.zero_ms = run, zero_ms
-        self.is_whole, self.is_told_torn = True, False
+        self.is_whole, self.is_marked_torn = True, False
 
     @property
     def position(self) -> Position:
         if not self.run:
             return START
         since_seq = self.seq if self.is_whole else self.seq - 1
-        told = frozenset((FINALS, last_seq) for last_seq in self._losses)
-        return Position((self.run, since_seq), frozenset(self._gaps), told)
+        holes = frozenset((FINALS, last_seq) for last_seq in self._losses)
+        return Position((self.run, since_seq), frozenset(self._gaps), holes)
 
     def kept_of(self, block: bytes, begin: int, *, is_vtt: bool) -> bytes:
         """The part of the last, torn block to keep: of a cue, all that is whole, if some of its text is there."""
@@ -217,7 +217,7 @@ class _Found:
             self._begin_run(found[1].decode(errors="replace"), int(found[2]))
         elif found := _TORN.match(block):
             if self._is_of_run(found[1]) and int(found[2]) == self.seq:
-                self.is_whole, self.is_told_torn = False, True
+                self.is_whole, self.is_marked_torn = False, True
         elif found := _GAP.match(block):
             self._goes_on(self._gaps, found[1], int(found[2]))
         elif found := _LOSS.match(block):
@@ -237,7 +237,7 @@ class _Found:
     def _take_cue(self, begin: int, seq: int, number: int, of_number: int, *, is_torn: bool) -> None:
         if seq != self.seq:
             self.seq, self.begin_bytes, self.before_ms = seq, begin, self.last_ms
-        self.is_whole, self.is_told_torn = number == of_number and not is_torn, False
+        self.is_whole, self.is_marked_torn = number == of_number and not is_torn, False
 
     def _is_of_run(self, run: bytes) -> bool:
         return bool(self.run) and run.decode(errors="replace") == self.run

@@ -46,7 +46,18 @@ def override(tables: dict[str, Any], overrides: Mapping[str, Any], *, secrets: M
 def take_secrets(tables: dict[str, Any], secrets: Mapping[Key, str], environment: Mapping[str, str]) -> None:
     """Put `secrets` into `tables`: from their own files, systemd credentials or variables. Raises ConfigError."""
     for (table, key), variable in secrets.items():
-        _take_secret(tables, table, key, variable, environment)
+        found = section(tables, table)
+        file = found.pop(f"{key}_file", None)
+        if file is not None:
+            if key in found:
+                raise ConfigError(f"{table}.{key}", f"set either {key} or {key}_file, not both")
+            if not isinstance(file, str):
+                raise ConfigError(f"{table}.{key}_file", "expected a path")
+            found[key] = _read_secret(os.path.expanduser(file), f"{table}.{key}_file")
+        elif key not in found:
+            given = _credential(variable, f"{table}.{key}", environment) or environment.get(variable, "").strip()
+            if given:
+                tables.setdefault(table, {})[key] = given
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -77,21 +88,6 @@ def _set(tables: dict[str, Any], path: str, value: Any) -> None:
         if not isinstance(table, dict):
             raise ConfigError(".".join(above[: depth + 1]), "expected a table")
     table[key] = value
-
-
-def _take_secret(tables: dict[str, Any], table: str, key: str, variable: str, environment: Mapping[str, str]) -> None:
-    found = section(tables, table)
-    file = found.pop(f"{key}_file", None)
-    if file is not None:
-        if key in found:
-            raise ConfigError(f"{table}.{key}", f"set either {key} or {key}_file, not both")
-        if not isinstance(file, str):
-            raise ConfigError(f"{table}.{key}_file", "expected a path")
-        found[key] = _read_secret(os.path.expanduser(file), f"{table}.{key}_file")
-    elif key not in found:
-        given = _credential(variable, f"{table}.{key}", environment) or environment.get(variable, "").strip()
-        if given:
-            tables.setdefault(table, {})[key] = given
 
 
 def _credential(variable: str, key: str, environment: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ from mpengine.shared.config_tables import Section
 from mpengine.shared.errors import ConfigError
 
 # msgspec's text may contain the value, which may be a secret: only paths and names of types are taken from it.
-_TEXT = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
+_TEXT = re.compile(r"^(?P<text>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"unknown field `(?P<key>[^`]*)`")
 _GOT = re.compile(r"^Expected .*, got `(?P<kind>\w+)`$")
 _KINDS = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text", "array": "a list"}
@@ -26,17 +26,17 @@ _TYPES: dict[type[inspect.Type], str] = {
 def explained(error: msgspec.ValidationError, table: str, kind: type[Section]) -> ConfigError:
     """`error` in plain words: the path of the key in [`table`], a `kind`, and the values that it takes."""
     found = _TEXT.match(str(error))
-    what, path = (found["what"], found["path"] or "") if found else (str(error), "")
-    if unknown := _UNKNOWN.search(what):
+    text, path = (found["text"], found["path"] or "") if found else (str(error), "")
+    if unknown := _UNKNOWN.search(text):
         return ConfigError(f"{table}.{unknown['key']}", "unknown key")
-    got = _GOT.match(what)
+    got = _GOT.match(text)
     instead = f", not {_KINDS.get(got['kind'], 'a table')}" if got else ""
     name = re.split(r"[.\[]", path)[0]
     field = next((field for field in msgspec.structs.fields(kind) if field.name == name), None)
     if field is None:
         return ConfigError(table, f"expected a table{instead}")
-    if what.startswith("expected "):  # the words of `decode_secret`
-        return ConfigError(f"{table}.{name}", what)
+    if text.startswith("expected "):  # the words of `decode_secret`
+        return ConfigError(f"{table}.{name}", text)
     wanted = values(field.type)
     if got and wanted[0].isdigit():
         wanted = f"{_type_words(field.type)}, {wanted}"

@@ -12,7 +12,7 @@ T = TypeVar("T")
 class Due(NamedTuple, Generic[T]):
     """A fault to write now. `repeated`: how many of its kind came since the last written one and are not written."""
 
-    what: T
+    fault: T
     repeated: int
 
 
@@ -47,11 +47,11 @@ class Repeats(Generic[T]):
         self._limit = limit
         self._kinds: dict[Hashable, _Kept[T]] = {}
 
-    def came(self, key: Hashable, what: T, now: float) -> list[Due[T]]:
-        """The faults to write now that `what` has come, in order."""
+    def came(self, key: Hashable, fault: T, now: float) -> list[Due[T]]:
+        """The faults to write now that `fault` has come, in order."""
         own = self._kinds.get(key)
         if own is not None and now < own.written + self._quiet_s:
-            own.last = what
+            own.last = fault
             own.held += 1
             return self._overdue(now)
         held = self._kinds.pop(key).held if own is not None else 0
@@ -59,8 +59,8 @@ class Repeats(Generic[T]):
         if len(self._kinds) >= self._limit:
             oldest = self._kinds.pop(min(self._kinds, key=lambda kind: self._kinds[kind].written))
             due += oldest.release(now)
-        self._kinds[key] = _Kept(what, now)
-        return [*due, Due(what, held)]
+        self._kinds[key] = _Kept(fault, now)
+        return [*due, Due(fault, held)]
 
     def rest(self, now: float) -> list[Due[T]]:
         """All faults that are held back, to be written now: before the end, or before a line that must follow them."""

@@ -16,7 +16,7 @@ from mpengine.supervisor.decide.coordinator import Coordinator
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
-# Fields of /proc/PID/stat behind the name in parentheses, proc_pid_stat(5).
+# Fields of /proc/PID/stat after the name in parentheses, proc_pid_stat(5).
 _UTIME, _STIME, _RSS = 11, 12, 21
 _MOST_BYTES = 1024
 
@@ -79,9 +79,7 @@ class Answers:
         return coordinator.situation.status(coordinator.lives, coordinator.phase.name, time.monotonic())
 
     def _metrics(self) -> messages.Metrics:
-        usage: dict[str, ChildMetrics] = {
-            child.value: usage_of(process.pid) for child, process in self._processes.items()
-        }
+        usage = {child.value: usage_of(process.pid) for child, process in self._processes.items()}
         usage["supervisor"] = usage_of(os.getpid())
         coordinator = self._coordinator
         return coordinator.situation.metrics(coordinator.lives, usage, self._bus.last, time.monotonic())

@@ -75,6 +75,7 @@ class Bus:
                 if TOPICS[entry.topic].is_lasting:
                     transcript.write(entry.body)
         self._publisher = sockets.make(context, zmq.XPUB, send_hwm=_QUEUED_MESSAGES, linger_ms=_LINGER_MS)
+        self.subscriptions = self._publisher  # readable when there is a new subscription
         self.queries = sockets.make(
             context,
             zmq.ROUTER,
@@ -92,11 +93,6 @@ class Bus:
         except MpengineError:
             self.close()
             raise
-
-    @property
-    def subscriptions(self) -> "zmq.Socket[bytes]":
-        """The socket that is readable when there is a new subscription."""
-        return self._publisher
 
     def publish(self, message: Message, *, covers: int = 0) -> None:
         """Number `message` and give it to all subscribers, if it `is_heard`.
@@ -193,7 +189,8 @@ class Bus:
             if data[:1] != bytes([_SUBSCRIBED]):
                 continue
             topic = data[1:]
-            self._unheard -= {kind for kind in self._unheard if self._all_of(kind).startswith(topic)}
+            tags = {kind: kind.__struct_config__.tag for kind in self._unheard}
+            self._unheard -= {kind for kind, tag in tags.items() if f"{self._name}.{tag}".encode().startswith(topic)}
             if topic.startswith(self._sync_prefix):
                 body = msgspec.json.encode({"type": "sync", "run": self.run, "boot": self.boot, "seq": self._seq})
                 sockets.try_send(self._publisher, [topic, body])
@@ -201,9 +198,6 @@ class Bus:
     def is_heard(self, kind: type[Message]) -> bool:
         """False for fleeting messages that nobody has ever subscribed to: they are not published."""
         return kind not in self._unheard
-
-    def _all_of(self, kind: type[Message]) -> bytes:
-        return f"{self._name}.{kind.__struct_config__.tag}".encode()
 
     def questions(self) -> list[tuple[list[bytes], bytes]]:
         """The questions that wait, each with the envelope for its answer."""

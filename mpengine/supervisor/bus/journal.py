@@ -105,12 +105,13 @@ class Recovered(NamedTuple):
     unpublished: list[Final]
 
 
-def framed(payload: bytes) -> bytes:
-    """`payload` as a record."""
+def _framed(content: Identity | Record) -> bytes:
+    """`content` as it stands in the file."""
+    payload = msgspec.msgpack.encode(content)
     return _RECORD.pack(len(payload), zlib.crc32(payload)) + payload
 
 
-def unframed(data: bytes, offset: int) -> bytes | None:
+def _unframed(data: bytes, offset: int) -> bytes | None:
     """The payload at `offset`; None at the end, and where the record is torn."""
     if offset + _RECORD.size > len(data):
         return None
@@ -119,15 +120,10 @@ def unframed(data: bytes, offset: int) -> bytes | None:
     return payload if length and len(payload) == length and zlib.crc32(payload) == crc else None
 
 
-def encoded(record: Record) -> bytes:
-    """`record` as it stands in the file."""
-    return framed(msgspec.msgpack.encode(record))
-
-
-def read_records(data: bytes, offset: int) -> tuple[list[Record], int]:
+def _read_records(data: bytes, offset: int) -> tuple[list[Record], int]:
     """The records from `offset` on, and where they end. Raises one of UNREADABLE if another version wrote one."""
     records: list[Record] = []
-    while (payload := unframed(data, offset)) is not None:
+    while (payload := _unframed(data, offset)) is not None:
         records.append(_decoder.decode(payload))
         offset += _RECORD.size + len(payload)
     return records, offset
@@ -152,8 +148,7 @@ class Journal:
         """A journal for a new run, in place of an older one. Raises OSError (disk full)."""
         new = f"{path}.new"
         fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        body = msgspec.msgpack.encode(identity)
-        header = _MAGIC.ljust(_IDENTITY_AT, b"\0") + framed(body)
+        header = _MAGIC.ljust(_IDENTITY_AT, b"\0") + _framed(identity)
         os.pwrite(fd, header.ljust(_HEADER_BYTES, b"\0"), 0)
         os.replace(new, path)
         return cls(path, fd, history or History())
@@ -174,8 +169,8 @@ class Journal:
         try:
             if not data.startswith(_MAGIC):
                 raise ValueError("no journal")
-            identity = msgspec.msgpack.decode(unframed(data, _IDENTITY_AT) or b"", type=Identity)
-            records, end = read_records(data, _HEADER_BYTES)
+            identity = msgspec.msgpack.decode(_unframed(data, _IDENTITY_AT) or b"", type=Identity)
+            records, end = _read_records(data, _HEADER_BYTES)
         except UNREADABLE:  # damaged, or of another version
             os.close(fd)
             return None
@@ -210,7 +205,7 @@ class Journal:
 
     def append(self, entry: Final | ToldGap | Note) -> None:
         """Keep `entry`. Call it before publishing. Raises OSError (disk full); nothing is kept of the entry then."""
-        record = encoded(entry)
+        record = _framed(entry)
         written = os.pwrite(self._fd, record, self._end)
         if written != len(record):
             os.ftruncate(self._fd, self._end)
@@ -249,7 +244,7 @@ class Journal:
         """Write it again with the records that are still needed. A kill meanwhile leaves the old journal."""
         self._compact_at = self._end + _COMPACT_BYTES  # without room for the new one, try again after that
         new = f"{self._path}.new"
-        data = os.pread(self._fd, _HEADER_BYTES, 0) + b"".join(encoded(record) for record in self._needed())
+        data = os.pread(self._fd, _HEADER_BYTES, 0) + b"".join(_framed(record) for record in self._needed())
         try:
             fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         except OSError:

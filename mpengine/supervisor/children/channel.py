@@ -1,7 +1,6 @@
-"""The supervisor's end of the control channel, and who speaks on it.
+"""The supervisor's end of the control channel. The supervisor's main thread owns the socket.
 
-An identity is ``NAME.BOOT-N`` and never used again: with one identity for all its lives, a successor may stay deaf.
-The supervisor's main thread owns the socket.
+Each process of a child has its own identity ``NAME.BOOT-N``: under one that was used before, it might stay deaf.
 """
 
 import logging
@@ -20,11 +19,11 @@ _READABLE, _AT_ONCE = int(zmq.POLLIN), int(zmq.NOBLOCK)
 
 
 class ChildChannel:
-    """Hears the living incarnation of each child, and speaks to it."""
+    """Receives the messages of the living process of each child, and sends messages to it."""
 
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, boot: str) -> None:
         self.socket = sockets.make(context, zmq.ROUTER, receive_hwm=_QUEUED_MESSAGES)
-        # A message to somebody who is not there (any more) is an error, not silence.
+        # Sending to a child that is not connected (any more) is an error, not silence.
         self.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         sockets.bind(self.socket, endpoint)
         self._boot = boot
@@ -32,7 +31,7 @@ class ChildChannel:
         self._living: dict[bytes, Child] = {}
 
     def new_identity(self, child: Child) -> str:
-        """The identity of the incarnation of `child` that is about to be spawned; only it is heard from now on."""
+        """An identity for the next process of `child`. From now on, no earlier process of it is heard."""
         self.forget(child)
         self._incarnations += 1
         identity = f"{child}.{self._boot}-{self._incarnations}"
@@ -40,14 +39,14 @@ class ChildChannel:
         return identity
 
     def forget(self, child: Child) -> None:
-        """The incarnation of `child` is gone."""
+        """The process of `child` is gone."""
         self._living = {identity: other for identity, other in self._living.items() if other is not child}
 
     def hear(self) -> list[tuple[Child, control.Up]]:
-        """What waits, in order."""
+        """The messages that wait, in order."""
         heard = []
         for _ in range(_QUEUED_MESSAGES):
-            # What the loop has just called is quicker to call again than `sockets.receive_all`.
+            # These calls are warm from the loop's own poll, and so faster than `sockets.receive_all`.
             if not zmq.zmq_poll([(self.socket, _READABLE)], 0):
                 break
             identity = self.socket.recv(_AT_ONCE)
@@ -63,12 +62,12 @@ class ChildChannel:
                 log.warning(Event("malformed_control_message", child=child, why=error))
         return heard
 
-    def tell(self, child: Child, message: control.Down) -> None:
-        """Speak to `child`, if it is there."""
+    def send(self, child: Child, message: control.Down) -> None:
+        """Send `message` to `child`, if it is connected."""
         self._send(child, control.encode(message))
 
     def may_have_more(self, child: Child) -> bool:
-        """Whether there may be more to hear of a dead `child`: libzmq forgets it once all of it was handed out."""
+        """Whether messages of a dead `child` may still come: libzmq forgets it after the last one."""
         return self._send(child, b"") and self.socket.poll(1) >= 0
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
-"""Child processes as the supervisor has them: started, signalled, reaped.
+"""Child processes: the supervisor starts them, signals them, and reaps them.
 
-The main thread starts them (PR_SET_PDEATHSIG is tied to the starting thread). Each child is in a process group of its
-own, so that a terminal's Ctrl-C reaches the supervisor alone, with SIGINT blocked until its handler is in. Its settings
-go through a pipe whose write end stays here: when this process ends, however it ends, the child's read end says so.
+The main thread starts them, since PR_SET_PDEATHSIG is tied to the starting thread. Each child is in a process group of
+its own, so that a terminal's Ctrl-C reaches the supervisor alone. SIGINT is blocked in a child until it has a handler.
+A child reads its settings from a pipe, whose write end stays here: the child sees its parent's end by the pipe's end.
 """
 
 import abc
@@ -17,7 +17,7 @@ from mpengine.processes.beginning import Parent
 from mpengine.shared.config import secrets
 
 _POLL_S = 0.002  # between looks at a process that was killed
-_PIPE_BYTES = 65536  # what a pipe holds at least: the payload must go in without a reader
+_PIPE_BYTES = 65536  # a pipe holds at least that much: the payload is written before there is a reader
 
 
 class ChildProcess(abc.ABC):
@@ -27,35 +27,35 @@ class ChildProcess(abc.ABC):
 
     @abc.abstractmethod
     def fileno(self) -> int | None:
-        """Readable when it has ended, until it is reaped; None where SIGCHLD tells."""
+        """A descriptor that is readable after its end, until it is reaped; None where SIGCHLD reports the end."""
 
     @abc.abstractmethod
     def reap(self) -> int | None:
-        """The exit status once it has ended (minus the signal that killed it), None before; not again after that."""
+        """The exit status after its end (minus the signal that killed it); None before. Not to be called after that."""
 
     @abc.abstractmethod
     def wait(self, limit_s: float) -> None:
-        """Wait for its end, at most so long; to be called after `kill`, and instead of `reap`."""
+        """Wait at most so long for its end. To be called after `kill`, and instead of `reap`."""
 
     def terminate(self) -> None:
         """Ask it to end."""
         self._signal(signal.SIGTERM)
 
     def abort(self) -> None:
-        """Have it say where it stands, and end."""
+        """Have it write its stacks, and end."""
         self._signal(signal.SIGABRT)
 
     def kill(self) -> None:
-        """End it at once, stopped or not."""
+        """End it at once, even if it is stopped."""
         self._signal(signal.SIGKILL)
 
     @abc.abstractmethod
     def _signal(self, number: signal.Signals) -> None:
-        """Send it a signal, if it has not been reaped: its pid may be another's then."""
+        """Send it a signal, unless it is reaped: another process may have its pid then."""
 
 
 class OwnChild(ChildProcess):
-    """A child of this very process. `writer` is the end of its pipe that is ours."""
+    """A child of this very process. `writer` is the write end of its pipe."""
 
     def __init__(self, pid: int, writer: int) -> None:
         self.pid = pid
@@ -70,7 +70,7 @@ class OwnChild(ChildProcess):
         try:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             has_ended = pid != 0
-        finally:  # also when somebody else has collected it
+        finally:  # also if something else in this process has reaped it
             if has_ended and self._writer >= 0:
                 os.close(self._writer)
                 self._writer = -1
@@ -95,16 +95,16 @@ class Spawned(OwnChild):
     def __init__(
         self, name: str, settings: Parent, *, inherit_fd: int | None = None, module: str | None = None
     ) -> None:
-        """Start it, or another `module`. Raises OSError when the system has no room for it.
+        """Start it, or another `module`. Raises OSError when the system has no room for a process.
 
-        `inherit_fd` is a descriptor that the child finds at `beginning.LISTENER_FD`.
+        The child gets a copy of `inherit_fd` at `beginning.LISTENER_FD`.
         """
         reader, writer = payload_pipe(name, settings)
         try:
             actions = [(os.POSIX_SPAWN_DUP2, reader, beginning.PIPE_FD)]
             if inherit_fd is not None:
                 actions.append((os.POSIX_SPAWN_DUP2, inherit_fd, beginning.LISTENER_FD))
-            # -P: the folder we happen to stand in is no place to import from.
+            # -P: nothing is imported from the current directory.
             pid = os.posix_spawn(
                 sys.executable,
                 [sys.executable, "-P", "-m", module or f"mpengine.{name}"],
@@ -123,7 +123,7 @@ class Spawned(OwnChild):
 
 
 def payload_pipe(name: str, settings: Parent) -> tuple[int, int]:
-    """The two ends of a pipe with `settings` in it: the child's, and the one that only its parent's life holds open."""
+    """Both ends of a pipe with `settings` in it: the child's, and the one that stays open until its parent ends."""
     payload = beginning.payload(settings)
     if len(payload) > _PIPE_BYTES:
         raise OSError(f"the settings of {name} do not fit a pipe")
@@ -133,7 +133,7 @@ def payload_pipe(name: str, settings: Parent) -> tuple[int, int]:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, without secrets (others of this user can read it), and with this package to be found."""
+    """This process's environment without secrets (other processes of the user can read it), and with this package."""
     secret = set(secrets().values())
     environment = {key: value for key, value in os.environ.items() if key not in secret}
     paths = [beginning.PACKAGE_HOME, *filter(None, [environment.get("PYTHONPATH")])]

@@ -1,4 +1,4 @@
-"""How children come to be: forked from a zygote where the system can, else each as a new interpreter.
+"""The spawner starts children: forked from a zygote where the system can, otherwise each as a new interpreter.
 
 A zygote saves memory and half of a restart's time; `mpengine.processes` has the figures. macOS cannot fork: its system
 libraries do not survive it.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mpengine.supervisor")
 
-# Where zygotes fail again and again (a sandbox without fork, say), children are started without.
+# Where zygotes fail again and again (in a sandbox without fork, say), children start without one.
 _MOST_FAILURES = 3
 
 
@@ -29,7 +29,7 @@ class Spawner:
     """Starts children. The main thread owns the zygote."""
 
     def __init__(self, *, forks: bool | None = None, zygote: "ForkedZygote | None" = None) -> None:
-        """`forks`: whether to use a zygote; None where the system can. `zygote`: the first one, if there is one yet."""
+        """`forks`: whether to use a zygote; None: if the system can. `zygote`: the first one, if it exists already."""
         self._forks = _can_fork() if forks is None else forks
         self._first = zygote
         self._zygote: Zygote | None = None
@@ -41,7 +41,7 @@ class Spawner:
         return self._zygote.pid if self._zygote else None
 
     def start(self, name: str, settings: ChildSettings, *, inherit_fd: int | None = None) -> ChildProcess:
-        """Start the child `name`. Raises OSError when the system has no room for it."""
+        """Start the child `name`. Raises OSError when the system has no room for a process."""
         if self._forks and self._failures < _MOST_FAILURES:
             try:
                 child = self._living_zygote().fork(name, settings, inherit_fd=inherit_fd)
@@ -57,12 +57,12 @@ class Spawner:
         return Spawned(name, settings, inherit_fd=inherit_fd)
 
     def close(self) -> None:
-        """End the zygote, and what it has forked."""
+        """End the zygote, and the children that it has forked."""
         zygote, self._zygote = self._zygote, None
         if zygote is not None:
             zygote.close()
         first, self._first = self._first, None
-        if first is not None:  # and nothing was ever started
+        if first is not None:  # no child was ever started
             first.socket.close()  # which ends it
             os.close(first.writer)
 
@@ -76,7 +76,7 @@ class Spawner:
         return self._zygote
 
     def _adopted(self) -> Zygote | None:
-        """The one that was there before us, once."""
+        """The zygote that was there before this spawner, at the first call; None if there is none, or it fails."""
         first, self._first = self._first, None
         if first is None:
             return None

@@ -1,7 +1,7 @@
-"""The supervisor's end of the zygote: asks it to fork, and hears from it how children ended.
+"""The supervisor's end of the zygote: it asks the zygote to fork, and gets the exit statuses of its children.
 
-The main thread owns the process and its socket. A zygote that does not answer in time, or is gone, takes its children
-with it; the next child gets another one.
+The main thread owns the process and its socket. A zygote that ends, or is ended because it does not answer in time,
+takes its children with it. The next child comes from another zygote.
 """
 
 import contextlib
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 _READY_LIMIT_S = 10.0
 _FORK_LIMIT_S = 5.0
-# A child that is gone is told of at once; else something is wrong with the zygote.
+# The zygote reports the end of a child at once, unless something is wrong with the zygote.
 _END_LIMIT_S = 1.0
 
 
 class NoRoom(OSError):
-    """The system has no room for another process; the zygote is well."""
+    """The system has no room for another process. The zygote itself is well."""
 
 
 class Zygote:
-    """A zygote process that was started, and our end of its socket."""
+    """A zygote process, and the supervisor's end of its socket."""
 
     def __init__(self, process: ChildProcess, ours: socket.socket) -> None:
-        """Wait until it is ready. Raises OSError when it is not in time."""
+        """Wait until it is ready. Raises OSError if that takes too long."""
         self._process = process
         self._socket = ours
         self._ended: dict[int, int] = {}
@@ -48,7 +48,7 @@ class Zygote:
 
     @classmethod
     def spawned(cls) -> Self:
-        """One in a new interpreter. Raises OSError."""
+        """A zygote in a new interpreter. Raises OSError."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with theirs:
@@ -61,12 +61,12 @@ class Zygote:
 
     @classmethod
     def adopted(cls, forked: "ForkedZygote") -> Self:
-        """One that was forked off this process. Raises OSError."""
+        """A zygote that was forked off this process. Raises OSError."""
         return cls(OwnChild(forked.pid, forked.writer), forked.socket)
 
     @property
     def pid(self) -> int:
-        """The zygote's own."""
+        """The zygote's own pid."""
         return self._process.pid
 
     def fork(self, name: str, settings: ChildSettings, *, inherit_fd: int | None = None) -> ChildProcess:
@@ -85,19 +85,19 @@ class Zygote:
             os.close(reader)
 
     def listen(self) -> None:
-        """Take in all that it has told, or that it has ended."""
+        """Read all its messages. Notices its end, too."""
         while self.is_alive and self._hear(0.0) is not None:
             pass
 
     def end_of(self, pid: int) -> int | None:
-        """How the child `pid` ended, which it has; None if that is not told in time."""
+        """The exit status of the child `pid`, which has ended; None if the zygote does not report it in time."""
         give_up = time.monotonic() + _END_LIMIT_S
         while self.is_alive and pid not in self._ended and self._hear(give_up) is not None:
             pass
         return self._ended.pop(pid, None)
 
     def close(self) -> None:
-        """End it, and with it what children it still has."""
+        """End it, and the children that it still has."""
         self.is_alive = False
         self._process.kill()
         self._process.wait(_END_LIMIT_S)
@@ -106,20 +106,20 @@ class Zygote:
     def _forked(self, name: str) -> int:
         answer = self._await(forks.Forked | forks.NotForked, _FORK_LIMIT_S)
         if isinstance(answer, forks.Forked):
-            self._ended.pop(answer.pid, None)  # of another child, which had that pid long ago
+            self._ended.pop(answer.pid, None)  # of an older child with the same pid
             return answer.pid
         raise NoRoom(f"no room for {name}: {answer.why}")
 
     def _await(self, kind: Any, limit_s: float) -> Any:
         """The next message of `kind`. Raises TimeoutError."""
         give_up = time.monotonic() + limit_s
-        while (told := self._hear(give_up)) is not None:
-            if isinstance(told, kind):
-                return told
+        while (message := self._hear(give_up)) is not None:
+            if isinstance(message, kind):
+                return message
         raise TimeoutError(f"the zygote did not answer in {limit_s:g} s" if self.is_alive else "the zygote has ended")
 
     def _hear(self, give_up: float) -> forks.Told | None:
-        """The next thing it tells, until `give_up`; None when there is nothing, and when it has ended."""
+        """Its next message, until the time `give_up`; None without one, and at its end."""
         self._socket.settimeout(max(0.0, give_up - time.monotonic()))
         try:
             data = self._socket.recv(forks.MAX_BYTES)
@@ -130,14 +130,14 @@ class Zygote:
         if not data:
             self.is_alive = False
             return None
-        told = forks.decode_told.decode(data)
-        if isinstance(told, forks.Ended):
-            self._ended[told.pid] = told.status
-        return told
+        message = forks.decode_told.decode(data)
+        if isinstance(message, forks.Ended):
+            self._ended[message.pid] = message.status
+        return message
 
 
 class Forked(ChildProcess):
-    """A child that the zygote forked. Its pidfd says that it has ended, the zygote says how."""
+    """A child that the zygote forked. Its pidfd shows that it has ended; the zygote reports its exit status."""
 
     def __init__(self, zygote: Zygote, pid: int, writer: int) -> None:
         self._zygote = zygote
@@ -161,7 +161,7 @@ class Forked(ChildProcess):
             return None
         status = self._zygote.end_of(self.pid)
         self._close()
-        # Nobody was there to see it: then it went with the zygote.
+        # Without a report, the child ended with its zygote.
         return -signal.SIGKILL if status is None else status
 
     def wait(self, limit_s: float) -> None:
@@ -170,7 +170,7 @@ class Forked(ChildProcess):
         self._close()
 
     def _poll(self, timeout_ms: int) -> bool:
-        """Whether it has ended, after waiting so long."""
+        """Whether it has ended, after a wait of at most so long."""
         if self._pidfd < 0:
             return True
         return bool(self._end.poll(timeout_ms))
@@ -181,7 +181,7 @@ class Forked(ChildProcess):
                 signal.pidfd_send_signal(self._pidfd, number)
 
     def _close(self) -> None:
-        """From here on it cannot be signalled: its descriptors' numbers may soon be others'."""
+        """Close its descriptors. It cannot be signalled any more: other files may get their numbers."""
         for descriptor in (self._writer, self._pidfd):
             if descriptor >= 0:
                 os.close(descriptor)

@@ -15,10 +15,9 @@ from collections.abc import Callable, Iterable
 
 from mpengine.shared import control, messages
 from mpengine.shared.config import Config
+from mpengine.shared.deciding import NEVER, follows
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import ErrorCode
-from mpengine.shared.states import follows
-from mpengine.shared.waiting import NEVER
 from mpengine.supervisor.decide.actions import (
     Action,
     Child,
@@ -29,7 +28,7 @@ from mpengine.supervisor.decide.actions import (
     Send,
     Terminate,
 )
-from mpengine.supervisor.decide.life import ChildState, Lives, error
+from mpengine.supervisor.decide.life import ChildState, Life, Lives, error
 from mpengine.supervisor.decide.reports import ROUTINE, Reports
 from mpengine.supervisor.decide.results import MOST_TRIES, EndTries, Results
 from mpengine.supervisor.decide.status import Situation
@@ -126,7 +125,8 @@ class Coordinator:
             return True
         if situation.device is not None and not situation.is_paused:
             return True
-        return situation.unacknowledged > 0 and self.lives[Child.CAPTURE].state is ChildState.RUNNING
+        is_all_acknowledged = situation.captured <= self.results.ledger.acknowledged
+        return not is_all_acknowledged and self.lives[Child.CAPTURE].state is ChildState.RUNNING
 
     @property
     def deadline(self) -> float:
@@ -230,15 +230,16 @@ class Coordinator:
         """End cleanly: close the device, send the window, await the last results, all in bounded time."""
         if self.is_stopping:
             return []
-        is_first, capture = self.phase is Phase.WORKING, self.lives[Child.CAPTURE]
-        self.situation.stop_reason = why
+        was_working, situation, capture = self.phase is Phase.WORKING, self.situation, self.lives[Child.CAPTURE]
+        situation.stop_reason = why
         self._connect_by = NEVER
         limit_s = self.config.supervisor.stop_limit_s - _LEAVE_LIMIT_S - _KILLED_LIMIT_S
         self._enter(Phase.DRAINING, now + max(1.0, limit_s))
         actions: list[Action] = [Log("info", "stopping", {"reason": why})]
-        if not self._may_still_hear:
+        may_connect = situation.is_connecting and situation.unacknowledged > 0
+        if not (situation.is_connected or may_connect):  # no results can come
             return actions + self._leave(now)
-        if not is_first:  # the file is over already
+        if not was_working:  # the file is over already
             return actions
         if not capture.is_alive:
             capture.stopping()
@@ -251,13 +252,6 @@ class Coordinator:
         self._exit_code = ExitCode.CRASH
         self.situation.fatal_reason = why
         return [*(Kill(child) for child in self.lives.alive), Exit(self._exit_code)]
-
-    @property
-    def _may_still_hear(self) -> bool:
-        """Whether results may still come: there is a connection, or the first attempt at one."""
-        if self.situation.is_connected:
-            return True
-        return self.situation.is_connecting and self.situation.unacknowledged > 0
 
     def pause(self) -> list[Action]:
         """Close the device. The connection stays as long as the service allows."""
@@ -295,10 +289,9 @@ class Coordinator:
         elif isinstance(message, control.LevelHeard):  # most messages are levels, and no level changes a decision
             life.heard(now)
             return self._reports.level(message)
-        return [*self._heard(child, message, now), *self._expectation()]
+        return [*self._heard(child, life, message, now), *self._expectation()]
 
-    def _heard(self, child: Child, message: control.Up, now: float) -> list[Action]:
-        life = self.lives[child]
+    def _heard(self, child: Child, life: Life, message: control.Up, now: float) -> list[Action]:
         match message:
             case control.Hello():
                 life.began(now)

@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 from mpengine.shared import messages
 from mpengine.shared.config_tables import SupervisorConfig
+from mpengine.shared.deciding import NEVER, full_jitter_s
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import ErrorCode
-from mpengine.shared.waiting import NEVER, full_jitter_s
 from mpengine.supervisor.decide.actions import Abort, Action, Child, Kill, Log, Publish, Spawn
 
 # How long a process may write its stacks, and how long a killed one may stay (in uninterruptible sleep).

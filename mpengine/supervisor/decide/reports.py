@@ -76,7 +76,7 @@ class Reports:
                 fields = {"name": name, "rate_hz": rate, "channels": channels, "latency_s": latency_s}
                 return [Log("info", "device_opened", fields)]
             case control.DeviceClosed():
-                self._situation.device = None
+                self._situation.closed()
             case control.Anchor(sample=sample, utc_ns=utc_ns):
                 self._results.anchors.add(sample, utc_ns)
             case control.LevelHeard():
@@ -86,19 +86,16 @@ class Reports:
         return []
 
     def level(self, heard: control.LevelHeard) -> list[Action]:
-        """Publish how loud it is."""
+        """Publish how loud it is, and once the error that the device gives nothing but zeros."""
         is_silent = heard.digital_silence
         level = messages.Level(rms_dbfs=heard.rms_dbfs, peak_dbfs=heard.peak_dbfs, digital_silence=is_silent)
-        self._situation.last_level = level
-        return [Publish(level), *self._silence(is_silent)]
-
-    def _silence(self, is_silent: bool) -> list[Action]:
-        """Report a device that opens and gives nothing but zeros, once: it is muted, or the wrong one."""
+        self._situation.level = level
         self._silent_levels = self._silent_levels + 1 if is_silent else 0
         if self._silent_levels != _SILENT_LEVELS:
-            return []
+            return [Publish(level)]
         text = f"{self._situation.device} gives digital silence: is it muted, or the wrong device? (mpengine devices)"
-        return report(messages.Error(source=Child.CAPTURE, code=ErrorCode.DIGITAL_SILENCE, message=text))
+        error = messages.Error(source=Child.CAPTURE, code=ErrorCode.DIGITAL_SILENCE, message=text)
+        return [Publish(level), *report(error)]
 
     def connect_timed_out(self, limit_s: float) -> list[Action]:
         """No connection was made in the first `limit_s`."""

@@ -231,7 +231,10 @@ class Results:
         if result.transcript.is_final:
             self._open_interim = None
             if fresh is not None and fresh.estimated:
-                fresh = self._untimed(fresh, result.end)
+                connection, text = fresh.connection, fresh.text
+                text = self._overlap.cut(connection, text) if fresh.replayed else text
+                self._overlap.published(connection, result.end, text)
+                fresh = msgspec.structs.replace(fresh, text=text)
         if fresh is None or not fresh.text.strip():
             return None
         start_time_ns = self.anchors.utc_ns(round(fresh.start_s * self._rate))
@@ -239,12 +242,6 @@ class Results:
         if not transcript.is_final:
             self._open_interim = transcript
         return transcript
-
-    def _untimed(self, final: messages.Transcript, end: int) -> messages.Transcript:
-        """A final without times: the words that were published before the connection was lost are cut."""
-        text = self._overlap.cut(final.connection, final.text) if final.replayed else final.text
-        self._overlap.published(final.connection, end, text)
-        return msgspec.structs.replace(final, text=text)
 
     def gap(self, missing: control.SamplesMissing) -> messages.Gap:
         """The gap to publish for `missing` samples."""

@@ -21,7 +21,7 @@ class Situation:
         self._results = results
         self._started_at = now
         self.device: str | None = None
-        self.last_level: messages.Level | None = None
+        self.level: messages.Level | None = None  # the last one of the open device
         self.endpoint: str | None = None
         self.connection = 0  # the current one, or the last one
         self.last_connection = 0  # the highest number ever used in this run
@@ -51,12 +51,16 @@ class Situation:
 
     def opened(self, device: str) -> None:
         """The device is open."""
-        self.device, self.last_level = device, None
+        self.device, self.level = device, None
         self.captured_at_open = self.captured
+
+    def closed(self) -> None:
+        """No device is open."""
+        self.device = self.level = None
 
     def capture_ended(self, status: int) -> None:
         """The capture process has ended, with `status` as in `subprocess`."""
-        self.device = None
+        self.closed()
         self.has_last_word |= status == ExitCode.OK
         self.lost_reason = GapReason.DEVICE if status == ExitCode.DEVICE else GapReason.CAPTURE_RESTART
         if self.is_paused:
@@ -198,11 +202,6 @@ class Situation:
             )
             for name, life in lives.items()
         }
-
-    @property
-    def level(self) -> messages.Level | None:
-        """The last level of the open device."""
-        return None if self.device is None else self.last_level
 
     def last_disconnect_ago_s(self, now: float) -> float | None:
         """How long ago the connection was lost; None when none was."""

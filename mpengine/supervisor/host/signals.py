@@ -1,6 +1,6 @@
-"""Signals of the supervisor's process: they only wake the loop, which asks what came.
+"""Signals of the supervisor's process. They only wake the loop, which then takes the requests.
 
-SIGCHLD is among them, so that a child's end is seen at once. Signal handlers belong to the main thread.
+SIGCHLD is one of them, so that a child's end is seen at once. Signal handlers belong to the main thread.
 """
 
 import signal
@@ -11,18 +11,18 @@ from typing import Any, Self
 from mpengine.shared.wake import Wake
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# Launchers signal a process and its group: what comes this close together is one request.
+# Launchers signal a process and its group: signals that come so close together are one request.
 _ONE_REQUEST_S = 0.3
 
 
 class StopSignals:
-    """Takes over the signals while it is entered; what was set before comes back afterwards."""
+    """Handles the signals inside of a `with` block. The handlers from before come back after it."""
 
     def __init__(self, *, hangup_stops: bool = True, ends_process: bool = False) -> None:
-        """`hangup_stops`: whether SIGHUP is a request to stop; else `take_reload` tells of it.
+        """`hangup_stops`: whether SIGHUP is a request to stop. Otherwise `take_reload` reports it.
 
-        `ends_process`: whether nothing comes behind; then requests to stop are ignored from there on, for an impatient
-        user's next Ctrl-C would change the exit code.
+        `ends_process`: whether the process ends after the block. Requests to stop are ignored from there on, because an
+        impatient user's next Ctrl-C would change the exit code.
         """
         self._hangup_stops = hangup_stops
         self._ends_process = ends_process
@@ -35,8 +35,8 @@ class StopSignals:
 
     def __enter__(self) -> Self:
         for number in (*_STOPPING, signal.SIGCHLD):
-            # Who had SIGHUP ignored (nohup) wants it so. A shell has its background jobs ignore SIGINT, too, but nobody
-            # means that by an `&`: `kill -INT` stops an engine, as it stops other daemons.
+            # SIGHUP stays ignored (nohup). SIGINT does not: a shell has its background jobs ignore it, but nobody means
+            # that by an `&`. `kill -INT` stops an engine, as it stops other daemons.
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._on_signal)
         self._wakeup_before = signal.set_wakeup_fd(self._wake.signal_fd, warn_on_full_buffer=False)
@@ -50,7 +50,7 @@ class StopSignals:
         self._wake.close()
 
     def fileno(self) -> int:
-        """Readable when a signal has come."""
+        """The descriptor that is readable when a signal has come."""
         return self._wake.fileno()
 
     def take(self) -> list[str]:
@@ -65,7 +65,7 @@ class StopSignals:
         return requests
 
     def take_reload(self) -> bool:
-        """Whether SIGHUP has come since the last call, where it is no request to stop."""
+        """Whether SIGHUP has come since the last call; always False where it is a request to stop."""
         was_asked, self._is_reload_asked = self._is_reload_asked, False
         return was_asked
 

@@ -1,8 +1,23 @@
-"""State machines with a table of allowed steps. A wrong step raises in tests only: it must not end an engine. Pure."""
+"""What modules that decide have in common: a deadline that never comes, backoff, tables of allowed steps. Pure."""
 
 import enum
 from collections.abc import Mapping
 from typing import TypeVar
+
+NEVER = float("inf")
+
+
+def full_jitter_s(attempt: int, *, base_s: float, ceiling_s: float, chance: float) -> float:
+    """Seconds before try `attempt` + 1, after `attempt` (counted from 1) failed.
+
+    `chance` is a random number in [0, 1): the wait is that share of ``min(ceiling_s, base_s * 2 ** (attempt - 1))``.
+    It is called "full jitter": https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
+    # The exponent is capped: after a month of tries 2 ** attempt would not fit a float.
+    return chance * min(ceiling_s, base_s * 2.0 ** min(attempt - 1, 60))
+
+
+# Steps of a state machine. A wrong one raises in tests only: it must not end an engine.
 
 State = TypeVar("State", bound=enum.Enum)
 
