@@ -453,7 +453,7 @@ while True:
 
 def kill_a_writer_after(blocks, path, place):
     """Let a process write at least so many blocks, and kill it while it writes on."""
-    command = [sys.executable, "-S", "-c", WRITER, path, place]
+    command = [sys.executable, "-c", WRITER, path, place]
     with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, bufsize=0) as writer:
         for _ in range(blocks):
             assert writer.stdout.read(1)

@@ -102,12 +102,15 @@ class EngineProcess:
         return self
 
     def wait(self, timeout: float = 35) -> int:
-        """Wait for the end of the supervisor; returns its exit code."""
+        """Wait for the end of the supervisor, and for its last words; returns its exit code."""
         assert self.process is not None
         try:
-            return self.process.wait(scaled(timeout))
+            code = self.process.wait(scaled(timeout))
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running after {scaled(timeout):g} s: {self.process_tree()}") from None
+        if self._bus is not None:
+            self._bus.hear_out()
+        return code
 
     def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = 35) -> int:
         """Ask the supervisor to end (SIGTERM or SIGINT), wait for it; returns its exit code."""
@@ -185,7 +188,7 @@ class EngineProcess:
         """A listener of the rig's own, made before the start; a status it missed is asked for."""
         assert self._bus is not None, "start() first"
         if not self._bus_is_live:
-            self._bus.sync(20)
+            self._bus.sync()
             before = len(self._bus.messages)
             answer = self.query({"type": "status"})
             status = answer.get("status", answer)

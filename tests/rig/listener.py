@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from tests.rig.waiting import PATIENCE_S, scaled
 
@@ -29,7 +30,18 @@ class Listener:
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 100)
         self._synced: set[str] = set()
         self._socket.subscribe(f"{name}.")
+        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        self._connections = 0
         self._socket.connect(endpoint)
+
+    def hear_out(self, timeout: float = PATIENCE_S) -> None:
+        """Return when nothing more can come of an engine that has ended: its connection is read to its end."""
+        deadline = time.monotonic() + scaled(timeout)
+        while self._monitor.poll(0) or self._connections:
+            rest_s = max(0.0, deadline - time.monotonic())
+            assert self._monitor.poll(int(rest_s * 1000)), "the connection of an engine stays"
+            has_come = recv_monitor_message(self._monitor)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            self._connections = max(0, self._connections + (1 if has_come else -1))  # some break before they are made
 
     def sync(self, timeout: float = PATIENCE_S) -> None:
         """Return when the subscription is live: nothing published from now on is missed."""
@@ -84,6 +96,8 @@ class Listener:
 
     def close(self) -> None:
         """Close the socket; what was received stays."""
+        self._socket.disable_monitor()
+        self._monitor.close()
         self._socket.close()
 
     def _receive(self, deadline: float, what: str) -> None:

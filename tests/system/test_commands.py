@@ -18,7 +18,7 @@ import zmq
 from mpengine import __version__, cli
 from mpengine.cli.stop import reachable
 from tests.rig import speech
-from tests.rig.configs import byok, managed
+from tests.rig.configs import byok, managed, silent_file
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.fake_engine import FakeEngine
 from tests.rig.processes import process_info, spawn, spawned
@@ -46,9 +46,11 @@ def mpengine(running, *arguments, timeout=30, **environment):
     )
 
 
-def of_a_file(server):
-    """Fourteen seconds of speech instead of the microphone."""
-    return byok(server) | {"audio": {"source": str(speech.PATH)}}
+@pytest.fixture
+def of_a_file(tmp_path):
+    """Makes a configuration with ten minutes of a file instead of the microphone."""
+    audio = silent_file(tmp_path / "long.wav", 600)
+    return lambda server: byok(server) | audio
 
 
 class StoppedEngine(FakeEngine):
@@ -104,7 +106,7 @@ def test_stop_waits_until_the_engine_has_stopped(microphone, engine):
         assert running.wait(timeout=0) == 0
 
 
-def test_an_engine_can_be_started_right_behind_a_stop(engine):
+def test_an_engine_can_be_started_right_behind_a_stop(engine, of_a_file):
     with FakeDeepgram(echoing=True) as server:
         running = engine(of_a_file(server))
         for _ in range(3):
@@ -211,7 +213,7 @@ def test_results_bound_at_every_address_are_followed_where_the_engine_answered(p
     assert reachable(publish, query) == endpoint
 
 
-def test_an_encrypted_engine_takes_commands_with_its_public_key(engine):
+def test_an_encrypted_engine_takes_commands_with_its_public_key(engine, of_a_file):
     public, secret = (key.decode() for key in zmq.curve_keypair())
     publish, query = (f"tcp://127.0.0.1:{reserve_port()}" for _ in range(2))
     with FakeDeepgram(echoing=True) as server:
@@ -304,8 +306,7 @@ def test_closed_standard_descriptors_change_no_exit_code(tmp_path, closed, comma
 @pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
 def test_an_engine_runs_with_closed_standard_descriptors(engine, closed):
     with FakeDeepgram(echoing=True) as server:
-        config = of_a_file(server)
-        config["audio"]["paced"] = False
+        config = byok(server) | {"audio": {"source": str(speech.PATH), "paced": False}}
         shell = ("bash", "-c", f'exec {sys.executable} -m mpengine run "$@" {closed}', "mpengine")
         running = engine(config, command=shell)
         restarts = running.bus.wait_for(lambda m: m["type"] == "metrics" and m["captured_s"] > 13, 20)["restarts"]
@@ -499,7 +500,7 @@ def test_listen_ends_when_the_engine_does(tmp_path, state, code):
         assert (ended.returncode, ended.stdout, ended.stderr) == (code, "", "")
 
 
-def test_listen_ends_when_the_engine_is_killed(engine):
+def test_listen_ends_when_the_engine_is_killed(engine, of_a_file):
     with FakeDeepgram(echoing=True) as server:
         running = engine(of_a_file(server))
         words = [*IMPATIENT, "listen", "--name", running.name, "--exit-on-stop"]
