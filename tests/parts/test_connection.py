@@ -1,7 +1,6 @@
 """Connection against real servers on the loopback: what works, and what a caller may not do."""
 
 import os
-import pathlib
 import socket
 import struct
 import threading
@@ -40,6 +39,7 @@ from tests.parts.peers import (
     upgrade,
     whole_server,
 )
+from tests.rig.processes import descriptors_here
 
 pytestmark = pytest.mark.usefixtures("no_thread_left", "no_proxy")
 
@@ -217,12 +217,9 @@ def test_no_secret_is_shown(caplog):
 
 
 def test_descriptors_go_with_their_object():
-    def count():
-        return len(list(pathlib.Path("/proc/self/fd").iterdir()))
-
-    before = count()
+    before = descriptors_here()
     for _ in range(3):
         with opened(until_gone_after_upgrade) as made:
             pass
         del made
-    assert count() == before
+    assert descriptors_here() == before

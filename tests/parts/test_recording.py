@@ -16,6 +16,7 @@ from mpengine.embedded.recording import Recording
 from mpengine.processes.beginning import Parent
 from mpengine.shared.messages import Status, Transcript
 from mpengine.supervisor.children.process import Spawned
+from tests.rig.processes import descriptors_here
 from tests.rig.waiting import scaled, wait_until
 
 OURS = ("/embedded/", "/threading.py", "/weakref.py")
@@ -160,6 +161,7 @@ def dropped_at(line):
     return lines if line is None else None
 
 
+@pytest.mark.slow
 def test_an_engine_may_be_collected_at_any_point_of_its_own_threads():
     lines = dropped_at(None)
     assert lines > 200
@@ -337,13 +339,13 @@ def test_a_name_that_was_changed_is_told_to_the_engine_that_replaces_a_killed_on
 def test_with_sigchld_ignored_no_descriptor_stays_open():
     """The kernel collects the children then, and nobody is told how they ended."""
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    descriptors = len(os.listdir("/proc/self/fd"))
+    count = descriptors_here()
     try:
         spawned = Spawned("engine", Parent(parent_pid=os.getpid()), module="keyword")
-        assert len(os.listdir("/proc/self/fd")) > descriptors
+        assert descriptors_here() > count
         for _ in range(2):
             with pytest.raises(ChildProcessError):
                 spawned.wait(scaled(30))
-        assert len(os.listdir("/proc/self/fd")) == descriptors
+        assert descriptors_here() == count
     finally:
         signal.signal(signal.SIGCHLD, before)

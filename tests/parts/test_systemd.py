@@ -10,6 +10,7 @@ import pytest
 from mpengine.supervisor.host.systemd import Notifier
 from tests.pure.support import within
 from tests.rig.manager import Manager
+from tests.rig.processes import descriptors_here
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -111,7 +112,7 @@ def test_a_watchdog_that_is_off_or_of_another_process_is_not_fed(at_path, variab
 @pytest.mark.parametrize("address", [None, "", "relative", "vsock:2:1234", "/nowhere/notify", "/" + "x" * 200])
 def test_nothing_happens_without_systemd(address, tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
-    before = os.listdir("/proc/self/fd")
+    before = descriptors_here()
     variables = {} if address is None else {"NOTIFY_SOCKET": address}
     notifier = Notifier(variables | {"WATCHDOG_USEC": "3000000"})
     notifier.ready()
@@ -119,7 +120,7 @@ def test_nothing_happens_without_systemd(address, tmp_path, monkeypatch, caplog)
     notifier.watchdog()
     notifier.stopping(30)
     assert os.listdir(tmp_path) == []
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert descriptors_here() == before
     assert not caplog.records
 
 
@@ -168,10 +169,10 @@ def test_a_socket_that_vanished_is_found_again(at_path):
 
 def test_no_descriptor_stays_open(manager):
     notifier = Notifier(manager.environment | {"WATCHDOG_USEC": "3000000"})
-    before = os.listdir("/proc/self/fd")
+    before = descriptors_here()
     notifier.ready()
     notifier.watchdog()
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert descriptors_here() == before
 
 
 # The unit

@@ -228,6 +228,7 @@ def test_an_end_that_the_zygote_does_not_tell_is_seen_all_the_same(spawner, sett
     assert end_of(process) == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_where_zygotes_fail_again_and_again_children_are_started_without(spawner, settings, monkeypatch):
     tries = []
 

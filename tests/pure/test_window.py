@@ -453,13 +453,14 @@ while True:
 
 def kill_a_writer_after(blocks, path, place):
     """Let a process write at least so many blocks, and kill it while it writes on."""
-    command = [sys.executable, "-c", WRITER, path, place]
+    command = [sys.executable, "-S", "-c", WRITER, path, place]
     with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, bufsize=0) as writer:
         for _ in range(blocks):
             assert writer.stdout.read(1)
         writer.send_signal(signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_writer_killed_at_any_moment_leaves_a_window_in_which_every_sample_is_right(open_window, path, place):
     chance = Random(5)
     written = 0
