@@ -95,10 +95,11 @@ class Listener:
         return [message for message in self.of_type("transcript") if message["is_final"]]
 
     def close(self) -> None:
-        """Close the socket; what was received stays."""
-        self._socket.disable_monitor()
-        self._monitor.close()
-        self._socket.close()
+        """Close the socket, perhaps once more; what was received stays."""
+        if not self._socket.closed:
+            self._socket.disable_monitor()
+            self._monitor.close()
+            self._socket.close()
 
     def _receive(self, deadline: float, what: str) -> None:
         """Take one more message; in vain when the deadline is past, or when whoever sends has ended."""
