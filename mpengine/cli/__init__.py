@@ -210,7 +210,7 @@ def _add_listen(parser: argparse.ArgumentParser) -> None:
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--append", action="store_true", help="append to the output file if it exists")
     existing.add_argument("--force", action="store_true", help="replace the output file if it exists")
-    parser.add_argument("--finals", action="store_true", help="show finals only, no interim results")
+    parser.add_argument("--finals", action="store_true", help="leave out interim results")
     parser.add_argument(
         "--since",
         metavar="WHEN",

@@ -249,7 +249,7 @@ class CreditsLow(Message, tag="credits_low", frozen=True, kw_only=True):
 
 
 class SessionEnd(Message, tag="session_end", frozen=True, kw_only=True):
-    """The managed proxy closed the account's session."""
+    """The managed proxy, or the local recogniser, has closed its session."""
 
     seconds_used: float
 

@@ -3,8 +3,9 @@
 It owns the lives of the children, the current connection, and the way to a clean stop:
 
     WORKING ──the file is over──> FILE_ENDED ──┐
-       │                             │ stop    ├──last results, or no hope of them──> LEAVING ──all gone──> DONE
-       └────────────stop────────> DRAINING ────┘
+      │ │                            │ stop    ├──last results, or no hope of them──> LEAVING ──all gone──> DONE
+      │ └───────────stop────────> DRAINING ────┘                                         │
+      └──────────stop without a connection, or the end of a child that ends the engine───┘
 
 DRAINING is bounded by `supervisor.stop_limit_s` and never waits for a new connection: audio that is not acknowledged
 stays in the window. FILE_ENDED lasts until all results are there.
