@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mpengine.processes import proc_title, zygote
+from mpengine.processes import proc_title, tricks, zygote
 from mpengine.shared.config import Config, secrets
 
 if TYPE_CHECKING:
@@ -38,10 +38,11 @@ def _forked_zygote() -> "ForkedZygote | None":
     Other processes can read the zygote's environment, a copy of ours: so the secrets are taken out of it first.
     """
     variables = set(secrets().values())
-    if not proc_title.hide(variables):
-        return None
+    is_hidden = proc_title.hide(variables)
     for name in variables:
         os.environ.pop(name, None)
+    if not (is_hidden and tricks.is_used(tricks.Trick.PROC_TITLE)):
+        return None
     try:
         return zygote.fork()
     except OSError:
