@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpengine.client.follow import Ask, Follower, Patience, Sync
+from mpengine.client.follow import Ask, Follower, LookClock, Sync
 from mpengine.client.position import Deliver, Hole, Report
 from mpengine.shared.messages import FINALS, KEPT, SnapshotAnswer
 from mpengine.supervisor.bus.history import History
@@ -699,7 +699,7 @@ def _covers(hole, run, topic, seq):
 
 def looked(every_s, look_s, looks):
     """What somebody has waited who looks `every_s`, for so long each time."""
-    patience, now = Patience(0.0), 0.0
+    patience, now = LookClock(0.0), 0.0
     for _ in range(looks):
         now += every_s - look_s
         patience.back(now)
@@ -728,7 +728,7 @@ def test_a_time_that_was_waited_can_be_found_on_the_clock():
 
 
 def test_a_look_that_begins_within_another_counts_no_absence_twice():
-    patience = Patience(0.0)
+    patience = LookClock(0.0)
     patience.back(5.0)
     patience.back(5.0)
     assert patience.waited(5.0) == pytest.approx(0.1)

@@ -52,7 +52,7 @@ class Cues:
         if run == self._run:
             return False
         # A message that begins before the end of cues of an unknown run cannot be of that run.
-        is_earlier = 0 < self.last_ms > self.zero_ms + round(start_s * 1000)
+        is_earlier = self.last_ms > 0 and self.last_ms > self.zero_ms + round(start_s * 1000)
         if self._run is not None or is_earlier:
             self.zero_ms = self.last_ms
         self._run = run

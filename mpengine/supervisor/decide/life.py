@@ -131,7 +131,7 @@ class Life:
         return self._progressed_at + limit_s * self._policy.patience
 
     def spawned(self, pid: int, now: float) -> None:
-        """A process was started."""
+        """Its process `pid` was started: the child is STARTING, and its limits of silence count from `now`."""
         if self.state is ChildState.BACKOFF:
             self.restarts += 1
         self.state = ChildState.STARTING

@@ -25,7 +25,7 @@ ROUTINE = frozenset(
         control.Said,
     }
 )
-"""Messages that children send all the time. While the child works, such a message moves a cursor or is passed on: it
+"""Messages that children send all the time. While the child works, such a message moves a position or is passed on: it
 changes no status, and nothing becomes due by it for seconds."""
 
 
