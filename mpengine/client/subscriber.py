@@ -47,7 +47,8 @@ class Subscriber:
 
         `since`: where to begin. "start": with all that the engine's history has. None: from now on. ``(run, seq)``:
         after that message, for a program that was restarted and has noted its last final (`seq` alone, if the run
-        cannot have changed). If the engine's last `seq` is lower, you get everything it has. The status and the open interim always come.
+        cannot have changed). If the engine's last `seq` is lower, you get everything it has. The status and the open
+        interim always come.
 
         `server_key`: the engine's public CURVE key, if the engine has one. `queued_messages`: how many wait at most for
         a program that does not take them. Raises ConfigError for an invalid name, endpoint or key.

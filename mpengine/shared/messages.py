@@ -68,7 +68,7 @@ OVER = frozenset({EngineState.STOPPED, EngineState.FAILED})
 class GapReason(enum.StrEnum):
     """Why samples are missing, in `Gap.reason`."""
 
-    OVERFLOW = "overflow"  # the audio driver lost samples, the device stalled, or a stuck disk made samples wait too long
+    OVERFLOW = "overflow"  # the audio driver lost samples, the device stalled, or a disk was stuck too long
     DEVICE = "device"  # the device went away; the gap lasts until it was back
     CAPTURE_RESTART = "capture_restart"  # capture, or the engine, ended and was started again
     WINDOW_FULL = "window_full"  # the window was full, and its oldest part was dropped
@@ -121,8 +121,8 @@ class Message(msgspec.Struct, tag_field="type", frozen=True, kw_only=True):
     """The fields of every published message; the bus fills them in.
 
     `v`: version of the format. `run`: id of the sample clock. `boot`: id of the supervisor process. `seq` counts all
-    messages of a run. `prev` is the `seq` of the previous message of the same topic and boot (0: none), so that a reader of some
-    topics sees what it has lost. `time_ns`: UTC of the publication.
+    messages of a run. `prev` is the `seq` of the previous message of the same topic and boot (0: none), so that a
+    reader of some topics sees what it has lost. `time_ns`: UTC of the publication.
     """
 
     v: int = VERSION

@@ -1,4 +1,4 @@
-"""Repeated warnings and errors: the first is written at once, the following ones of its kind are counted for a while. Pure.
+"""Repeated warnings and errors: the first is written at once, those after it are counted for a while. Pure.
 
 A warning that comes every second for months must not fill a disk, and must not look like one that came once.
 """
@@ -63,7 +63,7 @@ class Repeats(Generic[T]):
         return [*due, Due(line, held)]
 
     def rest(self, now: float) -> list[Due[T]]:
-        """All lines that are held back, to be written now: before the end, or before another line that must follow them."""
+        """All lines that are held back, to be written now: before the end, or before one that must follow them."""
         return [due for kept in self._kinds.values() for due in kept.release(now)]
 
     def _overdue(self, now: float) -> list[Due[T]]:
