@@ -18,8 +18,8 @@ from mpengine.supervisor.decide.actions import (
     Spawn,
     Terminate,
 )
+from mpengine.supervisor.decide.child_life import ChildState
 from mpengine.supervisor.decide.coordinator import Coordinator, Phase
-from mpengine.supervisor.decide.life import ChildState
 from mpengine.supervisor.decide.results import MOST_TRIES, EndTries
 from tests.pure.support import of_kind, result
 

@@ -12,7 +12,7 @@ from mpengine import dialects
 from mpengine.cli.help import subject, topics
 from mpengine.shared import messages
 from mpengine.shared.config import Config
-from mpengine.supervisor.decide.life import ChildState
+from mpengine.supervisor.decide.child_life import ChildState
 from tests.rig.reference import with_tables
 
 ROOT = Path(mpengine.__file__).parents[1]

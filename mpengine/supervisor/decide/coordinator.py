@@ -29,7 +29,7 @@ from mpengine.supervisor.decide.actions import (
     Send,
     Terminate,
 )
-from mpengine.supervisor.decide.life import ChildState, Life, Lives, error
+from mpengine.supervisor.decide.child_life import ChildState, Life, Lives, error
 from mpengine.supervisor.decide.reports import ROUTINE, Reports
 from mpengine.supervisor.decide.results import MOST_TRIES, EndTries, Results
 from mpengine.supervisor.decide.status import Situation

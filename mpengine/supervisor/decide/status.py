@@ -9,7 +9,7 @@ from mpengine.shared.config import Config
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import ChildAnswer, ChildMetrics, ChildStatus, EngineState, GapReason
 from mpengine.supervisor.decide.actions import Child
-from mpengine.supervisor.decide.life import ChildState, Life
+from mpengine.supervisor.decide.child_life import ChildState, Life
 from mpengine.supervisor.decide.results import Results
 
 
