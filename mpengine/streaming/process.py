@@ -7,6 +7,7 @@ that connects and then reads. Its events wait for the main thread, which the con
 import os
 import random
 import time
+from collections.abc import Callable
 
 import zmq
 
@@ -41,10 +42,13 @@ _NO_ROOM_WAIT_S = 0.05
 
 
 class Streaming:
-    """One life of the streaming process."""
+    """One life of the streaming process. `connect` makes its connections."""
 
-    def __init__(self, settings: StreamingSettings, loop: ChildLoop) -> None:
+    def __init__(
+        self, settings: StreamingSettings, loop: ChildLoop, *, connect: Callable[..., Connection] = Connection
+    ) -> None:
         self._loop = loop
+        self._make_connection = connect
         self._control = loop.control
         self._run = bytes.fromhex(settings.run)
         remote = dialects.unpacked(settings.remote)
@@ -177,7 +181,7 @@ class Streaming:
 
     def _connect(self, number: int) -> None:
         self._drop()
-        self._connection = Connection(
+        self._connection = self._make_connection(
             number=number,
             url=self._dialect.url,
             headers=self._dialect.headers,

@@ -52,7 +52,7 @@ def radio(tmp_path):
 
 
 def next_of(socket):
-    assert socket.poll(scaled(5) * 1000)
+    assert socket.poll(scaled(30) * 1000)
     topic, body = socket.recv_multipart()
     message = json.loads(body)
     return topic, message["seq"], message["prev"]

@@ -27,7 +27,7 @@ def _help(*arguments, **environment):
         env={**os.environ, "PYTHONUTF8": "1", **environment},
         capture_output=True,
         encoding="utf-8",
-        timeout=scaled(20),
+        timeout=scaled(30),
         check=False,
     )
 
@@ -98,7 +98,7 @@ def test_a_reader_that_has_gone_is_no_error():
     os.close(reader)
     try:
         with spawned([*COMMAND, "wire"], stdout=writer, stderr=subprocess.PIPE) as process:
-            assert (process.wait(scaled(20)), process.stderr.read()) == (0, b"")
+            assert (process.wait(scaled(30)), process.stderr.read()) == (0, b"")
     finally:
         os.close(writer)
 
@@ -107,7 +107,7 @@ def test_a_reader_that_goes_in_the_middle_is_no_error():
     with spawned([*COMMAND, "wire"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout.read(10) == WIRE.encode()[:10]
         process.stdout.close()
-        assert (process.wait(scaled(20)), process.stderr.read()) == (0, b"")
+        assert (process.wait(scaled(30)), process.stderr.read()) == (0, b"")
 
 
 # On a terminal

@@ -5,8 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mpengine.capture.microphone import Microphone
-from mpengine.capture.source import Block
+from mpengine.capture.microphone import Device, Microphone, sounddevice
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import DeviceError
 from tests.pure.support import in_fresh_interpreter
@@ -18,44 +17,76 @@ def is_readable(microphone):
     return bool(select.select([microphone.fileno()], [], [], scaled(0.1))[0])
 
 
+class Stream:
+    """In place of PortAudio's: the test is its thread."""
+
+    def __init__(self, *, callback, finished_callback, **_):
+        self.callback, self.finish = callback, finished_callback
+        self.latency = self.time = 0.0
+
+    def deliver(self, *numbers):
+        """Blocks of which each says its number."""
+        for number in numbers:
+            times = SimpleNamespace(inputBufferAdcTime=0.0, currentTime=0.0)
+            self.callback(bytes([number]) * 640, 320, times, None)
+
+    def start(self):
+        pass
+
+    def stop(self, **_):
+        pass
+
+    def close(self, **_):
+        pass
+
+
 @pytest.fixture
-def microphone():
-    """One whose device is open, as far as it knows."""
-    made = Microphone(AudioConfig())
-    made._stream = SimpleNamespace(stop=lambda **_: None, close=lambda **_: None)
-    yield made
-    made.close()
+def ends(monkeypatch):
+    """A microphone whose device is open, and its stream."""
+    streams = []
+
+    def opened(**options):
+        streams.append(Stream(**options))
+        return streams[-1]
+
+    device = Device(0, "played", "none", channels=1, sample_rate=16000, is_default=True)
+    monkeypatch.setattr(sounddevice, "RawInputStream", opened)
+    monkeypatch.setattr("mpengine.capture.microphone.input_devices", lambda: [device])
+    microphone = Microphone(AudioConfig())
+    microphone.open(0)
+    yield microphone, *streams
+    microphone.close()
 
 
-def deliver(microphone, *numbers):
-    """What PortAudio's thread does."""
-    for number in numbers:
-        microphone._blocks.append(Block(bytes(640), number))
-        microphone._wake.set()
+def numbers(blocks):
+    return [block.pcm[0] for block in blocks]
 
 
-def test_an_end_that_comes_with_the_last_blocks_is_told_behind_them(microphone):
-    deliver(microphone, 1, 2)
-    microphone._on_finished()
+def test_an_end_that_comes_with_the_last_blocks_is_told_behind_them(ends):
+    microphone, stream = ends
+    stream.deliver(1, 2)
+    stream.finish()
     assert is_readable(microphone)
-    assert [block.arrival_ns for block in microphone.read(0, 100)] == [1, 2]
+    assert numbers(microphone.read(0, 100)) == [1, 2]
     assert is_readable(microphone)
     with pytest.raises(DeviceError, match="has gone"):
         microphone.read(0, 100)
 
 
-def test_blocks_for_which_there_was_no_room_come_later(microphone):
-    deliver(microphone, 1, 2, 3)
-    microphone._on_finished()
+def test_blocks_for_which_there_was_no_room_come_later(ends):
+    microphone, stream = ends
+    stream.deliver(1, 2, 3)
+    stream.finish()
     assert microphone.read(0, 0) == []
-    assert [block.arrival_ns for block in microphone.read(0, 2)] == [1, 2]
-    assert [block.arrival_ns for block in microphone.read(0, 2)] == [3]
+    assert numbers(microphone.read(0, 2)) == [1, 2]
+    assert numbers(microphone.read(0, 2)) == [3]
     with pytest.raises(DeviceError):
         microphone.read(0, 2)
 
 
-def test_nothing_wakes_while_nothing_comes(microphone):
-    deliver(microphone, 1)
+def test_nothing_wakes_while_nothing_comes(ends):
+    microphone, stream = ends
+    stream.deliver(1)
     assert len(microphone.read(0, 100)) == 1
     assert not is_readable(microphone)
     assert microphone.read(0, 100) == []

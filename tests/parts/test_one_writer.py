@@ -64,7 +64,7 @@ def test_who_can_wait_has_it_after_the_other_one(path, opened):
     thread.start()
     assert thread.is_alive()
     os.close(other)
-    thread.join(scaled(20))
+    thread.join(scaled(30))
     assert not thread.is_alive()
     assert one_writer.is_held(path)
 
@@ -111,7 +111,7 @@ class Disk:
         self.may_write.set()
 
     def write(self, item):
-        assert self.may_write.wait(scaled(20))
+        assert self.may_write.wait(scaled(30))
         answer = self.answers.pop(0) if self.answers else True
         if isinstance(answer, Exception):
             raise answer
@@ -132,7 +132,7 @@ def test_items_are_written_in_order_and_all_before_the_end(disk):
     items = [bytes([number % 256]) * 3 for number in range(1000)]
     for item in items:
         writer.put(item)
-    assert writer.close(scaled(20))
+    assert writer.close(scaled(30))
     assert disk.items == items
 
 
@@ -143,8 +143,8 @@ def test_what_waits_is_counted_until_it_is_written(disk):
     writer.put((8, b"de"))
     assert (writer.waiting, writer.waiting_bytes, disk.items) == (2, 5, [])
     disk.may_write.set()
-    wait_until(lambda: (writer.waiting, writer.waiting_bytes) == (0, 0), 20, "an empty queue")
-    assert writer.close(scaled(20))
+    wait_until(lambda: (writer.waiting, writer.waiting_bytes) == (0, 0), 30, "an empty queue")
+    assert writer.close(scaled(30))
     assert disk.items == [(7, b"abc"), (8, b"de")]
 
 
@@ -153,16 +153,16 @@ def test_what_was_not_written_is_tried_again_before_what_follows(disk):
     writer = Writer(disk.write, name="writer", again_s=0.001)
     writer.put(b"one")
     writer.put(b"two")
-    wait_until(lambda: disk.items == [b"one", b"two"], 20, "both")
-    assert writer.close(scaled(20))
+    wait_until(lambda: disk.items == [b"one", b"two"], 30, "both")
+    assert writer.close(scaled(30))
 
 
 def test_the_end_does_not_wait_for_the_next_try_and_is_the_last_one(disk):
     disk.answers = [False] * 3
     writer = Writer(disk.write, name="writer", again_s=3600)
     writer.put(b"one")
-    wait_until(lambda: len(disk.answers) == 2, 20, "the first try")
-    assert writer.close(scaled(20))
+    wait_until(lambda: len(disk.answers) == 2, 30, "the first try")
+    assert writer.close(scaled(30))
     assert (disk.items, writer.waiting) == ([], 1)
     assert len(disk.answers) >= 1
 
@@ -173,7 +173,7 @@ def test_the_end_waits_for_a_stuck_disk_only_so_long(disk):
     writer.put(b"one")
     assert not writer.close(0.01)
     disk.may_write.set()
-    assert writer.close(scaled(20))
+    assert writer.close(scaled(30))
     assert disk.items == [b"one"]
 
 
@@ -181,7 +181,7 @@ def test_what_a_write_raises_ends_it_and_is_raised_by_whoever_puts_more_in(disk)
     disk.answers = [OSError(errno.EIO, "broken")]
     writer = Writer(disk.write, name="writer")
     writer.put(b"one")
-    assert writer.close(scaled(20))
+    assert writer.close(scaled(30))
     for _ in range(2):
         with pytest.raises(OSError, match="broken"):
             writer.put(b"two")
@@ -193,5 +193,5 @@ def test_a_user_may_hold_the_lock_around_several_calls(disk):
     with writer.changed:
         writer.put(b"one")
         assert (writer.waiting, disk.items) == (1, [])
-    assert writer.close(scaled(20))
+    assert writer.close(scaled(30))
     assert disk.items == [b"one"]

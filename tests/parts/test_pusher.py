@@ -1,7 +1,5 @@
 """The sending end of the frames socket, against a real PULL: order, grants, gaps, the end mark."""
 
-import os
-
 import pytest
 import zmq
 
@@ -9,7 +7,9 @@ from mpengine.capture.pusher import Pusher
 from mpengine.capture.window import Slot, Window
 from mpengine.shared import frames
 from mpengine.shared.ranges import Range
-from tests.rig.waiting import wait_until
+from mpengine.shared.window_layout import Left, left_in
+from tests.rig.waiting import scaled, wait_until
+from tests.rig.window_slots import damage
 
 RUN = bytes(8)
 BLOCK = 320
@@ -19,9 +19,8 @@ class Ends:
     """A window, its pusher and the peer that pulls."""
 
     def __init__(self, directory):
-        self.window = Window(
-            str(directory / "w"), run=RUN, sample_rate=16000, channels=1, block_samples=BLOCK, seconds=60
-        )
+        self.path = str(directory / "w")
+        self.window = Window(self.path, run=RUN, sample_rate=16000, channels=1, block_samples=BLOCK, seconds=60)
         self.context = zmq.Context()
         self.missing = []
         endpoint = f"ipc://{directory}/frames"
@@ -42,10 +41,10 @@ class Ends:
             at = first + number * BLOCK
             self.window.append(at, (at // BLOCK % 30000).to_bytes(2, "little") * BLOCK, at)
 
-    def is_written(self):
-        """Wait until what a thread writes (on a disk) is in the file."""
-        writer = getattr(self.window._file, "_writer", None)
-        wait_until(lambda: writer is None or not writer.waiting, 10, "the window in its file")
+    def until_written(self, count):
+        """Wait until so many blocks are in the file: on a disk a thread writes them."""
+        whole = Left(RUN.hex(), pytest.approx(count * BLOCK / 16000))
+        wait_until(lambda: left_in(self.path) == whole, 30, "the window in its file")
 
     def received(self, count):
         """Frames, sent as the socket takes them, until there are so many blocks in them; an end mark counts as one."""
@@ -53,7 +52,7 @@ class Ends:
         while sum(max(1, len(blocks_of(frame))) for frame in got) < count:
             self.pusher.socket.poll(20, zmq.POLLOUT)  # as the work loop does: it lets libzmq see the room there is
             self.pusher.pump()
-            assert self.pull.poll(5000), f"only {len(got)} frames"
+            assert self.pull.poll(scaled(30) * 1000), f"only {len(got)} frames"
             got.append(frames.unpack(self.pull.recv()))
         return got
 
@@ -131,7 +130,7 @@ def test_a_block_that_comes_alone_goes_out_alone_and_at_once(ends):
 def test_what_finds_no_room_waits_for_it_in_the_window(ends):
     ends.fill(2000)
     ends.pusher.granted(1, 0)
-    wait_until(lambda: ends.pusher.socket.poll(20, zmq.POLLOUT), 10, "the peer's connection")
+    wait_until(lambda: ends.pusher.socket.poll(20, zmq.POLLOUT), 30, "the peer's connection")
     assert ends.push()
     got = ends.received(2000)
     assert numbers(got) == list(range(2000))
@@ -153,7 +152,7 @@ def test_the_end_mark_comes_last_under_every_grant(ends):
 def test_the_latest_block_need_not_be_read_again(ends):
     ends.pusher.granted(1, 0)
     ends.fill(1)
-    assert ends.pusher.socket.poll(5000, zmq.POLLOUT)
+    assert ends.pusher.socket.poll(scaled(30) * 1000, zmq.POLLOUT)
     ends.pusher.pump([Slot(0, 0, b"ab" * BLOCK)])
     assert bytes(ends.received(1)[0].pcm) == b"ab" * BLOCK
 
@@ -162,7 +161,7 @@ def test_the_latest_blocks_follow_upon_those_that_are_read(ends):
     ends.fill(2)
     ends.pusher.granted(1, 0)
     ends.fill(2, first=2 * BLOCK)
-    assert ends.pusher.socket.poll(5000, zmq.POLLOUT)
+    assert ends.pusher.socket.poll(scaled(30) * 1000, zmq.POLLOUT)
     ends.pusher.pump([Slot(2 * BLOCK, 0, b"cc" * BLOCK), Slot(3 * BLOCK, 0, b"dd" * BLOCK)])
     (frame,) = ends.received(4)
     zeros, ones = bytes(2) * BLOCK, b"\1\0" * BLOCK
@@ -171,9 +170,9 @@ def test_the_latest_blocks_follow_upon_those_that_are_read(ends):
 
 def test_a_torn_slot_is_a_gap_and_is_told(ends):
     ends.fill(10)
-    ends.is_written()
+    ends.until_written(10)
     for sequence in (4, 5):
-        os.pwrite(ends.window._file._fd, b"torn", 4096 + sequence * ends.window._slot_bytes + 100)
+        damage(ends.path, sequence, b"torn", at=100)
     ends.pusher.granted(1, 0)
     got = ends.received(8)
     assert [blocks_of(frame) for frame in got] == [[0, 1, 2, 3], [6, 7, 8, 9]]
@@ -183,9 +182,9 @@ def test_a_torn_slot_is_a_gap_and_is_told(ends):
 def test_no_empty_frame_goes_out_behind_damage(ends):
     """A search that meets damage may begin before what is asked for."""
     ends.fill(20)
-    ends.is_written()
+    ends.until_written(20)
     for sequence in (9, 10):
-        os.pwrite(ends.window._file._fd, b"torn", ends.window._position(sequence))
+        damage(ends.path, sequence, b"torn")
     ends.pusher.granted(1, 17 * BLOCK + 100)
     (frame,) = ends.received(3)
     assert (frame.first_sample, len(frame.pcm) // 2) == (17 * BLOCK + 100, 3 * BLOCK - 100)

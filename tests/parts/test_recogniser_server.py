@@ -4,9 +4,7 @@ import json
 import socket
 import threading
 import time
-import wave
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import websocket
@@ -14,20 +12,15 @@ import websocket
 pytest.importorskip("pocketsphinx", reason="needs mpengine-stt[local]")
 
 from mpengine.recogniser.server import MAX_CONNECTIONS, RecogniserServer
-from tests.rig.waiting import scaled
+from tests.pure.support import within
+from tests.rig.speech import SENTENCES, pcm
+from tests.rig.waiting import promised, scaled, wait_until
 
-DATA = Path(__file__).parent.parent / "data"
-SENTENCES = (DATA / "speech.txt").read_text().splitlines()
 TOKEN = "a secret"
 WAIT_S = scaled(60)  # at most; a busy machine recognises slowly
 
 
-def read_speech() -> bytes:
-    with wave.open(str(DATA / "speech.wav")) as file:
-        return file.readframes(file.getnframes())
-
-
-SPEECH = read_speech()
+SPEECH = pcm()
 FIRST_SENTENCE = SPEECH[: 2 * 54000]  # and half a second of silence behind it
 
 
@@ -49,6 +42,10 @@ class Running:
         self.server.shutdown()
         self.thread.join(WAIT_S)
         assert not self.thread.is_alive()
+
+    def wait_until_free(self) -> None:
+        """Wait until no client has a place."""
+        wait_until(lambda: not self.server._connections, WAIT_S, "the places of all clients")
 
     def connect(self, path: str = "/ws/transcribe") -> websocket.WebSocket:
         connection = websocket.create_connection(f"ws://127.0.0.1:{self.port}{path}", timeout=WAIT_S)
@@ -74,9 +71,7 @@ def running(one_server) -> Iterator[Running]:
     yield one_server
     while one_server.connections:  # what a failed test left open must not take a place from the next
         one_server.connections.pop().shutdown()
-    deadline = time.monotonic() + WAIT_S
-    while one_server.server._connections and time.monotonic() < deadline:
-        time.sleep(0.005)
+    one_server.wait_until_free()
 
 
 def authorise(connection: websocket.WebSocket, token: str = TOKEN, **config) -> None:
@@ -246,7 +241,6 @@ def test_a_ping_does_not_wait_behind_the_audio(running, monkeypatch):
         connection.send_binary(SPEECH[first : first + 640])
     connection.ping(b"there?")
     try:
-        connection.settimeout(5)
         assert connection.recv_data(control_frame=True) == (websocket.ABNF.OPCODE_PONG, b"there?")
     finally:
         may_decode.set()
@@ -287,10 +281,7 @@ def test_a_client_that_just_goes_frees_its_place(running):
         connection = running.ready()
         connection.send_binary(SPEECH[: 2 * 20000])
         connection.shutdown()  # no close frame
-        deadline = time.monotonic() + WAIT_S
-        while running.server._connections:
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
+        running.wait_until_free()
 
 
 def test_one_connection_too_many_is_told(running, monkeypatch):
@@ -317,13 +308,20 @@ def test_a_fault_in_the_recogniser_is_told_and_survived(running, monkeypatch, ca
     finalize(running.ready())
 
 
-def test_late_auth_is_refused_and_shutdown_leaves_no_thread():
+def test_late_auth_is_refused():
     running = Running(auth_timeout_s=0.2)
-    silent, busy = running.connect(), running.ready()
+    silent = running.connect()
     error = receive(silent)
     assert (error["code"], "0.2 s" in error["message"]) == ("unauthorized", True)
     assert close_code(silent) == 1008
+    running.stop()
+
+
+def test_shutdown_ends_all_connections_and_leaves_no_thread():
+    running = Running()
+    silent, busy = running.connect(), running.ready()
     busy.send_binary(SPEECH)
+    limit_s = promised(3)
     started = time.monotonic()
     running.server.shutdown()
     running.server.shutdown()  # a second signal harms nothing
@@ -332,14 +330,20 @@ def test_late_auth_is_refused_and_shutdown_leaves_no_thread():
     assert int.from_bytes(frame[1][:2], "big") == 1001
     busy.shutdown()
     running.stop()
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < scaled(limit_s)
+    silent.shutdown()
     assert set(threading.enumerate()) <= running.before
     with pytest.raises(ConnectionRefusedError):
         running.connect()
 
 
 def test_shutdown_before_the_start_ends_it_at_once():
-    server = RecogniserServer(socket.create_server(("127.0.0.1", 0)), TOKEN)
+    listener = socket.create_server(("127.0.0.1", 0))
+    address = listener.getsockname()
+    server = RecogniserServer(listener, TOKEN)
     server.shutdown()
-    server.serve_forever()
+    with within(WAIT_S):
+        server.serve_forever()
     server.shutdown()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address)

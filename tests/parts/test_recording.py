@@ -16,17 +16,39 @@ from mpengine.embedded.recording import Recording
 from mpengine.processes.beginning import Parent
 from mpengine.shared.messages import Status, Transcript
 from mpengine.supervisor.children.process import Spawned
+from tests.rig.processes import descriptors_here
 from tests.rig.waiting import scaled, wait_until
 
 OURS = ("/embedded/", "/threading.py", "/weakref.py")
 CONFIG = {"remote.mode": "local"}
 
 
+class Flag:
+    """As threading.Event, but without a line of Python of that module: what interrupts all does not interrupt this."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def is_set(self):
+        return not self._lock.locked()
+
+    def set(self):
+        if self._lock.locked():
+            self._lock.release()
+
+    def wait(self, limit_s):
+        has_come = self._lock.acquire(timeout=limit_s)
+        if has_come:
+            self._lock.release()
+        return has_come
+
+
 class PlayedProcess:
     """In place of a supervisor's process: ends when it is told to."""
 
     def __init__(self, *_arguments, **_options):
-        self.has_ended = threading.Event()
+        self.has_ended = Flag()
         self.signals = []
         STARTED.append(self)
 
@@ -36,8 +58,7 @@ class PlayedProcess:
 
     def kill(self):
         self.signals.append(signal.SIGKILL)
-        # Not a call: the tests that interrupt everything are not to interrupt this.
-        self.has_ended._flag = True
+        self.has_ended.set()
 
     def reap(self):
         if not self.has_ended.is_set():
@@ -85,7 +106,7 @@ def played(monkeypatch):
     with tempfile.TemporaryDirectory() as directory:
         monkeypatch.setenv("XDG_RUNTIME_DIR", directory)
         yield
-        wait_until(lambda: not ours(), 5, "the end of the engine's threads")
+        wait_until(lambda: not ours(), 30, "the end of the engine's threads")
 
 
 def ours():
@@ -128,18 +149,19 @@ def dropped_at(line):
     with Interruption(line, engines.clear) as interruption:
         engines[0]._begin()
         recording = engines[0]._recording if engines else None
-        wait_until(lambda: not engines or STARTED, 5, "the process")
+        wait_until(lambda: not engines or STARTED, 30, "the process")
         if line is None:
             assert engines[0].start_recording()
-            assert engines[0]._callbacks.wait(scaled(5))
+            assert engines[0]._callbacks.wait(scaled(30))
             lines = interruption.lines
             engines.clear()
-        wait_until(lambda: not ours(), 5, f"the end of an engine that was dropped at line {line}")
+        wait_until(lambda: not ours(), 30, f"the end of an engine that was dropped at line {line}")
     assert all(process.has_ended.is_set() for process in STARTED)
     assert recording is None or recording.wait_ended(0)
     return lines if line is None else None
 
 
+@pytest.mark.slow
 def test_an_engine_may_be_collected_at_any_point_of_its_own_threads():
     lines = dropped_at(None)
     assert lines > 200
@@ -154,19 +176,19 @@ def test_nobody_is_waited_for_to_kill_it():
     def hold():
         with process._lock:
             holds.set()
-            let_go.wait(scaled(20))
+            let_go.wait(scaled(30))
 
     assert process.start(None)
     holder = threading.Thread(target=hold)
     holder.start()
-    assert holds.wait(scaled(5))
+    assert holds.wait(scaled(30))
     killer = threading.Thread(target=process.kill)
     killer.start()
-    killer.join(scaled(5))
+    killer.join(scaled(30))
     has_returned = not killer.is_alive()
     let_go.set()
     for each in (holder, killer):
-        each.join(scaled(5))
+        each.join(scaled(30))
     assert has_returned
     assert process.is_overdue
     assert STARTED[0].signals == []  # whoever follows it does that now
@@ -204,14 +226,14 @@ def test_whoever_stops_it_has_waited_for_its_last_words(monkeypatch):
 
     def wait(limit_s):
         waits.append(limit_s)
-        return really(scaled(20))
+        return really(scaled(30))
 
     def stop():
         engine.stop_recording()
         order.append("stopped")
 
     def last_words(result):
-        free.wait(scaled(20))
+        free.wait(scaled(30))
         order.append(result.text)
 
     monkeypatch.setattr(engine._callbacks, "wait", wait)
@@ -221,11 +243,11 @@ def test_whoever_stops_it_has_waited_for_its_last_words(monkeypatch):
     try:
         for number, stopper in enumerate(stoppers, 1):
             stopper.start()
-            wait_until(lambda number=number: len(waits) == number, 5, f"stopper {number} at the callbacks")
+            wait_until(lambda number=number: len(waits) == number, 30, f"stopper {number} at the callbacks")
     finally:
         free.set()
         for stopper in stoppers:
-            stopper.join(scaled(5))
+            stopper.join(scaled(30))
     assert order == ["one", "two", "stopped", "stopped"]
     engine.stop()
 
@@ -268,8 +290,8 @@ def test_a_stop_on_its_own_thread_waits_for_nobody(monkeypatch):
     monkeypatch.setattr(PlayedSubscriber, "receive", receive)
     assert engine.start_recording()
     has_begun.set()
-    wait_until(lambda: not engine.is_recording_active(), 5, "the end")
-    assert engine._recording.wait_ended(scaled(5))
+    wait_until(lambda: not engine.is_recording_active(), 30, "the end")
+    assert engine._recording.wait_ended(scaled(30))
     assert seen == [False]
     engine.stop()
 
@@ -294,7 +316,7 @@ def test_it_has_ended_even_if_nobody_can_be_told(caplog):
         raise RuntimeError("nobody is there")
 
     recording = Recording(recording_engine()._config(), deliver)
-    assert recording.wait_ended(scaled(5))
+    assert recording.wait_ended(scaled(30))
     assert not recording.is_active
     assert recording.wait_started(0) == "The engine has ended: RuntimeError('nobody is there')"
     assert "reporting the end of the engine failed" in caplog.text
@@ -307,9 +329,9 @@ def test_a_name_that_was_changed_is_told_to_the_engine_that_replaces_a_killed_on
     engine = recording_engine()
     assert engine.start_recording()
     engine.set_user_name("Bob")
-    wait_until(lambda: told, 5, "the new name")
+    wait_until(lambda: told, 30, "the new name")
     STARTED[0].kill()
-    wait_until(lambda: len(told) == 2, 5, "the new name, once more")
+    wait_until(lambda: len(told) == 2, 30, "the new name, once more")
     assert told == [(1, "Bob"), (2, "Bob")]
     engine.stop()
 
@@ -317,14 +339,13 @@ def test_a_name_that_was_changed_is_told_to_the_engine_that_replaces_a_killed_on
 def test_with_sigchld_ignored_no_descriptor_stays_open():
     """The kernel collects the children then, and nobody is told how they ended."""
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    count = descriptors_here()
     try:
         spawned = Spawned("engine", Parent(parent_pid=os.getpid()), module="keyword")
-        writer = spawned._writer
-        os.fstat(writer)
+        assert descriptors_here() > count
         for _ in range(2):
             with pytest.raises(ChildProcessError):
-                spawned.wait(scaled(20))
-        with pytest.raises(OSError, match="Bad file descriptor"):
-            os.fstat(writer)
+                spawned.wait(scaled(30))
+        assert descriptors_here() == count
     finally:
         signal.signal(signal.SIGCHLD, before)

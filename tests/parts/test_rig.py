@@ -97,7 +97,7 @@ def test_what_is_played_is_recorded_bit_for_bit(microphone: VirtualMicrophone, t
     try:
         assert [who.pid for who in microphone.wait_for_recording()] == [recorder.pid]
         microphone.play_and_wait(pcm)
-        wait_until(lambda: pcm in captured.read_bytes(), 5, "the played sound among the recorded")
+        wait_until(lambda: pcm in captured.read_bytes(), 30, "the played sound among the recorded")
     finally:
         recorder.kill()
         recorder.wait()

@@ -96,5 +96,5 @@ def test_a_killed_run_leaves_nothing_behind(a_run):
         assert scratch.exists()
         assert not [pid for pid in pids if is_over(pid)]
         run.kill()
-        wait_until(lambda: all(map(is_over, pids)), 10, f"the end of {pids}")
-    wait_until(lambda: not scratch.exists(), 10, f"the end of {scratch}")
+        wait_until(lambda: all(map(is_over, pids)), 30, f"the end of {pids}")
+    wait_until(lambda: not scratch.exists(), 30, f"the end of {scratch}")

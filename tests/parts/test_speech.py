@@ -5,9 +5,7 @@ import math
 import os
 import random
 import struct
-import wave
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -15,12 +13,11 @@ pytest.importorskip("pocketsphinx", reason="needs mpengine-stt[local]")
 
 from mpengine.recogniser.speech import BLANK, FRAME, HOLD, Heard, SpeechRecogniser
 from mpengine.recogniser.words import SpokenWord, WordDecoder, widest_gap
+from tests.rig.speech import SENTENCES, pcm
 
 pytestmark = pytest.mark.slow  # all of them together: it is much to hear
 
-DATA = Path(__file__).parent.parent / "data"
 RATE = 16000
-SENTENCES = (DATA / "speech.txt").read_text().splitlines()
 # Where the voice that spoke them says that the words begin, in seconds (flite -psdur), and the sentences end.
 WORDS_BEGIN = [
     [0.47, 0.72, 1.29, 1.65, 1.95, 2.24],
@@ -31,13 +28,7 @@ WORDS_BEGIN = [
 SENTENCES_END = [2.71, 6.11, 9.11, 13.39]
 
 
-def read_speech() -> bytes:
-    with wave.open(str(DATA / "speech.wav")) as file:
-        assert file.getparams()[:3] == (1, 2, RATE)
-        return file.readframes(file.getnframes())
-
-
-SPEECH = read_speech()
+SPEECH = pcm()
 FIRST_SENTENCE = SPEECH[: 2 * 54000]  # and half a second of silence behind it
 
 

@@ -1,6 +1,6 @@
 """How streaming takes frames, from a real PUSH; the connection writes down what is sent on it."""
 
-import time
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -22,10 +22,21 @@ ENDPOINT = "inproc://frames"  # what was sent waits at the other end at once
 
 
 class Recorder:
-    """In place of a connection, whose sends are written down until it is lost."""
+    """In place of a connection: it is open at once, and its sends are written down until it is lost."""
 
-    def __init__(self):
+    def __init__(self, **_):
         self.sent, self.is_lost = [], False
+        self._events = [Opened()]
+
+    def start(self):
+        pass
+
+    def fileno(self):
+        return 1000
+
+    def events(self):
+        events, self._events = self._events, []
+        return events
 
     def send_audio(self, pcm):
         if self.is_lost:
@@ -34,6 +45,33 @@ class Recorder:
 
     def send_text(self, text):
         self.sent.append(text)
+
+    def abandon(self):
+        pass
+
+
+class Loop:
+    """In place of a child's loop: where that one would wait, it leaves, and what it watches happens when told."""
+
+    def __init__(self, context, commands):
+        self.context, self.leaving = context, False
+        self.control = SimpleNamespace(
+            socket="control",
+            tell=lambda _: None,
+            mention=lambda _: None,
+            flush=lambda: True,
+            receive=lambda: [commands.pop(0) for _ in list(commands)],
+        )
+        self.watched = {}
+
+    def watch(self, what, deed):
+        self.watched[what] = deed
+
+    def unwatch(self, what):
+        self.watched.pop(what, None)
+
+    def wait(self, _limit_s):
+        self.leaving = True
 
 
 class Ends:
@@ -44,12 +82,10 @@ class Ends:
         self.push = self.context.socket(zmq.PUSH)
         self.push.bind(ENDPOINT)
         self.commands = []
-        loop = SimpleNamespace(
-            context=self.context,
-            control=SimpleNamespace(tell=lambda _: None, receive=lambda: self.commands),
-        )
-        boot = StreamingSettings(
-            parent_pid=0,
+        self.loop = Loop(self.context, self.commands)
+        self.connection = Recorder()
+        settings = StreamingSettings(
+            parent_pid=os.getpid(),
             identity="streaming.1",
             control="",
             log_level="info",
@@ -60,10 +96,12 @@ class Ends:
             first_connection=1,
             pace=pace,
         )
-        self.streaming = Streaming(boot, loop)
-        self.streaming._session.tick(time.monotonic())
-        self.streaming._session.event(Opened(), time.monotonic())
-        self.connection = self.streaming._connection = Recorder()
+        self.streaming = Streaming(settings, self.loop, connect=lambda **_: self.connection)
+        self.streaming.run()
+        self.loop.watched[self.connection.fileno()]()
+        self.loop.leaving = False
+        self.streaming.run()
+        (self.frames,) = (each for each in self.loop.watched if isinstance(each, zmq.Socket))
 
     def pushed(self, count, *, run=RUN):
         """That many seconds of audio wait in the socket; they are returned."""
@@ -72,8 +110,17 @@ class Ends:
             self.push.send(frames.pack(Frame(run, 1, number * S, pcm)))
         return blocks
 
+    def frame_comes(self):
+        """The loop finds that a frame waits."""
+        self.loop.watched[self.frames]()
+
+    def command_comes(self, command):
+        """The supervisor says so."""
+        self.commands.append(command)
+        self.loop.watched["control"]()
+
     def close(self):
-        self.streaming._frames.close(linger=0)
+        self.streaming.close()
         self.context.destroy(linger=0)
 
 
@@ -86,41 +133,38 @@ def ends(request):
 
 def test_one_message_is_taken_and_sent_at_a_time(ends):
     first, _ = ends.pushed(2)
-    ends.streaming._on_frames()
+    ends.frame_comes()
     assert ends.connection.sent == [first]
 
 
 def test_where_nothing_waits_nothing_happens(ends):
-    ends.streaming._on_frames()
+    ends.frame_comes()
     assert ends.connection.sent == []
 
 
 def test_frames_of_another_run_are_dropped(ends):
     ends.pushed(1, run=b"another.")
-    ends.streaming._on_frames()
+    ends.frame_comes()
     assert ends.connection.sent == []
 
 
 def test_what_capture_had_sent_before_it_went_goes_out_before_the_end(ends):
     blocks = ends.pushed(3)
-    ends.commands.append(control.Finish())
-    ends.streaming._on_commands()
+    ends.command_comes(control.Finish())
     assert ends.connection.sent == [*blocks, '{"type":"Finalize"}', '{"type":"CloseStream"}']
 
 
 @pytest.mark.parametrize("ends", [1.25], indirect=True)
 def test_even_then_no_more_goes_out_than_the_pace_allows(ends):
     first, second, _ = ends.pushed(3)
-    ends.commands.append(control.Finish())
-    ends.streaming._on_commands()
+    ends.command_comes(control.Finish())
     assert ends.connection.sent[:-2] == [first, second]  # a second is free, and one more is owed
 
 
 def test_on_a_lost_connection_no_more_is_taken(ends):
     ends.connection.is_lost = True
     ends.pushed(2)
-    ends.commands.append(control.Finish())
-    ends.streaming._on_commands()
-    ends.streaming._on_frames()
-    assert ends.streaming._frames.poll(0)
+    ends.command_comes(control.Finish())
+    ends.frame_comes()
+    assert ends.frames.poll(0)
     assert ends.connection.sent == []

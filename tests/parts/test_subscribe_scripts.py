@@ -43,7 +43,7 @@ class FakeEngine:
         """Until somebody has subscribed, and has caught up if it `asks`."""
         stamp = {"run": "r", "boot": "b", "seq": 0}
         while True:
-            assert self._socket.poll(scaled(20) * 1000)
+            assert self._socket.poll(scaled(30) * 1000)
             topic = self._socket.recv()[1:]
             if b".sync." in topic:
                 self._socket.send_multipart([topic, json.dumps({"type": "sync", **stamp}).encode()])
@@ -51,7 +51,7 @@ class FakeEngine:
                 return
             if topic.endswith(b".1") and b".sync." in topic:
                 break
-        assert self._queries.poll(scaled(20) * 1000)
+        assert self._queries.poll(scaled(30) * 1000)
         *envelope, _ = self._queries.recv_multipart()
         self._queries.send_multipart([*envelope, json.dumps({"type": "snapshot", **stamp}).encode()])
 
@@ -130,7 +130,7 @@ def test_a_reader_that_has_gone_is_the_end_and_no_error(fake, script):
         assert program.stdout.readline().endswith(b"first\n")
         program.stdout.close()
         fake.say("second")
-        assert program.wait(scaled(20)) == 0
+        assert program.wait(scaled(30)) == 0
         assert program.stderr.read() == b""
 
 
@@ -139,7 +139,7 @@ def test_a_reader_that_has_gone_is_the_end_and_no_error(fake, script):
 def test_a_name_that_cannot_be_is_one_line(script, name, tmp_path):
     environment = {"XDG_RUNTIME_DIR": str(tmp_path), "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     command = [sys.executable, SCRIPTS[script], name.encode(errors="surrogateescape")]
-    done = subprocess.run(command, env=environment, capture_output=True, timeout=scaled(20), check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=scaled(30), check=False)
     assert done.returncode == 2, done.stderr
     assert done.stderr.count(b"\n") == 1
     assert b"Traceback" not in done.stderr

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 
@@ -10,48 +9,22 @@ import pytest
 
 from mpengine.supervisor.host.systemd import Notifier
 from tests.pure.support import within
-
-
-class Manager:
-    """The end of systemd: a datagram socket at a path or, with @, at an abstract name."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self.environment = {"NOTIFY_SOCKET": address}
-        self.listen()
-
-    def listen(self):
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(b"\0" + self.address[1:].encode() if self.address.startswith("@") else self.address)
-        self.socket.setblocking(False)
-
-    def received(self):
-        """The notices that wait, each as a dict."""
-        notices = []
-        while True:
-            try:
-                text = self.socket.recv(4096).decode()
-            except BlockingIOError:
-                return notices
-            notices.append(dict(line.split("=", 1) for line in text.split("\n")))
-
-    def vanish(self):
-        self.socket.close()
-        os.unlink(self.address)
+from tests.rig.manager import Manager
+from tests.rig.processes import descriptors_here
 
 
 @pytest.fixture(params=["path", "abstract"])
 def manager(request, tmp_path):
-    made = Manager(str(tmp_path / "notify") if request.param == "path" else f"@mpengine-{os.urandom(8).hex()}")
+    made = Manager(str(tmp_path / "notify") if request.param == "path" else "")
     yield made
-    made.socket.close()
+    made.close()
 
 
 @pytest.fixture
 def at_path(tmp_path):
     made = Manager(str(tmp_path / "notify"))
     yield made
-    made.socket.close()
+    made.close()
 
 
 def test_a_life_is_told_from_ready_to_stopping(manager):
@@ -137,13 +110,18 @@ def test_a_watchdog_that_is_off_or_of_another_process_is_not_fed(at_path, variab
 
 
 @pytest.mark.parametrize("address", [None, "", "relative", "vsock:2:1234", "/nowhere/notify", "/" + "x" * 200])
-def test_nothing_happens_without_systemd(address):
+def test_nothing_happens_without_systemd(address, tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    before = descriptors_here()
     variables = {} if address is None else {"NOTIFY_SOCKET": address}
     notifier = Notifier(variables | {"WATCHDOG_USEC": "3000000"})
     notifier.ready()
     notifier.status("running")
     notifier.watchdog()
     notifier.stopping(30)
+    assert os.listdir(tmp_path) == []
+    assert descriptors_here() == before
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("address", [None, "", "relative", "vsock:2:1234"])
@@ -191,10 +169,10 @@ def test_a_socket_that_vanished_is_found_again(at_path):
 
 def test_no_descriptor_stays_open(manager):
     notifier = Notifier(manager.environment | {"WATCHDOG_USEC": "3000000"})
-    before = os.listdir("/proc/self/fd")
+    before = descriptors_here()
     notifier.ready()
     notifier.watchdog()
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert descriptors_here() == before
 
 
 # The unit

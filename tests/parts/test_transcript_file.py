@@ -108,7 +108,7 @@ def test_a_file_that_was_rotated_is_refused_too(path, files):
     first = opened(path, most_bytes=1500, files=files)
     for seq in range(4):
         first.write(line(seq, 1000))
-    wait_until(lambda: content(path).startswith(line(3, 1000)), 20, "the rotation")
+    wait_until(lambda: content(path).startswith(line(3, 1000)), 30, "the rotation")
     with pytest.raises(ConfigError, match=REFUSED):
         opened(path)
     first.close()
@@ -127,7 +127,7 @@ def test_who_starts_in_the_middle_of_a_rotation_is_refused(path, monkeypatch):
         return os.open(at, *arguments)
 
     first.write(line(1, 1000))
-    wait_until(lambda: content(path), 20, "the first line")
+    wait_until(lambda: content(path), 30, "the first line")
     monkeypatch.setattr(module.os, "open", open_now)
     first.write(line(2, 1000))
     first.close()
@@ -140,13 +140,13 @@ def test_who_opened_it_before_a_rotation_and_locks_it_behind_is_refused(path, mo
     """By then, what it has opened is the file before, which nobody holds."""
     first, really = opened(path, most_bytes=1500), os.open
     first.write(line(1, 1000))
-    wait_until(lambda: content(path), 20, "the first line")
+    wait_until(lambda: content(path), 30, "the first line")
 
     def open_before(at, *arguments):
         monkeypatch.undo()
         fd = really(at, *arguments)
         first.write(line(2, 1000))
-        wait_until(lambda: content(path).startswith(line(2, 1000)), 20, "the rotation")
+        wait_until(lambda: content(path).startswith(line(2, 1000)), 30, "the rotation")
         return fd
 
     monkeypatch.setattr(module.os, "open", open_before)
@@ -214,7 +214,7 @@ def disk(monkeypatch):
 
 def notices(file, count=1):
     found = []
-    wait_until(lambda: found.extend(file.notices()) or len(found) >= count, 20, "a notice")
+    wait_until(lambda: found.extend(file.notices()) or len(found) >= count, 30, "a notice")
     return found
 
 
@@ -252,7 +252,7 @@ def test_on_a_disk_that_is_really_full_no_line_is_lost_nor_torn(small_disk, monk
     path = str(small_disk / "said.jsonl")
     file = opened(path, most_bytes=9000, files=2)
     file.write(line(0, 1000))
-    wait_until(lambda: content(path), 20, "the first line")
+    wait_until(lambda: content(path), 30, "the first line")
     filler = fill(small_disk)
     lines = [line(seq, 1000) for seq in range(1, 12)]
     for each in lines:

@@ -39,7 +39,7 @@ def test_to_drain_what_was_never_set_waits_for_nothing(wake):
 def test_another_thread_wakes_the_one_who_waits(wake):
     thread = threading.Thread(target=wake.set)
     thread.start()
-    assert select.select([wake], [], [], scaled(20))[0] == [wake]
+    assert select.select([wake], [], [], scaled(30))[0] == [wake]
     thread.join()
 
 
@@ -48,7 +48,7 @@ def test_a_signal_wakes_by_its_descriptor_alone(wake):
     before = signal.set_wakeup_fd(wake.signal_fd)
     try:
         os.kill(os.getpid(), signal.SIGUSR1)
-        assert select.select([wake], [], [], scaled(20))[0] == [wake]
+        assert select.select([wake], [], [], scaled(30))[0] == [wake]
     finally:
         signal.set_wakeup_fd(before)
         signal.signal(signal.SIGUSR1, handler)

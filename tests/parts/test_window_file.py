@@ -11,7 +11,8 @@ from mpengine.capture.window import Slot, Window
 from mpengine.capture.window_file import WindowFile, WrittenBehind, is_in_memory, open_file
 from mpengine.shared.errors import WindowError
 from tests.pure.support import RUN
-from tests.rig.waiting import wait_until
+from tests.rig.waiting import scaled, wait_until
+from tests.rig.window_slots import position_of
 
 
 class SlowDisk:
@@ -33,10 +34,14 @@ class SlowDisk:
     def write_one(self):
         """Let one write happen, and wait until it has."""
         self._may_write.release()
-        assert self._has_written.acquire(timeout=20)
+        self.wait_for_write()
+
+    def wait_for_write(self):
+        """Wait until a write has happened that nobody has waited for."""
+        assert self._has_written.acquire(timeout=scaled(30))
 
     def _pwrite(self, fd, data, offset):
-        assert self._may_write.acquire(timeout=20)
+        assert self._may_write.acquire(timeout=scaled(30))
         if self.error is not None:
             raise self.error
         self.written.append((offset, bytes(data)))
@@ -86,7 +91,7 @@ def test_it_is_behind_while_as_much_waits_as_may(disk, path):
     file.write(bytes(5), 5)
     assert file.is_behind
     disk.write_one()
-    wait_until(lambda: not file.is_behind, 20, "room in the queue")
+    wait_until(lambda: not file.is_behind, 30, "room in the queue")
     disk.let(1)
     file.close()
 
@@ -129,7 +134,7 @@ def test_a_disk_that_fails_is_told_by_the_next_write(disk, path, number):
             return True
         return False
 
-    wait_until(is_told, 20, "the failure to be told")
+    wait_until(is_told, 30, "the failure to be told")
     file.close()
 
 
@@ -157,19 +162,19 @@ def test_a_write_cut_short_is_an_error(path, monkeypatch):
 def test_on_a_slow_disk_the_window_is_whole_for_its_process_and_right_in_the_file_at_each_step(disk, path):
     disk.let(1)
     window = Window(path, run=RUN, sample_rate=16000, channels=1, block_samples=8, seconds=0.002)  # four slots
-    assert disk._has_written.acquire(timeout=20)  # what it is
+    disk.wait_for_write()  # what it is
     for number in range(7):
         window.append(number * 8, bytes([number]) * 16, number)
     assert [window.read(each) for each in range(3, 7)] == [Slot(n * 8, n, bytes([n]) * 16) for n in range(3, 7)]
     # Seven slots, seven heads, three tails: after each of them, what the file has is right for whoever comes then.
     for _ in range(7 + 7 + 3):
         disk.write_one()
-        in_file = bytearray(window._size)
+        in_file = bytearray(os.path.getsize(path))
         for offset, data in disk.written:
             in_file[offset : offset + len(data)] = data
         tail, head = (int.from_bytes(in_file[at : at + 8], "little") for at in (1024, 2048))
         for sequence in range(tail, head):
-            at = window._position(sequence)
+            at = position_of(path, sequence)
             assert int.from_bytes(in_file[at : at + 8], "little") == sequence
             assert in_file[at + 32 : at + 48] == bytes([sequence]) * 16
     window.close()

@@ -52,7 +52,7 @@ def spawner():
 
 def works(process):
     """Wait until capture is at work: the last thing it opens is its file."""
-    wait_until(lambda: any(path.endswith("silence.wav") for path in open_files(process.pid)), 20, "capture at work")
+    wait_until(lambda: any(path.endswith("silence.wav") for path in open_files(process.pid)), 30, "capture at work")
 
 
 def open_files(pid):
@@ -81,7 +81,7 @@ def end_of(process):
             statuses.append(status)
         return bool(statuses)
 
-    wait_until(has_ended, 20, f"the end of {process.pid}")
+    wait_until(has_ended, 30, f"the end of {process.pid}")
     return statuses[0]
 
 
@@ -228,6 +228,7 @@ def test_an_end_that_the_zygote_does_not_tell_is_seen_all_the_same(spawner, sett
     assert end_of(process) == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_where_zygotes_fail_again_and_again_children_are_started_without(spawner, settings, monkeypatch):
     tries = []
 
@@ -259,7 +260,7 @@ early = mpengine.processes.zygote.fork()
 from mpengine.processes.beginning import CaptureSettings
 from mpengine.shared.config_tables import AudioConfig, BufferConfig
 from mpengine.supervisor.children.spawner import Spawner
-import select, time
+from tests.rig.waiting import wait_until
 source, directory, what = sys.argv[1:]
 spawner = Spawner(forks=what != "none", zygote=early)
 def start():
@@ -270,12 +271,12 @@ def start():
     )
     return spawner.start("capture", settings)
 def end_of(process):
-    while (status := process.reap()) is None:
-        time.sleep(0.01)
-    return status
+    statuses = []
+    wait_until(lambda: statuses.append(process.reap()) or statuses[-1] is not None, 30, "the end")
+    return statuses[-1]
 if what == "killed":
     os.kill(early.pid, 9)
-    time.sleep(0.1)
+    os.waitid(os.P_PID, early.pid, os.WEXITED | os.WNOWAIT)
 first = end_of(start())
 print(first, spawner.zygote_pid == early.pid, spawner.zygote_pid is not None)
 if what == "used":

@@ -1,5 +1,6 @@
 """What several of these tests need: a limit on time, audio, and what is in a list of actions."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from struct import pack
+from types import BuiltinFunctionType, FunctionType, ModuleType
 
 import mpengine
 from mpengine.dialects.base import Hypothesis
@@ -90,3 +92,16 @@ def result(
     fields = {"connection": 1, "start_s": first / sample_rate, "end_s": end / sample_rate, **fields}
     transcript = Transcript(text=text, is_final=is_final, **fields)
     return control.Result(first=first, end=end, transcript=transcript, acknowledges=acknowledges, tolerance=tolerance)
+
+
+def weight(thing: object) -> int:
+    """The bytes of all that is reached from `thing` alone: not what the program has once, as classes and modules."""
+    shared = (type, ModuleType, FunctionType, BuiltinFunctionType, property)
+    seen: dict[int, object] = {}
+    waiting = [thing]
+    while waiting:
+        each = waiting.pop()
+        if id(each) not in seen and not isinstance(each, shared):
+            seen[id(each)] = each
+            waiting += gc.get_referents(each)
+    return sum(map(sys.getsizeof, seen.values()))

@@ -1,191 +1,22 @@
-"""Following an engine over every kind of loss: as histories, and against a model of an engine and its link."""
+"""Following an engine over every kind of loss, as histories; and the patience of a follower."""
 
 import json
-import math
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from mpengine.client.follow import Ask, Follower, LookClock, Sync
-from mpengine.client.position import Deliver, Hole, Report
+from mpengine.client.follow import Follower, LookClock
+from mpengine.client.position import Deliver, Hole
 from mpengine.shared.messages import FINALS, KEPT, SnapshotAnswer
 from mpengine.supervisor.bus.history import History
+from tests.pure.published_history import Engine, Wire, connected
 
-
-class Engine:
-    """Publishes, keeps a history, is killed and started again: the wire contract in a few lines."""
-
-    def __init__(self, most=None):
-        self.runs = 0
-        self.most = most
-        self.published = []  # (run, topic, seq)
-        self.boot_of = {}  # of those
-        self.start_run()
-
-    def start_run(self):
-        self.runs += 1
-        self.run, self.seq, self.boots = f"r{self.runs}", 0, 0
-        self.kept = {topic: [] for topic in KEPT}
-        self.forgotten = dict.fromkeys(KEPT, 0)
-        self.start_boot()
-
-    def start_boot(self):
-        self.boots += 1
-        self.boot = f"{self.run}b{self.boots}"
-        self.last = {}
-        self.status = None
-
-    def kill(self):
-        """Its successor goes on with the run, and repeats the last final, as if it had not gone out."""
-        self.seq += 10
-        self.start_boot()
-        again = [json.loads(body) | {"boot": self.boot} for _, body in self.kept[FINALS][-1:]]
-        return [(FINALS, json.dumps(each).encode()) for each in again]
-
-    def publish(self, topic, **fields):
-        self.seq += 1
-        fields |= {"run": self.run, "boot": self.boot, "seq": self.seq, "prev": self.last.get(topic, 0)}
-        fields |= {"type": topic.split(".")[0], "is_final": topic == FINALS}
-        if topic == "metrics":
-            fields["last"] = {f"n.{other}": seq for other, seq in self.last.items()}
-        self.last[topic] = self.seq
-        body = json.dumps(fields).encode()
-        self.published.append((self.run, topic, self.seq))
-        self.boot_of[self.published[-1]] = self.boots
-        if topic in KEPT:
-            shelf = self.kept[topic]
-            shelf.append((self.seq, body))
-            if self.most is not None and len(shelf) > self.most:
-                self.forgotten[topic] = shelf.pop(0)[0]
-        return [(topic, body)]
-
-    def stop(self):
-        """Its last words."""
-        return [*self.publish("status", state="stopped"), *self.publish("metrics")]
-
-    def snapshot(self, since, page=2):
-        found = sorted(each for shelf in self.kept.values() for each in shelf if each[0] > since)
-        messages = [body for _, body in found[:page]]
-        return SnapshotAnswer(
-            run=self.run,
-            boot=self.boot,
-            seq=self.seq,
-            messages=messages,
-            complete=dict(self.forgotten),
-            more=len(found) > page,
-        )
-
-
-class Wire:
-    """A follower, an engine, and what is on its way between them."""
-
-    def __init__(self, engine, *, since="start", can_ask=True, topics=("",)):
-        self.engine = engine
-        self.follower = Follower(
-            wants=lambda topic: any(topic.startswith(each) for each in topics), since=since, can_ask=can_ask
-        )
-        self.now = 0.0
-        self.way, self.answers, self.replies = [], [], []
-        self.connected = False
-        self.syncs = 0
-        self.got, self.holes = [], []
-        self.first_boots = {}  # of each run the first that was heard
-
-    def connect(self):
-        self.connected = True
-        if self.follower.asks:
-            self.way += [("sync", self._sync(0)), ("sync", self._sync(self.syncs))]
-
-    def disconnect(self):
-        self.connected = False
-        self.way.clear()
-
-    def send(self, messages):
-        if self.connected:
-            self.way += messages
-
-    def arrive(self, count=1):
-        for _ in range(count):
-            if not self.way:
-                return
-            topic, body = self.way.pop(0)
-            if topic == "sync":
-                self.perform(self.follower.synced(*body))
-            else:
-                stamp = json.loads(body)
-                self.first_boots.setdefault(stamp["run"], int(stamp["boot"].rpartition("b")[2]))
-                self.perform(self.follower.heard(topic, body))
-
-    def answer(self):
-        """The engine answers; or its answer arrives, and what was published meanwhile is newer."""
-        if self.answers:
-            number, since = self.answers.pop(0)
-            self.replies.append((number, self.engine.snapshot(since)))
-        elif self.replies:
-            number, answer = self.replies.pop(0)
-            self.perform(self.follower.answered(number, answer))
-
-    def look(self):
-        """As a feed does: what was published, what was answered, then the time. What it asks is answered later."""
-        asked, self.answers = self.answers, []
-        self.arrive(len(self.way))
-        for number, since in asked:
-            self.perform(self.follower.answered(number, self.engine.snapshot(since)))
-        self.perform(self.follower.tick(self.now))
-
-    def perform(self, actions):
-        for action in actions:
-            match action:
-                case Sync(number):
-                    self.syncs = number
-                    self.send([("sync", self._sync(number))])
-                case Ask(number, since):
-                    self.answers.append((number, since))
-                case Report(hole):
-                    self.holes.append(hole)
-                case Deliver(topic, body):
-                    stamp = json.loads(body)
-                    self.got.append((stamp["run"], topic, stamp["seq"]))
-
-    def run_dry(self):
-        """Let everything arrive that is on its way."""
-        for _ in range(1000):
-            if not (self.way or self.answers or self.replies):
-                return
-            self.arrive()
-            self.answer()
-        raise AssertionError("it asks for ever")
-
-    def settle(self):
-        """No more faults: connected, a few metrics, and time."""
-        if not self.connected:
-            self.connect()
-        for _ in range(15):
-            self.send(self.engine.publish("metrics"))
-            self.run_dry()
-            self.now += 1.0
-            self.perform(self.follower.tick(self.now))
-        assert self.follower.is_live
-
-    def _sync(self, number):
-        return number, self.engine.run, self.engine.boot, self.engine.seq
-
-    def seqs(self, topic=FINALS):
-        return [seq for _, each, seq in self.got if each == topic]
+# Histories
 
 
 @pytest.fixture
 def engine():
     return Engine()
-
-
-def connected(engine, **options):
-    wire = Wire(engine, **options)
-    wire.connect()
-    wire.run_dry()
-    return wire
 
 
 def test_who_comes_late_gets_all_there_was(engine):
@@ -594,107 +425,7 @@ def test_what_is_no_message_is_handed_on(engine):
     assert wire.follower.heard("level", b"what?") == [Deliver("level", b"what?")]
 
 
-# Against the model
-
-OPERATIONS = ["final", "final", "final", "gap", "level", "metrics", "arrive", "arrive", "arrive", *["answer"] * 4]
-FAULTS = ["lose", "lose all", "lose an answer", "break", "kill", "six seconds"]
-ENDS = ["stop", "crash"]
-
-
-def play(wire, operations):
-    engine = wire.engine
-    for operation in operations:
-        match operation:
-            case "final":
-                wire.send(engine.publish(FINALS))
-            case "gap" | "level" | "metrics":
-                wire.send(engine.publish(operation))
-            case "arrive":
-                wire.arrive()
-            case "answer":
-                wire.answer()
-            case "lose":
-                wire.way[:1] = [each for each in wire.way[:1] if each[0] == "sync"]
-            case "lose all":
-                wire.way[:] = [each for each in wire.way if each[0] == "sync"]
-            case "lose an answer":
-                del wire.answers[:1]
-            case "break":
-                wire.disconnect()
-                wire.connect()
-            case "kill":
-                repeated = engine.kill()
-                wire.disconnect()
-                wire.answers.clear()
-                wire.connect()
-                wire.send(repeated)
-            case "six seconds":
-                wire.now += 6.0
-                wire.perform(wire.follower.tick(wire.now))
-            case "stop" | "crash":
-                if operation == "stop":
-                    wire.send(engine.stop())
-                wire.arrive(len(wire.way) // 2)
-                engine.start_run()
-                wire.disconnect()
-                wire.answers.clear()
-                wire.connect()
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.sampled_from([*OPERATIONS, *(fault for fault in FAULTS if fault != "six seconds")]), max_size=60))
-def test_of_a_run_that_goes_on_with_all_its_history_nothing_is_missing(operations):
-    wire = Wire(Engine())
-    play(wire, operations)
-    wire.settle()
-    kept = [each for each in wire.engine.published if each[1] in KEPT]
-    assert [each for each in wire.got if each[1] in KEPT] == kept
-    assert wire.holes == []
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    st.lists(st.sampled_from([*OPERATIONS, *FAULTS, *ENDS]), max_size=80),
-    st.sampled_from([1, 3, None]),
-    st.booleans(),
-)
-def test_whatever_happens_each_comes_once_and_in_order_or_is_told(operations, most, can_ask):
-    wire = Wire(Engine(most), can_ask=can_ask, since="start" if can_ask else None)
-    if can_ask:
-        wire.settle()
-    else:
-        wire.connect()
-        wire.send(wire.engine.publish(FINALS) + wire.engine.publish("gap") + wire.engine.publish("error"))
-        wire.run_dry()
-    play(wire, operations)
-    if can_ask:
-        wire.settle()
-    else:
-        wire.connect()
-        wire.send([each for topic in KEPT for each in wire.engine.publish(topic)])
-        wire.run_dry()
-    check(wire, [each for each in wire.engine.published if can_ask or was_to_be_heard_of(wire, each)])
-
-
-def was_to_be_heard_of(wire, each):
-    """Who does not ask cannot know that a run which is new to him had a supervisor before."""
-    return wire.engine.boot_of[each] >= wire.first_boots.get(each[0], math.inf)
-
-
-def check(wire, published):
-    for topic in KEPT:
-        got = [(int(run[1:]), seq) for run, each, seq in wire.got if each == topic]
-        assert got == sorted(set(got)), "twice, or out of order"
-        for run, each, seq in published:
-            if each == topic and (int(run[1:]), seq) not in got:
-                assert any(_covers(hole, run, topic, seq) for hole in wire.holes), (run, topic, seq, wire.holes)
-
-
-def _covers(hole, run, topic, seq):
-    return (hole.run, hole.topic) == (run, topic) and hole.first_seq <= seq <= (hole.last_seq or seq)
-
-
-# Time that nearly stands still while nobody looks.
+# Time that nearly stands still while nobody looks
 
 
 def looked(every_s, look_s, looks):

@@ -212,8 +212,9 @@ def test_a_long_outage_keeps_the_journal_small(path):
 def test_what_another_version_wrote_is_no_journal(path):
     journal = Journal.create(path, IDENTITY)
     body = msgspec.msgpack.encode(["SomethingNew", 1])
-    os.pwrite(journal._fd, struct.pack("<II", len(body), zlib.crc32(body)) + body, journal._end)
     journal.close(remove=False)
+    with open(path, "ab") as file:
+        file.write(struct.pack("<II", len(body), zlib.crc32(body)) + body)
     assert Journal.recover(path) is None
 
 

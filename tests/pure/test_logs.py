@@ -170,10 +170,11 @@ def test_a_closed_standard_error_ends_nothing(log, monkeypatch, tmp_path):
     assert (tmp_path / "err").read_text() == ""
 
 
-def test_a_process_without_standard_error_logs_to_nowhere(log, monkeypatch):
+def test_a_process_without_standard_error_logs_to_nowhere(log, monkeypatch, capfd):
     monkeypatch.setattr(sys, "stderr", None)
     log()
     LOGGER.info(Event("started"))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_value_that_cannot_be_text_ends_nothing(written):

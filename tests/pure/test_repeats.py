@@ -5,6 +5,7 @@ from random import Random
 import pytest
 
 from mpengine.shared.logs.repeats import Due, Repeats
+from tests.pure.support import weight
 
 
 @pytest.fixture
@@ -75,7 +76,10 @@ def test_when_there_are_too_many_kinds_the_oldest_is_forgotten_and_told(repeats)
     assert repeats.came("d", "d4", 4.0) == [Due("a3", 0), Due("d4", 0)]
     assert repeats.came("e", "e5", 5.0) == [Due("e5", 0)]
     assert repeats.came("a", "a6", 6.0) == [Due("a6", 0)]
-    assert len(repeats._kinds) == 3
+    before = weight(repeats)
+    for number in range(1000):
+        repeats.came(f"k{number}", "k", 7.0)
+    assert weight(repeats) < 1.5 * before
 
 
 @pytest.mark.parametrize("seed", range(20))

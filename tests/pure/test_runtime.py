@@ -1,5 +1,6 @@
 """The runtime directory: ours alone, held by one engine."""
 
+import contextlib
 import os
 import re
 import signal
@@ -124,6 +125,15 @@ def test_the_longest_socket_path_has_107_bytes(monkeypatch, base, length, fits):
 # The lock
 
 
+def pid_in_lock(base, name):
+    return int((base / "mpengine" / name / "lock").read_text())
+
+
+def is_lock(descriptor):
+    with contextlib.suppress(FileNotFoundError):  # the one that lists them
+        return os.readlink(descriptor).endswith("/mpengine/mic/lock")
+
+
 def test_the_lock_holds_the_pid():
     directory = RuntimeDir("mic")
     directory.lock()
@@ -148,9 +158,11 @@ def test_the_refused_engine_changes_nothing(holder, base):
     assert (base / "mpengine/mic/lock").read_text() == f"{holder.pid}\n"
 
 
-def test_an_engine_of_another_name_is_not_held_up(holder):
+def test_an_engine_of_another_name_is_not_held_up(holder, base):
     other = RuntimeDir("other")
     other.lock()
+    assert pid_in_lock(base, "other") == os.getpid()
+    assert pid_in_lock(base, "mic") == holder.pid
     other.unlock()
 
 
@@ -177,13 +189,16 @@ def test_a_lock_that_was_let_go_can_be_taken_again():
     first.lock()
     first.unlock()
     second.lock()
+    with pytest.raises(AlreadyRunning):
+        first.lock()
     second.unlock()
 
 
 def test_a_lock_is_not_inherited_by_children():
     directory = RuntimeDir("mic")
     directory.lock()
-    assert not os.get_inheritable(directory._lock_fd)
+    held = [int(fd) for fd in os.listdir("/proc/self/fd") if is_lock(f"/proc/self/fd/{fd}")]
+    assert [os.get_inheritable(fd) for fd in held] == [False]
     directory.unlock()
 
 

@@ -172,8 +172,9 @@ def test_any_file_can_be_gone_on_with(existing):
 @given(st.lists(any_final(), max_size=5))
 def test_any_finals_make_files_that_players_take(finals):
     numbered = [msgspec.structs.replace(each, seq=seq) for seq, each in enumerate(finals, 1)]
-    read_srt(written(*numbered, is_vtt=False).encode())
-    read_vtt(written(*numbered, is_vtt=True).encode())
+    srt = read_srt(written(*numbered, is_vtt=False).encode())
+    vtt, _ = read_vtt(written(*numbered, is_vtt=True).encode())
+    assert [(cue.start_ms, cue.end_ms) for cue in srt] == [(cue.start_ms, cue.end_ms) for cue in vtt]
 
 
 @pytest.mark.parametrize("existing", [b"", b"\n", b"WE", b"WEBVTT\n", b"WEBVTT\n\n"])

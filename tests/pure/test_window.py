@@ -18,6 +18,7 @@ from mpengine.capture.window import Losses, Slot, Window
 from mpengine.shared.errors import ConfigError, WindowError
 from mpengine.shared.ranges import Range
 from tests.pure.support import ENVIRONMENT, RUN, in_fresh_interpreter, within
+from tests.rig.window_slots import damage, position_of, slot_bytes
 
 BLOCK = 320
 BYTES = 2 * BLOCK
@@ -308,17 +309,16 @@ def full(*_):
 
 
 def test_a_full_disk_is_an_error_that_says_what_to_do(open_window, monkeypatch):
-    monkeypatch.setattr(window_file, "_allocate", full)
+    monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(ConfigError, match=r"buffer\.seconds: .*No space left on device.*buffer\.directory"):
         open_window()
 
 
 def test_after_a_full_disk_the_window_can_be_made(open_window, monkeypatch):
-    allocate = window_file._allocate
-    monkeypatch.setattr(window_file, "_allocate", full)
-    with pytest.raises(ConfigError):
-        open_window()
-    monkeypatch.setattr(window_file, "_allocate", allocate)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(ConfigError):
+            open_window()
     window = open_window()
     fill(window, 1)
     assert len(contents(window)) == 1
@@ -331,27 +331,20 @@ def test_after_a_full_disk_the_window_can_be_made(open_window, monkeypatch):
 def test_a_damaged_slot_is_not_read(open_window, path, at):
     first = open_window()
     fill(first, 3)
-    slot_bytes = first._slot_bytes
-    position = first._position(1) + at
     first.close()
-    with open(path, "r+b") as file:
-        file.seek(position)
-        byte = file.read(1)[0]
-        file.seek(position)
-        file.write(bytes([byte ^ 0x40]))
+    with open(path, "rb") as file:
+        byte = file.read()[position_of(path, 1) + at]
+    damage(path, 1, bytes([byte ^ 0x40]), at=at)
     second = open_window()
-    assert at < slot_bytes
+    assert at < slot_bytes(path)
     assert [slot and slot.arrival_ns for slot in map(second.read, range(3))] == [0, None, 2]
 
 
 def test_what_lies_behind_a_damaged_slot_is_still_found(open_window, path):
     first = open_window()
     fill(first, 10)
-    position = first._position(5)
     first.close()
-    with open(path, "r+b") as file:
-        file.seek(position)
-        file.write(bytes(BYTES))
+    damage(path, 5, bytes(BYTES))
     second = open_window()
     assert second.find(6 * BLOCK) in {5, 6}
     second.acknowledge(6 * BLOCK)
@@ -467,6 +460,7 @@ def kill_a_writer_after(blocks, path, place):
         writer.send_signal(signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_writer_killed_at_any_moment_leaves_a_window_in_which_every_sample_is_right(open_window, path, place):
     chance = Random(5)
     written = 0
@@ -512,8 +506,3 @@ def test_what_waits_is_told_once(losses):
     losses.dropped(Range(0, 320))
     losses.flush()
     assert losses.flush() == []
-
-
-def test_samples_are_counted(losses):
-    losses.dropped(Range(0, 320))
-    losses.dropped(Range(1000, 1320))

@@ -25,7 +25,7 @@ from tests.rig.processes import (
     spawn,
 )
 from tests.rig.server import Server
-from tests.rig.waiting import scaled, wait_until
+from tests.rig.waiting import PATIENCE_S, scaled, wait_until
 
 RUNNING: list["EngineProcess"] = []
 """Those not yet closed, so that a failing test can show their logs."""
@@ -102,12 +102,15 @@ class EngineProcess:
         return self
 
     def wait(self, timeout: float = 35) -> int:
-        """Wait for the end of the supervisor; returns its exit code."""
+        """Wait for the end of the supervisor, and for its last words; returns its exit code."""
         assert self.process is not None
         try:
-            return self.process.wait(scaled(timeout))
+            code = self.process.wait(scaled(timeout))
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running after {scaled(timeout):g} s: {self.process_tree()}") from None
+        if self._bus is not None:
+            self._bus.hear_out()
+        return code
 
     def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = 35) -> int:
         """Ask the supervisor to end (SIGTERM or SIGINT), wait for it; returns its exit code."""
@@ -171,7 +174,7 @@ class EngineProcess:
         """Its end."""
         return "\n".join(self.log_text().splitlines()[-lines:])
 
-    def subscriber(self, *, sync: bool = True, timeout: float = 20) -> Listener:
+    def subscriber(self, *, sync: bool = True, timeout: float = PATIENCE_S) -> Listener:
         """A new listener; with `sync` it is live when this returns (the engine has to be up by then)."""
         endpoint = self._endpoint("publish", "results")
         listener = Listener(self._zmq, endpoint, self.name, trouble=self._trouble)
@@ -185,7 +188,7 @@ class EngineProcess:
         """A listener of the rig's own, made before the start; a status it missed is asked for."""
         assert self._bus is not None, "start() first"
         if not self._bus_is_live:
-            self._bus.sync(20)
+            self._bus.sync()
             before = len(self._bus.messages)
             answer = self.query({"type": "status"})
             status = answer.get("status", answer)
@@ -194,7 +197,7 @@ class EngineProcess:
             self._bus_is_live = True
         return self._bus
 
-    def query(self, request: Mapping[str, Any] | bytes, timeout: float = 10) -> dict[str, Any]:
+    def query(self, request: Mapping[str, Any] | bytes, timeout: float = PATIENCE_S) -> dict[str, Any]:
         """Ask on `bus.query` (bytes are sent as they are) and return the answer."""
         with self._zmq.socket(zmq.REQ) as socket:
             socket.setsockopt(zmq.LINGER, 0)
@@ -207,7 +210,7 @@ class EngineProcess:
         assert isinstance(answer, dict)
         return answer
 
-    def wait_for_state(self, state: str, timeout: float = 20) -> dict[str, Any]:
+    def wait_for_state(self, state: str, timeout: float = PATIENCE_S) -> dict[str, Any]:
         """Wait until the latest published status has that state; returns the status."""
 
         def latest(messages: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -224,7 +227,7 @@ class EngineProcess:
         assert self.process is not None
         return self.process.pid
 
-    def child_pid(self, child: str, timeout: float = 20, other_than: int = 0) -> int:
+    def child_pid(self, child: str, timeout: float = PATIENCE_S, other_than: int = 0) -> int:
         """The pid of `capture`, `streaming` or `recogniser` as last published, once such a process runs;
         with `other_than`, that of its successor."""
 
@@ -238,7 +241,7 @@ class EngineProcess:
 
         return int(self.bus.wait_until(living, timeout, f"a living {child}"))
 
-    def zygote_pid(self, timeout: float = 20) -> int:
+    def zygote_pid(self, timeout: float = PATIENCE_S) -> int:
         """The pid of the process that the children are forked from; they go by the same command."""
 
         def living() -> int:

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from tests.rig.configs import Tables
 from tests.rig.server import Server
-from tests.rig.waiting import scaled
+from tests.rig.waiting import PATIENCE_S, scaled
 
 Call = tuple[Any, ...]
 
@@ -50,7 +50,7 @@ class Gui:
             server.wait_for_audio(n_bytes)
         return is_started
 
-    def wait_for(self, *calls: Call, timeout: float = 10) -> None:
+    def wait_for(self, *calls: Call, timeout: float = PATIENCE_S) -> None:
         """Wait until all these calls have come."""
         with self._changed:
             in_time = self._changed.wait_for(lambda: set(calls) <= set(self.calls), scaled(timeout))

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
-from tests.rig.waiting import scaled
+from tests.rig.waiting import PATIENCE_S, scaled
 
 Message = dict[str, Any]
 
@@ -29,9 +30,20 @@ class Listener:
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 100)
         self._synced: set[str] = set()
         self._socket.subscribe(f"{name}.")
+        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        self._connections = 0
         self._socket.connect(endpoint)
 
-    def sync(self, timeout: float = 10) -> None:
+    def hear_out(self, timeout: float = PATIENCE_S) -> None:
+        """Return when nothing more can come of an engine that has ended: its connection is read to its end."""
+        deadline = time.monotonic() + scaled(timeout)
+        while self._monitor.poll(0) or self._connections:
+            rest_s = max(0.0, deadline - time.monotonic())
+            assert self._monitor.poll(int(rest_s * 1000)), "the connection of an engine stays"
+            has_come = recv_monitor_message(self._monitor)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            self._connections = max(0, self._connections + (1 if has_come else -1))  # some break before they are made
+
+    def sync(self, timeout: float = PATIENCE_S) -> None:
         """Return when the subscription is live: nothing published from now on is missed."""
         token = f"{self.name}.sync.{secrets.token_hex(8)}"
         self._socket.subscribe(token)
@@ -47,7 +59,7 @@ class Listener:
             self._take()
         return self.received
 
-    def wait_for(self, predicate: Callable[[Message], Any], timeout: float = 10, what: str = "") -> Message:
+    def wait_for(self, predicate: Callable[[Message], Any], timeout: float = PATIENCE_S, what: str = "") -> Message:
         """The first message, old or new, for which `predicate` is true."""
         deadline = time.monotonic() + scaled(timeout)
         seen = 0
@@ -58,14 +70,14 @@ class Listener:
                     return message
             self._receive(deadline, what or "a message")
 
-    def wait_until(self, condition: Callable[[list[Message]], Any], timeout: float = 10, what: str = "") -> Any:
+    def wait_until(self, condition: Callable[[list[Message]], Any], timeout: float = PATIENCE_S, what: str = "") -> Any:
         """Wait until `condition(all messages)` is true; returns its answer."""
         deadline = time.monotonic() + scaled(timeout)
         while not (answer := condition(self.messages)):
             self._receive(deadline, what or "messages")
         return answer
 
-    def wait_for_state(self, state: str, timeout: float = 20, since: int = 0) -> Message:
+    def wait_for_state(self, state: str, timeout: float = PATIENCE_S, since: int = 0) -> Message:
         """The first `status` with that state, among the messages from index `since` on."""
         found: Message = self.wait_until(
             lambda all_: next((m for m in all_[since:] if m["type"] == "status" and m["state"] == state), None),
@@ -84,6 +96,8 @@ class Listener:
 
     def close(self) -> None:
         """Close the socket; what was received stays."""
+        self._socket.disable_monitor()
+        self._monitor.close()
         self._socket.close()
 
     def _receive(self, deadline: float, what: str) -> None:

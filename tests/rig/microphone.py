@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from tests.rig.processes import spawn
-from tests.rig.waiting import scaled, wait_until
+from tests.rig.waiting import PATIENCE_S, scaled, wait_until
 
 RATE = 16000
 PROGRAMS = ("pulseaudio", "pactl", "pacat")
@@ -34,7 +34,7 @@ class Playback:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
 
-    def wait(self, timeout: float = 30) -> None:
+    def wait(self, timeout: float = PATIENCE_S) -> None:
         """Wait until the last sample has gone into the sink."""
         try:
             code = self.process.wait(scaled(timeout))
@@ -110,7 +110,7 @@ class VirtualMicrophone:
         self._players = [*(player for player in self._players if player.playing), playback]
         return playback
 
-    def play_and_wait(self, sound: bytes | str | Path, timeout: float = 30, sink: str | None = None) -> None:
+    def play_and_wait(self, sound: bytes | str | Path, timeout: float = PATIENCE_S, sink: str | None = None) -> None:
         """`play` and wait for the end."""
         self.play(sound, sink).wait(timeout)
 
@@ -169,7 +169,7 @@ class VirtualMicrophone:
         entries = self._pactl("list", "source-outputs").split("Source Output #")[1:]
         return [RecordingClient(int(_property(entry, "id") or 0), _property(entry, "binary")) for entry in entries]
 
-    def wait_for_recording(self, count: int = 1, timeout: float = 10) -> list[RecordingClient]:
+    def wait_for_recording(self, count: int = 1, timeout: float = PATIENCE_S) -> list[RecordingClient]:
         """Wait until exactly `count` clients record (0: until the device is free)."""
         wait_until(lambda: len(self.recording_clients()) == count, timeout, f"{count} recording clients", every=0.03)
         return self.recording_clients()
@@ -218,7 +218,7 @@ class VirtualMicrophone:
                 stderr=log,
                 start_new_session=True,
             )
-        wait_until(self._answers, 10, "PulseAudio to answer", every=0.02)
+        wait_until(self._answers, 30, "PulseAudio to answer", every=0.02)
 
     def _stop(self) -> None:
         self.stop_playing()
@@ -245,7 +245,7 @@ class VirtualMicrophone:
             env=self._own_environment(),
             capture_output=True,
             text=True,
-            timeout=scaled(10),
+            timeout=scaled(30),
             check=False,
         )
         assert done.returncode == 0, f"pactl {' '.join(arguments)}: {done.stderr.strip()}"

@@ -71,7 +71,7 @@ class Oracle:
 
     def _hear(self, connection: Connection, samples: int) -> None:
         memory = connection.memory
-        pcm = array.array("h", bytes(connection._audio[2 * memory.heard : 2 * samples]))
+        pcm = array.array("h", connection.pcm(memory.heard, samples))
         at = memory.heard
         for level, run in itertools.groupby(pcm):
             if level < -_OFFSET // 2 and memory.level == -level:

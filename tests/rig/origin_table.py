@@ -148,7 +148,7 @@ def _failing_start(gui: Gui) -> Seen:
     started = gui.start()
     waited = time.monotonic() - began >= limit_s
     seen = {"started": started, "waited to the limit": waited, "active": gui.engine.is_recording_active()}
-    wait_until(lambda: gui.engine.stop() or True, 10, "the end of what was begun")
+    wait_until(lambda: gui.engine.stop() or True, 30, "the end of what was begun")
     return seen | {"ready": gui.engine.is_ready(), "errors": _errors(gui), "reason": _last_error(gui)}
 
 
@@ -201,7 +201,7 @@ def changes(engine_class: EngineClass) -> Seen:
     with FakeProxy() as server, Gui(engine_class, _managed(server)) as gui:
         thread = threading.Thread(target=gui.start)
         thread.start()
-        thread.join(scaled(20))
+        thread.join(scaled(30))
         server.wait_for_audio(32000)
         _say(server, "one", final=False)
         gui.wait_for(("interim", "one", "Ann"))
@@ -238,7 +238,7 @@ def callback_raises(engine_class: EngineClass) -> Seen:
         connection = server.current
         _say(server, "one", final=False)
         gui.wait_for(("interim", "one", "Ann"))
-        wait_until(lambda: gui.of_kind("error"), 10, "the report of the exception")
+        wait_until(lambda: gui.of_kind("error"), 30, "the report of the exception")
         goes_on = _still_hears(server, gui)
         return {"errors": _errors(gui), "goes on": goes_on, "connection": connection.closed_at is None}
 

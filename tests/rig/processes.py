@@ -1,5 +1,6 @@
 """Processes as the kernel sees them, and how the rig starts its own so that none survives it."""
 
+import gc
 import os
 import shutil
 import signal
@@ -37,6 +38,18 @@ def process_info(pid: int) -> ProcessInfo | None:
     name, _, rest = stat.partition("(")[2].rpartition(")")
     state, parent = rest.split()[:2]
     return ProcessInfo(pid, int(parent), state, command.strip() or name)
+
+
+def descriptors_here() -> int:
+    """How many descriptors this process has open, without those that only wait to be collected."""
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))
+
+
+def rss_mb(pid: int) -> float:
+    """The memory that `pid` has in use."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1000
 
 
 def all_processes() -> list[ProcessInfo]:

@@ -5,14 +5,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.rig import speech
 from tests.rig.processes import spawn
 from tests.rig.terminal import Terminal
 
 _ROWS, _COLUMNS = 7, 64
 _CELL_WIDTH, _CELL_HEIGHT, _BORDER = 9, 20, 14
-_SPEECH = Path(__file__).parents[1] / "data" / "speech.wav"
 _MPENGINE = [sys.executable, "-m", "mpengine"]
-_SETTINGS = ("engine.name=screenshot", "remote.mode=local", f"audio.source={_SPEECH}")
+_SETTINGS = ("engine.name=screenshot", "remote.mode=local", f"audio.source={speech.PATH}")
 # Where in the last sentence the picture is taken.
 _LAST_WORDS = "four five"
 

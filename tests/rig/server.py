@@ -13,7 +13,7 @@ from tests.rig.connection import Connection
 from tests.rig.echo import Echo
 from tests.rig.record import Received
 from tests.rig.serving import Serving, reserve_port
-from tests.rig.waiting import scaled
+from tests.rig.waiting import PATIENCE_S, scaled
 
 __all__ = ["Responder", "Server", "reserve_port"]
 
@@ -111,7 +111,7 @@ class Server(Serving):
 
     # Waiting.
 
-    def wait_for(self, predicate: Callable[[], Any], timeout: float = 10, what: str = "") -> Any:
+    def wait_for(self, predicate: Callable[[], Any], timeout: float = PATIENCE_S, what: str = "") -> Any:
         """Wait until `predicate()` is true, asked again after all that happens here; returns its answer."""
         with self.changed:
             answer = self.changed.wait_for(predicate, scaled(timeout))
@@ -120,12 +120,12 @@ class Server(Serving):
             raise AssertionError(f"waited {scaled(timeout):g} s in vain for {what}; {self.describe()}")
         return answer
 
-    def wait_for_connection(self, number: int = 1, timeout: float = 10) -> Connection:
+    def wait_for_connection(self, number: int = 1, timeout: float = PATIENCE_S) -> Connection:
         """Wait until `number` connections have been made in all; returns the last of these."""
         self.wait_for(lambda: len(self.connections) >= number, timeout, f"connection {number}")
         return self.connections[number - 1]
 
-    def wait_for_audio(self, n_bytes: int, timeout: float = 10, connection: Connection | None = None) -> None:
+    def wait_for_audio(self, n_bytes: int, timeout: float = PATIENCE_S, connection: Connection | None = None) -> None:
         """Wait until so many bytes of audio came, over all connections or on the given one."""
 
         def enough() -> bool:
@@ -134,7 +134,7 @@ class Server(Serving):
 
         self.wait_for(enough, timeout, f"{n_bytes} bytes of audio")
 
-    def wait_for_text(self, kind: str, timeout: float = 10, count: int = 1) -> Received:
+    def wait_for_text(self, kind: str, timeout: float = PATIENCE_S, count: int = 1) -> Received:
         """Wait for the `count`-th text message with that `type`, over all connections; returns it."""
 
         def found() -> list[Received]:
@@ -144,7 +144,7 @@ class Server(Serving):
         self.wait_for(lambda: len(found()) >= count, timeout, f"{count} x {kind}")
         return found()[count - 1]
 
-    def wait_for_end(self, connection: Connection, timeout: float = 10) -> None:
+    def wait_for_end(self, connection: Connection, timeout: float = PATIENCE_S) -> None:
         """Wait until TCP of that connection has ended."""
         self.wait_for(lambda: connection.closed_at is not None, timeout, f"the end of connection {connection.number}")
 

@@ -43,7 +43,7 @@ def read_vtt(data: bytes) -> tuple[list[ReadCue], list[str]]:
 def _blocks(text: str) -> list[str]:
     """What stands between empty lines, of which there is one behind each block."""
     assert text.endswith("\n\n") or not text
-    assert not re.search("[^\\S \n]|\n\n\n", text)
+    assert not re.search("[\t\r\v\f\x1c-\x1f\x85\u2028\u2029]|\n\n\n", text)
     return [f"{block}\n" for block in text.split("\n\n")[:-1]]
 
 

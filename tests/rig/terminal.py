@@ -12,7 +12,7 @@ from typing import Any
 import pyte
 
 from tests.rig.processes import spawn
-from tests.rig.waiting import scaled, wait_until
+from tests.rig.waiting import PATIENCE_S, scaled, wait_until
 
 
 class Terminal:
@@ -56,14 +56,14 @@ class Terminal:
         """As on a keyboard."""
         os.write(self._outer, key)
 
-    def wait_for(self, probe: Callable[[list[str]], object], timeout: float = 10) -> list[str]:
+    def wait_for(self, probe: Callable[[list[str]], object], timeout: float = PATIENCE_S) -> list[str]:
         """Read on until `probe(lines)` is true; returns the lines."""
         deadline = time.monotonic() + scaled(timeout)
         while not probe(self.lines):
             assert self._read(deadline), f"waited in vain; on the screen: {self.lines}; there came {self.written!r}"
         return self.lines
 
-    def wait_for_end(self, timeout: float = 10) -> int:
+    def wait_for_end(self, timeout: float = PATIENCE_S) -> int:
         """Read all that comes; the exit code."""
         deadline = time.monotonic() + scaled(timeout)
         while self._read(deadline):

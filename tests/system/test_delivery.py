@@ -3,18 +3,16 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import zmq
 
+from tests.rig import speech
 from tests.rig.configs import byok, managed, noise
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.processes import spawned
 from tests.rig.proxy import FakeProxy
 from tests.rig.waiting import scaled
-
-DATA = Path(__file__).parents[1] / "data"
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
@@ -26,7 +24,7 @@ def test_what_is_played_reaches_the_recogniser_bit_for_bit(microphone, engine, m
         running.wait_for_state("running")
         played = noise(3)
         microphone.play_and_wait(played)
-        server.wait_for(lambda: played in server.audio, 10, "the played samples")
+        server.wait_for(lambda: played in server.audio, 30, "the played samples")
         running.bus.wait_for(lambda m: m["type"] == "transcript" and not m["is_final"])
         running.bus.wait_for(lambda m: m["type"] == "transcript" and m["is_final"])
         assert running.stop() == 0
@@ -56,7 +54,7 @@ def test_results_come_out_of_plain_pyzmq_and_of_listen(microphone, engine):
             line = listen.stdout.readline()
             assert json.loads(line)["v"] == 1
             running.stop()
-            rest, _ = listen.communicate(timeout=scaled(20))
+            rest, _ = listen.communicate(timeout=scaled(30))
         states = [m["state"] for m in map(json.loads, rest.splitlines()) if m["type"] == "status"]
         assert states[-1] == "stopped"
         assert listen.returncode == 0
@@ -87,10 +85,10 @@ def test_managed_last_words_come_before_the_close_is_answered(microphone, engine
 
 def test_a_file_is_transcribed_to_its_last_sample_and_the_engine_ends(engine, tmp_path):
     with FakeDeepgram(echoing=True) as server:
-        config = byok(server) | {"audio": {"source": str(DATA / "speech.wav"), "paced": False}}
+        config = byok(server) | {"audio": {"source": str(speech.PATH), "paced": False}}
         running = engine(config)
         assert running.wait() == 0
-        pcm = (DATA / "speech.wav").read_bytes()
+        pcm = speech.PATH.read_bytes()
         assert server.audio
         assert pcm.endswith(server.audio)
         assert len(pcm) - len(server.audio) < 200  # the header

@@ -11,7 +11,7 @@ from tests.rig.configs import byok, managed
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.engine import listen_first
 from tests.rig.proxy import FakeProxy
-from tests.rig.waiting import wait_until
+from tests.rig.waiting import promised, wait_until
 
 
 def assert_one_clear_line(log: str, *words: str) -> None:
@@ -40,7 +40,7 @@ def test_without_a_terminal_a_hangup_asks_for_a_reload_and_is_told_that_there_is
         running = engine(byok(server), microphone)
         running.wait_for_state("running")
         running.send_signal(signal.SIGHUP)
-        wait_until(lambda: "reload_refused" in running.log_text(), 10, "the answer to SIGHUP")
+        wait_until(lambda: "reload_refused" in running.log_text(), 30, "the answer to SIGHUP")
         server.wait_for_audio(server.current.audio_bytes + 16000)
         running.send_signal(signal.SIGHUP)  # and a request to stop right behind it
         assert running.stop() == 0
@@ -92,11 +92,12 @@ def test_a_second_signal_is_immediate(microphone, engine):
         server.wait_for_audio(16000)
         running.send_signal(signal.SIGINT)
         server.wait_for_text("CloseStream")
+        limit_s = promised(1)
         # The first copies count as the same request: launchers signal a process and its group.
-        running.repeat_signal(signal.SIGINT)
-        assert running.wait(timeout=2) == 1
+        running.repeat_signal(signal.SIGINT, timeout=5 * limit_s)
+        assert running.wait(timeout=2 * limit_s) == 1
         running.bus.wait_for(lambda m: m["type"] == "status" and m["state"] == "failed")
-    running.assert_nothing_left(timeout=1)
+    running.assert_nothing_left(timeout=limit_s)
     assert_one_clear_line(running.log_text(), "stopping_at_once", "SIGINT")
 
 
@@ -106,7 +107,7 @@ def test_stop_during_an_outage_does_not_wait_for_the_server(microphone, engine):
         running.wait_for_state("running")
         running.bus.wait_for(lambda m: m["type"] == "metrics" and m["captured_s"] > 0)
     running.wait_for_state("degraded")
-    assert running.stop(timeout=5) == 0
+    assert running.stop(timeout=promised(5)) == 0
     assert running.bus.of_type("status")[-1]["unacknowledged_s"] > 0
     running.assert_nothing_left()
 
@@ -242,7 +243,7 @@ def test_the_runtime_directory_is_private(microphone, engine):
         windows = [entry for entry in os.scandir(running.runtime) if entry.name.endswith(".window")]
         assert [entry.stat().st_mode & 0o777 for entry in windows] == [0o600]
         running.stop()
-        wait_until(lambda: not os.path.exists(running.runtime / "results"), 5, "the sockets' end")
+        wait_until(lambda: not os.path.exists(running.runtime / "results"), 30, "the sockets' end")
 
 
 def test_an_endpoint_that_is_taken_is_named(engine, microphone):

@@ -12,7 +12,7 @@ import pytest
 
 from tests.rig.configs import byok, noise
 from tests.rig.deepgram import FakeDeepgram
-from tests.rig.waiting import scaled
+from tests.rig.waiting import promised, scaled
 
 STOPPED_S = int(os.environ.get("MPENGINE_STOPPED_SECONDS", "5"))
 HANG_LIMIT_S = 3.0
@@ -50,14 +50,14 @@ def test_capture_killed_comes_back_and_the_gap_is_told(microphone, engine):
         running.wait_for_state("running")
         server.wait_for_audio(32000)
         killed = running.signal_child("capture")
-        gap = running.bus.wait_for(lambda m: m["type"] == "gap", 20)
+        gap = running.bus.wait_for(lambda m: m["type"] == "gap", 30)
         assert gap["reason"] == "capture_restart"
         assert gap["samples"] == round((gap["end_s"] - gap["start_s"]) * 16000)
         assert 0 < gap["samples"] < 20 * 16000
         assert running.child_pid("capture", other_than=killed)
         played = noise(2)
         microphone.play_and_wait(played)
-        server.wait_for(lambda: played in server.audio, 10, "what was played afterwards")
+        server.wait_for(lambda: played in server.audio, 30, "what was played afterwards")
         assert len(server.connections) == 1  # the connection was not touched
         running.wait_for_state("running")
         assert running.stop() == 0
@@ -70,9 +70,10 @@ def test_a_killed_supervisor_takes_everything_with_it(microphone, engine):
         running.wait_for_state("running")
         server.wait_for_audio(16000)
         assert running.zygote_pid() in {each.pid for each in running.process_tree()}
+        limit_s = promised(1)
         running.kill()
-        running.assert_nothing_left(timeout=1)
-        assert microphone.wait_for_recording(0, timeout=1) == []
+        running.assert_nothing_left(timeout=limit_s)
+        assert microphone.wait_for_recording(0, timeout=limit_s) == []
         # And nothing of it is in the way of the next one.
         running.start()
         running.wait_for_state("running")
@@ -89,14 +90,14 @@ def test_with_its_zygote_killed_everything_comes_back(microphone, engine):
         os.kill(zygote, signal.SIGKILL)
         for name, pid in before.items():
             running.child_pid(name, other_than=pid)
-        gap = running.bus.wait_for(lambda m: m["type"] == "gap", 20)
+        gap = running.bus.wait_for(lambda m: m["type"] == "gap", 30)
         assert gap["reason"] == "capture_restart"
         second = server.wait_for_connection(2)
         running.wait_for_state("running")
         assert running.zygote_pid() != zygote
         played = noise(1)
         microphone.play_and_wait(played)
-        server.wait_for(lambda: played in second.audio, 20, "what was played afterwards")
+        server.wait_for(lambda: played in second.audio, 30, "what was played afterwards")
         calm = running.bus.wait_for(lambda m: m["type"] == "metrics" and m["reconnects"] == 1)
         later = running.bus.wait_for(lambda m: m["type"] == "metrics" and m["uptime_s"] >= calm["uptime_s"] + 2)
         assert later["restarts"] == 2
@@ -130,14 +131,14 @@ def test_a_stopped_child_is_found_out_and_replaced(microphone, engine, child):
         others = {name: running.child_pid(name) for name in ("capture", "streaming") if name != child}
         at_ns = time.time_ns()
         stopped = running.signal_child(child, signal.SIGSTOP)
-        hung = running.bus.wait_for(lambda m: m["type"] == "error" and m["code"] == "hung", 20)
+        hung = running.bus.wait_for(lambda m: m["type"] == "error" and m["code"] == "hung", 30)
         assert hung["source"] == child
-        assert (hung["time_ns"] - at_ns) / 1e9 < HANG_LIMIT_S + scaled(10)
+        assert (hung["time_ns"] - at_ns) / 1e9 < HANG_LIMIT_S + scaled(promised(10))
         running.child_pid(child, other_than=stopped)
         if child == "streaming":
             server.wait_for_connection(2)
         else:
-            gap = running.bus.wait_for(lambda m: m["type"] == "gap", 20)
+            gap = running.bus.wait_for(lambda m: m["type"] == "gap", 30)
             assert gap["reason"] == "capture_restart"
         running.wait_for_state("running")
         server.wait_for_audio(server.current.audio_bytes + 32000, connection=server.current)
@@ -170,8 +171,8 @@ def test_a_supervisor_that_is_stopped_and_goes_on_blames_nobody(microphone, engi
         running.bus.wait_until(lambda _: running.bus.of_type("metrics")[seen:], what="a turn of the loop")
         for pid in others:  # later than the supervisor, which could judge them by now
             os.kill(pid, signal.SIGCONT)
-        server.wait_for(lambda: played in server.audio, 20, "what was played")
-        running.bus.wait_for(lambda m: m["type"] == "metrics" and m["captured_s"] > STOPPED_S, 20)
+        server.wait_for(lambda: played in server.audio, 30, "what was played")
+        running.bus.wait_for(lambda m: m["type"] == "metrics" and m["captured_s"] > STOPPED_S, 30)
         assert {name: running.child_pid(name) for name in before} == before
         assert len(server.connections) == 1
         assert running.stop() == 0
@@ -190,10 +191,10 @@ def test_a_lost_connection_is_replaced_and_its_unfinished_audio_sent_again(micro
         running.wait_for_state("running")
         played = noise(1.5)
         microphone.play_and_wait(played)
-        server.wait_for(lambda: played in server.audio, 10, "what was played")
+        server.wait_for(lambda: played in server.audio, 30, "what was played")
         server.connections[0].reset()
         second = server.wait_for_connection(2)
-        server.wait_for(lambda: played in second.audio, 20, "the unfinished audio once more")
+        server.wait_for(lambda: played in second.audio, 30, "the unfinished audio once more")
         final = running.bus.wait_for(lambda m: m["type"] == "transcript" and m["is_final"] and m["connection"] == 2)
         assert final["replayed"]
         metrics = running.bus.wait_for(lambda m: m["type"] == "metrics" and m["replayed_s"] > 1)

@@ -30,7 +30,7 @@ def texts_in(file, form):
 def wait_for_more(file, form):
     """Until it has a final that it has not now."""
     before = len(texts_in(file, form))
-    wait_until(lambda: len(texts_in(file, form)) > before, 20, "another final in the file", every=0.05)
+    wait_until(lambda: len(texts_in(file, form)) > before, 30, "another final in the file", every=0.05)
 
 
 @pytest.mark.parametrize(("form", "data"), [("vtt", b"WEBVTT\n\n"), ("vtt", b"WEB"), ("jsonl", b'{"type":"sta')])
@@ -39,13 +39,13 @@ def test_a_file_left_before_the_first_final_has_every_final_once(engine, tmp_pat
     file.write_bytes(data)
     with FakeDeepgram(responder=Echo(interim_s=0.1, final_s=0.3)) as server:
         running = engine(byok(server) | silent_file(tmp_path / "talk.wav", 120))
-        running.bus.wait_until(lambda _: len(running.bus.finals()) >= 3, 20, "finals that nobody heard")
+        running.bus.wait_until(lambda _: len(running.bus.finals()) >= 3, 30, "finals that nobody heard")
         words = ["listen", "--name", running.name, "--output", str(file), "--append", "--exit-on-stop"]
         command = [sys.executable, "-m", "mpengine", *words]
         with spawned(command, env=running.environment, stderr=subprocess.PIPE) as process:
-            wait_until(lambda: file.read_bytes().count(b"words ") >= 3, 10, "them in the file")
+            wait_until(lambda: file.read_bytes().count(b"words ") >= 3, 30, "them in the file")
             assert running.stop() == 0
-            assert process.communicate(timeout=scaled(10))[1] == b""
+            assert process.communicate(timeout=scaled(30))[1] == b""
     assert texts_in(file, form) == [each["text"] for each in running.bus.finals()]
     running.assert_nothing_left()
 
@@ -73,10 +73,10 @@ def test_a_final_that_was_torn_between_its_cues_is_written_again_as_a_whole(engi
             ends = ["--exit-on-stop"] if pattern is None else []
             before = file.read_bytes().count(b".1/") if file.exists() else 0
             with spawned([*command, *ends], env=running.environment) as process:
-                wait_until(lambda n=before: file.exists() and file.read_bytes().count(b".1/") > n, 20, "a final more")
+                wait_until(lambda n=before: file.exists() and file.read_bytes().count(b".1/") > n, 30, "a final more")
                 if pattern is None:
                     assert running.stop() == 0
-                    assert process.wait(scaled(10)) == 0
+                    assert process.wait(scaled(30)) == 0
                 process.kill()
             if pattern:
                 data = file.read_bytes()
@@ -107,7 +107,7 @@ def test_a_killed_listener_that_goes_on_has_every_final_once(engine, tmp_path, f
         with spawned([*command, "--exit-on-stop"], env=running.environment, stderr=subprocess.PIPE) as process:
             wait_for_more(file, form)
             assert running.stop() == 0
-            assert process.communicate(timeout=scaled(10))[1] == b""
+            assert process.communicate(timeout=scaled(30))[1] == b""
     # What the successor of a killed supervisor publishes again has the number it had.
     finals = list({(each["run"], each["seq"]): each["text"] for each in running.bus.finals()}.values())
     assert len(finals) > 10

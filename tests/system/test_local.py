@@ -1,11 +1,9 @@
 """Local mode: speech through the virtual microphone, or from a file, comes out as the right words."""
 
-from pathlib import Path
-
 import pytest
 
-DATA = Path(__file__).parents[1] / "data"
-SENTENCES = (DATA / "speech.txt").read_text().split("\n")[:-1]
+from tests.rig.speech import PATH, SENTENCES
+
 LOCAL = {"remote": {"mode": "local"}}
 
 pytestmark = pytest.mark.slow
@@ -18,7 +16,7 @@ def finals(running):
 def test_speech_from_the_microphone(microphone, engine):
     running = engine(LOCAL, microphone)
     running.wait_for_state("running")
-    playing = microphone.play(DATA / "speech.wav")
+    playing = microphone.play(PATH)
     running.bus.wait_until(lambda _: len(finals(running)) == len(SENTENCES), 60, "all sentences")
     playing.wait()
     assert finals(running) == SENTENCES
@@ -30,7 +28,7 @@ def test_speech_from_the_microphone(microphone, engine):
 
 
 def test_a_file_as_fast_as_it_goes(engine):
-    running = engine(LOCAL | {"audio": {"source": str(DATA / "speech.wav"), "paced": False}})
+    running = engine(LOCAL | {"audio": {"source": str(PATH), "paced": False}})
     assert running.bus
     assert running.wait(60) == 0
     assert finals(running) == SENTENCES
@@ -45,7 +43,7 @@ def test_a_killed_recogniser_comes_back(microphone, engine):
     killed = running.signal_child("recogniser")
     running.child_pid("recogniser", other_than=killed)
     running.bus.wait_for(lambda m: m["type"] == "status" and m["connection"] >= 2 and m["state"] == "running", 30)
-    microphone.play_and_wait(DATA / "speech.wav", timeout=40)
+    microphone.play_and_wait(PATH, timeout=40)
     running.bus.wait_until(lambda _: finals(running)[-len(SENTENCES) :] == SENTENCES, 30, "all sentences")
     assert running.stop() == 0
     running.assert_nothing_left()

@@ -12,7 +12,7 @@ from tests.rig.deepgram import FakeDeepgram
 from tests.rig.engine import listen_first
 from tests.rig.processes import process_info
 from tests.rig.proxy import FakeProxy
-from tests.rig.waiting import wait_until
+from tests.rig.waiting import promised, wait_until
 
 
 def slam(connection, code, reason):
@@ -195,8 +195,9 @@ def test_sigterm_ends_streaming_at_once_while_a_peer_does_not_read(engine, tmp_p
         known = len(running.bus.of_type("metrics"))
         running.bus.wait_until(lambda _: len(running.bus.of_type("metrics")) >= known + 2)
         assert connection.audio_bytes < path.stat().st_size // 2
+        limit_s = promised(1)
         pid = running.signal_child("streaming", signal.SIGTERM)
-        wait_until(lambda: (info := process_info(pid)) is None or not info.running, 1, "the end of streaming")
+        wait_until(lambda: (info := process_info(pid)) is None or not info.running, limit_s, "the end of streaming")
         # Its successor finds a peer that reads.
         assert running.wait() == 0
         assert len(server.connections[1].audio) == path.stat().st_size - 44

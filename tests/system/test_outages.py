@@ -63,7 +63,7 @@ def test_through_an_outage_nothing_grows_and_the_backlog_is_worked_off(microphon
     with server:
         running = engine(byok(server) | {"buffer": {"catch_up": CATCH_UP}}, microphone)
         running.wait_for_state("running")
-        calm = running.bus.wait_for(lambda m: m["type"] == "metrics" and m["acknowledged_s"] > 2, 20)
+        calm = running.bus.wait_for(lambda m: m["type"] == "metrics" and m["acknowledged_s"] > 2, 30)
     worst = running.bus.wait_for(
         lambda m: m["type"] == "metrics" and m["captured_s"] > calm["captured_s"] + OUTAGE_S, OUTAGE_S + 20
     )

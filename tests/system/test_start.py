@@ -45,9 +45,9 @@ def test_audio_that_waited_is_sent_at_the_configured_pace(microphone, engine):
         config = byok(absent)
     running = engine(config, microphone)
     running.bus.wait_for(finds_device)
-    running.bus.wait_for(lambda m: m["type"] == "metrics" and m["captured_s"] > 4, 20)
+    running.bus.wait_for(lambda m: m["type"] == "metrics" and m["captured_s"] > 4, 30)
     with FakeDeepgram(port=port) as server:
-        connection = server.wait_for_connection(1, 20)
+        connection = server.wait_for_connection(1, 30)
         server.wait_for(lambda: connection.samples > 8 * 16000, 30, "eight seconds of audio")
         frames = connection.of_kind("audio")
         sent_s = sum(len(frame.data) for frame in frames) / 32000
@@ -97,7 +97,7 @@ def test_a_proxy_that_never_says_ready_is_given_up_after_15_seconds_and_tried_ag
             lambda m: m["type"] == "error" and "Timed out waiting for proxy ready message" in m["message"], 30
         )
         assert not error["fatal"]
-        server.wait_for_connection(2, 20)
+        server.wait_for_connection(2, 30)
         running.wait_for_state("running")
         assert len(server.auths) == 2
         running.stop()
@@ -108,7 +108,7 @@ def test_an_engine_without_tricks_of_starting_hears_all_the_same(engine, tmp_pat
     with FakeDeepgram(echoing=True) as server:
         config = byok(server) | silent_file(tmp_path / "silence.wav", 60)
         running = engine(config, environment={tricks.VARIABLE: left_out})
-        running.bus.wait_for(lambda m: m["type"] == "transcript" and m["is_final"], 20)
+        running.bus.wait_for(lambda m: m["type"] == "transcript" and m["is_final"], 30)
         streaming = process_info(running.child_pid("streaming"))
         is_forked = streaming.parent != running.pid
         assert is_forked is ("zygote" not in left_out)

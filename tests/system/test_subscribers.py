@@ -87,13 +87,13 @@ def once(finals):
 def test_the_example_for_asyncio_prints_what_was_and_what_comes(engine, talk):
     with FakeDeepgram(responder=Echo(0.1, 0.3)) as server:
         running = engine(byok(server) | talk, name="example")
-        running.bus.wait_for(lambda m: m["type"] == "transcript" and m["is_final"], 20)
+        running.bus.wait_for(lambda m: m["type"] == "transcript" and m["is_final"], 30)
         environment = running.environment | {"PYTHONPATH": str(ROOT)}
         words = [sys.executable, ROOT / "scripts" / "subscribe_async.py", running.name]
         with spawned(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as program:
             said = [program.stdout.readline().decode() for _ in range(5)]
             program.send_signal(signal.SIGINT)
-            rest = program.communicate(timeout=scaled(10))[0].decode()
+            rest = program.communicate(timeout=scaled(30))[0].decode()
         assert said == [f"example: words {number}\n" for number in range(1, 6)]
         assert "Traceback" not in rest
         assert program.returncode == 0

@@ -31,7 +31,7 @@ def test_a_second_engine_is_refused_and_the_first_goes_on_after_a_kill(engine, t
     with FakeDeepgram(responder=Echo(0.1, 0.3)) as server:
         config = byok(server) | talk | {"bus": {"transcript": str(path)}}
         first = engine(config, name="one")
-        wait_until(lambda: path.exists() and said(path), 20, "the first line")
+        wait_until(lambda: path.exists() and said(path), 30, "the first line")
 
         second = engine(config, name="two")
         assert second.wait() == 2
@@ -42,7 +42,7 @@ def test_a_second_engine_is_refused_and_the_first_goes_on_after_a_kill(engine, t
         first.kill()
         first.start()
         before = len(said(path))
-        wait_until(lambda: len(said(path)) > before + 2, 20, "lines of the next supervisor")
+        wait_until(lambda: len(said(path)) > before + 2, 30, "lines of the next supervisor")
         assert first.stop() == 0
         lines = said(path)
         assert lines == sorted(set(lines))
@@ -56,15 +56,15 @@ def test_a_really_full_disk_is_told_and_what_waited_is_written(engine, talk, sma
     path = small_disk / "said.jsonl"
     with FakeDeepgram(responder=Echo(0.1, 0.3)) as server:
         running = engine(byok(server) | talk | {"bus": {"transcript": str(path)}})
-        running.bus.wait_for(lambda m: m["type"] == "transcript" and m["is_final"], 20)
+        running.bus.wait_for(lambda m: m["type"] == "transcript" and m["is_final"], 30)
         filler = fill(small_disk)
         stuck = running.bus.wait_for(lambda m: m["type"] == "error", 30)
         full = f"cannot write the transcript {path}: No space left on device; retrying"
         assert (stuck["code"], stuck["message"]) == ("transcript_stuck", full)
         before = len(running.bus.finals())
-        running.bus.wait_until(lambda _: len(running.bus.finals()) > before + 2, 20, "results, all the same")
+        running.bus.wait_until(lambda _: len(running.bus.finals()) > before + 2, 30, "results, all the same")
         filler.unlink()
-        again = running.bus.wait_for(lambda m: m["type"] == "error" and m["code"] == "transcript_again", 20)
+        again = running.bus.wait_for(lambda m: m["type"] == "error" and m["code"] == "transcript_again", 30)
         assert again["message"] == f"writing the transcript {path} works again; 0 lines are missing"
         assert running.stop() == 0
         assert said(path) == [(final["run"], final["seq"]) for final in running.bus.finals()]

@@ -1,0 +1,33 @@
+"""Fixtures of several of these tests."""
+
+import threading
+
+import pytest
+
+from tests.parts.peers import SOON, Authority
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(params=["ws", "wss"])
+def tls(request):
+    """The authority of a connection under TLS, None for a plain one."""
+    return request.getfixturevalue("authority") if request.param == "wss" else None
+
+
+@pytest.fixture
+def no_thread_left():
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(SOON)
+        assert not thread.is_alive(), thread
+
+
+@pytest.fixture
+def no_proxy(monkeypatch):
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
