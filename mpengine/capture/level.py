@@ -20,25 +20,25 @@ class Loudness(NamedTuple):
 
 
 class LevelMeter:
-    """Measures the loudness of every `interval_samples` values.
+    """Measures the loudness of every `interval_values` values, those of all channels together.
 
     RMS and peak come from every eleventh value, `digital_silence` from all of them.
     """
 
-    def __init__(self, interval_samples: int) -> None:
-        self._interval = interval_samples
+    def __init__(self, interval_values: int) -> None:
+        self._interval = interval_values
         self._pcm: list[bytes] = []
-        self._samples = 0
+        self._values = 0
 
     def add(self, pcm: bytes) -> Loudness | None:
         """Take a block of int16 values. Returns the loudness of the interval when the block fills it."""
         self._pcm.append(pcm)
-        self._samples += len(pcm) // 2
-        if self._samples < self._interval:
+        self._values += len(pcm) // 2
+        if self._values < self._interval:
             return None
         data = b"".join(self._pcm)
         self._pcm.clear()
-        self._samples = 0
+        self._values = 0
         return measure(data)
 
 

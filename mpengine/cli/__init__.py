@@ -25,7 +25,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         ensure_standard_streams()
         _look_for_a_namesake()
-        code = _run(_parser().parse_args(_with_key(sys.argv[1:] if argv is None else argv)))
+        parser = _parser()
+        arguments = parser.parse_args(_with_key(sys.argv[1:] if argv is None else argv))
+        if arguments.command is None:
+            parser.print_help(sys.stderr)
+            return int(ExitCode.CONFIG)
+        code = _run(arguments)
         sys.stdout.flush()
     except MpengineError as error:
         complain(str(error))
@@ -76,7 +81,7 @@ def _run(arguments: argparse.Namespace) -> int:
         case "run":
             from mpengine.cli.run import run  # noqa: PLC0415
 
-            return run(arguments.config, arguments.set, arguments.log_level, arguments.log_format)
+            return run(arguments.config, arguments.name, arguments.set, arguments.log_level, arguments.log_format)
         case "listen":
             from mpengine.cli.formats.base import Style  # noqa: PLC0415
             from mpengine.cli.listen import Options, listen  # noqa: PLC0415
@@ -126,12 +131,14 @@ def _target(arguments: argparse.Namespace) -> "Target":
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="mpengine", description=mpengine.__doc__)
+    pages_of_help = "`mpengine help` lists the pages of the reference; `mpengine help configuration` has all keys."
+    parser = argparse.ArgumentParser(prog="mpengine", description=mpengine.__doc__, epilog=pages_of_help)
     parser.add_argument("--version", action="version", version=f"mpengine {mpengine.__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     run = _add_command(commands, "run", "Run an engine until it is stopped. A second Ctrl-C ends it at once.")
     run.add_argument("--config", metavar="FILE", help="TOML file; `mpengine help configuration` lists its keys")
+    run.add_argument("--name", help="the engine's name, instead of engine.name in the file (default: default)")
     run.add_argument(
         "--set",
         metavar="TABLE.KEY=VALUE",
@@ -181,7 +188,11 @@ def _parser() -> argparse.ArgumentParser:
     stop = _add_command(commands, "stop", "Stop an engine and wait for its end. It publishes its last results first.")
     _add_target(stop, "query")
     stop.add_argument(
-        "--timeout", type=float, default=40.0, metavar="SECONDS", help="how long to wait for the end (default: 40)"
+        "--timeout",
+        type=_seconds(0, 86400),
+        default=40.0,
+        metavar="SECONDS",
+        help="how long to wait for the end (default: 40)",
     )
 
     pages = _add_command(commands, "help", "List the pages of the reference, or show one of them.")
@@ -198,11 +209,11 @@ def _add_command(commands: Any, name: str, about: str) -> argparse.ArgumentParse
 
 def _add_listen(parser: argparse.ArgumentParser) -> None:
     _add_target(parser, "publish", "query")
-    about = "; ".join(f"{name}: {about}" for name, (_, about) in FORMATS.items())
+    about = ", ".join(f"{name} ({about})" for name, (_, about) in FORMATS.items())
     parser.add_argument(
         "--format",
         choices=tuple(FORMATS),
-        help=f"default: from the ending of the output's name, otherwise text; {about}",
+        help=f"{about}; by default the ending of FILE decides, otherwise text",
     )
     parser.add_argument(
         "--output", metavar="FILE", help="write to this new file as results come, not to standard output"
@@ -210,13 +221,13 @@ def _add_listen(parser: argparse.ArgumentParser) -> None:
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--append", action="store_true", help="append to the output file if it exists")
     existing.add_argument("--force", action="store_true", help="replace the output file if it exists")
-    parser.add_argument("--finals", action="store_true", help="show finals only, no interim results")
+    parser.add_argument("--finals", action="store_true", help="leave out interim results")
     parser.add_argument(
         "--since",
         metavar="WHEN",
         type=_since,
         help="start: with all that the engine remembers (default for files and subtitles); now: only new results "
-        "(default otherwise); SEQ or RUN:SEQ: after that message",
+        "(default otherwise); SEQ or RUN:SEQ: after that message (the format jsonl shows the seq and run of each)",
     )
     parser.add_argument(
         "--timestamps",
@@ -262,8 +273,9 @@ def _add_target(parser: argparse.ArgumentParser, *endpoints: str) -> None:
     parser.set_defaults(publish=None, query=None)
     parser.add_argument("--name", default="default", help="the engine's name, engine.name (default: default)")
     for endpoint in endpoints:
+        more = "; alone, without --query: no history" if endpoint == "publish" else ""
         parser.add_argument(
-            f"--{endpoint}", metavar="ENDPOINT", help=f"the engine's bus.{endpoint}, if it is configured"
+            f"--{endpoint}", metavar="ENDPOINT", help=f"the engine's bus.{endpoint}, if it is configured{more}"
         )
     parser.add_argument(
         _KEY_OPTION,

@@ -1,21 +1,29 @@
 """`mpengine help` shows the pages of the reference. They ship with the package: many a machine has no browser."""
 
+import difflib
 import os
 import re
 import shlex
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Sequence
 
 import mpengine
 from mpengine.shared.errors import ConfigError, ExitCode
-from mpengine.shared.standard_streams import write_text
+from mpengine.shared.standard_streams import terminal_size, write_text
 
 _DIRECTORY = os.path.join(os.path.dirname(os.path.abspath(mpengine.__file__)), "docs")
 _ENDING = ".md"
+# Who wants to use the engine needs these last.
+_LAST = ("development", "costs", "changes")
 # -F: a page that fits on the screen needs no pager; -R: let colours through; -X: leave the page on the screen.
 _USUAL_PAGER = "less -FRX"
+_FENCE, _TABLE, _IMAGE, _HEADING = "```", "|", "![", "#"
+_LINK = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<page>\w+)\.md\)")
+_ITEM = re.compile(r"(?P<margin> *(?:\* |\d+\. )?)(?P<text>.*)")
+_WIDEST = 120
 # The heading, an empty line, and the text up to the first full stop.
 _SUBJECT = re.compile(r"# [^\n]+\n+(?P<subject>.+?\.)(?:\s|$)", re.DOTALL)
 
@@ -41,7 +49,7 @@ def subject(page: str) -> str:
 
 
 def _contents() -> str:
-    names = topics()
+    names = [*(name for name in topics() if name not in _LAST), *_LAST]
     width = max(len(name) for name in names)
     lines = [f"  {name:{width}}  {subject(_read(name))}\n" for name in names]
     return "mpengine help TOPIC shows one of these pages. The beginning of a topic is enough.\n\n" + "".join(lines)
@@ -55,7 +63,9 @@ def _choose(wanted: str, names: Sequence[str]) -> str:
     if len(fitting) == 1:
         return fitting[0]
     problem = f'"{wanted}" is the beginning of several topics' if fitting else f'no page is about "{wanted}"'
-    raise ConfigError("", f"{problem}; the topics are: {', '.join(fitting or names)}")
+    similar = [] if fitting else difflib.get_close_matches(wanted.lower(), names, 1)
+    hint = f'; did you mean "{similar[0]}"?' if similar else ""
+    raise ConfigError("", f"{problem}; the topics are: {', '.join(fitting or names)}{hint}")
 
 
 def _read(topic: str) -> str:
@@ -64,10 +74,74 @@ def _read(topic: str) -> str:
 
 
 def _show(page: str) -> None:
-    """Show `page` in the user's pager; without a pager or a terminal, write it to standard output."""
-    is_terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-    if not (is_terminal and _has_paged(page)):
+    """Show `page` on a terminal, in the user's pager if there is one; a pipe gets the page as it is."""
+    if not sys.stdout.isatty():
         write_text(page)
+        return
+    text = laid_out(page, terminal_size().columns)
+    if os.environ.get("TERM") == "dumb" or not _has_paged(text):
+        write_text(text)
+
+
+def laid_out(page: str, columns: int) -> str:
+    """`page` for a terminal of that many columns: prose is wrapped, and each cell of a table has lines of its own.
+
+    Blocks of code stay as they are, images are left out, and a link to a page names the page.
+    """
+    width = min(columns, _WIDEST)
+    shown = [""]
+    paragraph: list[str] = []
+    header: list[str] = []
+    is_code = False
+    for line in [*page.splitlines(), ""]:
+        is_fence = line.lstrip().startswith(_FENCE)
+        is_prose = bool(line) and not (is_code or is_fence or line.startswith((_TABLE, _IMAGE, _HEADING)))
+        if not is_prose or _ITEM.sub(r"\g<margin>", line).strip():  # the line begins something else
+            shown += _wrapped(paragraph, width)
+            paragraph = []
+        if is_prose:
+            paragraph.append(line)
+        elif line.startswith(_TABLE) and not is_code:
+            cells = [cell.strip() for cell in _linked(line).strip().strip("|").split("|")]
+            shown += _row(header, cells, width) if header else []
+            header = header or cells
+        elif is_code or not (line.startswith(_IMAGE) or line == shown[-1] == ""):  # no two empty lines
+            shown.append(line)
+        is_code ^= is_fence
+        if not line.startswith(_TABLE):
+            header = []
+    return "\n".join(shown[1:-1]) + "\n"
+
+
+def _linked(text: str) -> str:
+    return _LINK.sub(r"\g<text> (help \g<page>)", text)
+
+
+def _wrapped(lines: Sequence[str], width: int) -> list[str]:
+    """The lines of a paragraph, or of an item of a list, at another width."""
+    if not lines:
+        return []
+    found = _ITEM.fullmatch(lines[0])
+    margin = found["margin"] if found else ""
+    text = _linked(" ".join(line.strip() for line in lines)).removeprefix(margin.strip()).strip()
+    return _filled(text, width, margin, " " * len(margin))
+
+
+def _row(header: Sequence[str], cells: Sequence[str], width: int) -> list[str]:
+    """A row of a table: the first cell, and under it the others, in a wide table each with the name of its column."""
+    if set(cells[0]) <= {"-", ":"} and cells[0]:  # the line under the header
+        return []
+    lines = _filled(cells[0], width)
+    for name, cell in zip(header[1:], cells[1:], strict=False):
+        if cell:
+            lines += _filled(f"{name}: {cell}" if name and len(header) > 2 else cell, width, "    ", "      ")
+    return lines
+
+
+def _filled(text: str, width: int, first: str = "", rest: str = "") -> list[str]:
+    return textwrap.wrap(
+        text, width, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _has_paged(page: str) -> bool:

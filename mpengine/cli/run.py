@@ -2,34 +2,42 @@
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mpengine.processes import proc_title, zygote
+from mpengine.processes import proc_title, tricks, zygote
 from mpengine.shared.config import Config, secrets
 
 if TYPE_CHECKING:
     from mpengine.processes.zygote import ForkedZygote
 
 
-def run(config_path: str | None, overrides: Sequence[str], log_level: str, log_format: str) -> int:
-    """Run the engine and return its exit code. Call it early, in a process that has one thread."""
+def run(config_path: str | None, name: str | None, overrides: Sequence[str], log_level: str, log_format: str) -> int:
+    """Run the engine and return its exit code. Call it early, in a process that has one thread.
+
+    `overrides` are texts such as ``audio.block_ms=40``; `name` overrides the engine's name.
+    """
     environment = dict(os.environ)
     forked = _forked_zygote()
     # These must not be in the memory of the zygote.
     from mpengine.shared import logs  # noqa: PLC0415
-    from mpengine.shared.config.file import parse_override  # noqa: PLC0415
     from mpengine.supervisor.children.spawner import Spawner  # noqa: PLC0415
     from mpengine.supervisor.process import Supervisor  # noqa: PLC0415
 
     spawner = Spawner(zygote=forked)
     try:
-        given = dict(parse_override(text) for text in overrides)
-        config = Config.load(config_path, overrides=given, environment=environment)
+        config = Config.load(config_path, overrides=_values(overrides, name), environment=environment)
         logs.setup("supervisor", log_level, log_format)
         supervisor = Supervisor(config, log_level=log_level, log_format=log_format, spawner=spawner, ends_process=True)
         return supervisor.run()
     finally:
         spawner.close()
+
+
+def _values(overrides: Sequence[str], name: str | None) -> dict[str, Any]:
+    from mpengine.shared.config.file import parse_override  # noqa: PLC0415  not for the zygote's memory
+
+    named = {} if name is None else {"engine.name": name}
+    return dict(map(parse_override, overrides)) | named
 
 
 def _forked_zygote() -> "ForkedZygote | None":
@@ -38,10 +46,11 @@ def _forked_zygote() -> "ForkedZygote | None":
     Other processes can read the zygote's environment, a copy of ours: so the secrets are taken out of it first.
     """
     variables = set(secrets().values())
-    if not proc_title.hide(variables):
-        return None
+    is_hidden = proc_title.hide(variables)
     for name in variables:
         os.environ.pop(name, None)
+    if not (is_hidden and tricks.is_used(tricks.Trick.PROC_TITLE)):
+        return None
     try:
         return zygote.fork()
     except OSError:

@@ -140,7 +140,7 @@ def unit(*, is_user: bool, config: str, name: str | None) -> str:
     # -P: Python must not import from the working directory.
     command = [sys.executable, "-P", "-m", "mpengine", "run", "--config", config]
     if name is not None:
-        command += ["--set", f"engine.name={name}"]
+        command.append(f"--name={name}")
     return (_USER if is_user else _SYSTEM).format(
         unit="mpengine" if name is None else f"mpengine-{name}",
         target="" if name is None else f" --name {name}",

@@ -32,7 +32,8 @@ def ask(
         if not is_sent or not socket.poll(int(timeout_s * 1000)):
             # Over tcp, a wrong key and no engine look the same from here.
             is_local = endpoint.startswith("ipc:")
-            advice = "start one with: mpengine run" if is_local else "is it running, and is the server key right?"
+            start = "mpengine run" if name == "default" else f"mpengine run --name {name}"
+            advice = f"start one with: {start}" if is_local else "is it running, and is the server key right?"
             raise EngineUnreachable(f'no engine called "{name}" answers at {endpoint}; {advice}')
         return socket.recv()
     finally:

@@ -2,7 +2,7 @@
 
 A subscriber listens on one socket and asks on another. To miss nothing between the two, it waits for the answer to a
 `sync` subscription (then all earlier subscriptions are live), then asks for a snapshot, holds back messages that are
-published meanwhile, and merges both by `seq`. That is one round of catching up. A round begins at the start, at every
+published meanwhile, and merges both by `seq`. That is one round of filling. A round begins at the start, at every
 reconnect, whenever `boot` has changed, and whenever `prev`, or `last` in the metrics, shows a loss.
 
     waiting ──engine heard──> synced ──asked──> answered, page by page ──> live
@@ -25,8 +25,8 @@ _HOLD_LIMIT_S = 10.0
 _MOST_HELD = 10_000
 # An engine that publishes but does not answer is asked again.
 _ASK_AGAIN_S = 1.0
-# A pause between two looks counts as this long at most. So limits are as long for a program that looks with every frame
-# of its screen as for one that waits inside a look; and a program that seldom looks gets as many looks.
+# The time between two looks counts as this long at most. So limits are as long for a program that looks with every
+# frame of its screen as for one that waits inside a look; and a program that seldom looks gets as many looks.
 _LONGEST_ABSENCE_S = 0.1
 # A snapshot has the last message of these topics, besides all kept ones.
 _LAST_IN_SNAPSHOT = ("status", "transcript.interim")
@@ -35,7 +35,7 @@ Since = tuple[str, int] | int | Literal["start"] | None
 
 
 class Round:
-    """One round of catching up: the messages that it holds back, those that it has found, and its time limits.
+    """One round of filling: the messages that it holds back, those that it has found, and its time limits.
 
     A round begins with a sync. After its answer a snapshot is asked for, page by page. A round can begin again: it
     keeps the messages that it holds back, and gets no more time.
@@ -152,7 +152,7 @@ class Follower:
             return []
         if self._round.takes_too_long(now):
             return self._give_up()
-        actions = self._catch_up() if self._round.is_unanswered(now) else []
+        actions = self._fill() if self._round.is_unanswered(now) else []
         self._round.wait(now)
         return actions
 
@@ -163,7 +163,7 @@ class Follower:
             return self._hold(item, self._round) if self._round and self._round.held else [*self._known.take(item)]
         actions = self._meet(item.stamp.run, item.stamp.boot, None)
         if self._waits or (self._asks and self._round is None and self._known.lacks(item)):
-            actions += self._catch_up()
+            actions += self._fill()
         if self._round is None or not self._known.followed:  # without followed topics nothing can be missing
             return actions + self._take(item)
         return actions + self._hold(item, self._round)
@@ -172,7 +172,7 @@ class Follower:
         """Take the answer to the sync subscription `number`. Number 0 is answered at every reconnect."""
         actions = self._meet(run, boot, seq)
         if number == 0:
-            return actions if Sync(self._number) in actions else actions + self._catch_up()
+            return actions if Sync(self._number) in actions else actions + self._fill()
         if self._round is None or number != self._round.number or self._round.since is not None:
             return actions
         # `seq` is the last one in use. All that was known before the sync went out must be at or before it.
@@ -217,7 +217,7 @@ class Follower:
         is_first, self._boot = not self._boot, boot
         self._end = End()
         if self._asks and not (is_first and self.is_live):
-            actions += self._catch_up()
+            actions += self._fill()
         return actions
 
     def _begin(self, run: str, through: int | None) -> list[Action]:
@@ -237,9 +237,9 @@ class Follower:
         self._known.begin(run, through if self._asks else None)
         return actions
 
-    # Catching up
+    # Filling
 
-    def _catch_up(self) -> list[Action]:
+    def _fill(self) -> list[Action]:
         """Begin a round, or begin it again."""
         self._waits = False
         self._number += 1
@@ -249,13 +249,13 @@ class Follower:
             self._round.begin_again(self._number)
         return [Sync(self._number)]
 
-    def _ask(self, catching_up: Round, since: int) -> Ask:
+    def _ask(self, filling: Round, since: int) -> Ask:
         self._number += 1
-        catching_up.ask(self._number, since)
+        filling.ask(self._number, since)
         return Ask(self._number, since)
 
-    def _hold(self, item: Item, catching_up: Round) -> list[Action]:
-        return [] if catching_up.hold(item) else self._give_up()
+    def _hold(self, item: Item, filling: Round) -> list[Action]:
+        return [] if filling.hold(item) else self._give_up()
 
     def _merge(self, answer: SnapshotAnswer) -> list[Action]:
         """Deliver all messages in order. Where one shows another loss after the answer, a new round begins there."""
@@ -267,7 +267,7 @@ class Follower:
                 is_after = True
                 actions += self._settle(answer)
             if is_after and self._known.lacks(item):
-                actions += self._catch_up()
+                actions += self._fill()
                 for rest in items[number:]:
                     actions += self._hold(rest, self._round) if self._round else self._take(rest)
                 return actions
@@ -310,7 +310,7 @@ class Follower:
         return [*self._known.take(item, complete)]
 
 
-class Patience:
+class LookClock:
     """A clock that nearly stands still between looks: messages that came meanwhile are not late.
 
     `now` is monotonic time. Limits are measured in the `waited` time of this clock.

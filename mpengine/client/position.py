@@ -1,6 +1,6 @@
 """The messages that a subscriber gets, and its position in a run: the last `seq` of each topic that it has got. Pure.
 
-Finals, gaps, errors and the service's notes count one by one: a missing one is reported as a `Hole`. Of interims,
+Finals, gaps, errors and the recogniser's notes count one by one: a missing one is reported as a `Hole`. Of interims,
 status, level and metrics each message replaces the one before it, so that the next one makes up for a loss.
 """
 

@@ -11,7 +11,7 @@ import zmq
 
 from mpengine.client.ask import ask, endpoint_of
 from mpengine.client.feed import Endpoints, Feed
-from mpengine.client.follow import Patience, Since
+from mpengine.client.follow import LookClock, Since
 from mpengine.client.position import Hole, Received, decode
 from mpengine.shared.deciding import NEVER
 from mpengine.shared.errors import ConfigError
@@ -47,7 +47,8 @@ class Subscriber:
 
         `since`: where to begin. "start": with all that the engine's history has. None: from now on. ``(run, seq)``:
         after that message, for a program that was restarted and has noted its last final (`seq` alone, if the run
-        cannot have changed). An engine that has not come so far gives all. The status and the open interim always come.
+        cannot have changed). If the engine's last `seq` is lower, you get everything it has. The status and the open
+        interim always come.
 
         `server_key`: the engine's public CURVE key, if the engine has one. `queued_messages`: how many wait at most for
         a program that does not take them. Raises ConfigError for an invalid name, endpoint or key.
@@ -56,7 +57,7 @@ class Subscriber:
         if not names or (len(names) > 1 and (publish or query)):
             raise ConfigError("engine.name", "expected one name with bus.publish and bus.query, otherwise one or more")
         wanted = _several(topics)
-        self._patience = Patience(time.monotonic())
+        self._looks = LookClock(time.monotonic())
         self._ready: collections.deque[Received] = collections.deque()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._poller = zmq.Poller()
@@ -167,23 +168,23 @@ class Subscriber:
 
     @property
     def _deadline(self) -> float:
-        return self._patience.clock(min(feed.deadline for feed in self._feeds))
+        return self._looks.clock(min(feed.deadline for feed in self._feeds))
 
     def _look(self) -> bool:
         """Take what has come. Returns whether messages are ready; if not, all sockets were empty."""
-        now = self._patience.waited(time.monotonic())
+        now = self._looks.waited(time.monotonic())
         for feed in self._feeds:
             self._ready += feed.take(now)
         return bool(self._ready)
 
     @contextlib.contextmanager
     def _looking(self) -> Iterator[None]:
-        """`_patience` hardly counts the time outside of this context."""
-        self._patience.back(time.monotonic())
+        """`_looks` hardly counts the time outside of this context."""
+        self._looks.back(time.monotonic())
         try:
             yield
         finally:
-            self._patience.leave(time.monotonic())
+            self._looks.leave(time.monotonic())
 
     def _wait(self, give_up: float) -> bool:
         """Wait until a message is ready; False at `give_up`."""

@@ -58,7 +58,7 @@ def refused(status: int, error: str, body: str, request_id: str | None) -> Cause
 
 
 def _explanation(body: str) -> str:
-    """The service's explanation from the body, if it has one of the known shapes; otherwise empty."""
+    """The recogniser's explanation from the body, if it has one of the known shapes; otherwise empty."""
     try:
         answer = _json.decode(body)
     except UNREADABLE:

@@ -103,7 +103,7 @@ class ByokConfig(RemoteConfig, tag="byok", frozen=True, kw_only=True):
         ),
     ] = msgspec.field(default_factory=dict)
 
-    def check(self, audio: AudioConfig) -> None:  # noqa: ARG002  the service takes any audio
+    def check(self, audio: AudioConfig) -> None:  # noqa: ARG002  Deepgram takes any audio
         """See RemoteConfig."""
         require(
             "remote.byok_api_key",
@@ -119,7 +119,7 @@ class ByokConfig(RemoteConfig, tag="byok", frozen=True, kw_only=True):
 
 
 class Deepgram(Dialect):
-    """The service's dialect for one configuration."""
+    """Deepgram's dialect for one configuration."""
 
     keep_alive = KEEP_ALIVE
     fails_with_last_word = True  # Metadata comes before a close 1011 as it does before 1000
@@ -164,7 +164,7 @@ def _meaning(text: str) -> Meaning:
         case _SpeechStarted(timestamp=timestamp):
             return Said(SpeechStarted(at_s=timestamp))
         case _UtteranceEnd(last_word_end=end):
-            # By -1 the service says that the message is to be ignored.
+            # By -1 Deepgram says that the message is to be ignored.
             return Said(UtteranceEnd(at_s=end)) if end >= 0 else Ignored("UtteranceEnd without a word")
         case _Error() as error:
             words = error.description or error.message

@@ -133,7 +133,8 @@ class Engine:
     def stop_recording(self) -> None:
         """Stop. When this returns, the callbacks have got the last results (unless a callback has called this).
 
-        It takes at most `supervisor.stop_limit_s`, and 5 s more for callbacks that do not return.
+        It takes at most `supervisor.stop_limit_s` (10 s by default), 3 s more until an engine that does not end is
+        killed, and 5 s more for callbacks that do not return.
         """
         if self._pid != os.getpid():  # forked: the recording is the parent's, and the lock may stay locked for ever
             return

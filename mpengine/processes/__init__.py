@@ -4,8 +4,8 @@ A trick has to earn its lines. `scripts/bench tricks` runs the engine as it is, 
 them; `MPENGINE_WITHOUT` is its switch (see `tricks`). What it found:
 
     trick         memory     capture back   streaming back   lines (tests)   where
-    zygote        3.6 MB     93 ms sooner   82 ms sooner     550 (320)       zygote, forks; supervisor/children
-    proc_title    5.0 MB     -              -                 57  (63)       proc_title
+    zygote        3.6 MB     93 ms sooner   82 ms sooner     550 (320)       zygote, zygote_messages; supervisor
+    proc_title    5.0 MB     -              -                 55  (64)       proc_title
     soname        0.7 MB     -              -                 35  (15)       capture/microphone
     give_back     0.3 MB     -              -                 20             tricks, called by loop and supervisor
     freeze        0.1 MB     -              -                  2             tricks
@@ -15,7 +15,7 @@ them; `MPENGINE_WITHOUT` is its switch (see `tricks`). What it found:
   interpreter.
 * `proc_title`: a process writes over its arguments and its environment in /proc. So a fork has a name of its own and
   shows no secret, and the zygote can be forked off the supervisor. Without it, the zygote is a new interpreter, and
-  shares no memory with the supervisor: that costs more than to have no zygote.
+  shares no memory with the supervisor: that costs more than to have no zygote. Secrets are hidden without it, too.
 * `soname`: PortAudio is found without a search. Measured alone it saves 10 ms of a start of capture, 7 ms of them
   processor time; among whole restarts that is noise.
 * `give_back`: memory that only the start needed goes back to the system. It is 1.6 MB where Python can write no

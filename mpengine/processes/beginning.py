@@ -1,7 +1,7 @@
 """A child's settings, and how a child begins: the parent's pipe and its end, signals, standard error.
 
 The supervisor writes the settings into a pipe: they may hold secrets, and other users can read arguments and the
-environment. Only the supervisor has the write end, and keeps it open: the end of the pipe is the end of the parent.
+environment. Only the supervisor has the write end, and keeps it open: when the pipe closes, the parent has ended.
 """
 
 import ctypes

@@ -17,8 +17,6 @@ _ARGUMENTS, _ENVIRONMENT = 48 - 3, 50 - 3
 
 def hide(names: Iterable[str]) -> bool:
     """Remove the variables `names` from /proc/PID/environ, not from `os.environ`. False: they may still be there."""
-    if not tricks.is_used(Trick.PROC_TITLE):
-        return False
     wanted = {name.encode() for name in names}
     try:
         start, end = _bounds(_ENVIRONMENT)

@@ -23,7 +23,7 @@ import sys
 import threading
 from typing import NamedTuple, NoReturn
 
-from mpengine.processes import beginning, forks, proc_title, tricks
+from mpengine.processes import beginning, proc_title, tricks, zygote_messages
 from mpengine.processes.tricks import Trick
 from mpengine.shared.wake import Wake
 
@@ -127,7 +127,7 @@ def serve(supervisor: socket.socket) -> str:
     poll = select.poll()
     poll.register(supervisor, select.POLLIN)
     poll.register(wake, select.POLLIN)
-    _tell(supervisor, forks.Ready())
+    _tell(supervisor, zygote_messages.Ready())
     while True:
         ready = {fd for fd, _ in poll.poll()}
         wake.drain()
@@ -138,7 +138,7 @@ def serve(supervisor: socket.socket) -> str:
         try:
             pid = os.fork()
         except OSError as error:
-            _tell(supervisor, forks.NotForked(why=error.strerror or str(error)))
+            _tell(supervisor, zygote_messages.NotForked(why=error.strerror or str(error)))
         else:
             if pid == 0:
                 supervisor.close()
@@ -146,7 +146,7 @@ def serve(supervisor: socket.socket) -> str:
                 _become_child(descriptors)
                 proc_title.show_as(f"mpengine.{name}")
                 return name
-            _tell(supervisor, forks.Forked(pid=pid))
+            _tell(supervisor, zygote_messages.Forked(pid=pid))
         for descriptor in descriptors:
             os.close(descriptor)
 
@@ -154,12 +154,13 @@ def serve(supervisor: socket.socket) -> str:
 def _asked(supervisor: socket.socket) -> tuple[str, list[int]]:
     """The name of the child to fork, and its descriptors. Ends the process if the supervisor has ended."""
     try:
-        data, descriptors, _, _ = socket.recv_fds(supervisor, forks.MAX_BYTES, forks.MAX_DESCRIPTORS)
+        limits = zygote_messages.MAX_BYTES, zygote_messages.MAX_DESCRIPTORS
+        data, descriptors, _, _ = socket.recv_fds(supervisor, *limits)
     except ConnectionResetError:  # the supervisor ended with messages unread
         data = b""
     if not data:
         os._exit(0)
-    return forks.decode_fork.decode(data).name, descriptors
+    return zygote_messages.decode_fork.decode(data).name, descriptors
 
 
 def _become_child(descriptors: list[int]) -> None:
@@ -183,12 +184,12 @@ def _tell_ended(supervisor: socket.socket) -> None:
             return
         if pid == 0:
             return
-        _tell(supervisor, forks.Ended(pid=pid, status=os.waitstatus_to_exitcode(status)))
+        _tell(supervisor, zygote_messages.Ended(pid=pid, status=os.waitstatus_to_exitcode(status)))
 
 
-def _tell(supervisor: socket.socket, message: forks.Told) -> None:
+def _tell(supervisor: socket.socket, message: zygote_messages.Told) -> None:
     try:
-        supervisor.send(forks.encode(message))
+        supervisor.send(zygote_messages.encode(message))
     except OSError:  # the supervisor has ended, or does not read: then the children must end, too
         os._exit(1)
 

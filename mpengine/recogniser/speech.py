@@ -7,7 +7,7 @@ So a client may forget all audio that finals have covered:
                              ^ a blank final ends HOLD before the newest audio: it has no word's first sound
 
 Of pocketsphinx's Endpointer only the voice detector is used. The rest of it begins speech only after 0.3 s of
-uninterrupted voice, without the sound before, and cuts a sentence at every pause of 0.3 s. At the end of a stream it
+uninterrupted voice, without the sound before, and cuts a sentence at every silence of 0.3 s. At the end of a stream it
 drops all audio after the first 30 ms without voice.
 """
 
@@ -22,7 +22,7 @@ from mpengine.recogniser.words import SAMPLE_RATE, SpokenWord, WordDecoder, wide
 FRAME = 480  # samples
 ONSET, ONSET_VOICED = 10, 7  # speech begins when 7 of the last 10 are voiced: a "no" is long enough, a click is not
 LEAD = 15  # the decoder gets so many from before: soft consonants are not "voice"
-PAUSE, TAIL = 15, 5  # 15 unvoiced in a row end an utterance; 5 of them still belong to its final
+SILENCE, TAIL = 15, 5  # 15 unvoiced in a row end an utterance; 5 of them still belong to its final
 INTERIM = 10  # frames between two interims
 BLANK, HOLD = 100, 18  # a blank final covers 3 s and ends 0.54 s before the newest audio; HOLD > LEAD
 LONGEST, EARLIEST_CUT = 500, 250  # an utterance of 15 s is cut at its widest gap between words after 7.5 s
@@ -120,8 +120,8 @@ class SpeechRecogniser:
                 return [self._final([], self._covered + BLANK * FRAME)]
             return []
         self._decoder.hear(frame)
-        if self._unvoiced >= PAUSE:
-            return self._end(self._position - (PAUSE - TAIL) * FRAME)
+        if self._unvoiced >= SILENCE:
+            return self._end(self._position - (SILENCE - TAIL) * FRAME)
         if self._position - self._utterance >= LONGEST * FRAME:
             return self._cut(self._utterance)
         return self._interim(self._utterance)

@@ -109,7 +109,10 @@ class AudioConfig(Section, frozen=True, kw_only=True):
     ] = 0.08
     start: Annotated[
         Literal["immediate", "connected"],
-        about("`connected`: the device is opened when the recogniser is ready, and the first words may be lost"),
+        about(
+            "when the device is opened. `immediate`: at the start; audio waits in the window; `connected`: when the "
+            "recogniser is ready, and the first words may be lost"
+        ),
     ] = "immediate"
     source: Annotated[
         str,
@@ -215,12 +218,12 @@ class SupervisorConfig(Section, frozen=True, kw_only=True):
     backoff_s: Annotated[
         _AboveZero,
         about(
-            "the first restart of a child comes at once, each later one after a random share of a limit; the limit "
-            "begins with this and doubles",
+            "the first restart of a child comes at once; the second waits a random share of this, each further one of "
+            "twice as much as before",
             unit="seconds",
         ),
     ] = 0.5
-    backoff_ceiling_s: Annotated[_AboveZero, about("the highest value of that limit", unit="seconds")] = 30.0
+    backoff_ceiling_s: Annotated[_AboveZero, about("the most of which a share is waited", unit="seconds")] = 30.0
     stable_after_s: Annotated[
         _AboveZero,
         about("after working this long, a child is restarted at once again", unit="seconds"),
@@ -235,7 +238,9 @@ class SupervisorConfig(Section, frozen=True, kw_only=True):
         _AboveZero, about("the same limit while a child starts or opens a device", unit="seconds")
     ] = 60.0
     patience: Annotated[_AboveZero, about("multiplies these two limits; 3 for a slow board")] = 1.0
-    stop_limit_s: Annotated[_AboveZero, about("how long a clean stop may take", unit="seconds")] = 30.0
+    stop_limit_s: Annotated[
+        _AboveZero, about("how long a clean stop may take; it may take 6 s in any case", unit="seconds")
+    ] = 30.0
 
 
 def notes(annotation: Any) -> tuple[list[Meta], dict[str, Any]]:

@@ -18,7 +18,7 @@ class _Tagged(msgspec.Struct, tag_field="type", frozen=True, kw_only=True):
 
 
 class Hello(_Tagged, tag=True, frozen=True, kw_only=True):
-    """The child's work loop runs."""
+    """The child has its settings and can hear commands. Its work loop comes next."""
 
     pid: int
 

@@ -68,12 +68,12 @@ OVER = frozenset({EngineState.STOPPED, EngineState.FAILED})
 class GapReason(enum.StrEnum):
     """Why samples are missing, in `Gap.reason`."""
 
-    OVERFLOW = "overflow"
-    DEVICE = "device"
-    CAPTURE_RESTART = "capture_restart"
-    WINDOW_FULL = "window_full"
-    WINDOW_DAMAGED = "window_damaged"
-    PAUSED = "paused"
+    OVERFLOW = "overflow"  # the audio driver lost samples, the device stalled, or a disk was stuck too long
+    DEVICE = "device"  # the device went away; the gap lasts until it was back
+    CAPTURE_RESTART = "capture_restart"  # capture, or the engine, ended and was started again
+    WINDOW_FULL = "window_full"  # the window was full, and its oldest part was dropped
+    WINDOW_DAMAGED = "window_damaged"  # a part of the window could not be read back
+    PAUSED = "paused"  # somebody paused the engine
 
 
 class ErrorCode(enum.StrEnum):
@@ -121,8 +121,8 @@ class Message(msgspec.Struct, tag_field="type", frozen=True, kw_only=True):
     """The fields of every published message; the bus fills them in.
 
     `v`: version of the format. `run`: id of the sample clock. `boot`: id of the supervisor process. `seq` counts all
-    messages of a run. `prev` is the `seq` of the previous message of the same topic (0: none), so that a reader of some
-    topics sees what it has lost. `time_ns`: UTC of the publication.
+    messages of a run. `prev` is the `seq` of the previous message of the same topic and boot (0: none), so that a
+    reader of some topics sees what it has lost. `time_ns`: UTC of the publication.
     """
 
     v: int = VERSION
@@ -147,7 +147,7 @@ class Word(msgspec.Struct, frozen=True, kw_only=True):
 class Transcript(Message, tag="transcript", frozen=True, kw_only=True):
     """Recognised speech. An interim replaces the one before it; a final stays.
 
-    `speech_final`: the recogniser heard a pause after it. `estimated`: the recogniser gives no times, so these are
+    `speech_final`: the recogniser heard a silence after it. `estimated`: the recogniser gives no times, so these are
     guessed from the audio that was sent. `replayed`: the audio had been sent before, on a connection that was lost.
     `interrupted`: this interim's connection was lost, and its audio is sent again: no final will follow as it stands.
     """
@@ -176,13 +176,13 @@ class SpeechStarted(Message, tag="speech_started", frozen=True, kw_only=True):
 
 
 class UtteranceEnd(Message, tag="utterance_end", frozen=True, kw_only=True):
-    """The recogniser found a gap between words; `at_s` is the end of the last word."""
+    """The recogniser heard a silence between words; `at_s` is the end of the last word."""
 
     at_s: float
 
 
 class Gap(Message, tag="gap", frozen=True, kw_only=True):
-    """Samples that no recogniser will hear: never captured, or dropped because the window was full.
+    """Samples that no recogniser will hear: never captured (as in a pause), dropped by a full window, or damaged in it.
 
     `reason` is a word of `GapReason`; later versions may have more of them.
     """
@@ -249,7 +249,7 @@ class CreditsLow(Message, tag="credits_low", frozen=True, kw_only=True):
 
 
 class SessionEnd(Message, tag="session_end", frozen=True, kw_only=True):
-    """The managed proxy closed the account's session."""
+    """The managed proxy, or the local recogniser, has closed its session."""
 
     seconds_used: float
 

@@ -20,7 +20,7 @@ _BURST_S = 1.0
 class AnswerWatch:
     """Decides whether the recogniser of one connection, which takes audio from `now` on, still answers.
 
-    It is dead when half a minute of audible audio has gone out, in half a minute or more, without any message from it.
+    It is dead when, for 30 s and over 30 s of audible audio, no message has come.
     Quiet audio does not count, for it needs no answer; a burst leaves no time for one. The caller may leave out audio
     that is sent before `listens_from`.
     """

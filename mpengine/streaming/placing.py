@@ -28,8 +28,8 @@ class Timeline:
     """The map from a connection's seconds to the run's samples, exact to the sample.
 
     A recogniser's clock starts at 0 with every connection and counts only the audio sent. That audio is a row of
-    pieces, and samples of the run are missing between two pieces. Their border is a seam. A time on a seam is the end
-    of the piece before it if an end is wanted, otherwise the start of the piece after it.
+    pieces, and samples of the run are missing between two pieces. Their border is a seam. A start
+    on a seam belongs to the piece after it, an end to the piece before it.
 
     `sent` samples were sent; they end before `end_sample` of the run (None: nothing sent).
     """

@@ -45,7 +45,7 @@ FINISH_LIMIT_S = 10.0
 # Libraries send a close frame without a code by default. 1001 is not normal: the server was shut down.
 _NORMAL = frozenset({1000, NO_CLOSE_CODE})
 _BEAT_S = 1.0
-# The wait after a failed attempt. The second pair applies where the service asks to wait longer.
+# The wait after a failed attempt. The second pair applies where the recogniser asks to wait longer.
 _BASE_S, _CEILING_S = 0.5, 10.0
 _SLOW_BASE_S, _SLOW_CEILING_S = 2.0, 30.0
 _REDACTED = "***"
@@ -92,7 +92,7 @@ class Outage:
         self.failures = 0
 
     def failed(self, *, slow: bool) -> float:
-        """An attempt has failed. Returns the seconds until the next one. `slow`: the service asks to wait longer."""
+        """An attempt has failed. Returns the seconds until the next one. `slow`: the recogniser asks to wait longer."""
         self.failures += 1
         base_s, ceiling_s = (_SLOW_BASE_S, _SLOW_CEILING_S) if slow else (_BASE_S, _CEILING_S)
         return full_jitter_s(self.failures, base_s=base_s, ceiling_s=ceiling_s, chance=self._chance())
@@ -268,7 +268,7 @@ class Session:
                 return self._failed(causes.lost(reason), now)
 
     def tick(self, now: float) -> list[Action]:
-        """Do what is due at `now`, in monotonic seconds."""
+        """Beat, end a state that lasts too long, ping and keep alive, where due at `now` (monotonic seconds)."""
         actions: list[Action] = []
         if now >= self._next_beat:
             self._next_beat = now + _BEAT_S

@@ -247,7 +247,10 @@ class Supervisor:
     def _take_signals(self) -> None:
         stops = self._signals.take()  # first, because it makes the descriptor unreadable
         if self._signals.take_reload():
-            why = "the configuration is read only at the start; restart the engine: no captured audio is lost"
+            why = (
+                "the configuration is read only at the start; restart the engine. `mpengine help configuration` says "
+                "which changes give up waiting audio"
+            )
             log.warning(Event("reload_refused", reason=why))
         for name in stops:
             now = time.monotonic()

@@ -1,4 +1,4 @@
-"""The files of the run that this supervisor serves: a new run, or the one whose supervisor was killed.
+"""The files of the run that this supervisor serves: a new run, or one that was killed or has stopped with audio left.
 
 A run goes on if its journal is there and machine boot, source, rate, channels and window are the same. Otherwise a new
 run begins, and `abandoned` says how much audio of the old one has no result.

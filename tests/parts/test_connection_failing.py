@@ -193,7 +193,7 @@ def test_tls_to_a_server_without_it():
 def test_a_proxy_that_refuses(monkeypatch):
     with crooked_server(answers(b"HTTP/1.1 407 Who are you\r\n\r\n")) as proxy:
         monkeypatch.setenv("http_proxy", proxy.replace("ws:", "http:"))
-        reason = "the proxy opened no tunnel to host.test: it answered 407"
+        reason = "the HTTP proxy opened no tunnel to host.test: it answered 407"
         assert outcome_of("ws://host.test/") == Failed(reason)
 
 

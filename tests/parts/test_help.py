@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import mpengine
+from mpengine.cli.help import laid_out, topics
 from tests.rig.processes import spawned
 from tests.rig.terminal import Terminal
 from tests.rig.waiting import scaled
@@ -16,6 +17,7 @@ from tests.rig.waiting import scaled
 DOCS = Path(mpengine.__file__).parent / "docs"
 COMMAND = [sys.executable, "-m", "mpengine", "help"]
 WIRE = (DOCS / "wire.md").read_text(encoding="utf-8")
+LAID_OUT = laid_out(WIRE, 80)
 
 
 def _help(*arguments, **environment):
@@ -55,6 +57,7 @@ def test_without_a_topic_each_page_is_listed_with_its_first_sentence():
     assert (done.returncode, done.stderr) == (0, "")
     listed = dict(line.split(maxsplit=1) for line in done.stdout.splitlines()[2:])
     assert listed.keys() == {path.stem for path in DOCS.glob("*.md")}
+    assert list(listed)[-3:] == ["development", "costs", "changes"]
     assert listed["costs"] == (DOCS / "costs.md").read_text(encoding="utf-8").splitlines()[2]
 
 
@@ -76,6 +79,12 @@ def test_an_unknown_topic_is_an_error_that_lists_the_topics(topic):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f'mpengine: no page is about "{topic}"; the topics are: captions, ')
     assert done.stderr.count("\n") == 1
+
+
+def test_an_unknown_topic_that_is_nearly_one_gets_its_name():
+    done = _help("Configuraton")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith('; did you mean "configuration"?\n')
 
 
 def test_the_beginning_of_several_topics_lists_these():
@@ -143,16 +152,88 @@ def test_ctrl_c_is_for_the_pager(terminal, tmp_path):
 def test_without_a_pager_the_page_is_printed(terminal, pager):
     shown = terminal("wire", PAGER=pager)
     assert shown.wait_for_end(30) == 0
-    assert shown.written.decode().replace("\r\n", "\n") == WIRE
+    assert shown.written.decode().replace("\r\n", "\n") == LAID_OUT
 
 
 def test_a_terminal_that_can_do_nothing_gets_the_page_without_a_pager(terminal):
     shown = terminal("wire", TERM="dumb", PAGER="false")
     assert shown.wait_for_end(30) == 0
-    assert shown.written.decode().replace("\r\n", "\n") == WIRE
+    assert shown.written.decode().replace("\r\n", "\n") == LAID_OUT
 
 
 def test_an_unknown_topic_on_a_terminal_is_one_error(terminal):
     shown = terminal("weather")
     assert shown.wait_for_end() == 2
     assert shown.lines[0].startswith('mpengine: no page is about "weather"')
+
+
+# The layout for a terminal
+
+PAGE = """# Page
+
+Words that stand
+on two lines, see [wire](wire.md).
+
+![A picture](picture.svg)
+
+| key | | meaning |
+| --- | --- | --- |
+| `a` | 1 | the first of them |
+| `b` |  | [other](wire.md) |
+
+| word | meaning |
+| --- | --- |
+| c | long enough for two lines |
+
+* an item that goes on
+  on the next line
+* another one
+
+```
+| code   stays as it is, however long the line |
+
+
+![so does this](code.svg)
+```
+"""
+ON_26_COLUMNS = """# Page
+
+Words that stand on two
+lines, see wire (help
+wire).
+
+`a`
+    1
+    meaning: the first of
+      them
+`b`
+    meaning: other (help
+      wire)
+
+c
+    long enough for two
+      lines
+
+* an item that goes on on
+  the next line
+* another one
+
+```
+| code   stays as it is, however long the line |
+
+
+![so does this](code.svg)
+```
+"""
+
+
+def test_a_page_is_laid_out_for_the_width_of_the_terminal():
+    assert laid_out(PAGE, 26) == ON_26_COLUMNS
+
+
+@pytest.mark.parametrize("topic", topics())
+def test_only_code_and_long_words_are_wider_than_the_terminal(topic):
+    parts = laid_out((DOCS / f"{topic}.md").read_text(encoding="utf-8"), 60).split("```")
+    lines = [line for part in parts[::2] for line in part.splitlines()]
+    assert [line for line in lines if len(line) > 60 and " " in line.strip()] == []
+    assert not any(line.startswith(("|", "![")) for line in lines)

@@ -23,8 +23,10 @@ os.waitpid(pid, 0)
 """
 
 
-def test_a_hidden_variable_is_gone_from_proc_for_this_process_and_those_it_forks():
-    environment = {**ENVIRONMENT, "A_TOKEN": "s3cr3t", "A_TOKEN_FILE": "a.file", "ANOTHER": "wörd"}
+@pytest.mark.parametrize("without", ["", "proc_title"])
+def test_a_hidden_variable_is_gone_from_proc_for_this_process_and_those_it_forks(without):
+    secrets = {"A_TOKEN": "s3cr3t", "A_TOKEN_FILE": "a.file", "ANOTHER": "wörd"}
+    environment = {**ENVIRONMENT, **secrets, "MPENGINE_WITHOUT": without}
     done = subprocess.run([sys.executable, "-c", HIDE], env=environment, capture_output=True, text=True, check=True)
     shown, kept, forked = done.stdout.splitlines()
     for text in (shown, forked):

@@ -224,8 +224,10 @@ def test_an_answer_comes_as_it_is(endpoint):
 
 
 def test_where_nobody_answers_the_error_says_how_to_start_an_engine(endpoint):
-    with pytest.raises(EngineUnreachable, match="start one with: mpengine run"):
+    with pytest.raises(EngineUnreachable, match=r"start one with: mpengine run$"):
         ask(messages.StatusQuery(), query=endpoint, timeout_s=0.01)
+    with pytest.raises(EngineUnreachable, match=r"start one with: mpengine run --name desk$"):
+        ask(messages.StatusQuery(), name="desk", query=endpoint, timeout_s=0.01)
 
 
 # Encrypted

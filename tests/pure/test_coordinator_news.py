@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from mpengine.shared import control, messages
-from mpengine.supervisor.decide.life import ChildState
+from mpengine.supervisor.decide.child_life import ChildState
 from tests.pure.engine_history import (
     CAPTURE,
     SIGKILL,

@@ -12,13 +12,14 @@ from mpengine import dialects
 from mpengine.cli.help import subject, topics
 from mpengine.shared import messages
 from mpengine.shared.config import Config
-from mpengine.supervisor.decide.life import ChildState
+from mpengine.supervisor.decide.child_life import ChildState
 from tests.rig.reference import with_tables
 
 ROOT = Path(mpengine.__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = sorted((ROOT / "mpengine" / "docs").glob("*.md"))
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+PATH = re.compile(r"`([a-z_]+(?:/[a-z_]+)*(?:/|/[a-z_]+(?:\.[a-z]+)?))[` ]")
 
 
 def _page(topic):
@@ -69,6 +70,19 @@ def test_the_topics_of_help_are_the_pages():
 def test_each_link_leads_to_a_file(path):
     links = [link for link in LINK.findall(path.read_text(encoding="utf-8")) if "://" not in link]
     assert [link for link in links if not (path.parent / link.partition("#")[0]).exists()] == []
+
+
+@pytest.mark.parametrize("path", [README, *PAGES], ids=lambda path: path.name)
+def test_each_path_of_the_repository_that_a_page_names_is_there(path):
+    named = [word.rstrip("/") for word in PATH.findall(path.read_text(encoding="utf-8"))]
+    package = ROOT / "mpengine"
+    folders = {folder.name for place in (ROOT, package) for folder in place.iterdir() if folder.is_dir()}
+    ours = [word for word in named if word.partition("/")[0] in folders]
+    assert [word for word in ours if not ((ROOT / word).exists() or (package / word).exists())] == []
+
+
+def test_the_development_page_names_paths():
+    assert {"shared/config_tables.py", "supervisor/decide/"} <= set(PATH.findall(_page("development")))
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)

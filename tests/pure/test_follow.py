@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from mpengine.client.follow import Follower, Patience
+from mpengine.client.follow import Follower, LookClock
 from mpengine.client.position import Deliver, Hole
 from mpengine.shared.messages import FINALS, KEPT, SnapshotAnswer
 from mpengine.supervisor.bus.history import History
@@ -430,7 +430,7 @@ def test_what_is_no_message_is_handed_on(engine):
 
 def looked(every_s, look_s, looks):
     """What somebody has waited who looks `every_s`, for so long each time."""
-    patience, now = Patience(0.0), 0.0
+    patience, now = LookClock(0.0), 0.0
     for _ in range(looks):
         now += every_s - look_s
         patience.back(now)
@@ -459,7 +459,7 @@ def test_a_time_that_was_waited_can_be_found_on_the_clock():
 
 
 def test_a_look_that_begins_within_another_counts_no_absence_twice():
-    patience = Patience(0.0)
+    patience = LookClock(0.0)
     patience.back(5.0)
     patience.back(5.0)
     assert patience.waited(5.0) == pytest.approx(0.1)

@@ -114,7 +114,7 @@ def test_a_process_imports_no_library_of_another_even_over_others(process, forbi
 @pytest.mark.parametrize("name", PURE)
 def test_a_pure_module_knows_no_world(name):
     # Life knows the names of signals, not their handlers.
-    allowed = {"signal"} if name == "mpengine.supervisor.decide.life" else set()
+    allowed = {"signal"} if name == "mpengine.supervisor.decide.child_life" else set()
     assert not {other.split(".")[0] for other in IMPORTS[name]} & (WORLD - allowed)
 
 

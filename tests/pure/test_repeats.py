@@ -91,8 +91,8 @@ def test_every_one_is_written_or_counted_once_and_its_kind_at_most_once_in_the_w
         key = chance.choice("abcdefgh")
         came += 1
         for each in repeats.came(key, key, now):
-            assert now >= written.get(each.fault, -60.0) + 60.0
-            written[each.fault] = now
+            assert now >= written.get(each.line, -60.0) + 60.0
+            written[each.line] = now
             due.append(each)
     due += repeats.rest(now)
     assert sum(1 + each.repeated for each in due) == came

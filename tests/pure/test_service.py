@@ -139,7 +139,7 @@ def test_it_runs_this_installation_with_absolute_paths():
 
 def test_a_name_goes_to_the_engine_and_into_what_is_the_units_own():
     section = unit(name="kitchen_2")["Service"]
-    assert command(section)[-2:] == ["--set", "engine.name=kitchen_2"]
+    assert command(section)[-1:] == ["--name=kitchen_2"]
     assert section["RuntimeDirectory"] == ["mpengine-kitchen_2"]
     assert section["Environment"] == ["XDG_RUNTIME_DIR=%t/mpengine-kitchen_2"]
 

@@ -7,7 +7,7 @@ from mpengine.shared import control, messages
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import SupervisorConfig
 from mpengine.supervisor.decide.actions import Child
-from mpengine.supervisor.decide.life import Life
+from mpengine.supervisor.decide.child_life import Life
 from mpengine.supervisor.decide.reports import Reports
 from mpengine.supervisor.decide.results import Results
 from mpengine.supervisor.decide.status import Situation

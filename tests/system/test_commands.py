@@ -244,6 +244,7 @@ def test_an_encrypted_engine_takes_commands_with_its_public_key(engine, of_a_fil
         (("status", "--query", "foo"), "bus.query: Invalid argument"),
         (("stop", "--query", "tcp://127.0.0.1"), "bus.query: Invalid argument"),
         (("status", "--name", "a" * 200), "engine.name: expected 1 to 32 of A-Z a-z 0-9 _ -"),
+        (("run", "--name", "a/../b"), "engine.name: expected 1 to 32 of A-Z a-z 0-9 _ -"),
         (("listen", "--name", "a/../b"), "engine.name: expected 1 to 32 of A-Z a-z 0-9 _ -"),
         (("stop", "--server-key", "short"), "server_key: expected the engine's public CURVE key"),
         (("stop", "--server-key", "-begins-like-an-option"), "server_key: expected the engine's public CURVE key"),
@@ -270,7 +271,7 @@ def test_without_an_engine_a_command_says_so(tmp_path, command):
     ended = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=scaled(30), check=False)
     assert ended.returncode == 1
     assert ended.stderr.startswith('mpengine: no engine called "nobody" answers at ipc://')
-    assert ended.stderr.endswith("start one with: mpengine run\n")
+    assert ended.stderr.endswith("start one with: mpengine run --name nobody\n")
 
 
 def test_devices_lists_the_inputs_and_nothing_else(microphone):

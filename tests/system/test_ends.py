@@ -207,9 +207,11 @@ def test_a_second_engine_of_the_same_name_is_refused(microphone, engine):
         assert running.stop() == 0
 
 
-def test_secrets_stand_nowhere_but_in_the_file(microphone, engine):
+@pytest.mark.parametrize("without", ["", "proc_title"])
+def test_secrets_stand_nowhere_but_in_the_file(microphone, engine, without):
+    environment = {"DEEPGRAM_API_KEY": "s3cr3t-k3y", "MPENGINE_WITHOUT": without}
     with FakeDeepgram() as server:
-        running = engine(byok(server, byok_api_key=None), microphone, environment={"DEEPGRAM_API_KEY": "s3cr3t-k3y"})
+        running = engine(byok(server, byok_api_key=None), microphone, environment=environment)
         running.wait_for_state("running")
         assert server.connections[0].authorization == "Token s3cr3t-k3y"
         for process in running.process_tree():

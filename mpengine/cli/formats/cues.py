@@ -18,7 +18,7 @@ LINE_COLUMNS = 42
 SHORTEST_MS, LONGEST_MS = 1000, 7000
 # The shortest time for a cue that comes late, or is followed at once.
 LEAST_MS = 300
-_PAUSE_MS = 700
+_SILENCE_MS = 700
 _SENTENCE_ENDS = tuple(".?!…。？！")  # noqa: RUF001
 _PHRASE_ENDS = (*_SENTENCE_ENDS, *",;:、，；：–—")  # noqa: RUF001
 _CLOSING = "\"'”’»)]」』）"  # noqa: RUF001
@@ -52,7 +52,7 @@ class Cues:
         if run == self._run:
             return False
         # A message that begins before the end of cues of an unknown run cannot be of that run.
-        is_earlier = 0 < self.last_ms > self.zero_ms + round(start_s * 1000)
+        is_earlier = self.last_ms > 0 and self.last_ms > self.zero_ms + round(start_s * 1000)
         if self._run is not None or is_earlier:
             self.zero_ms = self.last_ms
         self._run = run
@@ -121,7 +121,7 @@ def _split(tokens: Sequence[Token]) -> Iterator[list[Token]]:
 
 def _is_over(cue: Sequence[Token], following: Token) -> bool:
     last = cue[-1]
-    if following.start_ms - last.end_ms > _PAUSE_MS:
+    if following.start_ms - last.end_ms > _SILENCE_MS:
         return True
     return _ends_with(last, _SENTENCE_ENDS) and last.end_ms - cue[0].start_ms >= SHORTEST_MS
 

@@ -78,9 +78,9 @@ def _shortened(key: str, text: str, longest: int) -> str:
 
 
 def kind_of(entry: Entry) -> Hashable:
-    """A key that is equal for equal faults: the level, the event, and all fields except numbers and ids.
+    """A key that is equal for equal warnings and errors: the level, the event, and all fields except numbers and ids.
 
-    Times, counts, durations, pids and request ids differ each time. The fields that distinguish faults (child, reason,
+    Times, counts, durations, pids and request ids differ each time. The fields that distinguish them (child, reason,
     code, message, exception) are texts and booleans.
     """
     compared = (

@@ -1,6 +1,6 @@
-"""Repeated faults: the first is written at once, the following ones of its kind are counted for a while. Pure.
+"""Repeated warnings and errors: the first is written at once, those after it are counted for a while. Pure.
 
-A fault that comes every second for months must not fill a disk, and must not look like one that came once.
+A warning that comes every second for months must not fill a disk, and must not look like one that came once.
 """
 
 from collections.abc import Hashable
@@ -10,14 +10,14 @@ T = TypeVar("T")
 
 
 class Due(NamedTuple, Generic[T]):
-    """A fault to write now. `repeated`: how many of its kind came since the last written one and are not written."""
+    """A line to write now. `repeated`: how many of its kind came since the last written one and are not written."""
 
-    fault: T
+    line: T
     repeated: int
 
 
 class _Kept(Generic[T]):
-    """One kind of fault. `held`: how many came since the time `written`; `last`: the last one."""
+    """One kind of line. `held`: how many came since the time `written`; `last`: the last one."""
 
     __slots__ = ("held", "last", "written")
 
@@ -27,7 +27,7 @@ class _Kept(Generic[T]):
         self.held = 0
 
     def release(self, now: float) -> list[Due[T]]:
-        """The last fault that is held back, if any, to be written now."""
+        """The last line that is held back, if any, to be written now."""
         if not self.held:
             return []
         due = Due(self.last, self.held - 1)
@@ -36,10 +36,10 @@ class _Kept(Generic[T]):
 
 
 class Repeats(Generic[T]):
-    """Lets through one fault of a kind per `quiet_s`; remembers at most `limit` kinds.
+    """Lets through one line of a kind per `quiet_s`; remembers at most `limit` kinds.
 
-    Faults with equal keys are of one kind. The last fault that was held back is written in the end, with the number of
-    the others: with the next written fault of its kind, by `rest`, or when any fault comes after `quiet_s`.
+    Lines with equal keys are of one kind. The last line that was held back is written in the end, with the number of
+    the others: with the next written line of its kind, by `rest`, or when any line comes after `quiet_s`.
     """
 
     def __init__(self, *, quiet_s: float = 60.0, limit: int = 100) -> None:
@@ -47,11 +47,11 @@ class Repeats(Generic[T]):
         self._limit = limit
         self._kinds: dict[Hashable, _Kept[T]] = {}
 
-    def came(self, key: Hashable, fault: T, now: float) -> list[Due[T]]:
-        """The faults to write now that `fault` has come, in order."""
+    def came(self, key: Hashable, line: T, now: float) -> list[Due[T]]:
+        """The lines to write now that `line` has come, in order."""
         own = self._kinds.get(key)
         if own is not None and now < own.written + self._quiet_s:
-            own.last = fault
+            own.last = line
             own.held += 1
             return self._overdue(now)
         held = self._kinds.pop(key).held if own is not None else 0
@@ -59,15 +59,15 @@ class Repeats(Generic[T]):
         if len(self._kinds) >= self._limit:
             oldest = self._kinds.pop(min(self._kinds, key=lambda kind: self._kinds[kind].written))
             due += oldest.release(now)
-        self._kinds[key] = _Kept(fault, now)
-        return [*due, Due(fault, held)]
+        self._kinds[key] = _Kept(line, now)
+        return [*due, Due(line, held)]
 
     def rest(self, now: float) -> list[Due[T]]:
-        """All faults that are held back, to be written now: before the end, or before a line that must follow them."""
+        """All lines that are held back, to be written now: before the end, or before one that must follow them."""
         return [due for kept in self._kinds.values() for due in kept.release(now)]
 
     def _overdue(self, now: float) -> list[Due[T]]:
-        """The faults that were held back for `quiet_s`. Kinds without held faults are forgotten then."""
+        """The lines that were held back for `quiet_s`. Kinds without held lines are forgotten then."""
         due: list[Due[T]] = []
         for key, kept in list(self._kinds.items()):
             if now >= kept.written + self._quiet_s:

@@ -107,5 +107,5 @@ def proxy_for(host: str, *, is_secure: bool) -> tuple[str | None, int, User | No
 
 
 def ask_for_tunnel(link: SocketLike, host: str, port: int, user: User | None) -> None:
-    """Ask the proxy behind `link` for a tunnel. Raises websocket.WebSocketProxyException when it opens none."""
+    """Ask the HTTP proxy of `link` for a tunnel. Raises websocket.WebSocketProxyException if it opens none."""
     _tunnel(cast("socket.socket", link), host, port, user)

@@ -1,4 +1,4 @@
-"""Opens a WebSocket: name, TCP, proxy, TLS, upgrade, in the calling thread, before one deadline.
+"""Opens a WebSocket: name, TCP, HTTP proxy, TLS, upgrade, in the calling thread, before one deadline.
 
 websocket-client does only the upgrade, for two reasons. `adopt` gets every socket before anything waits on it, so that
 another thread can end the attempt at any point except the name lookup. And every address of a host is tried, for
@@ -81,7 +81,7 @@ def open_link(target: Target, adopt: Callable[[LockedSocket], None]) -> Link:
 
 
 def _proxy_of(host: str, *, is_secure: bool) -> tuple[str | None, int, library.User | None]:
-    """The environment's proxy for `host`. This machine has none: a proxy would send our token to a peer of its own."""
+    """The environment's HTTP proxy for `host`. This machine has none: it would send our token to a peer of its own."""
     if is_loopback(host):
         return None, 0, None
     return library.proxy_for(host, is_secure=is_secure)
@@ -161,7 +161,7 @@ def _ask_proxy(link: LockedSocket, host: str, port: int, user: library.User | No
         library.ask_for_tunnel(answer, host, port, user)
     except websocket.WebSocketProxyException:
         status = (answer.parsed() or ("nothing",))[0]
-        raise NotOpenedError(Failed(f"the proxy opened no tunnel to {host}: it answered {status}")) from None
+        raise NotOpenedError(Failed(f"the HTTP proxy opened no tunnel to {host}: it answered {status}")) from None
 
 
 def _upgrade(link: LockedSocket, target: Target, deadline: float) -> Link:

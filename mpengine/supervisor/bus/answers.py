@@ -1,4 +1,7 @@
-"""Status and metrics as they are published, and the answers to questions on the bus."""
+"""Status and metrics as they are published, and the answers to questions on the bus.
+
+The answer to a snapshot question is made in `history`.
+"""
 
 import os
 import time
@@ -46,7 +49,7 @@ class Answers:
         return status
 
     def publish_metrics(self) -> None:
-        """Publish the cursors, and the CPU time and memory of the processes."""
+        """Publish the positions, and the CPU time and memory of the processes."""
         if self._bus.is_heard(messages.Metrics):
             self._bus.publish(self._metrics())
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from mpengine.processes import forks
+from mpengine.processes import zygote_messages
 from mpengine.processes.beginning import ChildSettings, Parent
 from mpengine.supervisor.children.process import ChildProcess, OwnChild, Spawned, payload_pipe
 
@@ -41,7 +41,7 @@ class Zygote:
         self._ended: dict[int, int] = {}
         self.is_alive = True
         try:
-            self._await(forks.Ready, _READY_LIMIT_S)
+            self._await(zygote_messages.Ready, _READY_LIMIT_S)
         except BaseException:
             self.close()
             raise
@@ -74,7 +74,7 @@ class Zygote:
         reader, writer = payload_pipe(name, msgspec.structs.replace(settings, parent_pid=self.pid))
         try:
             inherited = [] if inherit_fd is None else [inherit_fd]
-            request = forks.encode(forks.Fork(name=name))
+            request = zygote_messages.encode(zygote_messages.Fork(name=name))
             self._socket.settimeout(_FORK_LIMIT_S)
             socket.send_fds(self._socket, [request], [reader, *inherited])
             return Forked(self, self._forked(name), writer)
@@ -104,8 +104,8 @@ class Zygote:
         self._socket.close()
 
     def _forked(self, name: str) -> int:
-        answer = self._await(forks.Forked | forks.NotForked, _FORK_LIMIT_S)
-        if isinstance(answer, forks.Forked):
+        answer = self._await(zygote_messages.Forked | zygote_messages.NotForked, _FORK_LIMIT_S)
+        if isinstance(answer, zygote_messages.Forked):
             self._ended.pop(answer.pid, None)  # of an older child with the same pid
             return answer.pid
         raise NoRoom(f"no room for {name}: {answer.why}")
@@ -118,11 +118,11 @@ class Zygote:
                 return message
         raise TimeoutError(f"the zygote did not answer in {limit_s:g} s" if self.is_alive else "the zygote has ended")
 
-    def _hear(self, give_up: float) -> forks.Told | None:
+    def _hear(self, give_up: float) -> zygote_messages.Told | None:
         """Its next message, until the time `give_up`; None without one, and at its end."""
         self._socket.settimeout(max(0.0, give_up - time.monotonic()))
         try:
-            data = self._socket.recv(forks.MAX_BYTES)
+            data = self._socket.recv(zygote_messages.MAX_BYTES)
         except (TimeoutError, BlockingIOError):
             return None
         except OSError:
@@ -130,8 +130,8 @@ class Zygote:
         if not data:
             self.is_alive = False
             return None
-        message = forks.decode_told.decode(data)
-        if isinstance(message, forks.Ended):
+        message = zygote_messages.decode_told.decode(data)
+        if isinstance(message, zygote_messages.Ended):
             self._ended[message.pid] = message.status
         return message
 

@@ -3,8 +3,9 @@
 It owns the lives of the children, the current connection, and the way to a clean stop:
 
     WORKING ──the file is over──> FILE_ENDED ──┐
-       │                             │ stop    ├──last results, or no hope of them──> LEAVING ──all gone──> DONE
-       └────────────stop────────> DRAINING ────┘
+      │ │                            │ stop    ├──last results, or no hope of them──> LEAVING ──all gone──> DONE
+      │ └───────────stop────────> DRAINING ────┘                                         │
+      └──────────stop without a connection, or the end of a child that ends the engine───┘
 
 DRAINING is bounded by `supervisor.stop_limit_s` and never waits for a new connection: audio that is not acknowledged
 stays in the window. FILE_ENDED lasts until all results are there.
@@ -28,7 +29,7 @@ from mpengine.supervisor.decide.actions import (
     Send,
     Terminate,
 )
-from mpengine.supervisor.decide.life import ChildState, Life, Lives, error
+from mpengine.supervisor.decide.child_life import ChildState, Life, Lives, error
 from mpengine.supervisor.decide.reports import ROUTINE, Reports
 from mpengine.supervisor.decide.results import MOST_TRIES, EndTries, Results
 from mpengine.supervisor.decide.status import Situation
@@ -115,7 +116,7 @@ class Coordinator:
 
     @property
     def expects_audio(self) -> bool:
-        """Whether audio can come. Streaming connects only then: the service closes a connection that gets no audio.
+        """Whether audio can come. Streaming connects only then: the recogniser closes a connection that gets no audio.
 
         The first connection is always wanted, and so is one that confirms the end of a file. Without an open device
         (in a pause), audio comes only from the window, and only while a capture process runs.
@@ -186,7 +187,7 @@ class Coordinator:
     # Processes
 
     def spawned(self, child: Child, pid: int, now: float) -> None:
-        """A process was started."""
+        """A process was started; of capture, it has not said yet where its audio ends."""
         self.lives[child].spawned(pid, now)
         if child is Child.CAPTURE:
             self.situation.has_last_word = False
@@ -254,7 +255,7 @@ class Coordinator:
         return [*(Kill(child) for child in self.lives.alive), Exit(self._exit_code)]
 
     def pause(self) -> list[Action]:
-        """Close the device. The connection stays as long as the service allows."""
+        """Close the device. The connection stays as long as the recogniser allows."""
         if self.situation.is_paused:
             return []
         self.situation.is_paused = True

@@ -8,7 +8,7 @@ from mpengine.shared import control, messages
 from mpengine.shared.messages import ErrorCode
 from mpengine.shared.ranges import Ranges
 from mpengine.supervisor.decide.actions import Action, Child, KeepGap, Log, Publish, report
-from mpengine.supervisor.decide.life import Life
+from mpengine.supervisor.decide.child_life import Life
 from mpengine.supervisor.decide.results import Results
 from mpengine.supervisor.decide.status import Situation
 
@@ -25,7 +25,7 @@ ROUTINE = frozenset(
         control.Said,
     }
 )
-"""Messages that children send all the time. While the child works, such a message moves a cursor or is passed on: it
+"""Messages that children send all the time. While the child works, such a message moves a position or is passed on: it
 changes no status, and nothing becomes due by it for seconds."""
 
 

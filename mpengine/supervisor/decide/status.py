@@ -1,4 +1,4 @@
-"""The engine as others see it: its status and its cursors. Pure."""
+"""The engine as others see it: its status and its positions. Pure."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from mpengine.shared.config import Config
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import ChildAnswer, ChildMetrics, ChildStatus, EngineState, GapReason
 from mpengine.supervisor.decide.actions import Child
-from mpengine.supervisor.decide.life import ChildState, Life
+from mpengine.supervisor.decide.child_life import ChildState, Life
 from mpengine.supervisor.decide.results import Results
 
 
@@ -210,7 +210,7 @@ class Situation:
     def metrics(
         self, lives: Mapping[Child, Life], usage: Mapping[str, ChildMetrics], last: Mapping[str, int], now: float
     ) -> messages.Metrics:
-        """The cursors as they are now. `usage` and `last` go into the message as they are."""
+        """The positions as they are now. `usage` and `last` go into the message as they are."""
         seconds, ledger = self._results.seconds, self._results.ledger
         backlog_s, pace = seconds(max(0, self.captured - self.sent)), self._config.pace
         return messages.Metrics(

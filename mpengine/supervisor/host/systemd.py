@@ -10,8 +10,8 @@ from collections.abc import MutableMapping
 
 from mpengine.shared.messages import Status
 from mpengine.supervisor.decide.actions import Child
+from mpengine.supervisor.decide.child_life import ChildState
 from mpengine.supervisor.decide.coordinator import Coordinator
-from mpengine.supervisor.decide.life import ChildState
 
 # systemd takes a datagram of one page, and shows a line of it to people.
 _STATUS_LIMIT_BYTES = 500

@@ -1,13 +1,13 @@
 """The children's lives: when each is spawned, what its end means, when it is started again. Pure.
 
-    STOPPED ──spawned──> STARTING ──hello──> RUNNING ──stopping──> STOPPING ──exited──> STOPPED
+    STOPPED ──spawned──> STARTING ──beat───> RUNNING ──stopping──> STOPPING ──exited──> STOPPED
        ^                     └───────exited──────┴──> BACKOFF ──due──> (spawned)
        └── permanent exit codes: FATAL
 
-A spawned child is not ready: only its own message makes it RUNNING. A child hangs if it is silent for too long, or if
-it beats but its work stands still: its counter must move while work is expected of it. Both count only while the
-supervisor itself was awake (`overslept`). A child that hangs gets SIGABRT, which writes its stacks to the log; then it
-is killed.
+A child that says Hello is still STARTING. The first message of its work loop, mostly a beat, makes it RUNNING. A child
+hangs if it is silent for too long, or if it beats but its work stands still: its counter must move while work is
+expected of it. Both count only while the supervisor itself was awake (`overslept`). A child that hangs gets SIGABRT,
+which writes its stacks to the log; then it is killed.
 """
 
 import enum
@@ -89,7 +89,7 @@ class Life:
 
     @property
     def deadline(self) -> float:
-        """When it must be spawned, or when its silence gets too long."""
+        """When it must be spawned, when it counts as hung (silent, or standing still), or when it is killed (again)."""
         if self.state in _DOWN:
             return self.spawn_at
         if not self.is_alive:
@@ -131,7 +131,7 @@ class Life:
         return self._progressed_at + limit_s * self._policy.patience
 
     def spawned(self, pid: int, now: float) -> None:
-        """A process was started."""
+        """Its process `pid` was started: the child is STARTING, and its limits of silence count from `now`."""
         if self.state is ChildState.BACKOFF:
             self.restarts += 1
         self.state = ChildState.STARTING

@@ -4,7 +4,7 @@ import pytest
 
 from mpengine.shared.config_tables import SupervisorConfig
 from mpengine.shared.errors import ExitCode
-from mpengine.supervisor.decide.life import ChildState, Ended, Life
+from mpengine.supervisor.decide.child_life import ChildState, Ended, Life
 
 POLICY = SupervisorConfig(
     backoff_s=0.5, backoff_ceiling_s=8.0, stable_after_s=10.0, hang_limit_s=20.0, first_frame_limit_s=60.0
