@@ -213,7 +213,7 @@ def test_secrets_stand_nowhere_but_in_the_file(microphone, engine, without):
     with FakeDeepgram() as server:
         running = engine(byok(server, byok_api_key=None), microphone, environment=environment)
         running.wait_for_state("running")
-        assert server.connections[0].authorization == "Token s3cr3t-k3y"
+        assert server.wait_for_connection().authorization == "Token s3cr3t-k3y"
         for process in running.process_tree():
             with open(f"/proc/{process.pid}/cmdline", "rb") as file:
                 assert b"s3cr3t-k3y" not in file.read()
