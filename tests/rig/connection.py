@@ -169,11 +169,12 @@ class Connection(Record, asyncio.Protocol):
             response.headers[name] = value
         self._protocol.send_response(response)
         self.status = response.status_code
-        self._flush()
-        if self.status == 101:
+        if self.status == 101:  # first: once the client has the answer, a test may ask for the connection
             self.opened_at = time.monotonic()
             self.server.connections.append(self)
             self.number = len(self.server.connections)
+        self._flush()
+        if self.status == 101:
             self.server.opened(self)
 
     def _framed(self, frame: Frame) -> None:
