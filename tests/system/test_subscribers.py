@@ -137,17 +137,13 @@ def test_whatever_befell_a_subscriber_it_has_the_finals_of_one_that_was_there_fr
         everybody = [*others, deaf]
         read(everybody, lambda: len(deaf.finals()) >= before, "all of them, though it was deaf for long")
         assert deaf.interims() < interims  # it did lose
-        assert deaf.holes == []
-        # On a busy machine ten messages are soon too many, and an engine that has ended cannot be asked for the last.
-        deaf.subscriber.close()
 
         running.send_signal(signal.SIGTERM)
-        read(others, lambda: all(each.has_ended() for each in others), "the last word")
+        read(everybody, lambda: all(each.has_ended() for each in everybody), "the last word")
         assert running.wait() == 0
-        for each in others:
+        for each in everybody:
             assert each.holes == []
             assert each.finals() == once(running.bus.finals())
-        assert deaf.finals() == first.finals()[: len(deaf.finals())]
         lines = [json.loads(line) for line in transcript.read_text().splitlines()]
         assert [(line["run"], line["seq"], line["text"]) for line in lines] == first.finals()
     running.assert_nothing_left()
