@@ -49,6 +49,7 @@ METRICS = {
     "restarts": 2,
     "dropped_s": 0.5,
     "replayed_s": 0.25,
+    "withheld": 0,
     "last": {"n.gap": 7},
     "children": {"capture": {"cpu_s": 0.5, "rss_mb": None}},
     "uptime_s": 5.0,
