@@ -6,13 +6,24 @@ Samples that were sent before are skipped: after a restart of capture they come 
 
 import bisect
 import collections
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from mpengine.dialects.base import Hypothesis, Ignored, Malformed, Meaning, Ready, Said, ServiceError
+from mpengine.dialects.base import (
+    Hypothesis,
+    Ignored,
+    LeftOut,
+    Malformed,
+    Meaning,
+    Ready,
+    Said,
+    ServiceError,
+    Unknown,
+)
 from mpengine.shared import control
 from mpengine.shared.frames import Frame
 from mpengine.shared.messages import ErrorCode, ErrorKind, Published, SpeechStarted, Transcript, UtteranceEnd
@@ -22,6 +33,7 @@ _LEAST_TOLERANCE_S = 0.001
 _STEP_S = 0.1
 # Results may have times so long before the acknowledged sample: an UtteranceEnd names a word of an earlier final.
 _LOOKED_BACK_S = 60
+_MOST_MALFORMED = 20  # are told for each connection
 
 
 class Timeline:
@@ -178,7 +190,8 @@ class Placing:
         self._channel_ends: dict[int, int] = {}
         self._covered = 0
         self._replayed_until = self._highest_sent  # on this connection, samples before it are sent again
-        self._has_reported_malformed = False
+        self._malformed = 0  # reported ones
+        self._has_reported_left_out = False
 
     def sending(self, frame: Frame, now: float) -> bytes | memoryview:
         """The samples of `frame` that were not sent on this connection yet. They count as sent from now on."""
@@ -228,21 +241,36 @@ class Placing:
                 return [Tell(control.Said(connection=self._connection, message=self._placed(message)))]
             case ServiceError(code=code, message=message):
                 return [Tell(control.Fault(code=code, message=message, kind=ErrorKind.SERVICE))]
-            case Malformed(why=why):
-                if self._has_reported_malformed:
-                    return []
-                self._has_reported_malformed = True
-                text = f"dropped a message of type {why}"
-                return [Tell(control.Fault(code=ErrorCode.MALFORMED_MESSAGE, message=text))]
-            case Ready() | Ignored():
+            case LeftOut(why=why):
+                is_new, self._has_reported_left_out = not self._has_reported_left_out, True
+                text = f"left out what does not fit in a message of type {why}; its text and all other fields are kept"
+                return [_malformed(text)] if is_new else []
+            case Malformed():
+                return self._lost(meaning)
+            case Ready() | Ignored() | Unknown():
                 return []
+
+    def _lost(self, malformed: Malformed) -> list[Action]:
+        """A message cannot be used. Each final is told, with its place: no other final will have its words."""
+        if self._malformed >= (_MOST_MALFORMED if malformed.is_final else 1):
+            return []
+        self._malformed += 1
+        text = f"dropped a message of type {malformed.why}"
+        if malformed.is_final and malformed.span_s is not None:
+            ((first, end),) = self._timeline.spans([malformed.span_s])
+            text += f"; the words from {first / self._rate:.2f} to {end / self._rate:.2f} s are lost"
+        elif malformed.is_final:
+            text += "; the words of a final are lost"
+        if self._malformed == _MOST_MALFORMED:
+            text += "; further ones on this connection are not told"
+        return [_malformed(text)]
 
     def _placed(self, message: Published) -> Published:
         match message:
             case SpeechStarted(at_s=at_s):
-                return SpeechStarted(at_s=self._timeline.start(at_s) / self._rate)
+                return msgspec.structs.replace(message, at_s=self._timeline.start(at_s) / self._rate)
             case UtteranceEnd(at_s=at_s):
-                return UtteranceEnd(at_s=self._timeline.end(at_s) / self._rate)
+                return msgspec.structs.replace(message, at_s=self._timeline.end(at_s) / self._rate)
         return message
 
     def _timed(self, said: Hypothesis) -> control.Result:
@@ -250,9 +278,11 @@ class Placing:
         tolerance = timeline.tolerance(transcript.end_s)
         if not transcript.is_final:
             return self._result(transcript, None, tolerance=tolerance)
-        # With several channels, audio is covered once each of them has its final.
-        self._channel_ends[transcript.channel] = timeline.covered(transcript.end_s)
-        acknowledges = min([self._channel_ends.get(channel, 0) for channel in range(max(1, said.channels))])
+        # With several channels, audio is covered once each of them has its final. Some servers give no count of them.
+        ends = self._channel_ends
+        ends[transcript.channel] = timeline.covered(transcript.end_s)
+        counted = range(said.channels) if said.channels > 1 else ends
+        acknowledges = min([ends.get(channel, 0) for channel in counted])
         result = self._result(transcript, acknowledges, tolerance=tolerance)
         timeline.forget_before(acknowledges - _LOOKED_BACK_S * self._rate)
         return result
@@ -276,6 +306,8 @@ class Placing:
         end = max(first, end)
         if guess is not None:
             first, end, _ = guess
+            if not any(word.end_s for word in transcript.words):  # none of its words has a time
+                places = _shares(first, end, len(places))
         words = [
             msgspec.structs.replace(word, start_s=word_first / rate, end_s=word_end / rate)
             for word, (word_first, word_end) in zip(transcript.words, places, strict=True)
@@ -290,3 +322,13 @@ class Placing:
             replayed=first < self._replayed_until,
         )
         return control.Result(first=first, end=end, transcript=placed, acknowledges=acknowledges, tolerance=tolerance)
+
+
+def _malformed(text: str) -> Action:
+    return Tell(control.Fault(code=ErrorCode.MALFORMED_MESSAGE, message=text))
+
+
+def _shares(first: int, end: int, count: int) -> list[tuple[int, int]]:
+    """The samples [first, end) in `count` equal parts."""
+    edges = [first + (end - first) * number // count for number in range(count + 1)] if count else []
+    return list(itertools.pairwise(edges))
