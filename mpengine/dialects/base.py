@@ -56,7 +56,7 @@ class Ignored(NamedTuple):
 class Unknown(NamedTuple):
     """A message that was not understood, which is no error: services add types. It is no sign of life, either.
 
-    `kind`: its type, cut to a bounded length, or why it has none.
+    `kind`: its type as the peer wrote it, of any length, or why it has none.
     """
 
     kind: str

@@ -127,11 +127,13 @@ class JsonDialect(Dialect):
         except UNREADABLE:
             return (Unknown("no JSON"),)
         name = data.get("type") if isinstance(data, dict) else None
+        if isinstance(data, dict) and name is None and (data.get("error") or data.get("err_msg")):
+            name = "error"
         if not isinstance(name, str):
             return (Unknown("no JSON object with a type"),)
         kind = self.kinds.get(_plain(name))
         if kind is None:
-            return self.other(_plain(name), data) or (Unknown(name[:_LONGEST_NAME]),)
+            return self.other(_plain(name), data) or (Unknown(name),)
         tag = data["type"] = str(kind.__struct_config__.tag)
         misfits: _Misfits = {}
         message = _fitted(data, kind, "$", misfits)

@@ -242,16 +242,18 @@ class Placing:
             case ServiceError(code=code, message=message):
                 return [Tell(control.Fault(code=code, message=message, kind=ErrorKind.SERVICE))]
             case LeftOut(why=why):
-                is_new, self._has_reported_left_out = not self._has_reported_left_out, True
+                if self._has_reported_left_out:
+                    return []
+                self._has_reported_left_out = True
                 text = f"left out what does not fit in a message of type {why}; its text and all other fields are kept"
-                return [_malformed(text)] if is_new else []
+                return [_malformed(text)]
             case Malformed():
                 return self._lost(meaning)
             case Ready() | Ignored() | Unknown():
                 return []
 
     def _lost(self, malformed: Malformed) -> list[Action]:
-        """A message cannot be used. Each final is told, with its place: no other final will have its words."""
+        """A message cannot be used. Each final is told, with its place: a later final acknowledges its audio."""
         if self._malformed >= (_MOST_MALFORMED if malformed.is_final else 1):
             return []
         self._malformed += 1

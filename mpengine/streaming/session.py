@@ -62,6 +62,7 @@ _END_PING = b"mpengine end"
 # How many kinds of unknown messages are logged for each connection.
 _MOST_KINDS = 20
 _MOST_KINDS_NAMED = 3
+_LONGEST_KIND = 100
 # The wait after a failed attempt. The second pair applies where the recogniser asks to wait longer.
 _BASE_S, _CEILING_S = 0.5, 10.0
 _SLOW_BASE_S, _SLOW_CEILING_S = 2.0, 30.0
@@ -411,6 +412,8 @@ class Session:
 
     def _noted(self, kind: str) -> list[Action]:
         """A message was not understood. Each kind is logged once for each connection, and so many of them at most."""
+        secret = self._dialect.secret
+        kind = (kind.replace(secret, _REDACTED) if secret else kind)[:_LONGEST_KIND]
         if kind in self._unknown_kinds or len(self._unknown_kinds) > _MOST_KINDS:
             return []
         self._unknown_kinds.add(kind)
@@ -462,8 +465,6 @@ def _redacted(action: Action, secret: str) -> Action:
             if not secret or secret.encode() not in control.encode(message):
                 return action
             return type(action)(_replaced(message, secret))
-        case Note(kind=kind):
-            return Note(_replaced(kind, secret) if secret else kind)
     return action
 
 

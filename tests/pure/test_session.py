@@ -239,8 +239,12 @@ def test_no_more_than_twenty_kinds_are_logged():
     assert notes == [*[Note(f"t{index}") for index in range(20)], Note("any other")]
 
 
-def test_a_kind_that_holds_our_secret_is_logged_without_it():
-    assert ready_session().event(Received('{"type":"no KEY"}'), 101.0) == [Note("no ***")]
+def test_a_kind_is_logged_without_our_secret_and_cut():
+    session = ready_session()
+    assert session.event(Received('{"type":"no KEY"}'), 101.0) == [Note("no ***")]
+    assert session.event(Received(json.dumps({"type": f"{'x' * 98}KEY{'x' * 10_000}"})), 101.0) == [
+        Note(f"{'x' * 98}**"),
+    ]
 
 
 def test_what_follows_in_a_message_that_ends_the_connection_is_dropped():

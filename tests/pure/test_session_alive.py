@@ -164,7 +164,8 @@ def test_any_message_that_is_understood_is_an_answer(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "kind"), [("no json", "no JSON"), ('{"type":"TurnInfo","transcript":"words"}', "TurnInfo")]
+    ("text", "kind"),
+    [("no json", "no JSON"), ('{"type":"a KEY"}', "a ***"), ('{"type":"TurnInfo","transcript":"words"}', "TurnInfo")],
 )
 def test_a_message_that_nobody_understands_is_no_answer(text, kind):
     seconds, reason = given_up_after(ready_session(), loud, 60, answers=every(1, Received(text)))
