@@ -139,14 +139,19 @@ class Message(msgspec.Struct, tag_field="type", frozen=True, kw_only=True):
 
 
 class Word(msgspec.Struct, frozen=True, kw_only=True):
-    """One recognised word, with its place on the run's sample clock."""
+    """One recognised word, with its place on the run's sample clock.
+
+    A word to which the recogniser gives no times is placed between its neighbours. `speaker`: a number or a name, as
+    the recogniser says. `language`: of this word, where the recogniser says it.
+    """
 
     word: str
     start_s: float
     end_s: float
     confidence: float | None = None
     punctuated_word: str | None = None
-    speaker: int | None = None
+    speaker: int | str | None = None
+    language: str | None = None
 
 
 class Transcript(Message, tag="transcript", frozen=True, kw_only=True):
@@ -156,6 +161,7 @@ class Transcript(Message, tag="transcript", frozen=True, kw_only=True):
     recogniser heard a silence after it. `estimated`: the recogniser gives no times that can be true, so these are
     guessed from the audio that was sent. `replayed`: the audio had been sent before, on a connection that was lost.
     `interrupted`: this interim's connection was lost, and its audio is sent again: no final will follow as it stands.
+    `entities`: names, dates and the like that the recogniser has found in the text, as received.
     """
 
     text: str
@@ -168,6 +174,7 @@ class Transcript(Message, tag="transcript", frozen=True, kw_only=True):
     words: tuple[Word, ...] = ()
     channel: int = 0
     language: str | None = None
+    entities: tuple[dict[str, Any], ...] = ()
     user_name: str = ""
     connection: int = 0
     estimated: bool = False
@@ -179,12 +186,14 @@ class SpeechStarted(Message, tag="speech_started", frozen=True, kw_only=True):
     """The recogniser hears speech, or what it takes for speech."""
 
     at_s: float
+    channel: int = 0
 
 
 class UtteranceEnd(Message, tag="utterance_end", frozen=True, kw_only=True):
     """The recogniser heard a silence between words; `at_s` is the end of the last word."""
 
     at_s: float
+    channel: int = 0
 
 
 class Gap(Message, tag="gap", frozen=True, kw_only=True):

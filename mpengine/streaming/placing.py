@@ -10,7 +10,17 @@ from typing import NamedTuple
 
 import msgspec
 
-from mpengine.dialects.base import Hypothesis, Ignored, Malformed, Meaning, Ready, Said, ServiceError
+from mpengine.dialects.base import (
+    Hypothesis,
+    Ignored,
+    LeftOut,
+    Malformed,
+    Meaning,
+    Ready,
+    Said,
+    ServiceError,
+    Unknown,
+)
 from mpengine.shared import control
 from mpengine.shared.frames import Frame
 from mpengine.shared.messages import ErrorCode, ErrorKind, Published, SpeechStarted, Transcript, UtteranceEnd
@@ -28,6 +38,7 @@ _OFF_S = 0.25
 # No final lies on both sides of a longer gap.
 _WIDE_S = 1.0
 _MOST_HOLES = 100
+_MOST_MALFORMED = 20  # are told for each connection
 
 
 class Estimate(NamedTuple):
@@ -141,7 +152,8 @@ class Placing:
         self._shown: set[int] = set()  # channels with an interim that has text
         self._covered = 0
         self._replayed_until = self._highest_sent  # on this connection, samples before it are sent again
-        self._has_reported_malformed = False
+        self._malformed = 0  # reported ones
+        self._has_reported_left_out = False
 
     def sending(self, frame: Frame, now: float) -> bytes | memoryview:
         """The samples of `frame` that were not sent on this connection yet. They count as sent from now on."""
@@ -187,21 +199,38 @@ class Placing:
                 return [Tell(control.Said(connection=self._connection, message=self._placed(message)))]
             case ServiceError(code=code, message=message):
                 return [Tell(control.Fault(code=code, message=message, kind=ErrorKind.SERVICE))]
-            case Malformed(why=why):
-                if self._has_reported_malformed:
+            case LeftOut(why=why):
+                if self._has_reported_left_out:
                     return []
-                self._has_reported_malformed = True
-                text = f"dropped a message of type {why}"
-                return [Tell(control.Fault(code=ErrorCode.MALFORMED_MESSAGE, message=text))]
-            case Ready() | Ignored():
+                self._has_reported_left_out = True
+                text = f"left out what does not fit in a message of type {why}; its text and all other fields are kept"
+                return [_malformed(text)]
+            case Malformed():
+                return self._lost(meaning)
+            case Ready() | Ignored() | Unknown():
                 return []
+
+    def _lost(self, malformed: Malformed) -> list[Action]:
+        """A message cannot be used. Each final is told, with its place: a later final acknowledges its audio."""
+        if self._malformed >= (_MOST_MALFORMED if malformed.is_final else 1):
+            return []
+        self._malformed += 1
+        text = f"dropped a message of type {malformed.why}"
+        if malformed.is_final and malformed.span_s is not None:
+            ((first, end),) = self._timeline.spans([malformed.span_s])
+            text += f"; the words from {first / self._rate:.2f} to {end / self._rate:.2f} s are lost"
+        elif malformed.is_final:
+            text += "; the words of a final are lost"
+        if self._malformed == _MOST_MALFORMED:
+            text += "; further ones on this connection are not told"
+        return [_malformed(text)]
 
     def _placed(self, message: Published) -> Published:
         match message:
             case SpeechStarted(at_s=at_s):
-                return SpeechStarted(at_s=self._timeline.start(at_s) / self._rate)
+                return msgspec.structs.replace(message, at_s=self._timeline.start(at_s) / self._rate)
             case UtteranceEnd(at_s=at_s):
-                return UtteranceEnd(at_s=self._timeline.end(at_s) / self._rate)
+                return msgspec.structs.replace(message, at_s=self._timeline.end(at_s) / self._rate)
         return message
 
     def _interim(self, said: Hypothesis) -> list[Action]:
@@ -219,6 +248,7 @@ class Placing:
             sent = self._highest_sent
             guess = Estimate(sent, sent, 0) if self._untimed is None else self._untimed.interim(self.sent_until)
             place = Range(guess.first, guess.end)
+            words = _guessed(transcript, place, words)
         return [Mention(self._result(transcript, place, words, is_estimated=not is_timed))]
 
     def _final(self, said: Hypothesis, now: float) -> list[Action]:
@@ -246,6 +276,8 @@ class Placing:
         elif transcript.text.strip() or not said.has_times:
             first, end, acknowledges = self._untimed.final(self.sent_until, now)
             place = Range(first, end)
+        if words and not is_timed:
+            words = _guessed(transcript, place, words)
         self._covered = max(self._covered, acknowledges or 0)
         if self._timeline.is_whole:
             return [Tell(self._result(transcript, place, words, acknowledges=acknowledges, is_estimated=not is_timed))]
@@ -266,13 +298,14 @@ class Placing:
         channel, timeline, ends = said.transcript.channel, self._timeline, self._channel_ends
         ends[channel] = max(ends.get(channel, 0), timeline.covered(said.transcript.end_s))
         acknowledges = ends[channel]
-        if said.channels > 1:
-            acknowledges = min([ends.get(each, 0) for each in range(said.channels)])
+        if said.channels > 1 or len(ends) > 1:  # some servers give no count of channels
+            counted = range(said.channels) if said.channels > 1 else ends
+            acknowledges = min([ends.get(each, 0) for each in counted])
         if not timeline.is_whole:
             timeline.forget_before(acknowledges, kept=_LOOKED_BACK_S * self._rate)
         return acknowledges
 
-    def _places(self, transcript: Transcript) -> tuple[Range, list[Range]]:
+    def _places(self, transcript: Transcript) -> tuple[Range, Sequence[Range]]:
         """The samples of a transcript, and of each of its words."""
         times = [(transcript.start_s, transcript.end_s), *[(word.start_s, word.end_s) for word in transcript.words]]
         place, *words = self._timeline.spans(times)
@@ -347,3 +380,17 @@ def _common(one: Range, other: Range) -> int:
 def _within(word: Range, side: Range) -> Range:
     first = min(max(word.first, side.first), side.end)
     return Range(first, min(max(word.end, first), side.end))
+
+
+def _guessed(transcript: Transcript, place: Range, words: Sequence[Range]) -> Sequence[Range]:
+    """The samples of the words of a transcript with estimated times. Words elsewhere share its time evenly."""
+    have_times = any(word.end_s for word in transcript.words)
+    if have_times and all(place.first <= word.first and word.end <= place.end for word in words):
+        return words
+    first, end, count = *place, len(words)
+    edges = [first + (end - first) * number // count for number in range(count + 1)] if count else []
+    return [Range(*pair) for pair in itertools.pairwise(edges)]
+
+
+def _malformed(text: str) -> Action:
+    return Tell(control.Fault(code=ErrorCode.MALFORMED_MESSAGE, message=text))

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from mpengine.dialects.base import Ignored, Malformed, Ready, Said, ServiceError
+from mpengine.dialects.base import Ignored, LeftOut, Malformed, Ready, Said, ServiceError, Unknown
 from mpengine.shared import control
 from mpengine.shared.frames import Frame
 from mpengine.shared.messages import CreditsLow, ErrorKind, SpeechStarted, UtteranceEnd
@@ -468,6 +468,14 @@ def test_another_connection_estimates_anew(placing):
     [
         (Said(SpeechStarted(at_s=1.0)), control.Said(connection=3, message=SpeechStarted(at_s=3.0))),
         (Said(UtteranceEnd(at_s=1.0)), control.Said(connection=3, message=UtteranceEnd(at_s=1.0))),
+        (
+            Said(SpeechStarted(at_s=1.0, channel=1)),
+            control.Said(connection=3, message=SpeechStarted(at_s=3.0, channel=1)),
+        ),
+        (
+            Said(UtteranceEnd(at_s=9.0, channel=1)),
+            control.Said(connection=3, message=UtteranceEnd(at_s=4.0, channel=1)),
+        ),
         (ServiceError("busy", "later"), control.Fault(code="busy", message="later", kind=ErrorKind.SERVICE)),
         (
             Said(CreditsLow(seconds_remaining=5.0)),
@@ -480,7 +488,7 @@ def test_the_supervisor_is_told_of(placing, said, message):
     assert placing.said(said, 100.0) == [Tell(message)]
 
 
-@pytest.mark.parametrize("said", [Ready(), Ready(can_finalize=True), Ignored("not JSON")])
+@pytest.mark.parametrize("said", [Ready(), Ignored("nothing in it"), Unknown("no JSON")])
 def test_the_supervisor_is_not_told_of(placing, said):
     assert placing.said(said, 100.0) == []
 
@@ -491,6 +499,56 @@ def test_a_malformed_message_is_told_once_on_each_connection(placing):
     assert placing.said(malformed, 100.0) == []
     placing.connected(4)
     assert "Results" in told(placing, malformed).message
+
+
+def test_fields_that_are_left_out_are_told_once_on_each_connection(placing):
+    left_out = LeftOut("Results: `$.start`")
+    assert told(placing, left_out) == control.Fault(
+        code="malformed_message",
+        message="left out what does not fit in a message of type Results: `$.start`; its text and all other fields are "
+        "kept",
+    )
+    assert placing.said(left_out, 100.0) == []
+    placing.connected(4)
+    assert "Results" in told(placing, left_out).message
+
+
+def test_a_message_that_is_lost_is_told_after_fields_that_were_left_out(placing):
+    told(placing, LeftOut("Results: `$.start`"))
+    assert "dropped" in told(placing, Malformed("Results: `$.channel`")).message
+
+
+def test_each_final_without_a_text_is_told_with_its_place_on_the_runs_clock(placing):
+    send(placing, (0, S), (3 * S, 4 * S))
+    first = told(placing, Malformed("Results: `$.channel`", is_final=True, span_s=(0.0, 1.0)))
+    second = told(placing, Malformed("Results: `$.channel`", is_final=True, span_s=(1.0, 1.5)))
+    third = told(placing, Malformed("Results: `$.channel`", is_final=True))
+    assert first.message.endswith("`$.channel`; the words from 0.00 to 1.00 s are lost")
+    assert second.message.endswith("`$.channel`; the words from 3.00 to 3.50 s are lost")
+    assert third.message.endswith("`$.channel`; the words of a final are lost")
+
+
+def test_of_very_many_such_finals_twenty_are_told(placing):
+    malformed = Malformed("Results: `$.channel`", is_final=True)
+    messages = [told(placing, malformed).message for _ in range(20)]
+    assert [message.endswith("not told") for message in messages] == [False] * 19 + [True]
+    assert placing.said(malformed, 100.0) == []
+
+
+def test_words_without_times_in_a_transcript_without_times_share_its_place(placing):
+    placing.sending(frame(0, S), 100.0)
+    told(placing, hypothesis("one", is_final=True), now=101.0)
+    placing.sending(frame(S, 3 * S), 102.0)
+    words = (word("a", 0.0, 0.0), word("b", 0.0, 0.0))
+    heard = told(placing, hypothesis("a b", is_final=True, words=words), now=103.0).transcript
+    assert [(each.word, each.start_s, each.end_s) for each in heard.words] == [("a", 1.0, 2.0), ("b", 2.0, 3.0)]
+
+
+def test_channels_without_a_count_are_covered_once_those_that_have_spoken_are(placing):
+    send(placing, (0, 4 * S))
+    assert told(placing, hypothesis("a", True, 0.0, 2.0, channel=1)).acknowledges == 2 * S
+    assert told(placing, hypothesis("b", True, 0.0, 1.0, channel=2)).acknowledges == S
+    assert told(placing, hypothesis("c", True, 1.0, 2.0, channel=2)).acknowledges == 2 * S
 
 
 # What a final without times covers.
