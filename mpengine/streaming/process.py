@@ -26,6 +26,7 @@ from mpengine.streaming.actions import (
     Drop,
     Leave,
     Mention,
+    Note,
     SendClose,
     SendPing,
     SendPong,
@@ -37,7 +38,7 @@ from mpengine.streaming.session import CONNECT_LIMIT_S, Session
 from mpengine.streaming.websocket.connection import Connection
 from mpengine.streaming.websocket.events import Failed
 
-log = logging.getLogger("mpengine.streaming")
+log = logging.getLogger(__name__)
 
 # High-water mark of PULL, in frames. A frame has at most a tenth of a second, or one block. The window is the buffer.
 _QUEUED_FRAMES = 10
@@ -192,6 +193,8 @@ class Streaming:
                     self._connect(number)
                 case Drop():
                     self._drop()
+                case Note(kind=kind):
+                    log.warning(Event("unknown_message", kind=kind))
                 case Leave(exit_code=exit_code):
                     self._exit_code = exit_code
                     self._loop.leaving = True
