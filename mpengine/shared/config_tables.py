@@ -27,12 +27,16 @@ UserName = Annotated[str, Meta(max_length=LONGEST_USER_NAME)]
 
 
 class Secret:
-    """A key or token. Only `reveal` shows it; repr and tracebacks have stars instead."""
+    """A key or token. Only `reveal` shows it; repr and tracebacks have stars instead.
 
-    __slots__ = ("_value",)
+    `path`: the file that it was read from, and may be read from again; None if there is none.
+    """
 
-    def __init__(self, value: str = "") -> None:
+    __slots__ = ("_value", "path")
+
+    def __init__(self, value: str = "", path: str | None = None) -> None:
         self._value = value
+        self.path = path
 
     def reveal(self) -> str:
         """The secret itself."""
@@ -237,6 +241,13 @@ class SupervisorConfig(Section, frozen=True, kw_only=True):
     first_frame_limit_s: Annotated[
         _AboveZero, about("the same limit while a child starts or opens a device", unit="seconds")
     ] = 60.0
+    wait: Annotated[
+        bool,
+        about(
+            "wait and try again where the engine would end before its first result, because the recogniser refuses it "
+            "or there is no device. `mpengine run --wait` sets this"
+        ),
+    ] = False
     patience: Annotated[_AboveZero, about("multiplies these two limits; 3 for a slow board")] = 1.0
     stop_limit_s: Annotated[
         _AboveZero, about("how long a clean stop may take; it may take 6 s in any case", unit="seconds")
@@ -256,12 +267,13 @@ def marked(kind: type[Section], mark: str) -> dict[str, Any]:
 
 
 def decode_secret(kind: type, value: Any) -> Any:
-    """For msgspec: a Secret from text. Raises TypeError or ValueError without showing the value."""
-    if kind is not Secret or not isinstance(value, str):
+    """For msgspec: a Secret from text, or one from a file. Raises TypeError or ValueError without showing the value."""
+    secret = Secret(value) if isinstance(value, str) else value
+    if kind is not Secret or not isinstance(secret, Secret):
         raise TypeError("Expected `str`")
-    if not value.isprintable() or value != value.strip():
+    if not secret.reveal().isprintable() or secret.reveal() != secret.reveal().strip():
         raise ValueError("expected one line without spaces around it")
-    return Secret(value)
+    return secret
 
 
 def encode_secret(value: Any) -> str:

@@ -4,7 +4,8 @@ import pytest
 
 from mpengine.shared.config_tables import SupervisorConfig
 from mpengine.shared.errors import ExitCode
-from mpengine.supervisor.decide.child_life import ChildState, Ended, Life
+from mpengine.supervisor.decide.actions import Child
+from mpengine.supervisor.decide.child_life import ChildState, Ended, Life, Lives
 
 POLICY = SupervisorConfig(
     backoff_s=0.5, backoff_ceiling_s=8.0, stable_after_s=10.0, hang_limit_s=20.0, first_frame_limit_s=60.0
@@ -98,6 +99,19 @@ def test_an_end_is_for_good_or_is_tried_again(status, has_worked, exit_code):
     life = running(has_worked=has_worked)
     assert life.exited(status, 101.0, 1.0).exit_code == exit_code
     assert life.state is (ChildState.FATAL if exit_code else ChildState.BACKOFF)
+
+
+@pytest.mark.parametrize(("status", "exit_code"), [(2, ExitCode.CONFIG), (3, None), (4, None), (1, None)])
+@pytest.mark.parametrize("why", ["asked to wait", "has brought a result"])
+def test_an_engine_that_does_not_give_up_ends_for_a_wrong_configuration_alone(why, status, exit_code):
+    policy = SupervisorConfig(wait=why == "asked to wait")
+    lives = Lives([Child.CAPTURE], policy, chance=lambda: 1.0, now=100.0)
+    if why == "has brought a result":
+        assert lives.gives_up
+        lives.keep_on()
+    assert not lives.gives_up
+    lives[Child.CAPTURE].spawned(7, 100.0)
+    assert lives.exited(Child.CAPTURE, status, 101.0).exit_code == exit_code
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,7 @@ class Answers:
             level=situation.level,
             last_disconnect=situation.last_disconnect,
             last_disconnect_ago_s=situation.last_disconnect_ago_s(now),
+            not_running_s=round(situation.not_running_s(now), 1),
             metrics=self._metrics(),
         )
 

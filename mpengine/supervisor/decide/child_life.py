@@ -26,7 +26,6 @@ from mpengine.supervisor.decide.actions import Abort, Action, Child, Kill, Log, 
 _ABORT_S, _KILL_AGAIN_S = 1.0, 5.0
 # A child that has not beaten for so long is called silent.
 _TWO_BEATS_S = 2.0
-_PERMANENT = frozenset({ExitCode.CONFIG, ExitCode.ACCOUNT})
 
 
 class ChildState(enum.StrEnum):
@@ -64,6 +63,7 @@ class Life:
         self.ended_at: float | None = None
         self.spawn_at = now
         self.has_worked = False  # then a device error may pass
+        self.gives_up = not policy.wait  # only then a refusal or a missing device ends the engine
         self._spawned_at = now
         self._heard_at = now
         self._running_since: float | None = None
@@ -203,7 +203,9 @@ class Life:
 
     def is_permanent(self, exit_code: int) -> bool:
         """Whether an exit with `exit_code` ends the engine: another try cannot help."""
-        return exit_code in _PERMANENT or (exit_code == ExitCode.DEVICE and not self.has_worked)
+        if exit_code == ExitCode.DEVICE:
+            return self.gives_up and not self.has_worked
+        return exit_code == ExitCode.CONFIG or (exit_code == ExitCode.ACCOUNT and self.gives_up)
 
     def exited(self, status: int, now: float, chance: float) -> Ended:
         """The process has ended. `status` as in `subprocess`: the exit code, or minus the signal."""
@@ -252,6 +254,13 @@ class Lives(dict[Child, Life]):
     ) -> None:
         super().__init__({child: Life(policy, now) for child in children})
         self._chance = chance
+        self.gives_up = not policy.wait
+
+    def keep_on(self) -> None:
+        """The engine has brought a result: it does not give up any more."""
+        self.gives_up = False
+        for life in self.values():
+            life.gives_up = False
 
     @property
     def deadline(self) -> float:

@@ -102,6 +102,8 @@ class Coordinator:
         heard = max((round(final.end_s * rate) for final in finals), default=0)
         self.situation.captured, self.situation.last_connection = captured, connection
         self.situation.highest_sent = max(sent, heard)  # the journal's `sent` may be old
+        if acknowledged or finals:
+            self.lives.keep_on()
         self.situation.lost_reason = GapReason.STOPPED
 
     @property
@@ -143,10 +145,11 @@ class Coordinator:
         if self.phase is Phase.DONE:
             return []
         self._note_progress(now)
-        actions = self.lives.tick(now)
+        actions = [*self.lives.tick(now), *self._reports.tick(now)]
         if now >= self._connect_by:
             self._connect_by = NEVER
-            actions += self._reports.connect_timed_out(CONNECT_LIMIT_S)
+            if not self.situation.is_refused(now):  # that has been told
+                actions += self._reports.connect_timed_out(CONNECT_LIMIT_S)
         if now >= self._deadline:
             if self.phase is Phase.DRAINING:
                 actions += self._leave(now)
@@ -300,7 +303,7 @@ class Coordinator:
                 return self._hello(child)
             case control.Fault():
                 life.began(now)
-                return self._reports.fault(child, message, life)
+                return self._reports.fault(child, message, life, now)
         life.heard(now)
         match message:
             case control.CaptureBeat() | control.StreamBeat() | control.RecogniserBeat():
@@ -357,21 +360,24 @@ class Coordinator:
                 # The recogniser confirmed that it has the results of all audio.
                 return [*self.results.acknowledge(sent), *self._leave(now)]
             case control.ConnectionReady(connection=connection) if connection == self.situation.connection:
-                return self._ready(message)
+                return self._ready(message, now)
             case control.ConnectionDown(connection=connection) if connection == self.situation.connection:
                 return self._down(message, now)
             case control.Result(transcript=transcript) if transcript.connection == self.situation.connection:
+                self.situation.refused_since = None
+                if self.lives.gives_up:
+                    self.lives.keep_on()
                 return self.results.result(message)
             case control.Said(connection=connection, message=said) if connection == self.situation.connection:
                 return [Publish(said)]
         return []
 
-    def _ready(self, ready: control.ConnectionReady) -> list[Action]:
+    def _ready(self, ready: control.ConnectionReady, now: float) -> list[Action]:
         self._connect_by = NEVER
         self.lives[Child.STREAMING].worked()
         self._reports.works(Child.STREAMING)
         opens = not self.situation.was_connected and self.config.audio.start == "connected"
-        self.situation.connected()
+        self.situation.connected(now)
         fields = {"endpoint": ready.endpoint, "connection": ready.connection, "request_id": ready.request_id}
         actions: list[Action] = [Log("info", "connected", fields)]
         if opens and self.may_open_device:
@@ -380,6 +386,8 @@ class Coordinator:
 
     def _down(self, down: control.ConnectionDown, now: float) -> list[Action]:
         is_news = down.reason != self.situation.connection_reason
+        if down.is_refusal:
+            self.situation.refused(down.reason, now)
         actions = self._disconnected(down.reason, now + down.next_try_in_s)
         if is_news:
             fields = {"reason": down.reason, "next_try_in_s": down.next_try_in_s}
