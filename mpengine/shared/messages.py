@@ -447,6 +447,18 @@ class SnapshotAnswer(msgspec.Struct, tag_field="type", tag="snapshot", frozen=Tr
     more: bool = False
 
 
+class SyncAnswer(msgspec.Struct, tag_field="type", tag="sync", frozen=True, kw_only=True):
+    """The answer to a subscription to a sync topic. `seq`: the engine's last one.
+
+    `began`: the last `seq` that an earlier supervisor of this run may have used; 0 in a new run. None: not known.
+    """
+
+    run: str = ""
+    boot: str = ""
+    seq: int = 0
+    began: int | None = None
+
+
 class Stamp(msgspec.Struct, frozen=True):
     """The fields that the bus fills in. `seq` is 0 in a message that did not come from a bus."""
 
@@ -468,4 +480,5 @@ class Stamp(msgspec.Struct, frozen=True):
 
 encode = msgspec.json.Encoder().encode
 read_stamp = msgspec.json.Decoder(Stamp).decode
+read_sync = msgspec.json.Decoder(SyncAnswer).decode
 read_answer = msgspec.json.Decoder(SnapshotAnswer).decode
