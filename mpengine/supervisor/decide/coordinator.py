@@ -137,7 +137,7 @@ class Coordinator:
     # Time
 
     def tick(self, now: float) -> list[Action]:
-        """Spawn the children that are due, end those that hang, give up what takes too long."""
+        """Spawn the children that are due, look at silent ones, end those that hang, give up what takes too long."""
         self.has_news = False
         if self.phase is Phase.DONE:
             return []
@@ -177,7 +177,14 @@ class Coordinator:
         is_open = situation.device is not None and not situation.capture_waits and self.phase is Phase.WORKING
         must_capture = is_open and not self.config.audio.kind.waits
         is_first = situation.captured <= situation.captured_at_open
-        capture.progress(situation.captured, now, is_expected=must_capture, may_be_slow=is_first)
+        capture.progress(
+            situation.captured,
+            now,
+            is_expected=must_capture,
+            may_be_slow=is_first,
+            # It closes the device: the sound server must answer.
+            may_wait=situation.device is not None and (situation.is_paused or self.phase is not Phase.WORKING),
+        )
         backlog_s = self.results.seconds(situation.captured - situation.sent)
         must_send = situation.is_connected and capture.state is ChildState.RUNNING and backlog_s > _LEAST_BACKLOG_S
         streaming.progress(situation.sent, now, is_expected=must_send)
@@ -296,7 +303,7 @@ class Coordinator:
         match message:
             case control.Hello():
                 life.began(now)
-                return self._hello(child)
+                return self._hello(child, now)
             case control.Fault():
                 life.began(now)
                 return self._reports.fault(child, message, life)
@@ -307,9 +314,9 @@ class Coordinator:
                 return []
         return self._from_capture(message, now) if child is Child.CAPTURE else self._from_streaming(message, now)
 
-    def _hello(self, child: Child) -> list[Action]:
+    def _hello(self, child: Child, now: float) -> list[Action]:
         if child is Child.RECOGNISER:
-            self.lives[child].worked()
+            self.lives[child].worked(now)
         # Messages that were sent before the child could hear are lost: it gets the state of things again.
         if child is Child.STREAMING:
             return [self._expect()]
@@ -336,7 +343,7 @@ class Coordinator:
     def _from_capture(self, message: control.Up, now: float) -> list[Action]:
         match message:
             case control.DeviceOpened():
-                self.lives[Child.CAPTURE].worked()
+                self.lives[Child.CAPTURE].worked(now)
             case control.SourceEnded(end=end):
                 self.situation.captured, self.situation.has_last_word = end, True
                 if self.phase is Phase.WORKING:
@@ -356,7 +363,7 @@ class Coordinator:
                 # The recogniser confirmed that it has the results of all audio.
                 return [*self.results.acknowledge(sent), *self._leave(now)]
             case control.ConnectionReady(connection=connection) if connection == self.situation.connection:
-                return self._ready(message)
+                return self._ready(message, now)
             case control.ConnectionDown(connection=connection) if connection == self.situation.connection:
                 return self._down(message, now)
             case control.Result(transcript=transcript) if transcript.connection == self.situation.connection:
@@ -365,9 +372,9 @@ class Coordinator:
                 return [Publish(said)]
         return []
 
-    def _ready(self, ready: control.ConnectionReady) -> list[Action]:
+    def _ready(self, ready: control.ConnectionReady, now: float) -> list[Action]:
         self._connect_by = NEVER
-        self.lives[Child.STREAMING].worked()
+        self.lives[Child.STREAMING].worked(now)
         self._reports.works(Child.STREAMING)
         opens = not self.situation.was_connected and self.config.audio.start == "connected"
         self.situation.connected()
