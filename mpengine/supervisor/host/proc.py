@@ -29,7 +29,7 @@ def usage_of(pid: int) -> ChildMetrics:
 def look_at(pid: int, now: float) -> Look | None:
     """What the scheduler shows of `pid` at `now`, in monotonic seconds. None where /proc does not show all of it.
 
-    A look costs 70 us for each thread.
+    A look at six threads took 80 us of processor time.
     """
     home = f"/proc/{pid}"
     try:
