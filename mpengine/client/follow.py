@@ -194,7 +194,8 @@ class Follower:
         last = max((item.stamp.seq for item in found), default=0)
         if answer.more and last > self._round.since:
             return [self._ask(self._round, last)]
-        found += (read("status", bytes(answer.status)), read("transcript.interim", bytes(answer.interim)))
+        found.append(read("status", bytes(answer.status)))
+        found += (read("transcript.interim", bytes(interim)) for interim in answer.interims or [answer.interim])
         return self._merge(answer)
 
     # Which engine

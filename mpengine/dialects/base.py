@@ -37,9 +37,7 @@ class Said(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """The recogniser takes audio now. `can_finalize`: it sends its last results when asked, see `Dialect.finish`."""
-
-    can_finalize: bool = False
+    """The recogniser takes audio now."""
 
 
 class ServiceError(NamedTuple):
@@ -50,18 +48,39 @@ class ServiceError(NamedTuple):
 
 
 class Ignored(NamedTuple):
-    """A message without meaning for the engine, which is no error: services add new ones. `why` is for the log."""
+    """A message that was understood and that the engine has no use for. `why` is for people."""
+
+    why: str
+
+
+class Unknown(NamedTuple):
+    """A message that was not understood, which is no error: services add types. It is no sign of life, either.
+
+    `kind`: its type as the peer wrote it, of any length, or why it has none.
+    """
+
+    kind: str
+
+
+class LeftOut(NamedTuple):
+    """Fields of the message before it did not fit and were left out. `why` names type and fields, never the content."""
 
     why: str
 
 
 class Malformed(NamedTuple):
-    """A message of a known type with a wrong shape. `why` names the field, never the content."""
+    """A message of a known type that cannot be used: what it is about, such as its text, does not fit.
+
+    `why` names type and field, never the content. `is_final`: it was a final, whose words are lost. `span_s`: the start
+    and the end of that final in seconds of the audio sent on this connection, where they are known.
+    """
 
     why: str
+    is_final: bool = False
+    span_s: tuple[float, float] | None = None
 
 
-Meaning = Hypothesis | Said | Ready | ServiceError | Ignored | Malformed
+Meaning = Hypothesis | Said | Ready | ServiceError | Ignored | Unknown | LeftOut | Malformed
 
 
 class RemoteConfig(Section, tag_field="mode", frozen=True, kw_only=True):
@@ -121,7 +140,7 @@ class Dialect:
     fails_with_last_word = False
     """Whether the recogniser says its last word before a failure, too. Then only a normal close confirms the end."""
     close_confirms = False
-    """Whether a normal close after the texts of `finish` confirms the end: the protocol has no other last word."""
+    """Whether a normal close after the texts of `finish` confirms the end, without any other last word."""
     request_id_header: str | None = None
     """The header of the upgrade's answer, in lower case, that has an id to quote to the recogniser's support."""
     error_header: str | None = None
@@ -140,10 +159,10 @@ class Dialect:
         """A connection is open. A dialect with a memory of messages forgets those of the connection before."""
 
     def decode(self, text: str) -> Sequence[Meaning]:
-        """The meanings of a message, in order. Never raises: a message that cannot be read is `Ignored`."""
+        """The meanings of a message, in order. Never raises: a message that cannot be read is `Unknown`."""
         raise NotImplementedError
 
-    def finish(self, *, can_finalize: bool) -> Sequence[str]:  # noqa: ARG002  not here
+    def finish(self) -> Sequence[str]:
         """The texts to send after the last audio, so that the recogniser sends its last results and a last word.
 
         Without texts the recogniser cannot be asked, and is given time.

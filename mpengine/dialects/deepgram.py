@@ -11,45 +11,55 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from mpengine.dialects.base import (
-    Dialect,
-    Hypothesis,
-    Ignored,
-    Malformed,
-    Meaning,
-    RemoteConfig,
-    Said,
-    ServiceError,
-    shown,
+from mpengine.dialects.base import Dialect, Hypothesis, Ignored, LeftOut, Meaning, RemoteConfig, Said, shown
+from mpengine.dialects.wire import (
+    Channels,
+    Entities,
+    Figure,
+    JsonDialect,
+    Part,
+    Seconds,
+    Words,
+    by_name,
+    complaint,
+    misfit,
+    passed_on,
+    place_of,
+    spoken,
 )
-from mpengine.dialects.wire import Channels, Other, Seconds, Words, passed_on, read, spoken
 from mpengine.shared.config_tables import AudioConfig, Secret, about
 from mpengine.shared.errors import require
-from mpengine.shared.messages import SpeechStarted, Transcript, UtteranceEnd
+from mpengine.shared.messages import SpeechStarted, Transcript
 
 KEEP_ALIVE = '{"type":"KeepAlive"}'
-FINALIZE = '{"type":"Finalize"}'
 CLOSE_STREAM = '{"type":"CloseStream"}'
 
 
-class _Alternative(msgspec.Struct):
+class _Alternative(Part):
+    decides = "transcript"
+
     transcript: str = ""
-    confidence: float | None = None
-    words: Words = []
-    languages: list[str] = []
+    confidence: Figure | None = None
+    words: Words = ()
+    languages: tuple[str, ...] = ()
+    entities: Entities = ()
 
 
-class _Channel(msgspec.Struct):
-    alternatives: list[_Alternative] = []
+class _Channel(Part):
+    decides = "alternatives"
+
+    alternatives: tuple[_Alternative, ...] = ()
 
 
-class _Message(msgspec.Struct, tag_field="type"):
+class _Message(Part, tag_field="type"):
     pass
 
 
 class _Results(_Message, tag="Results"):
+    decides = "channel"
+
     channel: _Channel = msgspec.field(default_factory=_Channel)
-    channel_index: Channels = []  # number of the channel, count of channels
+    channel_index: Channels = None
     start: Seconds | None = None
     duration: Seconds | None = None
     is_final: bool = False
@@ -57,26 +67,23 @@ class _Results(_Message, tag="Results"):
 
 
 class _SpeechStarted(_Message, tag="SpeechStarted"):
-    timestamp: Seconds = 0.0
+    decides = "timestamp"
+
+    timestamp: Seconds
+    channel: Channels = None
 
 
 class _UtteranceEnd(_Message, tag="UtteranceEnd"):
-    last_word_end: Seconds = -1.0
+    decides = "last_word_end"
+
+    last_word_end: Seconds
+    channel: Channels = None
 
 
-class _Error(_Message, tag="Error"):
-    description: str = ""
-    message: str = ""
-    variant: str = ""
-    code: str = ""
-
-
-_decoder: msgspec.json.Decoder[_Results | _SpeechStarted | _UtteranceEnd | _Error] = msgspec.json.Decoder(
-    _Results | _SpeechStarted | _UtteranceEnd | _Error
-)
-_KNOWN = frozenset({"Results", "SpeechStarted", "UtteranceEnd", "Error"})
 _OF_AUDIO = frozenset({"encoding", "sample_rate", "channels"})
-_PASSED_ON = frozenset({"Metadata", "ConfigureSuccess", "ConfigureFailure", "Warning"})
+_PASSED_ON = frozenset({"metadata", "configuresuccess", "configurefailure", "warning"})
+_ERRORS = frozenset({"error", "errorresponse"})
+_BEST = "$.channel.alternatives[0]"
 
 
 class ByokConfig(RemoteConfig, tag="byok", frozen=True, kw_only=True):
@@ -118,11 +125,14 @@ class ByokConfig(RemoteConfig, tag="byok", frozen=True, kw_only=True):
         return Deepgram(self, audio)
 
 
-class Deepgram(Dialect):
+class Deepgram(JsonDialect):
     """Deepgram's dialect for one configuration."""
 
+    decoder = msgspec.json.Decoder(_Results | _SpeechStarted | _UtteranceEnd)
+    kinds = by_name(_Results, _SpeechStarted, _UtteranceEnd)
     keep_alive = KEEP_ALIVE
     fails_with_last_word = True  # Metadata comes before a close 1011 as it does before 1000
+    close_confirms = True  # some compatible servers send no Metadata
     request_id_header = "dg-request-id"
     error_header = "dg-error"
     # NET-0001, or the address of its page, https://dpgr.am/net0001 (https://developers.deepgram.com/docs/errors)
@@ -131,6 +141,7 @@ class Deepgram(Dialect):
     def __init__(self, remote: ByokConfig, audio: AudioConfig) -> None:
         from urllib.parse import quote, urlencode  # noqa: PLC0415  the supervisor has the table, and never a dialect
 
+        super().__init__()
         self.secret, url = remote.byok_api_key.reveal(), remote.byok_url
         self.headers = (f"Authorization: Token {self.secret}",)  # `Bearer` is for temporary tokens
         query: dict[str, Any] = {
@@ -148,54 +159,57 @@ class Deepgram(Dialect):
         self.endpoint = shown(url)
         self.url = f"{url}{'&' if '?' in url else '?'}{urlencode(pairs, quote_via=quote)}"
 
-    def finish(self, *, can_finalize: bool) -> Sequence[str]:  # noqa: ARG002  Deepgram always can
-        """Flush and close. Deepgram answers with the last Results, Metadata and close code 1000."""
-        return (FINALIZE, CLOSE_STREAM)
+    def finish(self) -> Sequence[str]:
+        """Flush and close. Deepgram answers with the last Results, Metadata and close code 1000.
 
-    def decode(self, text: str) -> Sequence[Meaning]:
-        """See Dialect."""
-        return (_meaning(text),)
+        `Finalize` before it would change nothing (https://developers.deepgram.com/docs/close-stream), and compatible
+        servers end the session at it.
+        """
+        return (CLOSE_STREAM,)
 
+    def meanings(self, message: Any) -> Sequence[Meaning]:
+        """See JsonDialect."""
+        match message:
+            case _Results():
+                return self._results(message)
+            case _SpeechStarted(timestamp=at_s, channel=channel):
+                return (Said(SpeechStarted(at_s=at_s, channel=place_of(channel)[0])),)
+            case _UtteranceEnd(last_word_end=at_s, channel=channel) if at_s >= 0:
+                return (self.utterance_end(at_s, place_of(channel)[0]),)
+            case _:
+                # By -1 Deepgram says that the message is to be ignored.
+                return (Ignored("UtteranceEnd without a word"),)
 
-def _meaning(text: str) -> Meaning:
-    match read(text, _decoder, _KNOWN):
-        case _Results() as results:
-            return _hypothesis(results)
-        case _SpeechStarted(timestamp=timestamp):
-            return Said(SpeechStarted(at_s=timestamp))
-        case _UtteranceEnd(last_word_end=end):
-            # By -1 Deepgram says that the message is to be ignored.
-            return Said(UtteranceEnd(at_s=end)) if end >= 0 else Ignored("UtteranceEnd without a word")
-        case _Error() as error:
-            words = error.description or error.message
-            return ServiceError(error.code or error.variant, words or "unknown error")
-        case Other(kind=kind) if kind in _PASSED_ON:
-            return passed_on(kind, text, is_last=kind == "Metadata")
-        case Other(kind=kind):
-            return Ignored(f"type {kind!r}")
-        case Ignored() | Malformed() as unreadable:
-            return unreadable
+    def other(self, kind: str, data: dict[str, Any]) -> Sequence[Meaning] | None:
+        """See JsonDialect."""
+        if kind in _PASSED_ON:
+            return passed_on(data, is_last=kind == "metadata")
+        return (complaint(data, "unknown error"),) if kind in _ERRORS else None
 
-
-def _hypothesis(results: _Results) -> Meaning:
-    channel, channels = results.channel_index[:2] if len(results.channel_index) > 1 else (0, 1)
-    if not results.channel.alternatives and not results.is_final:
-        return Ignored("Results without alternatives")
-    best = results.channel.alternatives[0] if results.channel.alternatives else _Alternative()
-    start_s, duration_s = results.start, results.duration
-    has_times = start_s is not None and duration_s is not None
-    transcript = Transcript(
-        text=best.transcript,
-        is_final=results.is_final,
-        speech_final=results.speech_final,
-        start_s=start_s or 0.0,
-        end_s=(start_s or 0.0) + (duration_s or 0.0),
-        confidence=best.confidence,
-        words=spoken(best.words),
-        channel=channel,
-        language=best.languages[0] if best.languages else None,
-    )
-    return Hypothesis(transcript, has_times, channels)
+    def _results(self, results: _Results) -> Sequence[Meaning]:
+        alternatives = results.channel.alternatives
+        if not alternatives and not results.is_final:
+            return (Ignored("Results without alternatives"),)
+        best = alternatives[0] if alternatives else _Alternative()
+        start_s, duration_s = results.start, results.duration
+        has_times = start_s is not None and duration_s is not None
+        end_s = (start_s or 0.0) + (duration_s or 0.0)
+        channel, channels = place_of(results.channel_index)
+        unfit = misfit(best.entities, f"{_BEST}.entities") if best.entities else None
+        transcript = Transcript(
+            text=best.transcript,
+            is_final=results.is_final,
+            speech_final=results.speech_final,
+            start_s=start_s or 0.0,
+            end_s=end_s,
+            confidence=best.confidence,
+            words=spoken(best.words, start_s if has_times else None, end_s),
+            channel=channel,
+            language=best.languages[0] if best.languages else None,
+            entities=best.entities if unfit is None else (),
+        )
+        meanings = self.heard(Hypothesis(transcript, has_times, channels))
+        return meanings if unfit is None else (*meanings, LeftOut(f"Results: `{unfit[:100]}`"))
 
 
 def _items(value: Any) -> Sequence[Any]:

@@ -8,15 +8,13 @@ last finals, `session_end` and a close.
 
 import re
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
 from mpengine.dialects.base import (
     Dialect,
     Hypothesis,
-    Ignored,
-    Malformed,
     Meaning,
     Ready,
     RemoteConfig,
@@ -26,7 +24,7 @@ from mpengine.dialects.base import (
 )
 from mpengine.dialects.causes import Cause
 from mpengine.dialects.deepgram import Deepgram
-from mpengine.dialects.wire import Number, Other, Seconds, Words, read, spoken
+from mpengine.dialects.wire import Figure, JsonDialect, Part, Seconds, Words, by_name, complaint, spoken
 from mpengine.shared.config_tables import AudioConfig, Secret, about
 from mpengine.shared.errors import ExitCode, require
 from mpengine.shared.messages import CreditsLow, ErrorCode, ErrorKind, SessionEnd, Transcript
@@ -34,27 +32,24 @@ from mpengine.shared.messages import CreditsLow, ErrorCode, ErrorKind, SessionEn
 FINALIZE = '{"type":"finalize"}'
 
 
-class _Message(msgspec.Struct, tag_field="type"):
+class _Message(Part, tag_field="type"):
     pass
 
 
 class _Ready(_Message, tag="ready"):
-    features: list[str] = []
+    features: tuple[str, ...] = ()
 
 
 class _Transcript(_Message, tag="transcript"):
+    decides = "text"
+
     text: str = ""
     is_final: bool = False
     start: Seconds | None = None
     duration: Seconds | None = None
-    confidence: float | None = None
-    words: Words = []
+    confidence: Figure | None = None
+    words: Words = ()
     speech_final: bool = False
-
-
-class _Error(_Message, tag="error"):
-    code: str | Number | None = None
-    message: str | None = None
 
 
 class _CreditsLow(_Message, tag="credits_low"):
@@ -64,11 +59,6 @@ class _CreditsLow(_Message, tag="credits_low"):
 class _SessionEnd(_Message, tag="session_end"):
     seconds_used: Seconds | str | None = None
 
-
-_decoder: msgspec.json.Decoder[_Ready | _Transcript | _Error | _CreditsLow | _SessionEnd] = msgspec.json.Decoder(
-    _Ready | _Transcript | _Error | _CreditsLow | _SessionEnd
-)
-_KNOWN = frozenset({"ready", "transcript", "error", "credits_low", "session_end"})
 
 _PASSING = frozenset(
     {
@@ -139,15 +129,19 @@ class LocalConfig(RemoteConfig, tag="local", frozen=True, kw_only=True):
         return ManagedConfig(server_url=url, auth_token=token, language=self.language, hold_s=self.hold_s)
 
 
-class Managed(Dialect):
+class Managed(JsonDialect):
     """The proxy's dialect for one configuration."""
 
+    decoder = msgspec.json.Decoder(_Ready | _Transcript | _CreditsLow | _SessionEnd)
+    kinds = by_name(_Ready, _Transcript, _CreditsLow, _SessionEnd)
     # Most proxies pass on Deepgram's headers and close reasons.
     request_id_header = Deepgram.request_id_header
     error_header = Deepgram.error_header
     close_names = Deepgram.close_names
 
     def __init__(self, remote: ManagedConfig, audio: AudioConfig) -> None:
+        super().__init__()
+        self._can_finalize = False  # the proxy of the current connection sends its last results when asked
         self.url = transcribe_url(remote.server_url)
         self.endpoint = shown(self.url)
         self.secret = remote.auth_token.reveal()
@@ -165,13 +159,31 @@ class Managed(Dialect):
         }
         self.greeting = msgspec.json.encode(auth).decode()
 
-    def finish(self, *, can_finalize: bool) -> Sequence[str]:
-        """Ask for the last finals if the proxy supports that. Other proxies send them unasked."""
-        return (FINALIZE,) if can_finalize else ()
-
-    def decode(self, text: str) -> Sequence[Meaning]:
+    def opened(self) -> None:
         """See Dialect."""
-        return (_meaning(text),)
+        super().opened()
+        self._can_finalize = False
+
+    def finish(self) -> Sequence[str]:
+        """Ask for the last finals if the proxy supports that. Other proxies send them unasked."""
+        return (FINALIZE,) if self._can_finalize else ()
+
+    def meanings(self, message: Any) -> Sequence[Meaning]:
+        """See JsonDialect."""
+        match message:
+            case _Transcript():
+                return self.heard(_hypothesis(message))
+            case _Ready(features=features):
+                self._can_finalize = self._can_finalize or "finalize" in features
+                return (Ready(),)
+            case _CreditsLow(seconds_remaining=seconds):
+                return (Said(CreditsLow(seconds_remaining=_or_0(seconds))),)
+            case _:
+                return (Said(SessionEnd(seconds_used=_or_0(message.seconds_used)), is_last=True),)
+
+    def other(self, kind: str, data: dict[str, Any]) -> Sequence[Meaning] | None:
+        """See JsonDialect."""
+        return (complaint(data, "Unknown error"),) if kind == "error" else None
 
     def turned_away(self, error: ServiceError) -> Cause:
         """The proxy answered `error` to the auth message.
@@ -186,36 +198,20 @@ class Managed(Dialect):
         return Cause(code or ErrorCode.UNAUTHORIZED, reason, exit_code, kind=ErrorKind.HANDSHAKE)
 
 
-def _meaning(text: str) -> Meaning:
-    match read(text, _decoder, _KNOWN):
-        case _Ready(features=features):
-            return Ready("finalize" in features)
-        case _Error(code=code, message=message):
-            return ServiceError("" if code is None else str(code), message or "Unknown error")
-        case _Transcript() as heard:
-            return _hypothesis(heard)
-        case _CreditsLow(seconds_remaining=seconds):
-            return Said(CreditsLow(seconds_remaining=_or_0(seconds)))
-        case _SessionEnd(seconds_used=seconds):
-            return Said(SessionEnd(seconds_used=_or_0(seconds)), is_last=True)
-        case Other(kind=kind):
-            return Ignored(f"type {kind!r}")
-        case Ignored() | Malformed() as unreadable:
-            return unreadable
-
-
 def _hypothesis(heard: _Transcript) -> Hypothesis:
     start_s, duration_s = heard.start, heard.duration
+    has_times = start_s is not None and duration_s is not None
+    end_s = (start_s or 0.0) + (duration_s or 0.0)
     transcript = Transcript(
         text=heard.text,
         is_final=heard.is_final,
         speech_final=heard.speech_final,
         start_s=start_s or 0.0,
-        end_s=(start_s or 0.0) + (duration_s or 0.0),
+        end_s=end_s,
         confidence=heard.confidence,
-        words=spoken(heard.words),
+        words=spoken(heard.words, start_s if has_times else None, end_s),
     )
-    return Hypothesis(transcript, has_times=start_s is not None and duration_s is not None)
+    return Hypothesis(transcript, has_times)
 
 
 def transcribe_url(server_url: str) -> str:

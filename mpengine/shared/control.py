@@ -131,15 +131,15 @@ class ConnectionDown(_Tagged, tag=True, frozen=True, kw_only=True):
 class Result(_Tagged, tag=True, frozen=True, kw_only=True):
     """A transcript as it will be published, except for the speaker's name and the time of day.
 
-    It covers the samples [first, end). `acknowledges`: finals cover all samples before this one; None for an interim.
-    `tolerance`: by how many samples the recogniser's times may be off.
+    It covers the samples [first, end). `acknowledges`: finals cover all samples of the connection before this one; None
+    for an interim. `is_repeated`: it has the text and the times of the final just before it on its channel.
     """
 
     first: int
     end: int
     transcript: messages.Transcript
     acknowledges: int | None = None
-    tolerance: int = 0
+    is_repeated: bool = False
 
 
 class Said(_Tagged, tag=True, frozen=True, kw_only=True):

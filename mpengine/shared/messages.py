@@ -74,6 +74,11 @@ class GapReason(enum.StrEnum):
     WINDOW_FULL = "window_full"  # the window was full, and its oldest part was dropped
     WINDOW_DAMAGED = "window_damaged"  # a part of the window could not be read back
     PAUSED = "paused"  # somebody paused the engine
+    STOPPED = "stopped"  # no engine ran
+
+
+NO_LOSS = frozenset({GapReason.PAUSED, GapReason.STOPPED})
+"""The reasons of gaps in which the engine was not to capture anything."""
 
 
 class ErrorCode(enum.StrEnum):
@@ -134,22 +139,29 @@ class Message(msgspec.Struct, tag_field="type", frozen=True, kw_only=True):
 
 
 class Word(msgspec.Struct, frozen=True, kw_only=True):
-    """One recognised word, with its place on the run's sample clock."""
+    """One recognised word, with its place on the run's sample clock.
+
+    A word to which the recogniser gives no times is placed between its neighbours. `speaker`: a number or a name, as
+    the recogniser says. `language`: of this word, where the recogniser says it.
+    """
 
     word: str
     start_s: float
     end_s: float
     confidence: float | None = None
     punctuated_word: str | None = None
-    speaker: int | None = None
+    speaker: int | str | None = None
+    language: str | None = None
 
 
 class Transcript(Message, tag="transcript", frozen=True, kw_only=True):
-    """Recognised speech. An interim replaces the one before it; a final stays.
+    """Recognised speech. An interim replaces the one before it on its `channel`; a final stays.
 
-    `speech_final`: the recogniser heard a silence after it. `estimated`: the recogniser gives no times, so these are
+    An interim without text ends the one before it: the recogniser has taken back its words. `speech_final`: the
+    recogniser heard a silence after it. `estimated`: the recogniser gives no times that can be true, so these are
     guessed from the audio that was sent. `replayed`: the audio had been sent before, on a connection that was lost.
     `interrupted`: this interim's connection was lost, and its audio is sent again: no final will follow as it stands.
+    `entities`: names, dates and the like that the recogniser has found in the text, as received.
     """
 
     text: str
@@ -162,6 +174,7 @@ class Transcript(Message, tag="transcript", frozen=True, kw_only=True):
     words: tuple[Word, ...] = ()
     channel: int = 0
     language: str | None = None
+    entities: tuple[dict[str, Any], ...] = ()
     user_name: str = ""
     connection: int = 0
     estimated: bool = False
@@ -173,12 +186,14 @@ class SpeechStarted(Message, tag="speech_started", frozen=True, kw_only=True):
     """The recogniser hears speech, or what it takes for speech."""
 
     at_s: float
+    channel: int = 0
 
 
 class UtteranceEnd(Message, tag="utterance_end", frozen=True, kw_only=True):
     """The recogniser heard a silence between words; `at_s` is the end of the last word."""
 
     at_s: float
+    channel: int = 0
 
 
 class Gap(Message, tag="gap", frozen=True, kw_only=True):
@@ -192,6 +207,11 @@ class Gap(Message, tag="gap", frozen=True, kw_only=True):
     samples: int
     reason: str
     uncertainty_s: float = 0.0
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether audio is missing that the engine was to capture."""
+        return self.reason not in NO_LOSS
 
 
 class ChildStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -279,8 +299,9 @@ class Metrics(Message, tag="metrics", frozen=True, kw_only=True):
     """Positions on the run's sample clock, and counters, about once a second.
 
     `sent_s`: sent on the current connection. `backlog_s`: captured but not sent (again). `catch_up_s`: how long sending
-    the backlog will take at the configured pace (None without one). `lag_s`: sent but not transcribed. `last` maps each
-    topic to its last `seq`, so that a reader sees when it has missed the last message of a topic.
+    the backlog will take at the configured pace (None without one). `lag_s`: sent but not transcribed. `withheld`: how
+    many finals were not published, or not whole, because their words were published before. `last` maps each topic to
+    its last `seq`, so that a reader sees when it has missed the last message of a topic.
     """
 
     captured_s: float
@@ -294,6 +315,7 @@ class Metrics(Message, tag="metrics", frozen=True, kw_only=True):
     restarts: int
     dropped_s: float
     replayed_s: float
+    withheld: int = 0
     last: dict[str, int]
     children: dict[str, ChildMetrics]
     uptime_s: float
@@ -396,7 +418,8 @@ class SnapshotAnswer(msgspec.Struct, tag_field="type", tag="snapshot", frozen=Tr
 
     `seq`: the engine's last one. `messages`: as they were published, all after `since`, in order of `seq`. `more`: ask
     again after the last of them. `complete` maps each kept topic to a `seq`: all its messages after that one are there.
-    `status`: the last one. `interim`: the one that has no final yet. Both may be null.
+    `status`: the last one. `interims`: those that have no final yet, at most one of each channel. `interim`: the last
+    of them. `status` and `interim` may be null.
     """
 
     v: int = VERSION
@@ -405,6 +428,7 @@ class SnapshotAnswer(msgspec.Struct, tag_field="type", tag="snapshot", frozen=Tr
     seq: int = 0
     status: msgspec.Raw = NOTHING
     interim: msgspec.Raw = NOTHING
+    interims: list[msgspec.Raw] = []
     messages: list[msgspec.Raw] = []
     complete: dict[str, int] = {}
     more: bool = False

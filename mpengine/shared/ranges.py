@@ -42,6 +42,11 @@ class Ranges:
             first, end = min(first, self._ranges[begin].first), max(end, self._ranges[stop - 1].end)
         self._ranges[begin:stop] = [Range(first, end)]
 
+    def end_of(self, sample: int) -> int:
+        """The end of the range that `sample` is in; `sample` if it is in none."""
+        number = bisect_right(self._ranges, sample, key=_first) - 1
+        return max(sample, self._ranges[number].end) if number >= 0 else sample
+
     def cut(self, first: int, end: int) -> list[Range]:
         """The parts of [first, end) that are not in this set."""
         left = []

@@ -1,6 +1,8 @@
-"""Text from outside, made safe for a terminal and cut to its width. Pure."""
+"""Text from outside: made safe for a terminal, cut to its width, or cut at words. Pure."""
 
+import itertools
 import unicodedata
+from collections.abc import Sequence
 
 # Control characters (an escape sequence begins with one), Unicode's line and paragraph ends, lone surrogates.
 _REPLACED = frozenset({"Cc", "Zl", "Zp", "Cs"})
@@ -59,3 +61,35 @@ def _width(character: str) -> int:
 def _goes_with_its_base(character: str) -> bool:
     """Whether it is a mark on the character before it; on its own it would sit on whatever stands there."""
     return unicodedata.category(character).startswith("M")
+
+
+def of_words(text: str, words: Sequence[str], keeps: Sequence[bool]) -> str:
+    """The part of `text` that belongs to the words with a true value in `keeps`, spaced and punctuated as in `text`.
+
+    A text that does not have `words` in their order is replaced by the kept words.
+    """
+    places = _places(text, words)
+    if places is None:
+        return " ".join(itertools.compress(words, keeps))
+    ends = [*places[1:], len(text)]
+    runs: list[tuple[int, int]] = []
+    for first, end, is_kept in zip(places, ends, keeps, strict=True):
+        if not is_kept:
+            continue
+        if runs and runs[-1][1] == first:
+            first = runs.pop()[0]  # noqa: PLW2901  the run goes on
+        runs.append((first, end))
+    space = " " if any(character.isspace() for character in text.strip()) else ""
+    return space.join(text[first:end].strip() for first, end in runs)
+
+
+def _places(text: str, words: Sequence[str]) -> list[int] | None:
+    """Where each of `words` begins in `text`; None if they do not stand there in this order."""
+    places, end = [], 0
+    for word in words:
+        place = text.find(word, end)
+        if place < 0:
+            return None
+        places.append(place)
+        end = place + len(word)
+    return places

@@ -55,10 +55,16 @@ class Mention(NamedTuple):
     message: control.Up
 
 
+class Note(NamedTuple):
+    """Log that a message of this kind was not understood."""
+
+    kind: str
+
+
 class Leave(NamedTuple):
     """End the process."""
 
     exit_code: ExitCode
 
 
-Action = Connect | Drop | SendText | SendPing | SendPong | SendClose | Tell | Mention | Leave
+Action = Connect | Drop | SendText | SendPing | SendPong | SendClose | Tell | Mention | Note | Leave

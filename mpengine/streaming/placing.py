@@ -1,113 +1,44 @@
 """Places the recogniser's results on the run's sample clock. Pure.
 
-The timeline has the audio sent on the current connection, so that seconds of the connection become samples of the run.
 Samples that were sent before are skipped: after a restart of capture they come a second time.
 """
 
-import bisect
 import collections
-import math
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from mpengine.dialects.base import Hypothesis, Ignored, Malformed, Meaning, Ready, Said, ServiceError
+from mpengine.dialects.base import (
+    Hypothesis,
+    Ignored,
+    LeftOut,
+    Malformed,
+    Meaning,
+    Ready,
+    Said,
+    ServiceError,
+    Unknown,
+)
 from mpengine.shared import control
 from mpengine.shared.frames import Frame
 from mpengine.shared.messages import ErrorCode, ErrorKind, Published, SpeechStarted, Transcript, UtteranceEnd
+from mpengine.shared.ranges import Range, Ranges
+from mpengine.shared.text import of_words
 from mpengine.streaming.actions import Action, Mention, Tell
+from mpengine.streaming.timeline import Timeline
 
-_LEAST_TOLERANCE_S = 0.001
 _STEP_S = 0.1
-# Results may have times so long before the acknowledged sample: an UtteranceEnd names a word of an earlier final.
+# Results may have times so long before the acknowledged sample, by the connection's clock: an UtteranceEnd names a word
+# of an earlier final.
 _LOOKED_BACK_S = 60
-
-
-class Timeline:
-    """The map from a connection's seconds to the run's samples, exact to the sample.
-
-    A recogniser's clock starts at 0 with every connection and counts only the audio sent. That audio is a row of
-    pieces, and samples of the run are missing between two pieces. Their border is a seam. A start
-    on a seam belongs to the piece after it, an end to the piece before it.
-
-    `sent` samples were sent; they end before `end_sample` of the run (None: nothing sent).
-    """
-
-    def __init__(self, sample_rate: int) -> None:
-        self._rate = sample_rate
-        self._begins: list[int] = []  # each piece's first sample, by the count of samples sent
-        self._firsts: list[int] = []  # the same sample on the run's clock
-        self.sent = 0
-        self.end_sample: int | None = None
-
-    def sent_samples(self, first_sample: int, count: int) -> None:
-        """`count` samples from `first_sample` on were sent, after all others."""
-        if first_sample != self.end_sample:
-            self._begins.append(self.sent)
-            self._firsts.append(first_sample)
-        self.sent += count
-        self.end_sample = first_sample + count
-
-    def start(self, seconds: float) -> int:
-        """The sample that starts at `seconds`."""
-        return self.spans([(seconds, seconds)])[0][0]
-
-    def end(self, seconds: float) -> int:
-        """The sample before which a piece of audio ends that ends at `seconds`."""
-        return self.spans([(seconds, seconds)])[0][1]
-
-    def spans(self, times: Sequence[tuple[float, float]]) -> list[tuple[int, int]]:
-        """Samples [first, end) for each start and end in seconds. The first pair is a message's; its words' follow."""
-        begins, firsts = self._begins, self._firsts
-        if not begins:
-            return [(0, 0)] * len(times)
-        tolerance = self.tolerance(max(times[0][1], times[-1][1]))
-        found = []
-        for start_s, end_s in times:
-            start, end = self._position(start_s, tolerance), self._position(end_s, tolerance)
-            after = max(0, bisect.bisect_right(begins, start) - 1)
-            before = max(0, bisect.bisect_left(begins, end) - 1)
-            found.append((firsts[after] + max(0, start - begins[after]), firsts[before] + max(0, end - begins[before])))
-        return found
-
-    def covered(self, seconds: float) -> int:
-        """The end of the samples that lie before `seconds`, rounded down: no sample is covered too early.
-
-        A time just after a seam means the seam. A time just before it does not: the samples between would be
-        acknowledged, although no final covers them.
-        """
-        begins = self._begins
-        if not begins:
-            return 0
-        exact = max(0.0, min(seconds * self._rate, self.sent))
-        piece = bisect.bisect_right(begins, exact) - 1
-        is_seam = piece >= 0 and exact - begins[piece] <= self.tolerance(seconds)
-        position = begins[piece] if is_seam else math.floor(exact)
-        before = max(0, bisect.bisect_left(begins, position) - 1)
-        return self._firsts[before] + max(0, position - begins[before])
-
-    def tolerance(self, seconds: float) -> int:
-        """How many samples a time near `seconds` may be wrong, rounded up.
-
-        Results have float32 seconds. One step is 4 samples of 16 kHz after an hour, and 62 after ten hours.
-        """
-        _, exponent = math.frexp(max(0.0, min(seconds, self.sent / self._rate)))
-        return math.ceil(max(_LEAST_TOLERANCE_S, math.ldexp(1.0, exponent - 24)) * self._rate)
-
-    def forget_before(self, sample: int) -> None:
-        """Drop the pieces that end at or before `sample`. No later result has a time in them."""
-        while len(self._begins) > 1 and self._firsts[0] + self._begins[1] - self._begins[0] <= sample:
-            del self._begins[0], self._firsts[0]
-
-    def _position(self, seconds: float, tolerance: int) -> int:
-        """`seconds` as a count of samples sent, at most all of them; on the seam if one is near."""
-        exact = max(0.0, min(seconds * self._rate, self.sent))
-        nearest = bisect.bisect_left(self._begins, exact)
-        for seam in (*self._begins[max(0, nearest - 1) : nearest + 1], self.sent):
-            if abs(seam - exact) <= tolerance:
-                return seam
-        return round(exact)
+# So far may a time lie outside of the audio sent, by rounding.
+_OFF_S = 0.25
+# No final lies on both sides of a longer gap.
+_WIDE_S = 1.0
+_MOST_HOLES = 100
+_MOST_MALFORMED = 20  # are told for each connection
 
 
 class Estimate(NamedTuple):
@@ -131,7 +62,7 @@ class UntimedFinals:
         self._hold_s = hold_s
         self._sent: collections.deque[tuple[float, int]] = collections.deque()
         self._held = first_sample
-        self._at_last_final = first_sample
+        self._at_last_final = self._last_end = first_sample
         self.next_step = 0.0
 
     def sent(self, end_sample: int, now: float) -> None:
@@ -142,17 +73,58 @@ class UntimedFinals:
 
     def interim(self, end_sample: int) -> Estimate:
         """The samples that an interim probably belongs to."""
-        return Estimate(self._at_last_final, end_sample, self._at_last_final)
+        return Estimate(self._last_end, end_sample, self._last_end)
 
     def final(self, end_sample: int, now: float) -> Estimate:
         """A final came."""
         self._forget(now)
-        first, self._at_last_final = self._at_last_final, end_sample
-        return Estimate(first, end_sample, min(self._held, first))
+        first, bound = self._last_end, self._at_last_final
+        self._at_last_final = self._last_end = end_sample
+        return Estimate(first, end_sample, min(self._held, bound))
+
+    def timed(self, end: int, end_sample: int) -> None:
+        """A final with times came; it ends at sample `end`."""
+        self._at_last_final, self._last_end = end_sample, end
 
     def _forget(self, now: float) -> None:
         while self._sent and self._sent[0][0] <= now - self._hold_s:
             self._held = self._sent.popleft()[1]
+
+
+class Heard:
+    """The finals of one channel of a connection, to find those whose times cannot be true.
+
+    Recognisers' clocks stand still, go back, or begin again with each utterance. Times that lie mostly in earlier
+    finals are not true.
+    """
+
+    def __init__(self) -> None:
+        self._end = 0
+        self._holes = Ranges()  # of which nothing was heard, before `_end`
+        self._last: tuple[str, float, float] | None = None
+
+    def repeats(self, transcript: Transcript) -> bool:
+        """Whether `transcript` has the text and the times of the final before it. Times without a length are none."""
+        last, self._last = self._last, (transcript.text, transcript.start_s, transcript.end_s)
+        return self._last == last and transcript.end_s > transcript.start_s
+
+    def is_news(self, first: int, end: int) -> bool:
+        """Whether half of [first, end) or more was not heard before. If so, all of it counts as heard from now on."""
+        if first == end:
+            return False
+        if first < self._end:
+            news = max(0, end - self._end)
+            news += sum(max(0, min(hole.end, end) - max(hole.first, first)) for hole in self._holes)
+            if 2 * news < end - first:
+                return False
+            heard = Ranges([(first, end)])
+            self._holes = Ranges(left for hole in self._holes for left in heard.cut(*hole))
+        elif first > self._end:
+            self._holes.join(self._end, first)
+            if len(self._holes) > _MOST_HOLES:
+                self._holes = Ranges(list(self._holes)[1:])
+        self._end = max(end, self._end)
+        return True
 
 
 class Placing:
@@ -176,9 +148,12 @@ class Placing:
         self._timeline = Timeline(self._rate)
         self._untimed: UntimedFinals | None = None
         self._channel_ends: dict[int, int] = {}
+        self._heard: dict[int, Heard] = {}  # by channel
+        self._shown: set[int] = set()  # channels with an interim that has text
         self._covered = 0
         self._replayed_until = self._highest_sent  # on this connection, samples before it are sent again
-        self._has_reported_malformed = False
+        self._malformed = 0  # reported ones
+        self._has_reported_left_out = False
 
     def sending(self, frame: Frame, now: float) -> bytes | memoryview:
         """The samples of `frame` that were not sent on this connection yet. They count as sent from now on."""
@@ -219,74 +194,203 @@ class Placing:
         """The reports to the supervisor about a message of the recogniser."""
         match meaning:
             case Hypothesis(transcript=transcript):
-                if not transcript.text.strip() and not transcript.is_final:
-                    return []
-                result = self._timed(meaning) if meaning.has_times else self._guessed(transcript, now)
-                self._covered = max(self._covered, result.acknowledges or 0)
-                return [Tell(result) if transcript.is_final else Mention(result)]
+                return self._final(meaning, now) if transcript.is_final else self._interim(meaning)
             case Said(message=message):
                 return [Tell(control.Said(connection=self._connection, message=self._placed(message)))]
             case ServiceError(code=code, message=message):
                 return [Tell(control.Fault(code=code, message=message, kind=ErrorKind.SERVICE))]
-            case Malformed(why=why):
-                if self._has_reported_malformed:
+            case LeftOut(why=why):
+                if self._has_reported_left_out:
                     return []
-                self._has_reported_malformed = True
-                text = f"dropped a message of type {why}"
-                return [Tell(control.Fault(code=ErrorCode.MALFORMED_MESSAGE, message=text))]
-            case Ready() | Ignored():
+                self._has_reported_left_out = True
+                text = f"left out what does not fit in a message of type {why}; its text and all other fields are kept"
+                return [_malformed(text)]
+            case Malformed():
+                return self._lost(meaning)
+            case Ready() | Ignored() | Unknown():
                 return []
+
+    def _lost(self, malformed: Malformed) -> list[Action]:
+        """A message cannot be used. Each final is told, with its place: a later final acknowledges its audio."""
+        if self._malformed >= (_MOST_MALFORMED if malformed.is_final else 1):
+            return []
+        self._malformed += 1
+        text = f"dropped a message of type {malformed.why}"
+        if malformed.is_final and malformed.span_s is not None:
+            ((first, end),) = self._timeline.spans([malformed.span_s])
+            text += f"; the words from {first / self._rate:.2f} to {end / self._rate:.2f} s are lost"
+        elif malformed.is_final:
+            text += "; the words of a final are lost"
+        if self._malformed == _MOST_MALFORMED:
+            text += "; further ones on this connection are not told"
+        return [_malformed(text)]
 
     def _placed(self, message: Published) -> Published:
         match message:
             case SpeechStarted(at_s=at_s):
-                return SpeechStarted(at_s=self._timeline.start(at_s) / self._rate)
+                return msgspec.structs.replace(message, at_s=self._timeline.start(at_s) / self._rate)
             case UtteranceEnd(at_s=at_s):
-                return UtteranceEnd(at_s=self._timeline.end(at_s) / self._rate)
+                return msgspec.structs.replace(message, at_s=self._timeline.end(at_s) / self._rate)
         return message
 
-    def _timed(self, said: Hypothesis) -> control.Result:
-        transcript, timeline = said.transcript, self._timeline
-        tolerance = timeline.tolerance(transcript.end_s)
-        if not transcript.is_final:
-            return self._result(transcript, None, tolerance=tolerance)
-        # With several channels, audio is covered once each of them has its final.
-        self._channel_ends[transcript.channel] = timeline.covered(transcript.end_s)
-        acknowledges = min([self._channel_ends.get(channel, 0) for channel in range(max(1, said.channels))])
-        result = self._result(transcript, acknowledges, tolerance=tolerance)
-        timeline.forget_before(acknowledges - _LOOKED_BACK_S * self._rate)
-        return result
+    def _interim(self, said: Hypothesis) -> list[Action]:
+        """An interim with text, or the end of one: words that the recogniser takes back."""
+        transcript = said.transcript
+        if transcript.text.strip():
+            self._shown.add(transcript.channel)
+        elif transcript.channel in self._shown:
+            self._shown.discard(transcript.channel)
+        else:
+            return []
+        place, words = self._places(transcript)
+        is_timed = said.has_times and self._was_sent(transcript) and transcript.end_s > transcript.start_s
+        if not is_timed:
+            sent = self._highest_sent
+            guess = Estimate(sent, sent, 0) if self._untimed is None else self._untimed.interim(self.sent_until)
+            place = Range(guess.first, guess.end)
+            words = _guessed(transcript, place, words)
+        return [Mention(self._result(transcript, place, words, is_estimated=not is_timed))]
 
-    def _guessed(self, transcript: Transcript, now: float) -> control.Result:
-        """The result of a recogniser that gives no times."""
-        if self._untimed is None:  # before the first audio
-            return self._result(transcript, None, guess=Estimate(self._highest_sent, self._highest_sent, 0))
-        if not transcript.is_final:
-            return self._result(transcript, None, guess=self._untimed.interim(self.sent_until))
-        guess = self._untimed.final(self.sent_until, now)
-        return self._result(transcript, guess.acknowledges, guess=guess)
+    def _final(self, said: Hypothesis, now: float) -> list[Action]:
+        """A final. One with words on both sides of a wide gap becomes two."""
+        transcript = said.transcript
+        self._shown.discard(transcript.channel)
+        heard, rate = self._heard.get(transcript.channel), self._rate
+        if heard is None:
+            heard = self._heard[transcript.channel] = Heard()
+        place, words = self._places(transcript)
+        if said.has_times and heard.repeats(transcript):
+            return [Tell(self._result(transcript, place, words, is_repeated=True))]
+        acknowledges: int | None = None
+        is_timed = (
+            said.has_times
+            and self._was_sent(transcript)
+            and heard.is_news(round(transcript.start_s * rate), round(transcript.end_s * rate))
+        )
+        if is_timed:
+            acknowledges = self._acknowledges(said)
+            if self._untimed is not None:
+                self._untimed.timed(place.end, self._timeline.end_sample or 0)
+        elif self._untimed is None:  # before the first audio
+            place = Range(self._highest_sent, self._highest_sent)
+        elif transcript.text.strip() or not said.has_times:
+            first, end, acknowledges = self._untimed.final(self.sent_until, now)
+            place = Range(first, end)
+        if words and not is_timed:
+            words = _guessed(transcript, place, words)
+        self._covered = max(self._covered, acknowledges or 0)
+        if self._timeline.is_whole:
+            return [Tell(self._result(transcript, place, words, acknowledges=acknowledges, is_estimated=not is_timed))]
+        results = [
+            self._result(part, side, of_side, is_estimated=not is_timed or is_guessed)
+            for part, side, of_side, is_guessed in self._sides(transcript, place, words)
+        ]
+        results[-1] = msgspec.structs.replace(results[-1], acknowledges=acknowledges)
+        return [Tell(result) for result in results]
+
+    def _was_sent(self, transcript: Transcript) -> bool:
+        """Whether its times lie in the audio that was sent."""
+        sent_s = self._timeline.sent / self._rate
+        return -_OFF_S <= transcript.start_s <= transcript.end_s <= sent_s + _OFF_S
+
+    def _acknowledges(self, said: Hypothesis) -> int:
+        """The sample before which finals cover all audio. With several channels, each of them must have its final."""
+        channel, timeline, ends = said.transcript.channel, self._timeline, self._channel_ends
+        ends[channel] = max(ends.get(channel, 0), timeline.covered(said.transcript.end_s))
+        acknowledges = ends[channel]
+        if said.channels > 1 or len(ends) > 1:  # some servers give no count of channels
+            counted = range(said.channels) if said.channels > 1 else ends
+            acknowledges = min([ends.get(each, 0) for each in counted])
+        if not timeline.is_whole:
+            timeline.forget_before(acknowledges, kept=_LOOKED_BACK_S * self._rate)
+        return acknowledges
+
+    def _places(self, transcript: Transcript) -> tuple[Range, Sequence[Range]]:
+        """The samples of a transcript, and of each of its words."""
+        times = [(transcript.start_s, transcript.end_s), *[(word.start_s, word.end_s) for word in transcript.words]]
+        place, *words = self._timeline.spans(times)
+        return Range(place.first, max(place)), words
+
+    def _sides(
+        self, transcript: Transcript, place: Range, words: Sequence[Range]
+    ) -> list[tuple[Transcript, Range, Sequence[Range], bool]]:
+        """The parts of a final on each side of wide gaps: text, samples, words' samples, whether that is a guess."""
+        sides = self._timeline.sides(*place, round(_WIDE_S * self._rate))
+        if len(sides) == 1:
+            return [(transcript, place, words, False)]
+        numbers = [max(range(len(sides)), key=lambda number: _common(word, sides[number])) for word in words]
+        with_words = sorted(set(numbers))
+        if len(with_words) < 2:
+            side = sides[with_words[0] if with_words else -1]
+            return [(transcript, side, [_within(word, side) for word in words], not words)]
+        texts = [word.punctuated_word or word.word for word in transcript.words]
+        parts: list[tuple[Transcript, Range, Sequence[Range], bool]] = []
+        for number in with_words:
+            keeps = [each == number for each in numbers]
+            part = msgspec.structs.replace(
+                transcript,
+                text=of_words(transcript.text, texts, keeps),
+                words=tuple(itertools.compress(transcript.words, keeps)),
+                speech_final=transcript.speech_final and number == with_words[-1],
+            )
+            of_side = [_within(word, sides[number]) for word in itertools.compress(words, keeps)]
+            parts.append((part, sides[number], of_side, False))
+        return parts
 
     def _result(
-        self, transcript: Transcript, acknowledges: int | None, *, guess: Estimate | None = None, tolerance: int = 0
+        self,
+        transcript: Transcript,
+        place: Range,
+        words: Sequence[Range],
+        *,
+        acknowledges: int | None = None,
+        is_estimated: bool = False,
+        is_repeated: bool = False,
     ) -> control.Result:
-        """`transcript` with times of the run: of the timeline, or of `guess`. Its words always have the timeline's."""
+        """`transcript` with times of the run."""
         rate = self._rate
-        times = [(transcript.start_s, transcript.end_s), *[(word.start_s, word.end_s) for word in transcript.words]]
-        (first, end), *places = self._timeline.spans(times)
-        end = max(first, end)
-        if guess is not None:
-            first, end, _ = guess
-        words = [
-            msgspec.structs.replace(word, start_s=word_first / rate, end_s=word_end / rate)
-            for word, (word_first, word_end) in zip(transcript.words, places, strict=True)
-        ]
         placed = msgspec.structs.replace(
             transcript,
-            start_s=first / rate,
-            end_s=end / rate,
-            words=tuple(words),
+            start_s=place.first / rate,
+            end_s=place.end / rate,
+            words=tuple(
+                [
+                    msgspec.structs.replace(word, start_s=first / rate, end_s=end / rate)
+                    for word, (first, end) in zip(transcript.words, words, strict=True)
+                ]
+            ),
             connection=self._connection,
-            estimated=guess is not None,
-            replayed=first < self._replayed_until,
+            estimated=is_estimated,
+            replayed=place.first < self._replayed_until,
         )
-        return control.Result(first=first, end=end, transcript=placed, acknowledges=acknowledges, tolerance=tolerance)
+        return control.Result(
+            first=place.first,
+            end=place.end,
+            transcript=placed,
+            acknowledges=acknowledges,
+            is_repeated=is_repeated,
+        )
+
+
+def _common(one: Range, other: Range) -> int:
+    """How many samples both have; less than 0 for a distance."""
+    return min(one.end, other.end) - max(one.first, other.first)
+
+
+def _within(word: Range, side: Range) -> Range:
+    first = min(max(word.first, side.first), side.end)
+    return Range(first, min(max(word.end, first), side.end))
+
+
+def _guessed(transcript: Transcript, place: Range, words: Sequence[Range]) -> Sequence[Range]:
+    """The samples of the words of a transcript with estimated times. Words elsewhere share its time evenly."""
+    have_times = any(word.end_s for word in transcript.words)
+    if have_times and all(place.first <= word.first and word.end <= place.end for word in words):
+        return words
+    first, end, count = *place, len(words)
+    edges = [first + (end - first) * number // count for number in range(count + 1)] if count else []
+    return [Range(*pair) for pair in itertools.pairwise(edges)]
+
+
+def _malformed(text: str) -> Action:
+    return Tell(control.Fault(code=ErrorCode.MALFORMED_MESSAGE, message=text))

@@ -4,6 +4,7 @@ The main thread owns all ZeroMQ sockets and the session, and alone sends on the 
 that connects and then reads. Its events wait for the main thread, which the connection's descriptor wakes.
 """
 
+import logging
 import os
 import random
 import time
@@ -16,12 +17,14 @@ from mpengine.processes.beginning import StreamingSettings
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control, frames, sockets
 from mpengine.shared.errors import ConnectionLost, ExitCode
+from mpengine.shared.logs.lines import Event
 from mpengine.streaming.actions import (
     Action,
     Connect,
     Drop,
     Leave,
     Mention,
+    Note,
     SendClose,
     SendPing,
     SendPong,
@@ -32,6 +35,8 @@ from mpengine.streaming.placing import Placing
 from mpengine.streaming.session import CONNECT_LIMIT_S, Session
 from mpengine.streaming.websocket.connection import Connection
 from mpengine.streaming.websocket.events import Failed
+
+log = logging.getLogger(__name__)
 
 # High-water mark of PULL, in frames. A frame has at most a tenth of a second, or one block. The window is the buffer.
 _QUEUED_FRAMES = 10
@@ -163,6 +168,8 @@ class Streaming:
                     self._connect(number)
                 case Drop():
                     self._drop()
+                case Note(kind=kind):
+                    log.warning(Event("unknown_message", kind=kind))
                 case Leave(exit_code=exit_code):
                     self._exit_code = exit_code
                     self._loop.leaving = True

@@ -16,14 +16,26 @@ from typing import Any
 import msgspec
 
 from mpengine.dialects import causes
-from mpengine.dialects.base import Dialect, Hypothesis, Ignored, Meaning, Ready, Said, ServiceError
+from mpengine.dialects.base import Dialect, Hypothesis, Meaning, Ready, Said, ServiceError, Unknown
 from mpengine.dialects.causes import Cause
 from mpengine.shared import control
 from mpengine.shared.deciding import NEVER, follows, full_jitter_s, impossible
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.frames import Frame
 from mpengine.shared.messages import ErrorKind
-from mpengine.streaming.actions import Action, Connect, Drop, Leave, Mention, SendClose, SendPong, SendText, Tell
+from mpengine.streaming.actions import (
+    Action,
+    Connect,
+    Drop,
+    Leave,
+    Mention,
+    Note,
+    SendClose,
+    SendPing,
+    SendPong,
+    SendText,
+    Tell,
+)
 from mpengine.streaming.liveness import DEAD_AFTER_S, Liveness, Pacer
 from mpengine.streaming.placing import Placing
 from mpengine.streaming.websocket.events import (
@@ -45,6 +57,12 @@ FINISH_LIMIT_S = 10.0
 # Libraries send a close frame without a code by default. 1001 is not normal: the server was shut down.
 _NORMAL = frozenset({1000, NO_CLOSE_CODE})
 _BEAT_S = 1.0
+# The payload of the ping that goes out after all audio, see `Finishing`.
+_END_PING = b"mpengine end"
+# How many kinds of unknown messages are logged for each connection.
+_MOST_KINDS = 20
+_MOST_KINDS_NAMED = 3
+_LONGEST_KIND = 100
 # The wait after a failed attempt. The second pair applies where the recogniser asks to wait longer.
 _BASE_S, _CEILING_S = 0.5, 10.0
 _SLOW_BASE_S, _SLOW_CEILING_S = 2.0, 30.0
@@ -102,9 +120,13 @@ class Finishing:
     """The end of one connection: from the end mark until the recogniser has confirmed that it gave all results.
 
     A recogniser that can be asked for its last results (`asked`) answers with them, a last word (Metadata,
-    `session_end`) and a close. The close alone confirms nothing: servers close connections unasked, too. Only finals
-    that cover all audio sent are worth as much as the last word. `needs_close`: see `Dialect.fails_with_last_word`.
-    `close_confirms`: the recogniser has no other last word than a normal close.
+    `session_end`) and a close. A close alone confirms nothing: servers close connections unasked, too, and such a close
+    may be on its way while we ask. Only finals that cover all audio sent are worth as much as the last word.
+    `needs_close`: see `Dialect.fails_with_last_word`.
+
+    `close_confirms`: the recogniser need not say a last word. Then a ping goes out after all audio, just before we ask.
+    Its pong shows that the peer has read all audio, for a peer reads in order and answers no ping after its close. A
+    normal close after the pong confirms the end, unless the recogniser reports an error.
 
     Any other recogniser is given time first: the close frame goes out only when no message has come for `hold_s`. An
     ordinary WebSocket library answers our close frame at once, and can send no result after it.
@@ -113,19 +135,30 @@ class Finishing:
     def __init__(self, *, asked: bool, needs_close: bool, close_confirms: bool, hold_s: float, now: float) -> None:
         self._asked = asked
         self._needs_close = needs_close
+        self._close_confirms = close_confirms
         self._limit_s = FINISH_LIMIT_S if asked else min(hold_s, FINISH_LIMIT_S)
-        self._has_last_word = close_confirms
-        self._close_sent = self._is_confirmed = False
+        self._has_last_word = self._has_read_all = self._close_sent = self._is_confirmed = False
         self.deadline = now + self._limit_s
 
+    @property
+    def pings(self) -> bool:
+        """Whether a ping with `_END_PING` goes out before the texts of `Dialect.finish`."""
+        return self._asked and self._close_confirms
+
+    def ponged(self, payload: bytes) -> None:
+        """A pong came."""
+        self._has_read_all = self._has_read_all or (self.pings and payload == _END_PING)
+
     def heard(self, meaning: Meaning, now: float) -> None:
-        """A message came, and more may follow. One without meaning does not count: it may be a proxy's heartbeat."""
-        if isinstance(meaning, (Ignored, Ready)):
+        """A message came that was understood, and more may follow. `ready` may be a proxy's heartbeat."""
+        if isinstance(meaning, Ready):
             return
         self.deadline = now + self._limit_s
         if self._asked and isinstance(meaning, Said) and meaning.is_last:
             self._has_last_word = True
             self._is_confirmed = not self._needs_close
+        elif isinstance(meaning, ServiceError):
+            self._close_confirms = self._has_read_all = False
 
     def may_close(self, now: float) -> bool:
         """At the deadline: True, and the close frame goes out now; False, and there is nothing left to wait for."""
@@ -138,7 +171,8 @@ class Finishing:
 
     def closed(self, code: int) -> None:
         """The peer's close frame came. It confirms the end after a last word, or as the answer to our close frame."""
-        if code in _NORMAL and (self._has_last_word if self._asked else self._close_sent):
+        has_heard_us = self._has_last_word or self._has_read_all if self._asked else self._close_sent
+        if code in _NORMAL and has_heard_us:
             self._is_confirmed = True
 
     def is_confirmed(self, *, is_covered: bool) -> bool:
@@ -172,7 +206,7 @@ class Session:
         self._outage = Outage(chance)
         self._expects_audio = expects_audio
         self._request_id: str | None = None
-        self._can_finalize = False
+        self._unknown_kinds: set[str] = set()  # of this connection
         self._deadline = now  # of the state: when to connect, or when to give up
         self._next_beat = now
         self._close_sent = False
@@ -229,7 +263,7 @@ class Session:
         if self.state is not State.READY:
             return []
         self._enter(State.FINISHING)
-        texts = self._dialect.finish(can_finalize=self._can_finalize)
+        texts = self._dialect.finish()
         self._finishing = Finishing(
             asked=bool(texts),
             needs_close=self._dialect.fails_with_last_word,
@@ -238,7 +272,8 @@ class Session:
             now=now,
         )
         self._deadline = self._finishing.deadline
-        return [Tell(control.EndTaken()), *(SendText(text) for text in texts)]
+        pings = [SendPing(_END_PING)] if self._finishing.pings else []
+        return [Tell(control.EndTaken()), *pings, *(SendText(text) for text in texts)]
 
     def event(self, event: Event, now: float) -> list[Action]:
         """An event came from the connection. Our secret is removed from reports about it."""
@@ -254,12 +289,12 @@ class Session:
             case Opened(headers=headers):
                 return self._opened(self._dialect.request_id(headers), now)
             case Received(text=text):
-                return [action for meaning in self._dialect.decode(text) for action in self._said(meaning, now)]
+                meanings = self._dialect.decode(text)
+                return [action for meaning in meanings for action in self._said(meaning, now)]
             case PingReceived(payload=payload):
                 return [] if self._close_sent else [SendPong(payload)]
-            case PongReceived():
-                self._liveness.ponged()
-                return []
+            case PongReceived(payload=payload):
+                return self._ponged(payload)
             case CloseReceived(code=code, reason=reason):
                 return self._closed(code, reason, now)
             case Refused(status=status, phrase=phrase, body=body, headers=headers):
@@ -280,6 +315,9 @@ class Session:
             if self._liveness.is_unanswered(now):
                 # A recogniser may have no result for a noise. It must not be sent the same noise again and again.
                 self._dead_after_s *= 2
+                if self._unknown_kinds:  # a server of another protocol, perhaps
+                    kinds = ", ".join(sorted(self._unknown_kinds)[:_MOST_KINDS_NAMED])
+                    trouble = f"{trouble}; not understood: {kinds}"
             actions += self._liveness.tick(now) if trouble is None else self._failed(causes.lost(trouble), now)
         return actions
 
@@ -312,7 +350,8 @@ class Session:
         self.connection += 1
         self._deadline = now + CONNECT_LIMIT_S
         self._request_id = None
-        self._close_sent = self._can_finalize = False
+        self._close_sent = False
+        self._unknown_kinds.clear()
         self._finishing = None
         self._placing.connected(self.connection)
         return [
@@ -343,6 +382,10 @@ class Session:
     def _said(self, meaning: Meaning, now: float) -> list[Action]:
         if self.state is State.GREETING:
             return self._greeted(meaning, now)
+        if self.state in {State.WAITING, State.ENDED}:  # an earlier meaning of this message has ended the connection
+            return []
+        if isinstance(meaning, Unknown):  # no sign of life: a server of another protocol never gives a result
+            return self._noted(meaning.kind)
         self._liveness.heard(now)
         self._dead_after_s = DEAD_AFTER_S
         if self._finishing is not None:
@@ -354,13 +397,27 @@ class Session:
 
     def _greeted(self, meaning: Meaning, now: float) -> list[Action]:
         match meaning:
-            case Ready(can_finalize=can_finalize):
-                self._can_finalize = can_finalize
+            case Ready():
                 return self._ready(now)
             case ServiceError():
                 return self._failed(self._dialect.turned_away(meaning), now)
             case _:
                 return self._failed(causes.lost(f"unexpected handshake message: {type(meaning).__name__}"), now)
+
+    def _ponged(self, payload: bytes) -> list[Action]:
+        self._liveness.ponged()
+        if self._finishing is not None:
+            self._finishing.ponged(payload)
+        return []
+
+    def _noted(self, kind: str) -> list[Action]:
+        """A message was not understood. Each kind is logged once for each connection, and so many of them at most."""
+        secret = self._dialect.secret
+        kind = (kind.replace(secret, _REDACTED) if secret else kind)[:_LONGEST_KIND]
+        if kind in self._unknown_kinds or len(self._unknown_kinds) > _MOST_KINDS:
+            return []
+        self._unknown_kinds.add(kind)
+        return [Note(kind if len(self._unknown_kinds) <= _MOST_KINDS else "any other")]
 
     def _closed(self, code: int, reason: str, now: float) -> list[Action]:
         """The peer's close frame."""

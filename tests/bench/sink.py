@@ -132,7 +132,7 @@ class Heard(asyncio.Protocol):
         elif opcode == TEXT:
             self.texts.append(payload.decode()[:80])
             kind = json.loads(payload).get("type")
-            if kind in ("Finalize", "CloseStream") and self._samples > self._final:
+            if kind == "CloseStream" and self._samples > self._final:
                 self._result(self._samples, final=True)
             if kind == "CloseStream":
                 self._say({"type": "Metadata", "duration": self._samples / RATE, "channels": 1, "request_id": "0"})

@@ -46,6 +46,9 @@ class Recorder:
     def send_text(self, text):
         self.sent.append(text)
 
+    def send_ping(self, payload):
+        self.sent.append(payload)
+
     def abandon(self):
         pass
 
@@ -151,7 +154,7 @@ def test_frames_of_another_run_are_dropped(ends):
 def test_what_capture_had_sent_before_it_went_goes_out_before_the_end(ends):
     blocks = ends.pushed(3)
     ends.command_comes(control.Finish())
-    assert ends.connection.sent == [*blocks, '{"type":"Finalize"}', '{"type":"CloseStream"}']
+    assert ends.connection.sent == [*blocks, b"mpengine end", '{"type":"CloseStream"}']
 
 
 @pytest.mark.parametrize("ends", [1.25], indirect=True)

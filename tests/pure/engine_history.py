@@ -100,10 +100,10 @@ def down(number, reason="reset"):
     return control.ConnectionDown(connection=number, reason=reason, next_try_in_s=0.5)
 
 
-def heard(first, end, *, connection=1, is_final=True, text="words", acknowledges=None):
+def heard(first, end, *, connection=1, is_final=True, text="words", acknowledges=None, **fields):
     if is_final and acknowledges is None:
         acknowledges = end
-    return result(first, end, text, is_final=is_final, acknowledges=acknowledges, connection=connection)
+    return result(first, end, text, is_final=is_final, acknowledges=acknowledges, connection=connection, **fields)
 
 
 def published(actions, kind=None):

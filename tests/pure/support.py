@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from struct import pack
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
+from msgspec import structs
+
 import mpengine
 from mpengine.dialects.base import Hypothesis
 from mpengine.shared import control
@@ -90,14 +92,15 @@ def result(
     *,
     is_final: bool = True,
     acknowledges: int | None = None,
-    tolerance: int = 0,
+    is_repeated: bool = False,
     sample_rate: int = 16000,
     **fields,
 ) -> control.Result:
     """What streaming tells of the samples [first, end)."""
     fields = {"connection": 1, "start_s": first / sample_rate, "end_s": end / sample_rate, **fields}
     transcript = Transcript(text=text, is_final=is_final, **fields)
-    return control.Result(first=first, end=end, transcript=transcript, acknowledges=acknowledges, tolerance=tolerance)
+    told = control.Result(first=first, end=end, transcript=transcript, acknowledges=acknowledges)
+    return structs.replace(told, is_repeated=is_repeated)
 
 
 def weight(thing: object) -> int:

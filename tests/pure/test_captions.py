@@ -61,6 +61,16 @@ def test_a_gap_is_shown_with_its_length_and_reason():
     assert shown(gap) == ["[2.5 s lost: overflow]\n"]
 
 
+@pytest.mark.parametrize("reason", ["paused", "stopped"])
+def test_time_without_a_capture_is_not_shown_as_lost(reason):
+    assert shown(messages.Gap(start_s=1.0, end_s=3.5, samples=40_000, reason=reason)) == [f"[2.5 s {reason}]\n"]
+
+
+def test_an_interim_that_is_taken_back_is_cleared():
+    assert shown(interim("so"), interim(""))[1:] == [CLEAR]
+    assert shown(interim("so"), interim(""), is_live=False) == ["... so\n", ""]
+
+
 def test_a_gap_without_samples_is_not_shown():
     assert shown(messages.Gap(start_s=1.0, end_s=1.0, samples=0, reason="paused")) == [""]
 

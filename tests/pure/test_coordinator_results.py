@@ -3,9 +3,9 @@
 import pytest
 
 from mpengine.shared import control, messages
-from mpengine.supervisor.decide.actions import Acknowledge, Publish, Send
+from mpengine.supervisor.decide.actions import Acknowledge, Log, Publish, Send
 from tests.pure.engine_history import CAPTURE, SIGKILL, STREAMING, Engine, S, down, heard, published, ready, sent
-from tests.pure.support import of_kind
+from tests.pure.support import of_kind, result
 
 # Results
 
@@ -31,10 +31,13 @@ def test_a_blank_final_is_not_published_but_acknowledges():
 
 def test_a_final_that_was_published_is_not_published_again():
     engine = Engine().run()
-    engine.says(STREAMING, heard(0, S))
+    engine.says(STREAMING, heard(0, S, acknowledges=0))
     engine.says(STREAMING, down(1))
     engine.connect(2)
-    assert engine.says(STREAMING, heard(0, S, connection=2)) == []
+    again = engine.says(STREAMING, heard(0, S, connection=2, replayed=True))
+    assert again[1:] == [Acknowledge(S), Send(CAPTURE, control.Acknowledge(sample=S))]
+    assert [action.event for action in of_kind(again, Log)] == ["withheld"]
+    assert engine.coordinator.results.withheld == 1
 
 
 @pytest.mark.parametrize(
@@ -110,11 +113,13 @@ def test_an_interim_that_a_final_followed_is_not_interrupted(text):
 
 def test_a_run_that_goes_on_begins_where_its_journal_ended():
     engine = Engine()
-    engine.coordinator.continues(acknowledged=S, captured=3 * S, sent=2 * S, connection=7)
+    before = result(S, 2 * S, "it had said", acknowledges=0, connection=7).transcript
+    engine.coordinator.continues(acknowledged=S, captured=3 * S, sent=2 * S, connection=7, finals=[before])
     engine.start()
     assert sent(engine.connect(8)) == [Send(CAPTURE, control.Grant(connection=8, sample=S))]
     assert engine.status().unacknowledged_s == 2.0
-    assert engine.says(STREAMING, heard(0, S, connection=8)) == []
+    again = heard(S, 2 * S, text="It had said.", connection=8, replayed=True)
+    assert published(engine.says(STREAMING, again)) == []
 
 
 def test_anchors_give_transcripts_their_utc():

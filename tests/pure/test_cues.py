@@ -179,6 +179,12 @@ def test_names_are_shown_when_they_change():
     assert texts(cues_of(*said)) == ["a", "b", "c"]
 
 
+def test_a_speaker_with_a_name_is_shown_by_it():
+    words = [Word(word="a", start_s=0, end_s=1, speaker="Bob\n"), Word(word="b", start_s=1, end_s=2, speaker=1)]
+    said = final("a b", 0.0, 2.0, words, user_name="Ann")
+    assert texts(cues_of(said, with_names=True)) == ["Bob: a", "Ann #1: b"]
+
+
 # Whatever comes
 
 seconds = st.floats(min_value=-10.0, max_value=1e12, allow_nan=False) | st.floats(min_value=0.0, max_value=100.0)
@@ -190,7 +196,7 @@ several_words = st.lists(
         start_s=seconds,
         end_s=seconds,
         punctuated_word=st.none() | letters,
-        speaker=st.none() | st.integers(0, 3),
+        speaker=st.none() | st.integers(0, 3) | letters,
     ),
     max_size=30,
 )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpengine.dialects.base import Ignored, Malformed, Said, ServiceError
+from mpengine.dialects.base import Ignored, LeftOut, Malformed, Said, ServiceError, Unknown
 from mpengine.dialects.deepgram import ByokConfig
 from mpengine.shared import control
 from mpengine.shared.config_tables import AudioConfig, Secret
@@ -125,7 +125,7 @@ def test_nothing_is_said_before_audio():
 
 def test_the_texts_are_the_services():
     assert dialect().keep_alive == '{"type":"KeepAlive"}'
-    assert list(dialect().finish(can_finalize=False)) == ['{"type":"Finalize"}', '{"type":"CloseStream"}']
+    assert list(dialect().finish()) == ['{"type":"CloseStream"}']
 
 
 # Results
@@ -177,10 +177,16 @@ def test_the_channel_and_their_number_are_told():
     assert (heard.transcript.channel, heard.channels) == (1, 2)
 
 
-@pytest.mark.parametrize("channel_index", [[], [0]])
+@pytest.mark.parametrize("channel_index", [[], [0], 0, None, "0"])
 def test_an_incomplete_channel_index_means_the_only_one(channel_index):
     heard = decode(results(channel_index=channel_index))
     assert (heard.transcript.channel, heard.channels) == (0, 1)
+
+
+@pytest.mark.parametrize("channel_index", [2, [2], [2, 2], [2, 0, 5]])
+def test_a_channel_without_a_sane_count_is_one_of_no_known_number(channel_index):
+    heard = decode(results(channel_index=channel_index))
+    assert (heard.transcript.channel, heard.channels) == (2, 1)
 
 
 def test_only_the_best_alternative_counts():
@@ -217,6 +223,92 @@ def test_fields_that_came_later_are_ignored():
     assert transcript(results(entities=[{"label": "NAME"}], invented_later=1)).text == "Paris at a moment"
 
 
+ENTITY = {"label": "NAME", "value": "Ann", "raw_value": "ann", "confidence": 0.5, "start_word": 0, "end_word": 1}
+
+
+def test_entities_and_the_languages_of_words_are_passed_on():
+    words = [{"word": "ann", "start": 0.0, "end": 0.5, "language": "en"}, {"word": "sí", "start": 0.5, "end": 1.0}]
+    alternative = {"transcript": "Ann sí", "words": words, "languages": ["es", "en"], "entities": [ENTITY]}
+    heard = transcript(results(channel={"alternatives": [alternative]}))
+    assert heard.entities == (ENTITY,)
+    assert [word.language for word in heard.words] == ["en", None]
+
+
+@pytest.mark.parametrize("value", [10**30, [[[]]] * 2, "x"])
+def test_an_entity_is_passed_on_as_received_if_it_can_be_published(value):
+    alternative = {"transcript": "a", "entities": [{"value": value}]}
+    meanings = dialect().decode(json.dumps(results(channel={"alternatives": [alternative]})))
+    assert meanings[0].transcript.text == "a"
+    if value == 10**30:
+        assert meanings[0].transcript.entities == ()
+        assert meanings[1:] == (LeftOut("Results: `$.channel.alternatives[0].entities[0].value`"),)
+    else:
+        assert meanings[0].transcript.entities == ({"value": value},)
+        assert len(meanings) == 1
+
+
+# The end of an utterance
+
+
+def final(text, start_s, *, speech_final=False, channel=0, words=()):
+    listed = [{"word": word, "start": first, "end": end} for word, first, end in words]
+    channels = {"alternatives": [{"transcript": text, "words": listed}]}
+    more = {"is_final": True, "speech_final": speech_final, "channel_index": [channel, 2]}
+    return json.dumps(results(start=start_s, duration=1.0, channel=channels, **more))
+
+
+def ends(*messages):
+    """The ends of utterances that one connection tells, as (place, channel)."""
+    service = dialect()
+    meanings = [meaning for message in messages for meaning in service.decode(message)]
+    said = [meaning.message for meaning in meanings if isinstance(meaning, Said)]
+    return [(message.at_s, message.channel) for message in said]
+
+
+def test_an_empty_final_with_speech_final_ends_the_utterance_at_its_last_word():
+    assert ends(
+        final("a b", 0.0, words=[("a", 0.1, 0.3), ("b", 0.4, 0.75)]),
+        final("", 1.0, speech_final=True),
+        final("c", 2.0),
+        final("", 3.0, speech_final=True),
+    ) == [(0.75, 0), (3.0, 0)]
+
+
+def test_it_is_still_a_final_for_what_it_covers():
+    heard, end = dialect().decode(final("", 1.0, speech_final=True))
+    assert heard == hypothesis("", True, 1.0, 1.0, speech_final=True, channels=2)
+    assert end == Said(UtteranceEnd(at_s=1.0))  # where no word is known, at its start
+
+
+def test_the_end_of_an_utterance_is_told_once_however_long_the_silence_is():
+    silence = [final("", start_s, speech_final=True) for start_s in (1.0, 2.0, 3.0)]
+    assert ends(*silence) == [(1.0, 0)]
+    assert ends(final("a", 0.0), *silence) == [(1.0, 0)]
+    end = '{"type":"UtteranceEnd","channel":[0,2],"last_word_end":0.5}'
+    assert ends(final("a", 0.0), end, *silence, end) == [(0.5, 0), (0.5, 0)]
+
+
+def test_each_channel_has_utterances_of_its_own():
+    assert ends(
+        final("a", 0.0, channel=0),
+        final("b", 1.0, channel=1),
+        final("", 2.0, channel=1, speech_final=True),
+        final("", 3.0, channel=0, speech_final=True),
+    ) == [(2.0, 1), (1.0, 0)]
+
+
+def test_another_connection_has_other_utterances():
+    service = dialect()
+    service.decode(final("a", 5.0))
+    service.opened()
+    assert service.decode(final("", 1.0, speech_final=True))[1] == Said(UtteranceEnd(at_s=1.0))
+
+
+@pytest.mark.parametrize("message", [final("", 1.0), final("a", 1.0, speech_final=True)])
+def test_no_other_final_is_such_an_end(message):
+    assert ends(message) == []
+
+
 # Other messages
 
 METADATA = """{"type":"Metadata","transaction_key":"deprecated","request_id":"a","sha256":"incomplete",
@@ -224,12 +316,20 @@ METADATA = """{"type":"Metadata","transaction_key":"deprecated","request_id":"a"
  "model_info":{"7e3b":{"name":"2-phonecall-nova","version":"2024-02-07.20824","arch":"nova-2"}}}"""
 
 
-def test_speech_started_has_a_list_as_its_channel():
-    assert decode('{"type":"SpeechStarted","channel":[0,1],"timestamp":9.54}') == Said(SpeechStarted(at_s=9.54))
+@pytest.mark.parametrize(("channel", "number"), [("[0,1]", 0), ("[1,2]", 1), ("1", 1), ("null", 0)])
+def test_the_events_of_speech_have_a_channel(channel, number):
+    started = decode(f'{{"type":"SpeechStarted","channel":{channel},"timestamp":9.54}}')
+    ended = decode(f'{{"type":"UtteranceEnd","channel":{channel},"last_word_end":2.395}}')
+    assert started == Said(SpeechStarted(at_s=9.54, channel=number))
+    assert ended == Said(UtteranceEnd(at_s=2.395, channel=number))
 
 
-def test_an_utterance_end_is_told():
-    assert decode('{"type":"UtteranceEnd","channel":[0,1],"last_word_end":2.395}') == Said(UtteranceEnd(at_s=2.395))
+def test_types_in_the_spelling_of_compatible_servers_are_known():
+    assert transcript(results(type="results")).text == "Paris at a moment"
+    assert decode('{"type":"utterance_end","last_word_end":2}') == Said(UtteranceEnd(at_s=2.0))
+    assert decode('{"type":"speech_started","timestamp":2}') == Said(SpeechStarted(at_s=2.0))
+    assert decode('{"type":"metadata","x":1}') == Said(Metadata(data={"type": "metadata", "x": 1}), is_last=True)
+    assert decode('{"type":"error","message":"no"}') == ServiceError("", "no")
 
 
 @pytest.mark.parametrize(
@@ -266,6 +366,14 @@ def test_what_the_service_notes_is_passed_on_as_received(message):
         ({"type": "Error", "code": "NET-0001", "message": "slow"}, ServiceError("NET-0001", "slow")),
         ({"type": "Error", "code": "A", "variant": "B", "description": "c"}, ServiceError("A", "c")),
         ({"type": "Error"}, ServiceError("", "unknown error")),
+        ({"error": "no such model"}, ServiceError("", "no such model")),
+        ({"err_code": "A", "err_msg": "no"}, ServiceError("A", "no")),
+        ({"type": "ErrorResponse", "error_code": 7, "error_message": "no"}, ServiceError("7", "no")),
+        ({"type": "Error", "err_code": "A", "err_msg": "no"}, ServiceError("A", "no")),
+        ({"type": "Error", "error": "no"}, ServiceError("", "no")),
+        ({"type": "Error", "error": {"code": "A", "message": "no"}}, ServiceError("A", "no")),
+        ({"type": "Error", "description": {"text": "x"}}, ServiceError("", '{"text": "x"}')),
+        ({"type": "Error", "description": ["x" * 1000]}, ServiceError("", f'["{"x" * 298}')),
     ],
 )
 def test_an_error_is_told_in_each_of_its_shapes(message, error):
@@ -276,18 +384,15 @@ def test_an_error_is_told_in_each_of_its_shapes(message, error):
     "message",
     [
         results(channel=[0, 1]),
-        results(channel={"alternatives": {}}),
-        results(start="0.0"),
-        results(duration=[1]),
-        results(is_final="true"),
+        results(channel={"alternatives": 5}),
         results(channel={"alternatives": [{"transcript": 5}]}),
-        results(channel={"alternatives": [{"transcript": "a", "words": [{"word": "a"}]}]}),
+        results(channel={"alternatives": [{"transcript": {"text": "a"}}, {"transcript": ["b"]}]}),
         {"type": "SpeechStarted", "timestamp": "soon"},
-        {"type": "UtteranceEnd", "last_word_end": "2.0"},
-        {"type": "Error", "description": {"text": "x"}},
+        {"type": "SpeechStarted"},
+        {"type": "UtteranceEnd", "last_word_end": "never"},
     ],
 )
-def test_a_known_type_of_a_wrong_shape_is_malformed(message):
+def test_what_a_message_is_about_must_fit(message):
     assert decode(message).why.startswith(f"{message['type']}: ")
     assert isinstance(decode(message), Malformed)
 
@@ -295,6 +400,151 @@ def test_a_known_type_of_a_wrong_shape_is_malformed(message):
 def test_a_malformed_message_is_told_without_its_content():
     message = results(channel={"alternatives": [{"transcript": ["private words"]}]})
     assert "private" not in decode(message).why
+
+
+@pytest.mark.parametrize(
+    ("fields", "span_s"),
+    [({"start": 3.0}, (3.0, 4.0)), ({"start": "3.0"}, (3.0, 4.0)), ({"start": None}, None), ({"start": "x"}, None)],
+)
+@pytest.mark.parametrize("is_final", [True, "true", 1])
+def test_a_final_without_a_text_says_where_it_was(fields, span_s, is_final):
+    found = decode(results(is_final=is_final, channel={"alternatives": [{"transcript": 5}]}, **fields))
+    why = "Results: `$.channel.alternatives[0].transcript`, `$.channel.alternatives[0]`, `$.channel.alternatives`, "
+    assert found == Malformed(found.why, is_final=True, span_s=span_s)
+    assert found.why.startswith(why)
+
+
+# Fields that do not fit
+
+
+def heard(alternative=(), **fields):
+    """What is heard of a final "hello there" from 1 to 2 s, and what is left out of it."""
+    channel = {"alternatives": [{"transcript": "hello there", **dict(alternative)}]}
+    message = results(**{"is_final": True, "start": 1.0, "duration": 1.0, "channel": channel, **fields})
+    meaning, *others = dialect().decode(json.dumps(message))
+    assert (meaning.transcript.text, meaning.transcript.is_final) == ("hello there", True)
+    return meaning, [other.why.partition(": ")[2].replace("`", "") for other in others]
+
+
+WHOLE = {"word": "hello", "start": 1.0, "end": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("words", "found", "left_out"),
+    [
+        (None, [], []),
+        ([None, WHOLE], [("hello", 1.0, 1.5)], []),
+        (WHOLE, [("hello", 1.0, 1.5)], []),
+        (["hello", "there"], [("hello", 1.0, 1.5), ("there", 1.5, 2.0)], []),
+        ([{"word": "hello"}, {"word": "there"}], [("hello", 1.0, 1.5), ("there", 1.5, 2.0)], []),
+        ([WHOLE, {"word": "there", "start": None, "end": None}], [("hello", 1.0, 1.5), ("there", 1.5, 2.0)], []),
+        ([WHOLE, {"word": "there", "start": 1.75, "end": None}], [("hello", 1.0, 1.5), ("there", 1.75, 2.0)], []),
+        ([{"word": "hello", "start": "1.0", "end": "1.5"}], [("hello", 1.0, 1.5)], []),
+        (
+            ["a", WHOLE, "b", {"word": "c", "start": 1.75, "end": 2}],
+            [("a", 1.0, 1.0), ("hello", 1.0, 1.5), ("b", 1.5, 1.75), ("c", 1.75, 2.0)],
+            [],
+        ),
+        (
+            [{**WHOLE, "start": "soon"}, {**WHOLE, "end": [1]}],
+            [("hello", 1.0, 1.5), ("hello", 1.0, 2.0)],
+            ["$.channel.alternatives[0].words[0].start, $.channel.alternatives[0].words[1].end"],
+        ),
+        (
+            [{"word": 5}, WHOLE],
+            [("hello", 1.0, 1.5)],
+            ["$.channel.alternatives[0].words[0].word, $.channel.alternatives[0].words[0]"],
+        ),
+        ("hello", [("hello", 1.0, 2.0)], []),
+        (5, [], ["$.channel.alternatives[0].words[0], $.channel.alternatives[0].words"]),
+    ],
+)
+def test_of_words_each_is_taken_as_far_as_it_fits(words, found, left_out):
+    meaning, others = heard({"words": words})
+    assert [(word.word, word.start_s, word.end_s) for word in meaning.transcript.words] == found
+    assert others == left_out
+
+
+@pytest.mark.parametrize(
+    ("speaker", "found"), [("SPEAKER_00", "SPEAKER_00"), (0.0, 0), (2, 2), ("2", "2"), (None, None), ([1], None)]
+)
+def test_a_speaker_is_a_number_or_a_name(speaker, found):
+    (word,) = heard({"words": [{**WHOLE, "speaker": speaker}]})[0].transcript.words
+    assert word.speaker == found
+
+
+@pytest.mark.parametrize("times", [{"start": "1.0", "duration": "1"}, {"start": 1, "duration": 1}])
+def test_times_may_be_numbers_in_text(times):
+    meaning, left_out = heard(**times)
+    assert (meaning.transcript.start_s, meaning.transcript.end_s, meaning.has_times) == (1.0, 2.0, True)
+    assert left_out == []
+
+
+@pytest.mark.parametrize(
+    ("times", "left_out"),
+    [({"start": None}, []), ({"start": "soon"}, ["$.start"]), ({"duration": [1]}, ["$.duration"])],
+)
+def test_without_usable_times_a_final_has_none(times, left_out):
+    meaning, others = heard(**times)
+    assert (meaning.has_times, others) == (False, left_out)
+
+
+@pytest.mark.parametrize(
+    ("alternative", "fields"),
+    [
+        ({"languages": None}, {}),
+        ({"languages": "en"}, {}),
+        ({"confidence": None}, {"speech_final": None}),
+        ({"confidence": "0.5"}, {"speech_final": "false"}),
+        ({"entities": None}, {"channel_index": None}),
+    ],
+)
+def test_null_and_numbers_in_text_are_no_misfits(alternative, fields):
+    assert heard(alternative, **fields)[1] == []
+
+
+def test_all_fields_that_do_not_fit_are_named_but_not_without_end():
+    alternative = {"words": [{**WHOLE, "confidence": []}] * 9999 + [{**WHOLE, "language": []}], "confidence": []}
+    (others,) = heard(alternative, start=[], duration=[], channel_index="left", speech_final="no")[1]
+    best = "$.channel.alternatives[0]"
+    fields = f"{best}.confidence, {best}.words[0].confidence, {best}.words[9999].language, $.channel_index, $.start"
+    assert others == f"{fields}, $.duration and 1 more"
+
+
+def test_the_first_alternative_that_has_a_text_is_the_best():
+    alternatives = [{"transcript": 5}, {"transcript": "hello"}]
+    meaning, left_out = dialect().decode(json.dumps(results(channel={"alternatives": alternatives})))
+    assert meaning.transcript.text == "hello"
+    assert left_out == LeftOut("Results: `$.channel.alternatives[0].transcript`, `$.channel.alternatives[0]`")
+
+
+@pytest.mark.parametrize(
+    "channel",
+    [None, {"alternatives": None}, {"alternatives": [None]}, {"alternatives": [{"transcript": None, "words": None}]}],
+)
+def test_a_final_whose_text_is_null_has_an_empty_one(channel):
+    assert decode(results(is_final=True, channel=channel)) == hypothesis("", True, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("brackets", ["[]", '{"a":}'])
+def test_a_field_that_is_nested_without_end_does_not_cost_the_text(brackets):
+    opening, closing = brackets[:-1], brackets[-1]
+    nested = opening * 20_000 + '"]"' + closing * 20_000
+    message = json.dumps(results(is_final=True, start="NESTED", more=["[", 'a"]'], others="NESTED"))
+    with within(1):
+        meaning, left_out = dialect().decode(message.replace('"NESTED"', nested))
+    assert (meaning.transcript.text, meaning.transcript.is_final) == ("Paris at a moment", True)
+    assert left_out == LeftOut("Results: `$.start`")
+
+
+def test_a_byte_order_mark_is_no_error():
+    assert decode("\ufeff" + RESULTS) == decode(RESULTS)
+
+
+@pytest.mark.parametrize(("escape", "text"), [("a\\ud800b", "a?b"), ("\\ud83d\\ude00", "\U0001f600"), ("a\nb", "a\nb")])
+def test_a_text_that_json_does_not_allow_is_taken(escape, text):
+    message = json.dumps(results(is_final=True, channel={"alternatives": [{"transcript": "TEXT"}]}))
+    assert transcript(message.replace("TEXT", escape)).text == text
 
 
 @pytest.mark.parametrize(
@@ -313,8 +563,12 @@ def test_a_malformed_message_is_told_without_its_content():
         "\ufffd",
     ],
 )
-def test_what_is_unknown_or_no_json_is_ignored(text):
-    assert isinstance(decode(text), Ignored)
+def test_what_is_unknown_or_no_json_is_no_error(text):
+    assert isinstance(decode(text), Unknown)
+
+
+def test_an_unknown_type_is_named():
+    assert decode('{"type":"TurnInfo"}') == Unknown("TurnInfo")
 
 
 # Hostile messages
@@ -344,8 +598,7 @@ def told(text):
     """What the supervisor is told of a message in the middle of a stream, as it is decoded on its side."""
     placing = Placing(sample_rate=16000, sample_bytes=2, hold_s=3.0, sent_before=0)
     placing.connected(1)
-    (meaning,) = dialect().decode(text)
-    actions = placing.said(meaning, 100.0)
+    actions = [action for meaning in dialect().decode(text) for action in placing.said(meaning, 100.0)]
     assert all(isinstance(action, (Tell, Mention)) for action in actions)
     return [control.decode_up.decode(control.encode(action.message)) for action in actions]
 

@@ -18,7 +18,7 @@ class Plain(Dialect):
 def test_a_dialect_need_not_say_what_most_have_not():
     plain = Plain()
     assert (plain.greeting, plain.keep_alive, plain.headers, plain.answer_headers) == (None, None, (), ())
-    assert plain.finish(can_finalize=True) == plain.ended() == ()
+    assert plain.finish() == plain.ended() == ()
     assert plain.request_id({"dg-request-id": "r-1"}) is None
 
 

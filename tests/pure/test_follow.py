@@ -400,6 +400,8 @@ def test_the_status_and_the_open_interim_of_the_snapshot_come_where_they_belong(
     def body(topic, seq, prev=0):
         kind = topic.split(".")[0]
         stamp = {"type": kind, "is_final": topic == FINALS, "run": "r", "boot": "b", "seq": seq, "prev": prev}
+        if topic == "transcript.interim":
+            history.interim(0, json.dumps(stamp).encode())
         history.add(topic, seq, prev, json.dumps(stamp).encode(), 0.0)
         return json.dumps(stamp).encode()
 

@@ -95,25 +95,31 @@ def test_no_answer_is_larger_than_a_peer_takes_and_pages_make_up_the_whole():
     assert found[0] == answer.complete[FINALS] + 1
 
 
-def test_the_last_status_and_the_open_interim_are_told():
+def test_the_last_status_and_the_open_interims_are_told():
     history = History()
     history.add("status", 1, 0, b'{"n":1}', 0.0)
     history.add("status", 2, 1, b'{"n":2}', 0.0)
-    history.add("transcript.interim", 3, 0, b'{"i":1}', 0.0)
+    history.interim(1, b'{"i":3}')
+    history.interim(0, b'{"i":4}')
+    history.interim(1, b'{"i":5}')
     answer = ask(history)
-    assert (bytes(answer.status), bytes(answer.interim)) == (b'{"n":2}', b'{"i":1}')
+    assert (bytes(answer.status), bytes(answer.interim)) == (b'{"n":2}', b'{"i":5}')
+    assert [bytes(each) for each in answer.interims] == [b'{"i":4}', b'{"i":5}']
 
 
-@pytest.mark.parametrize("end", ["final", "interrupted", "too large"])
-def test_an_interim_that_is_over_is_not(end):
+def test_an_interim_that_is_over_is_not_told():
     history = History()
-    history.add("transcript.interim", 3, 0, b'{"i":1}', 0.0)
-    if end == "final":
-        history.add(FINALS, 4, 0, body(4), 0.0)
-    elif end == "interrupted":
-        history.interrupted()
-    else:
-        history.add("transcript.interim", 4, 3, body(4, 300_000), 0.0)
+    history.interim(0, b'{"i":1}')
+    history.interim(0, None)
+    assert (bytes(ask(history).interim), ask(history).interims) == (b"null", [])
+
+
+def test_interims_are_bounded():
+    history = History()
+    for channel in range(10):
+        history.interim(channel, body(channel, 100_000))
+    assert [bytes(each) for each in ask(history).interims] == [body(8, 100_000), body(9, 100_000)]
+    history.interim(0, body(4, 300_000))
     assert bytes(ask(history).interim) == b"null"
 
 

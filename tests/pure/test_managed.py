@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from mpengine.dialects.base import Ignored, Malformed, Ready, Said, ServiceError
+from mpengine.dialects.base import LeftOut, Malformed, Ready, Said, ServiceError, Unknown
 from mpengine.dialects.causes import Cause
 from mpengine.dialects.managed import LocalConfig, ManagedConfig, transcribe_url
 from mpengine.shared.config_tables import AudioConfig, Secret
 from mpengine.shared.errors import ExitCode
-from mpengine.shared.messages import CreditsLow, ErrorKind, SessionEnd
+from mpengine.shared.messages import CreditsLow, ErrorKind, SessionEnd, UtteranceEnd
 from tests.pure.support import hypothesis, within, word
 
 CONFIG, ACCOUNT = ExitCode.CONFIG, ExitCode.ACCOUNT
@@ -75,9 +75,23 @@ def test_the_proxy_knows_no_keep_alive():
     assert dialect().keep_alive is None
 
 
-@pytest.mark.parametrize(("can_finalize", "texts"), [(True, ['{"type":"finalize"}']), (False, [])])
-def test_a_proxy_that_can_is_asked_to_finalize(can_finalize, texts):
-    assert list(dialect().finish(can_finalize=can_finalize)) == texts
+@pytest.mark.parametrize(
+    ("features", "texts"),
+    [(["finalize", "later"], ['{"type":"finalize"}']), ("finalize", ['{"type":"finalize"}']), ([], []), (None, [])],
+)
+def test_a_proxy_that_can_is_asked_to_finalize(features, texts):
+    proxy = dialect()
+    assert list(proxy.decode(json.dumps({"type": "ready", "features": features}))) == [Ready()]
+    assert list(proxy.finish()) == texts
+
+
+def test_a_proxy_that_says_ready_again_can_still_finalize_until_the_next_connection():
+    proxy = dialect()
+    proxy.decode('{"type":"ready","features":["finalize"]}')
+    proxy.decode('{"type":"ready"}')
+    assert list(proxy.finish()) == ['{"type":"finalize"}']
+    proxy.opened()
+    assert list(proxy.finish()) == []
 
 
 # What it says
@@ -86,15 +100,18 @@ def test_a_proxy_that_can_is_asked_to_finalize(can_finalize, texts):
 @pytest.mark.parametrize(
     ("message", "said"),
     [
-        ({"type": "ready"}, Ready(can_finalize=False)),
-        ({"type": "ready", "session": "abc"}, Ready(can_finalize=False)),
-        ({"type": "ready", "features": []}, Ready(can_finalize=False)),
-        ({"type": "ready", "features": ["finalize", "later"]}, Ready(can_finalize=True)),
+        ({"type": "ready"}, Ready()),
+        ({"type": "ready", "session": "abc"}, Ready()),
+        ({"type": "ready", "features": []}, Ready()),
+        ({"type": "ready", "features": ["finalize", "later"]}, Ready()),
         ({"type": "error", "code": "no_credits", "message": "none left"}, ServiceError("no_credits", "none left")),
         ({"type": "error", "message": "none left"}, ServiceError("", "none left")),
         ({"type": "error", "code": None, "message": "none left"}, ServiceError("", "none left")),
         ({"type": "error", "code": 402, "message": "none left"}, ServiceError("402", "none left")),
         ({"type": "error"}, ServiceError("", "Unknown error")),
+        ({"type": "error", "code": int("9" * 400), "message": "no"}, ServiceError("", "no")),
+        ({"type": "error", "message": ["no", "credits"]}, ServiceError("", '["no", "credits"]')),
+        ({"type": "error", "error": {"code": "busy", "message": "later"}}, ServiceError("busy", "later")),
         ({"type": "transcript", "text": "Hello", "is_final": False}, hypothesis("Hello", is_final=False)),
         ({"type": "transcript", "text": "Hello.", "is_final": True}, hypothesis("Hello.", is_final=True)),
         ({"type": "transcript", "text": "Hello"}, hypothesis("Hello", is_final=False)),
@@ -137,26 +154,60 @@ def test_times_confidence_and_words_are_taken_where_a_proxy_passes_them_on():
 @pytest.mark.parametrize(
     "text", ["", "no json", "{", "[]", "null", "5", "{}", '{"type":"pong"}', '{"type":null}', '{"type":5}', "\ufffd"]
 )
-def test_what_is_unknown_or_no_json_is_ignored(text):
-    assert isinstance(decode(text), Ignored)
+def test_what_is_unknown_or_no_json_is_no_error(text):
+    assert isinstance(decode(text), Unknown)
 
 
 @pytest.mark.parametrize(
     "message",
-    [
-        {"type": "transcript", "text": 5},
-        {"type": "transcript", "text": "private", "is_final": "yes"},
-        {"type": "transcript", "text": "private", "start": "soon"},
-        {"type": "ready", "features": "finalize"},
-        {"type": "error", "message": ["private"]},
-    ],
+    [{"type": "transcript", "text": 5, "x": "private"}, {"type": "transcript", "text": ["private"], "is_final": True}],
     ids=json.dumps,
 )
-def test_a_known_type_of_a_wrong_shape_is_malformed_and_not_shown(message):
-    said = decode(message)
-    assert isinstance(said, Malformed)
-    assert said.why.startswith(f"{message['type']}: ")
-    assert "private" not in said.why
+def test_a_transcript_whose_text_is_none_is_malformed_and_not_shown(message):
+    assert decode(message) == Malformed("transcript: `$.text`", is_final="is_final" in message)
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        ({"type": "transcript", "text": "private", "is_final": "yes"}, "is_final"),
+        ({"type": "transcript", "text": "private", "start": "soon"}, "start"),
+        ({"type": "ready", "features": {"private": 1}}, "features[0]`, `$.features"),
+        ({"type": "credits_low", "seconds_remaining": ["private"]}, "seconds_remaining"),
+    ],
+)
+def test_another_field_of_a_wrong_shape_is_left_out_and_not_shown(message, field):
+    meaning, left_out = dialect().decode(json.dumps(message))
+    assert left_out == LeftOut(f"{message['type']}: `$.{field}`")
+    assert not isinstance(meaning, Malformed)
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_final", "words"),
+    [
+        ({"words": None}, False, []),
+        ({"words": ["hello", "there"], "start": 1, "duration": 2}, False, [("hello", 1.0, 2.0), ("there", 2.0, 3.0)]),
+        ({"words": ["hello", "there"]}, False, [("hello", 0.0, 0.0), ("there", 0.0, 0.0)]),
+        ({"confidence": "0.93", "speech_final": None}, False, []),
+        ({"is_final": 1}, True, []),
+        ({"is_final": "true"}, True, []),
+        ({"is_final": "1"}, True, []),
+        ({"is_final": "False"}, False, []),
+        ({"is_final": 0}, False, []),
+    ],
+)
+def test_what_a_field_means_counts_more_than_its_type(fields, is_final, words):
+    (heard,) = dialect().decode(json.dumps({"type": "transcript", "text": "hello there", **fields}))
+    assert (heard.transcript.text, heard.transcript.is_final) == ("hello there", is_final)
+    assert [(word.word, word.start_s, word.end_s) for word in heard.transcript.words] == words
+
+
+def test_an_empty_final_that_ends_an_utterance_tells_that():
+    proxy = dialect()
+    proxy.decode('{"type":"transcript","text":"hello","is_final":true}')
+    heard, end = proxy.decode('{"type":"transcript","text":" ","is_final":true,"speech_final":true}')
+    assert heard.transcript.text == " "
+    assert end == Said(UtteranceEnd(at_s=1e9))  # beyond all audio: at the end of what was sent
 
 
 HOSTILE = {
@@ -173,7 +224,8 @@ HOSTILE = {
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_no_message_breaks_the_process(text):
     with within(2):
-        assert isinstance(decode(text), (Ignored, Malformed, Said, ServiceError))
+        meaning, *_ = dialect().decode(text)
+    assert isinstance(meaning, (Malformed, Said, ServiceError, Unknown))
 
 
 # Why it failed

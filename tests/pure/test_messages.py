@@ -19,6 +19,7 @@ WORD = {
     "confidence": None,
     "punctuated_word": "Tag.",
     "speaker": None,
+    "language": None,
 }
 TRANSCRIPT = {
     "text": "Guten Tag.",
@@ -31,6 +32,7 @@ TRANSCRIPT = {
     "words": [],
     "channel": 0,
     "language": None,
+    "entities": [],
     "user_name": "",
     "connection": 0,
     "estimated": False,
@@ -49,6 +51,7 @@ METRICS = {
     "restarts": 2,
     "dropped_s": 0.5,
     "replayed_s": 0.25,
+    "withheld": 0,
     "last": {"n.gap": 7},
     "children": {"capture": {"cpu_s": 0.5, "rss_mb": None}},
     "uptime_s": 5.0,
@@ -85,8 +88,30 @@ GOLDEN = [
         {"type": "transcript"} | HEAD | TRANSCRIPT | {"words": [WORD]},
         "n.transcript.final",
     ),
-    (messages.SpeechStarted(at_s=1.5), {"type": "speech_started"} | HEAD | {"at_s": 1.5}, "n.speech_started"),
-    (messages.UtteranceEnd(at_s=2.5), {"type": "utterance_end"} | HEAD | {"at_s": 2.5}, "n.utterance_end"),
+    (
+        messages.SpeechStarted(at_s=1.5),
+        {"type": "speech_started"} | HEAD | {"at_s": 1.5, "channel": 0},
+        "n.speech_started",
+    ),
+    (
+        messages.UtteranceEnd(at_s=2.5, channel=1),
+        {"type": "utterance_end"} | HEAD | {"at_s": 2.5, "channel": 1},
+        "n.utterance_end",
+    ),
+    (
+        messages.Transcript(
+            text="Guten Tag.",
+            is_final=True,
+            words=(messages.Word(word="tag", start_s=0.5, end_s=1.0, speaker="SPEAKER_00", language="de"),),
+            entities=({"label": "DATE", "start_word": 1},),
+        ),
+        {"type": "transcript"}
+        | HEAD
+        | TRANSCRIPT
+        | {"words": [WORD | {"punctuated_word": None, "speaker": "SPEAKER_00", "language": "de"}]}
+        | {"entities": [{"label": "DATE", "start_word": 1}]},
+        "n.transcript.final",
+    ),
     (
         messages.Gap(start_s=1.0, end_s=2.0, samples=16000, reason="overflow", uncertainty_s=0.02),
         {"type": "gap"}

@@ -16,6 +16,11 @@ def samples_of(ranges):
     return {sample for first, end in ranges for sample in range(first, end)}
 
 
+@pytest.mark.parametrize(("sample", "end"), [(0, 0), (5, 9), (8, 9), (9, 9), (10, 10), (12, 20), (99, 99)])
+def test_a_sample_has_the_end_of_its_range(sample, end):
+    assert Ranges([(5, 9), (12, 20)]).end_of(sample) == end
+
+
 @pytest.mark.parametrize(
     ("known", "wanted", "left"),
     [

@@ -5,9 +5,9 @@ from random import Random
 import pytest
 
 from mpengine.shared import control, messages
-from mpengine.supervisor.decide.actions import Publish
-from mpengine.supervisor.decide.results import Anchors, Overlap, Results
-from tests.pure.support import result, weight, word
+from mpengine.supervisor.decide.actions import Acknowledge, Log, Publish
+from mpengine.supervisor.decide.results import Anchors, Results
+from tests.pure.support import of_kind, result, weight, word
 
 NOON_NS = 1_770_000_000_000_000_000
 
@@ -69,9 +69,52 @@ def test_blank_text_is_not_published(results, text):
     assert published(results, heard(text=text)) is None
 
 
-def test_what_was_published_before_is_not_published_again(results):
-    results.ledger.settle(heard(acknowledges=32000))
-    assert published(results, heard()) is None
+def test_what_was_published_before_the_connection_was_lost_is_withheld_counted_and_logged(results):
+    published(results, heard())
+    actions = results.result(heard(connection=4, replayed=True, acknowledges=32000))
+    assert of_kind(actions, Publish) == []
+    assert of_kind(actions, Log)[0].fields["words"] == "Hello."
+    assert of_kind(actions, Acknowledge) == [Acknowledge(32000)]
+    assert results.withheld == 1
+
+
+def test_an_exact_repetition_is_withheld_and_counted(results):
+    assert published(results, heard(is_repeated=True)) is None
+    assert results.withheld == 1
+
+
+# Interims
+
+
+def interim(text, **fields):
+    return heard(text=text, is_final=False, **fields)
+
+
+def ends(results, result):
+    """The channels whose open interim `result` ends without words."""
+    messages_of = [action.message for action in of_kind(results.result(result), Publish)]
+    return [each.channel for each in messages_of if not each.text and not each.is_final]
+
+
+@pytest.mark.parametrize("last", [heard(text=""), heard(text=" "), interim(""), heard(is_repeated=True)])
+def test_an_interim_whose_words_are_taken_back_is_ended_once(results, last):
+    published(results, interim("Yeah."))
+    assert ends(results, last) == [0]
+    assert ends(results, last) == []
+    assert results.interrupted() == []
+
+
+def test_a_final_with_words_needs_no_end(results):
+    published(results, interim("Yeah."))
+    assert published(results, heard()).text == "Hello."
+    assert results.interrupted() == []
+
+
+def test_each_channel_has_its_own_interim(results):
+    published(results, interim("Yes", channel=0))
+    published(results, interim("No", channel=1))
+    assert published(results, heard(channel=1)).channel == 1
+    assert [(each.message.text, each.message.interrupted) for each in results.interrupted()] == [("Yes", True)]
 
 
 def test_a_gap_is_told_in_seconds_with_its_exact_samples(results):
@@ -88,7 +131,7 @@ def test_what_a_supervisor_before_published_without_times_is_cut_from_what_is_he
     before = messages.Transcript(
         text="one two three", is_final=True, start_s=1.0, end_s=3.0, estimated=True, connection=2
     )
-    results.continues(32000, [before])
+    results.ledger.continues(32000, [before])
     again = heard(text="Two three four", end=80000, estimated=True, replayed=True)
     assert published(results, again).text == "four"
 
@@ -97,77 +140,18 @@ def test_what_it_published_without_times_and_is_acknowledged_is_not_heard_again(
     before = messages.Transcript(
         text="one two three", is_final=True, start_s=1.0, end_s=2.0, estimated=True, start_time_ns=None, connection=2
     )
-    results.continues(32000, [before])
+    results.ledger.continues(32000, [before])
     again = heard(text="Two three four", end=80000, estimated=True, replayed=True)
     assert published(results, again).text == "Two three four"
 
 
 def test_what_it_published_of_one_channel_ahead_of_the_others_is_not_published_twice(results):
-    before = messages.Transcript(text="hello", is_final=True, start_s=1.0, end_s=2.0, channel=1, start_time_ns=None)
-    results.continues(8000, [before])
+    before = messages.Transcript(
+        text="hello", is_final=True, start_s=1.0, end_s=2.0, channel=1, start_time_ns=None, connection=2
+    )
+    results.ledger.continues(8000, [before])
     assert published(results, heard(channel=1, replayed=True)) is None
     assert published(results, heard(channel=0, replayed=True)).text == "Hello."
-
-
-# What is heard again without times is published once.
-
-
-@pytest.fixture
-def overlap():
-    heard = Overlap()
-    heard.published(1, 100, "The quick brown fox")
-    heard.published(1, 200, "jumps over the lazy dog.")
-    return heard
-
-
-@pytest.mark.parametrize(
-    ("text", "rest"),
-    [
-        ("jumps over the lazy dog and runs", "and runs"),
-        ("Jumps over the lazy dog, and runs", "and runs"),
-        ("brown fox jumps over the lazy dog", ""),
-        ("fix jumps over the lazy dog away", "fix away"),
-        ("something else entirely", "something else entirely"),
-        ("the end", "the end"),  # one word in common says nothing
-        ("dog", ""),  # unless it is all there is
-        ("", ""),
-    ],
-)
-def test_of_a_replayed_final_the_longest_common_run_is_cut(overlap, text, rest):
-    assert overlap.cut(2, text) == rest
-
-
-def test_what_is_acknowledged_is_not_looked_for(overlap):
-    overlap.acknowledged(100)
-    assert overlap.cut(2, "quick brown fox again") == "quick brown fox again"
-    assert overlap.cut(2, "over the lazy dog again") == "again"
-
-
-def test_memory_is_bounded():
-    overlap = Overlap()
-    for number in range(1000):
-        overlap.published(1, number, f"word {number}")
-    assert overlap.cut(2, "word 5 is old") == "word 5 is old"
-    assert overlap.cut(2, "word 999 is new") == "is new"
-
-
-def test_what_the_same_connection_says_again_is_said_again(overlap):
-    """Its finals do not overlap one another."""
-    overlap.published(2, 300, "Yes.")
-    assert overlap.cut(2, "Yes.") == "Yes."
-
-
-def test_what_came_again_once_is_not_expected_a_second_time():
-    overlap = Overlap()
-    overlap.published(1, 100, "Yes.")
-    assert overlap.cut(2, "Yes.") == ""
-    assert overlap.cut(2, "Yes.") == "Yes."
-
-
-def test_words_behind_those_that_came_again_are_still_expected(overlap):
-    assert overlap.cut(2, "the quick brown fox") == ""
-    assert overlap.cut(2, "jumps over the lazy dog") == ""
-    assert overlap.cut(2, "the quick brown fox") == "the quick brown fox"
 
 
 # From samples to UTC.

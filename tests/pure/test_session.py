@@ -11,9 +11,9 @@ from mpengine.shared.config_tables import AudioConfig, Secret
 from mpengine.shared.deciding import ImpossibleError
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import ErrorKind
-from mpengine.streaming.actions import Connect, Drop, Leave, SendText, Tell
+from mpengine.streaming.actions import Connect, Drop, Leave, Note, SendText, Tell
 from mpengine.streaming.session import State
-from mpengine.streaming.websocket.events import NO_CLOSE_CODE, CloseReceived, Failed, Opened, Received, Refused
+from mpengine.streaming.websocket.events import CloseReceived, Failed, Opened, Received, Refused
 from tests.pure.session_history import (
     BYOK,
     BYOK_REMOTE,
@@ -22,7 +22,6 @@ from tests.pure.session_history import (
     S,
     acted,
     end_mark,
-    finishing_session,
     frame,
     new_session,
     ready_session,
@@ -217,8 +216,45 @@ def test_an_error_of_the_service_is_told_and_the_connection_stays():
 @pytest.mark.parametrize("text", ['{"type":"ready"}', "no json", '{"type":"pong"}'])
 def test_in_the_middle_a_proxys_other_messages_mean_nothing(text):
     session = ready_session(MANAGED)
+    assert told(session.event(Received(text), 101.0)) == []
     assert session.event(Received(text), 101.0) == []
     assert session.takes_audio(101.0)
+
+
+def test_each_kind_of_message_that_is_not_understood_is_logged_once_a_connection():
+    session = ready_session()
+    turn, greeting = Received('{"type":"TurnInfo"}'), Received('{"type":"Connected"}')
+    assert session.event(turn, 101.0) == [Note("TurnInfo")]
+    assert session.event(turn, 101.1) == []
+    assert session.event(greeting, 101.2) == [Note("Connected")]
+    session.event(Failed("reset"), 102.0)
+    session.tick(110.0)
+    session.event(Opened(), 110.0)
+    assert session.event(turn, 111.0) == [Note("TurnInfo")]
+
+
+def test_no_more_than_twenty_kinds_are_logged():
+    session = ready_session()
+    notes = [note for index in range(100) for note in session.event(Received(f'{{"type":"t{index}"}}'), 101.0)]
+    assert notes == [*[Note(f"t{index}") for index in range(20)], Note("any other")]
+
+
+def test_a_kind_is_logged_without_our_secret_and_cut():
+    session = ready_session()
+    assert session.event(Received('{"type":"no KEY"}'), 101.0) == [Note("no ***")]
+    assert session.event(Received(json.dumps({"type": f"{'x' * 98}KEY{'x' * 10_000}"})), 101.0) == [
+        Note(f"{'x' * 98}**"),
+    ]
+
+
+def test_what_follows_in_a_message_that_ends_the_connection_is_dropped():
+    session = new_session(MANAGED)
+    session.tick(100.0)
+    session.event(Opened(), 100.0)
+    actions = session.event(Received('{"type":"transcript","text":"a","start":[]}'), 101.0)
+    assert told(actions, control.Result) == []
+    assert len(told(actions, control.Fault)) == 1
+    assert session.state is State.WAITING
 
 
 # Our secret in a peer's words
@@ -320,26 +356,6 @@ def test_what_a_dialect_remembers_is_not_taken_over_to_the_next_connection():
     session.tick(110.0)
     session.event(Opened(), 110.0)
     assert told(session.event(CloseReceived(1011, ""), 111.0), control.Result) == []
-
-
-class Laconic(Deepgram):
-    """It has no last word but a normal close."""
-
-    close_confirms = True
-
-
-@pytest.mark.parametrize(("code", "state"), [(1000, State.ENDED), (NO_CLOSE_CODE, State.ENDED), (1011, State.WAITING)])
-def test_a_peer_without_a_last_word_confirms_the_end_by_a_normal_close(code, state):
-    session = finishing_session(Laconic(BYOK_REMOTE, AudioConfig()))
-    session.event(CloseReceived(code, ""), 103.0)
-    assert session.state is state
-
-
-def test_a_close_that_nobody_asked_for_confirms_nothing():
-    session = ready_session(Laconic(BYOK_REMOTE, AudioConfig()))
-    session.audio(frame(0, S), 100.0)
-    session.event(CloseReceived(1000, ""), 101.0)
-    assert session.state is State.WAITING
 
 
 # What cannot be

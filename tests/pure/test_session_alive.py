@@ -150,9 +150,27 @@ def test_pings_and_pongs_are_no_answers():
     assert given_up_after(ready_session(), loud, 60, answers=lambda now: PingReceived(b"")) is not None
 
 
-@pytest.mark.parametrize("text", ['{"type":"Metadata"}', "no json", '{"type":"Results","start":"x"}'])
-def test_any_message_is_an_answer(text):
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"type":"Metadata"}',
+        '{"type":"Results","start":"x"}',
+        '{"type":"Results","channel":5}',
+        '{"type":"UtteranceEnd","last_word_end":-1}',
+    ],
+)
+def test_any_message_that_is_understood_is_an_answer(text):
     assert given_up_after(ready_session(), loud, 90, answers=every(29, Received(text))) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("no json", "no JSON"), ('{"type":"a KEY"}', "a ***"), ('{"type":"TurnInfo","transcript":"words"}', "TurnInfo")],
+)
+def test_a_message_that_nobody_understands_is_no_answer(text, kind):
+    seconds, reason = given_up_after(ready_session(), loud, 60, answers=every(1, Received(text)))
+    assert seconds == pytest.approx(32, abs=0.3)
+    assert reason == f"the recogniser has said nothing for 30 s of audible audio; not understood: {kind}"
 
 
 def every(seconds, event):

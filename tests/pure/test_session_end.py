@@ -4,8 +4,16 @@ import pytest
 
 from mpengine.shared import control
 from mpengine.shared.errors import ExitCode
-from mpengine.streaming.actions import Drop, Leave, SendClose, SendText, Tell
-from mpengine.streaming.websocket.events import NO_CLOSE_CODE, CloseReceived, Failed, Opened, PingReceived, Received
+from mpengine.streaming.actions import Drop, Leave, SendClose, SendPing, SendText, Tell
+from mpengine.streaming.websocket.events import (
+    NO_CLOSE_CODE,
+    CloseReceived,
+    Failed,
+    Opened,
+    PingReceived,
+    PongReceived,
+    Received,
+)
 from tests.pure.session_history import (
     BYOK,
     MANAGED,
@@ -27,13 +35,15 @@ from tests.pure.session_history import (
 )
 from tests.pure.support import of_kind, pcm
 
+END_PING = b"mpengine end"
+
 
 def test_at_the_end_deepgram_is_asked_for_what_is_left():
     session = ready_session()
     session.audio(frame(0, S), 100.0)
     assert session.end(end_mark(S), 101.0) == [
         Tell(control.EndTaken()),
-        SendText('{"type":"Finalize"}'),
+        SendPing(END_PING),
         SendText('{"type":"CloseStream"}'),
     ]
 
@@ -65,6 +75,16 @@ def test_what_means_nothing_does_not_put_it_off(text):
     session.end(end_mark(S), 101.0)
     session.event(Received(text), 103.5)
     assert acted(session.tick(104.0)) == [SendClose(1000)]
+
+
+@pytest.mark.parametrize(
+    ("text", "drops"),
+    [('{"type":"UtteranceEnd","last_word_end":-1}', 0), ('{"type":"TurnInfo"}', 1), ('{"type":"KeepAlive"}', 1)],
+)
+def test_only_a_message_that_is_understood_gives_the_last_results_more_time(text, drops):
+    session = finishing_session(now=100.0)
+    session.event(Received(text), 109.0)
+    assert len(of_kind(session.tick(110.0), Drop)) == drops
 
 
 def test_a_long_hold_puts_it_off_by_10_s_at_most():
@@ -151,8 +171,53 @@ def test_a_bare_close_confirms_nothing(dialect, ready, code):
 def test_deepgrams_last_word_confirms_nothing_without_a_normal_close(event):
     """It says Metadata before it closes with an error, too."""
     session = finishing_session()
+    session.event(PongReceived(END_PING), 101.5)
     session.event(METADATA, 102.0)
     assert told(session.event(event, 102.1), control.StreamEnded) == []
+
+
+@pytest.mark.parametrize("code", [1000, NO_CLOSE_CODE])
+def test_a_normal_close_of_a_peer_that_has_read_all_audio_confirms_the_end_without_a_last_word(code):
+    session = finishing_session()
+    session.event(PongReceived(END_PING), 101.5)
+    session.event(results(0.1, 0.5), 102.0)
+    assert told(session.event(CloseReceived(code, ""), 102.1)) == [control.StreamEnded(sent=S)]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [CloseReceived(1001, ""), CloseReceived(1011, ""), CloseReceived(4400, "bad"), Failed("reset")],
+    ids=["1001", "1011", "4400", "TCP"],
+)
+def test_any_other_end_of_such_a_peer_confirms_nothing(event):
+    session = finishing_session()
+    session.event(PongReceived(END_PING), 101.5)
+    assert told(session.event(event, 102.0), control.StreamEnded) == []
+
+
+@pytest.mark.parametrize("payload", [b"", b"mpengine"])
+def test_a_pong_for_an_earlier_ping_does_not_show_that_all_was_read(payload):
+    session = finishing_session()
+    session.event(PongReceived(payload), 101.5)
+    assert told(session.event(CloseReceived(1000, ""), 102.0), control.StreamEnded) == []
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_after_an_error_a_close_needs_a_last_word(order):
+    events = [PongReceived(END_PING), Received('{"type":"Error","description":"no"}')]
+    session, other = finishing_session(), finishing_session()
+    for index in order:
+        session.event(events[index], 101.5)
+        other.event(events[index], 101.5)
+    other.event(METADATA, 101.6)
+    assert told(session.event(CloseReceived(1000, ""), 102.0), control.StreamEnded) == []
+    assert told(other.event(CloseReceived(1000, ""), 102.0)) == [control.StreamEnded(sent=S)]
+
+
+def test_a_proxy_that_is_asked_to_finalize_must_say_its_last_word():
+    session = finishing_session(MANAGED, ready=READY_TO_FINALIZE)
+    session.event(PongReceived(END_PING), 101.5)
+    assert told(session.event(CloseReceived(1000, ""), 102.0), control.StreamEnded) == []
 
 
 def test_a_last_word_from_before_the_end_mark_confirms_nothing():

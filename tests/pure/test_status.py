@@ -161,13 +161,13 @@ def test_an_end_has_its_state_and_reason(phase, stop_reason, fatal_reason, state
 def test_unacknowledged_is_what_was_captured_and_not_covered():
     view = View()
     view.situation.beat(control.CaptureBeat(captured=5 * S))
-    view.results.ledger.acknowledged = 3 * S
+    view.results.ledger.acknowledge(3 * S)
     assert view.status().unacknowledged_s == 2.0
 
 
 def test_unacknowledged_is_never_negative():
     view = View()
-    view.results.ledger.acknowledged = 3 * S
+    view.results.ledger.acknowledge(3 * S)
     assert view.status().unacknowledged_s == 0.0
 
 
@@ -288,7 +288,8 @@ def test_cursors_are_in_seconds():
     view = View().running()
     view.situation.beat(control.CaptureBeat(captured=5 * S))
     view.situation.beat(control.StreamBeat(sent=4 * S, highest_sent=4 * S, replayed=S))
-    view.results.ledger.transcribed, view.results.ledger.acknowledged = 3 * S, 2 * S
+    view.results.ledger.transcribed = 3 * S
+    view.results.ledger.acknowledge(2 * S)
     metrics = view.metrics()
     assert (metrics.captured_s, metrics.sent_s, metrics.transcribed_s, metrics.acknowledged_s) == (5.0, 4.0, 3.0, 2.0)
     assert (metrics.backlog_s, metrics.lag_s, metrics.replayed_s) == (1.0, 1.0, 1.0)
@@ -324,7 +325,7 @@ def test_what_a_lost_connection_was_sent_waits_again_until_the_next_one_has_it()
         metrics.append((cursors.sent_s, cursors.backlog_s, cursors.catch_up_s))
 
     view.situation.beat(control.CaptureBeat(captured=30 * S))
-    view.results.ledger.acknowledged = 10 * S
+    view.results.ledger.acknowledge(10 * S)
     view.situation.beat(control.StreamBeat(sent=30 * S, highest_sent=30 * S, replayed=0))
     look()
     view.situation.disconnected("reset", 100.5)

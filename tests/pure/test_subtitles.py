@@ -84,6 +84,14 @@ def test_a_gap_is_on_the_clock_of_its_run():
     )
 
 
+@pytest.mark.parametrize("reason", ["paused", "stopped"])
+def test_time_without_a_capture_is_no_loss_and_the_file_is_continued_behind_it(reason):
+    gap = messages.Gap(start_s=1.0, end_s=2.0, samples=16_000, reason=reason, run="s", seq=3)
+    text = written(said("one"), gap, is_vtt=True)
+    assert text.endswith(f"NOTE s:3 1.0 s {reason} at 00:00:03.500\n\n")
+    assert mended(subtitles(is_vtt=True), text.encode())[1].later == {3}
+
+
 @pytest.mark.parametrize(
     ("text", "srt", "vtt"),
     [

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpengine.streaming.placing import Timeline
+from mpengine.streaming.timeline import Timeline
 from tests.pure.support import weight
 
 RATE = 16000

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mpengine.dialects.base import Ignored, Malformed
+from mpengine.dialects.base import Hypothesis, LeftOut, Malformed, Unknown
 from mpengine.dialects.deepgram import ByokConfig
 from mpengine.dialects.managed import ManagedConfig
 from mpengine.shared import control
@@ -43,8 +43,8 @@ def transcript(**fields):
         (BYOK, results(duration=1e305), "$.duration"),
         (BYOK, results(start=int(FAR)), "$.start"),
         (BYOK, results(start="REPLACED").replace('"REPLACED"', "1e999"), "$.start"),
-        (BYOK, results(channel_index=[0, 1_000_000_000]), "$.channel_index[1]"),
-        (BYOK, results(channel_index=[-1, 1]), "$.channel_index[0]"),
+        (BYOK, results(channel_index=[0, 1_000_000_000]), "$.channel_index"),
+        (BYOK, results(channel_index=[-1, 1]), "$.channel_index"),
         (BYOK, results(channel_index=[0] * 65), "$.channel_index"),
         (BYOK, results(word(speaker=10**30)), "$.channel.alternatives[0].words[0].speaker"),
         (BYOK, results(word(speaker=-(2**31) - 1)), "$.channel.alternatives[0].words[0].speaker"),
@@ -55,19 +55,21 @@ def transcript(**fields):
         (BYOK, '{"type":"UtteranceEnd","last_word_end":1e305}', "$.last_word_end"),
         (BYOK, '{"type":"Metadata","a":{"b":[0,1' + "0" * 30 + "]}}", "$.a.b[1]"),
         (BYOK, '{"type":"Metadata","duration":' + FAR + "}", "$.duration"),
-        (BYOK, '{"type":"Metadata","duration":1e999}', "Metadata: "),
+        (BYOK, '{"type":"Metadata","duration":1e999}', "$.duration"),
         (BYOK, '{"type":"Metadata","a":' + "[" * 100 + "]" * 100 + "}", "$.a[0][0]"),
         (MANAGED, transcript(start=1e305), "$.start"),
         (MANAGED, transcript(duration=-1e308), "$.duration"),
         (MANAGED, transcript(words=word(speaker=10**30)["words"]), "$.words[0].speaker"),
         (MANAGED, '{"type":"credits_low","seconds_remaining":1e305}', "$.seconds_remaining"),
         (MANAGED, '{"type":"session_end","seconds_used":' + FAR + "}", "$.seconds_used"),
-        (MANAGED, '{"type":"error","code":' + FAR + "}", "$.code"),
     ],
 )
-def test_what_no_recogniser_means_is_malformed_and_names_the_field(dialect, text, field):
-    (said,) = dialect.decode(text)
-    assert isinstance(said, Malformed)
+def test_what_no_recogniser_means_is_left_out_and_names_the_field(dialect, text, field):
+    *others, said = dialect.decode(text)
+    is_event = "timestamp" in text or "last_word_end" in text
+    assert isinstance(said, Malformed if is_event else LeftOut)
+    assert [type(other) for other in others if isinstance(other, (LeftOut, Malformed))] == []
+    assert len(others) == (0 if is_event else 1)
     assert field in said.why
     assert len(said.why) < 300
 
@@ -88,10 +90,10 @@ def test_what_no_recogniser_means_is_malformed_and_names_the_field(dialect, text
     ],
     ids=range(9),
 )
-def test_what_has_no_type_is_ignored(dialect, text):
+def test_what_has_no_type_is_unknown(dialect, text):
     with within(2):
         (meaning,) = dialect.decode(text)
-    assert isinstance(meaning, Ignored)
+    assert isinstance(meaning, Unknown)
 
 
 TYPES = [
@@ -146,8 +148,80 @@ def test_whatever_comes_what_is_told_of_it_reaches_the_supervisor(dialect, text)
     placing.connected(1)
     placing.sending(Frame(RUN, 1, 0, pcm(0, 320)), 100.0)
     placing.sending(Frame(RUN, 1, 5000, pcm(5000, 5320)), 100.0)
-    (meaning,) = dialect.decode(text)
-    actions = placing.said(meaning, 101.0)
+    actions = [action for meaning in dialect.decode(text) for action in placing.said(meaning, 101.0)]
     assert all(isinstance(action, (Tell, Mention)) for action in actions)
     for action in actions:
         assert control.decode_up.decode(control.encode(action.message)) == action.message
+
+
+# The text decides
+
+
+RECORDED = {
+    "Results": """{"type":"Results","channel_index":[0,1],"duration":1.0,"start":0.0,"is_final":true,
+ "speech_final":true,"channel":{"alternatives":[{"transcript":"Hola, Paris.","confidence":0.97998047,
+   "languages":["es","en"],"entities":[{"label":"CITY","value":"Paris","confidence":0.9,"start_word":1,"end_word":2}],
+   "words":[{"word":"hola","start":0.0,"end":0.39999998,"confidence":0.97,"speaker":0,"speaker_confidence":0.5,
+     "punctuated_word":"Hola,","language":"es"},{"word":"paris","start":0.5,"end":0.9,"punctuated_word":"Paris."}]}]},
+ "metadata":{"request_id":"01a07aad","model_info":{"name":"general-nova-3"}},"from_finalize":false}""",
+    "transcript": """{"type":"transcript","text":"Hola, Paris.","is_final":true,"start":0.5,"duration":1.0,
+ "confidence":0.75,"speech_final":true,"words":[{"word":"hola","start":0.5,"end":1.0,"confidence":0.5,"speaker":1},
+ {"word":"paris","start":1.0,"end":1.5,"punctuated_word":"Paris."}]}""",
+}
+DECIDING = {"type", "channel", "alternatives", "transcript", "text", "is_final"}
+
+
+def places(value, path=()):
+    """The path of every field and item inside of `value` that does not hold the text."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inner:
+        holds_text = key in DECIDING or path[-1:] == ("alternatives",)
+        if not holds_text:
+            yield (*path, key)
+        yield from places(item, (*path, key))
+
+
+def replaced(message, changes):
+    for (*path, last), value in changes:
+        parent = message
+        for key in path:
+            parent = parent[key]
+        parent[last] = value
+    return message
+
+
+def is_json(text):
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("kind", RECORDED)
+@given(st.data())
+def test_whatever_a_field_beside_the_text_holds_the_text_is_told(kind, data):
+    dialect = BYOK if kind == "Results" else MANAGED
+    message = json.loads(RECORDED[kind])
+    chosen = data.draw(st.lists(st.sampled_from(list(places(message))), min_size=1, max_size=4, unique=True))
+    # The deepest first: a change further out may take its place away.
+    chosen.sort(key=len, reverse=True)
+    marks = [f"MARK{index}" for index in range(len(chosen))]
+    text = json.dumps(replaced(message, list(zip(chosen, marks, strict=True))))
+    for mark in marks:
+        text = text.replace(f'"{mark}"', data.draw(VALUES.filter(is_json)))
+    said, *others = dialect.decode(text)
+    assert isinstance(said, Hypothesis), text
+    assert (said.transcript.text, said.transcript.is_final) == ("Hola, Paris.", True)
+    assert {type(other) for other in others} <= {LeftOut}
+    placing = Placing(sample_rate=S, sample_bytes=2, hold_s=3.0, sent_before=0)
+    placing.connected(1)
+    placing.sending(Frame(RUN, 1, 0, pcm(0, S)), 100.0)
+    (action,) = placing.said(said, 101.0)
+    assert control.decode_up.decode(control.encode(action.message)).transcript.text == "Hola, Paris."
+
+
+def test_it_is_told_with_all_of_its_fields_where_they_fit():
+    (heard,) = BYOK.decode(RECORDED["Results"])
+    assert [word.language for word in heard.transcript.words] == ["es", None]
+    assert [len(heard.transcript.entities), heard.transcript.language] == [1, "es"]

@@ -73,7 +73,7 @@ class Connection(Record, asyncio.Protocol):
         """Ping the client; the pong appears in `of_kind("pong")`."""
         self.send_raw(Frame(Opcode.PING, data).serialize(mask=False))
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
+    def close(self, code: int | None = 1000, reason: str = "") -> None:
         """Close from the server's side: close frame, the client's answer awaited, TCP ended."""
         self.server.run(self._close, code, reason)
 
@@ -212,7 +212,7 @@ class Connection(Record, asyncio.Protocol):
         if not (self.frozen or self._transport.is_closing()):
             self._transport.write(data)
 
-    def _close(self, code: int, reason: str) -> None:
+    def _close(self, code: int | None, reason: str) -> None:
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(code, reason)
             self.close_sent = self._protocol.close_sent

@@ -21,7 +21,10 @@ class FakeDeepgram(Server):
     api_key          if set, any other `Authorization: Token KEY` gets 401 INVALID_AUTH
     silence_limit_s  if set, close 1011 NET-0001 after so long without a frame (KeepAlive counts only once
                      there was audio); the real service's limit is 10
-    answer_finalize  False: Finalize remains unanswered (as the real one may, without much audio)
+    answer_finalize  False: Finalize remains unanswered (as the real one may, without much audio); None: it is answered
+                     with an Error and close 4400, as by WhisperLiveKit
+    says_metadata    False: CloseStream is answered without Metadata, as by other people's servers
+    end_code         the code of the close after the last results; None: a close without a code
 
     `connection.authorization`, `.query` and `.texts` tell what the client sent; `violations` collects empty
     or odd binary frames, KeepAlive before audio, audio after CloseStream and unparseable text.
@@ -34,11 +37,14 @@ class FakeDeepgram(Server):
         *,
         api_key: str | None = None,
         silence_limit_s: float | None = None,
-        answer_finalize: bool = True,
+        answer_finalize: bool | None = True,
+        says_metadata: bool = True,
+        end_code: int | None = 1000,
         **knobs: Any,
     ) -> None:
         super().__init__(**knobs)
         self.api_key, self.silence_limit_s, self.answer_finalize = api_key, silence_limit_s, answer_finalize
+        self.says_metadata, self.end_code = says_metadata, end_code
 
     def refusal(self, connection: Connection) -> Response | None:
         refused = super().refusal(connection)
@@ -73,6 +79,9 @@ class FakeDeepgram(Server):
         if kind == "CloseStream" and not connection.closing:
             connection.closing = True
             connection.later(self.flush_delay_s, lambda: self.finish(connection))
+        elif kind == "Finalize" and self.answer_finalize is None:
+            connection.send({"type": "Error", "description": "unknown message type: Finalize"})
+            connection.close(4400, "bad request")
         elif kind == "Finalize" and self.answer_finalize:
             connection.later(self.flush_delay_s, lambda: self.respond(connection, last=True))
         elif kind not in ("CloseStream", "Finalize", "KeepAlive", "Configure"):
@@ -84,8 +93,9 @@ class FakeDeepgram(Server):
     def finish(self, connection: Connection) -> None:
         """What follows a CloseStream: the last results, Metadata, close 1000."""
         self.respond(connection, last=True)
-        connection.send(self.metadata(connection))
-        connection.close(1000)
+        if self.says_metadata:
+            connection.send(self.metadata(connection))
+        connection.close(self.end_code)
 
     def transcript(
         self,

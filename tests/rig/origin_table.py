@@ -506,7 +506,7 @@ TABLE = [
         "last words",
         last_words,
         {"calls": [], "active": False, "asked by": []},
-        {"calls": [("final", "last words", "Ann")], "asked by": ["Finalize", "CloseStream"]},
+        {"calls": [("final", "last words", "Ann")], "asked by": ["CloseStream"]},
         "they are asked for, and called back before stop_recording returns",
     ),
     Row(

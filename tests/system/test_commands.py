@@ -460,6 +460,8 @@ def test_what_the_proxy_says_beside_transcripts_is_published(engine, microphone)
         assert running.bus.of_type("session_end")[0]["seconds_used"] == 34
         errors = [(m["source"], m["code"], m["fatal"]) for m in running.bus.of_type("error")]
         assert errors == [("streaming", "quota", False), ("streaming", "malformed_message", False)]
+        assert 'unknown_message kind="of tomorrow"' in running.log_text()
+        assert 'unknown_message kind="no JSON"' in running.log_text()
         assert len(server.connections) == 1
         running.stop()
 

@@ -67,11 +67,39 @@ def test_the_last_words_come_out_when_stopped_while_talking(microphone, engine):
         server.wait_for_audio(16000)
         assert running.stop() == 0
         connection = server.connections[0]
-        assert [text.json["type"] for text in connection.texts][-2:] == ["Finalize", "CloseStream"]
+        assert [text.json["type"] for text in connection.texts][-1] == "CloseStream"
         finals = running.bus.finals()
         assert finals[-1]["end_s"] == pytest.approx(connection.samples / 16000, abs=0.001)
         last = running.bus.of_type("status")[-1]
         assert (last["state"], last["unacknowledged_s"]) == ("stopped", 0)
+
+
+def test_what_the_recogniser_says_beside_the_text_is_published_as_far_as_it_fits(microphone, engine):
+    with FakeDeepgram() as server:
+        running = engine(byok(server), microphone)
+        running.wait_for_state("running")
+        running.bus.messages  # noqa: B018  listen from here on
+        server.wait_for_audio(32000)
+        word = {"word": "ann", "start": 0.25, "end": 0.5, "speaker": "SPEAKER_00", "language": "en"}
+        entity = {"label": "NAME", "value": "Ann", "start_word": 0}
+        best = {"transcript": "Ann here.", "words": [word, "here"], "entities": [entity], "languages": None}
+        results = {"type": "Results", "is_final": True, "start": "0.0", "duration": 0.75, "channel_index": 0}
+        server.push({**results, "channel": {"alternatives": [best | {"confidence": "high"}]}})
+        silence = {**results, "start": 0.75, "duration": 0.125, "speech_final": True}
+        server.push({**silence, "channel": {"alternatives": [{"transcript": ""}]}})
+        end = running.bus.wait_for(lambda m: m["type"] == "utterance_end")
+        (final,) = running.bus.finals()
+        assert running.stop() == 0
+    assert (final["text"], final["start_s"], final["end_s"]) == ("Ann here.", 0.0, 0.75)
+    assert (final["confidence"], final["entities"], final["estimated"]) == (None, [entity], False)
+    assert [(word["word"], word["end_s"], word["speaker"], word["language"]) for word in final["words"]] == [
+        ("ann", 0.5, "SPEAKER_00", "en"),
+        ("here", 0.75, None, None),
+    ]
+    assert (end["at_s"], end["channel"]) == (0.75, 0)
+    (error,) = running.bus.of_type("error")
+    assert error["code"] == "malformed_message"
+    assert "`$.channel.alternatives[0].confidence`" in error["message"]
 
 
 def test_managed_last_words_come_before_the_close_is_answered(microphone, engine):

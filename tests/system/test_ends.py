@@ -27,7 +27,7 @@ def test_one_signal_stops_cleanly(microphone, engine, how):
         running.wait_for_state("running")
         server.wait_for_audio(16000)
         assert running.stop(how) == 0
-        assert [text.json["type"] for text in server.connections[0].texts] == ["Finalize", "CloseStream"]
+        assert [text.json["type"] for text in server.connections[0].texts] == ["CloseStream"]
         states = [message["state"] for message in running.bus.of_type("status")]
         assert states[-2:] == ["stopping", "stopped"]
     running.assert_nothing_left()

@@ -99,7 +99,7 @@ def around(running, at_s):
     ]
 
 
-def check(running, first_at_s, positions=POSITIONS):
+def check(running, first_at_s, positions=POSITIONS, reason="capture_restart"):
     """Every position once, in order, at its time, but for those in a gap."""
     spoken = spoken_positions(running.bus.finals())
     numbers = [position for position, _ in spoken]
@@ -127,7 +127,7 @@ def check(running, first_at_s, positions=POSITIONS):
     moves = [now for was, now in zip(before, errors_ms, strict=False) if abs(now[1] - was[1]) > 1]
     print(f"{len(spoken)} spoken, {len(missing)} in {len(lost)} gaps, worst time {worst_ms} ms, moved at {moves}")
     # No other process's fault, and nothing on the way to the recogniser, may cost audio.
-    assert {gap["reason"] for gap in told_gaps(running)} <= {"capture_restart"}, f"seed {SEED}"
+    assert {gap["reason"] for gap in told_gaps(running)} <= {reason}, f"seed {SEED}"
     assert worst_ms <= BLOCK_S * 1000, f"seed {SEED}: times are off, they moved at {moves}; gaps: {lost}"
     return missing
 
@@ -224,7 +224,7 @@ def test_a_supervisor_that_is_killed_and_started_again_goes_on(microphone, engin
             once.append(message)
         running.bus.received[:] = [m for m in running.bus.messages if m["type"] != "transcript"] + once
         first, at = spoken_positions(once)[0]
-        check(running, at - first * 0.1)
+        check(running, at - first * 0.1, reason="stopped")
         assert running.stop() == 0
         assert not (running.runtime / "journal").exists()
         assert not list(running.runtime.glob("*.window"))

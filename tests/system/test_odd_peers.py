@@ -7,8 +7,9 @@ import socket
 import pytest
 from websockets.frames import Close, Frame, Opcode
 
-from tests.rig.configs import byok, managed, write_wav
+from tests.rig.configs import byok, managed, noise, write_wav
 from tests.rig.deepgram import FakeDeepgram
+from tests.rig.echo import Echo
 from tests.rig.engine import listen_first
 from tests.rig.processes import process_info
 from tests.rig.proxy import FakeProxy
@@ -41,6 +42,50 @@ def test_a_lasting_close_that_cannot_be_answered_ends_the_engine(microphone, eng
     assert error["message"] == "closed by the recogniser: 1008 no such project"
     assert running.bus.of_type("status")[-1]["state"] == "failed"
     running.assert_nothing_left()
+
+
+def words_only(connection, samples):
+    """Every two seconds a final of the second in their middle: it never covers all audio. The last come at the end."""
+    memory = connection.memory
+    memory.told = getattr(memory, "told", 0)
+    while connection.finishing and memory.told < samples // 32000:
+        start = 32000 * memory.told + 8000
+        memory.told += 1
+        yield connection.transcript(f"words {memory.told}", start, start + 16000)
+
+
+@pytest.mark.parametrize(("metadata", "code"), [(False, 1000), (False, None), (True, 1000)])
+def test_a_server_that_knows_only_close_stream_ends_a_file_in_order(engine, tmp_path, metadata, code):
+    knobs = {"answer_finalize": None, "says_metadata": metadata, "end_code": code, "flush_delay_s": 0.2}
+    with FakeDeepgram(responder=words_only, holds_upgrades=True, **knobs) as server:
+        source = str(write_wav(tmp_path / "8s.wav", noise(8)))
+        running = engine(byok(server) | {"audio": {"source": source, "paced": False}})
+        listen_first(running, server)
+        assert running.wait() == 0
+        assert [text.json["type"] for text in server.connections[0].texts] == ["CloseStream"]
+        assert len(server.connections) == 1
+        assert server.violations == []
+    assert [final["text"] for final in running.bus.finals()] == [f"words {count}" for count in range(1, 5)]
+    assert running.bus.of_type("error") == []
+    assert running.bus.of_type("status")[-1]["unacknowledged_s"] == 0
+
+
+def test_a_server_that_closes_in_order_before_it_has_read_all_confirms_nothing(engine, tmp_path):
+    echo = Echo()
+
+    def closing_early(connection, samples):
+        yield from echo(connection, samples)
+        if connection.number == 1 and samples >= 3 * 16000:
+            connection.close(1000)
+
+    with FakeDeepgram(responder=closing_early, says_metadata=False, holds_upgrades=True) as server:
+        source = str(write_wav(tmp_path / "60s.wav", noise(60)))
+        running = engine(byok(server) | {"audio": {"source": source, "paced": False}})
+        listen_first(running, server)
+        assert running.wait() == 0
+        assert len(server.connections) == 2
+    assert running.bus.finals()[-1]["end_s"] == pytest.approx(60, abs=0.01)
+    assert running.bus.of_type("status")[-1]["unacknowledged_s"] == 0
 
 
 @pytest.mark.parametrize("end", ["slam", "close", "drop"])

@@ -135,7 +135,8 @@ def test_whatever_befell_a_subscriber_it_has_the_finals_of_one_that_was_there_fr
         before = len(first.finals())
         read(others, lambda: len(first.finals()) > before + 3, "finals of the next supervisor")
         everybody = [*others, deaf]
-        read(everybody, lambda: len(deaf.finals()) >= before, "all of them, though it was deaf for long")
+        # Until it has caught up: an engine that is stopping cannot be asked for long.
+        read(everybody, lambda: deaf.finals() == first.finals(), "all of them, though it was deaf for long")
         assert deaf.interims() < interims  # it did lose
 
         running.send_signal(signal.SIGTERM)

@@ -62,15 +62,16 @@ class Captions:
         match message:
             case Transcript(is_final=True):
                 return self._clear() + "".join(f"{line}\n" for line in self._lines(message))
-            case Transcript(interrupted=True):
+            case Transcript(interrupted=True) | Transcript(text=""):
                 return self._clear()
             case Transcript() if self._is_live:
                 self._interim = self._text(message)
                 return self.again()
             case Transcript():
                 return f"... {self._text(message)}\n"
-            case messages.Gap(samples=samples, start_s=start_s, end_s=end_s, reason=reason) if samples:
-                return self._note(f"{end_s - start_s:.1f} s lost: {reason}")
+            case messages.Gap(samples=samples, start_s=start_s, end_s=end_s) if samples:
+                how = f"lost: {message.reason}" if message.is_loss else message.reason
+                return self._note(f"{end_s - start_s:.1f} s {how}")
             case messages.Error(message=text):
                 return self._note(text)
             case Hole(topic=topic, last_seq=last) if topic == FINALS:

@@ -23,7 +23,7 @@ _CLOCK = rb"(?:(\d+):)?(\d\d):(\d\d)[.,](\d\d\d)"
 _TIMES = re.compile(rb"^" + _CLOCK + rb"[ \t]+-->[ \t]+" + _CLOCK + rb"[^\n]*", re.MULTILINE)
 _CUE = re.compile(rb"(\S+):(\d+)\.(\d+)/(\d+)\r?\n(?=[\d:.]+ --> )")
 _RUN = re.compile(rb"NOTE run (\S+) begins at (-?\d+) ms\s*\Z")
-_GAP = re.compile(rb"NOTE (\S+):(\d+) [\d.]+ s lost at ")
+_GAP = re.compile(rb"NOTE (\S+):(\d+) [\d.]+ s \w+ at ")
 _LOSS = re.compile(rb"NOTE (\S+):(\d+|end) results lost\s*\Z")
 _TORN = re.compile(rb"NOTE (\S+):(\d+) is torn\s*\Z")
 # The beginning of a cue in SubRip, up to its text.
@@ -116,7 +116,8 @@ class Subtitles(Format):
     def _gap(self, gap: Gap) -> str:
         name = f"{_text(gap.run)}:{gap.seq} " if gap.run else ""
         clock = _clock(max(0, self._cues.zero_ms + round(gap.start_s * 1000)), ".")
-        return f"NOTE {name}{gap.end_s - gap.start_s:.1f} s lost at {clock}: {_text(gap.reason)}\n\n"
+        how, why = ("lost", f": {_text(gap.reason)}") if gap.is_loss else (gap.reason, "")
+        return f"NOTE {name}{gap.end_s - gap.start_s:.1f} s {how} at {clock}{why}\n\n"
 
     def _cue(self, cue: Cue, name: str) -> str:
         self._number += 1

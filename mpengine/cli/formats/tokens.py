@@ -22,7 +22,7 @@ class Token(NamedTuple):
     start_ms: int
     end_ms: int
     is_glued: bool = False
-    speaker: int | None = None
+    speaker: int | str | None = None
 
 
 class Turn(NamedTuple):
@@ -68,7 +68,9 @@ def shares(start_ms: int, end_ms: int, weights: Sequence[int]) -> list[tuple[int
     return list(itertools.pairwise(places))
 
 
-def _name(user_name: str, speaker: int | None) -> str:
+def _name(user_name: str, speaker: int | str | None) -> str:
+    if isinstance(speaker, str):
+        return harmless(speaker).strip()
     name = harmless(user_name).strip()
     return name if speaker is None else f"{name or 'Speaker'} #{speaker}"
 

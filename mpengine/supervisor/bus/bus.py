@@ -124,9 +124,9 @@ class Bus:
     def _remember(self, topic: str, message: Message, body: bytes, covers: int) -> None:
         """Keep `message` for late subscribers, and for a supervisor that may have to go on after this one."""
         history = self._journal.history
-        if isinstance(message, messages.Transcript) and message.interrupted:
-            history.interrupted()
-            return
+        if isinstance(message, messages.Transcript):
+            is_open = bool(message.text) and not (message.is_final or message.interrupted)
+            history.interim(message.channel, body if is_open else None)
         history.add(topic, message.seq, message.prev, body, time.monotonic())
         if isinstance(message, messages.Transcript) and message.is_final:
             self.keep(Final(message.seq, body, covers))

@@ -57,7 +57,8 @@ class History:
         others = (_MOST_OTHERS, _MOST_OTHER_BYTES, 0)
         self._shelves = {topic: _Shelf(topic, *others) for topic in KEPT}
         self._shelves[FINALS] = _Shelf(FINALS, max(finals, LEAST_FINALS), _MOST_FINAL_BYTES, LEAST_FINALS)
-        self._status = self._interim = NOTHING
+        self._status = NOTHING
+        self._interims: dict[int, msgspec.Raw] = {}  # by channel; the last one is the youngest
 
     def add(self, topic: str, seq: int, prev: int, body: bytes, at_s: float) -> None:
         """`body` was published under `topic`. Forget what is too much or too old by now."""
@@ -66,16 +67,19 @@ class History:
             self._shelves[topic].forget(at_s - self._age_s)
         if topic == "status":
             self._status = msgspec.Raw(body)
-        elif topic == FINALS:
-            self._interim = NOTHING
-        elif topic == "transcript.interim":
-            self._interim = msgspec.Raw(body)
-        if len(self._interim) > _LONGEST_MESSAGE_BYTES:
-            self._interim = NOTHING
 
-    def interrupted(self) -> None:
-        """No final will follow the open interim."""
-        self._interim = NOTHING
+    def interim(self, channel: int, body: bytes | None) -> None:
+        """`body` is the open interim of `channel`; with None there is none."""
+        self._interims.pop(channel, None)
+        if body is not None:
+            self._interims[channel] = msgspec.Raw(body)
+        while sum(map(len, self._interims.values())) > _LONGEST_MESSAGE_BYTES:
+            del self._interims[next(iter(self._interims))]
+
+    @property
+    def interims(self) -> list[msgspec.Raw]:
+        """The open interims as they were published, the youngest last."""
+        return list(self._interims.values())
 
     def forgot(self, topic: str, seq: int) -> None:
         """The messages of `topic` up to `seq` are gone, as a journal says."""
@@ -109,7 +113,8 @@ class History:
             boot=boot,
             seq=seq,
             status=self._status,
-            interim=self._interim,
+            interim=next(reversed(self._interims.values()), NOTHING),
+            interims=self.interims,
             messages=found,
             complete={topic: shelf.complete(oldest_s) for topic, shelf in self._shelves.items()},
             more=is_more,

@@ -18,7 +18,7 @@ from mpengine.shared import control, messages
 from mpengine.shared.config import Config
 from mpengine.shared.deciding import NEVER, follows
 from mpengine.shared.errors import ExitCode
-from mpengine.shared.messages import ErrorCode
+from mpengine.shared.messages import ErrorCode, GapReason
 from mpengine.supervisor.decide.actions import (
     Action,
     Child,
@@ -97,11 +97,12 @@ class Coordinator:
         """The run goes on where another supervisor was killed. All arguments come from its journal."""
         self._reports.continues(gaps)
         finals = tuple(finals)
-        self.results.continues(acknowledged, finals)
+        self.results.ledger.continues(acknowledged, finals)
         rate = self.config.audio.sample_rate
         heard = max((round(final.end_s * rate) for final in finals), default=0)
         self.situation.captured, self.situation.last_connection = captured, connection
         self.situation.highest_sent = max(sent, heard)  # the journal's `sent` may be old
+        self.situation.lost_reason = GapReason.STOPPED
 
     @property
     def is_stopping(self) -> bool:
@@ -337,7 +338,7 @@ class Coordinator:
         return Send(Child.CAPTURE, control.OpenDevice())
 
     def _grant(self) -> Action:
-        grant = control.Grant(connection=self.situation.connection, sample=self.results.ledger.acknowledged)
+        grant = control.Grant(connection=self.situation.connection, sample=self.results.ledger.granted())
         return Send(Child.CAPTURE, grant)
 
     def _from_capture(self, message: control.Up, now: float) -> list[Action]:

@@ -1,7 +1,7 @@
 """From the children's results to published messages: each result once, in seconds and UTC. Pure.
 
-Recognisers repeat ranges of audio, after a replay or on their own. A result that was published already is found by its
-samples (`Ledger`), or by its words where a recogniser gives no times (`Overlap`).
+A recogniser hears audio again after a lost connection. So a final of replayed audio is compared with finals of earlier
+connections, and with nothing else: on one connection, every final with text is news, whatever its times are.
 """
 
 import bisect
@@ -12,115 +12,204 @@ from typing import NamedTuple
 import msgspec
 
 from mpengine.shared import control, messages
-from mpengine.supervisor.decide.actions import Acknowledge, Action, Child, Publish, Send
+from mpengine.shared.messages import Transcript
+from mpengine.shared.ranges import Range, Ranges
+from mpengine.shared.text import of_words
+from mpengine.supervisor.decide.actions import Acknowledge, Action, Child, Log, Publish, Send
 
-# One word in common proves nothing.
+# Without times only the words can be compared, and one word in common proves nothing.
 _LEAST_WORDS = 2
-_MOST_FINALS = 100
+# Comparing takes time for each pair of words.
+_MOST_WORDS = 500
+# So far may the times of one word differ on two connections. Where only the final has times, those of its words are
+# guessed.
+_SLACK_S, _GUESSED_SLACK_S = 0.25, 1.0
+# Of a final that ends so shortly after the acknowledged sample, no word is heard again.
+_NEAR_S = 0.01
+_PUNCTUATION = ".,;:!?\"'()\u2026\u3001\u3002\u300c\u300d\uff01\uff0c\uff1f"
 _KEPT_ANCHORS = 1000
 MOST_TRIES = 3  # of the end of a file, while no result of it comes
 
 
-class Ledger:
-    """Which audio is covered by published finals, and so which finals were published already.
+class _Word(msgspec.Struct):
+    """One word of a final, without punctuation and case, which may differ the second time.
 
-    `acknowledged`, in samples, only moves forward. A final that ends at or before it is dropped. Of a final that
-    overlaps it, the new words are kept.
+    `connection` is the last one that brought the word. The final ends at sample `until`; it is `estimated` where the
+    recogniser gave no times. Otherwise the word's times may be off by `slack_s`.
+    """
+
+    text: str
+    start_s: float
+    end_s: float
+    until: int
+    channel: int
+    connection: int
+    estimated: bool
+    slack_s: float
+
+
+class News(NamedTuple):
+    """The new part of a final, None without any, and the words that were published before."""
+
+    transcript: Transcript | None
+    withheld: tuple[str, ...] = ()
+
+
+class Ledger:
+    """The samples that have their finals, and the published words whose audio may be heard again.
+
+    All samples before `acknowledged` have theirs; others are covered out of order.
     """
 
     def __init__(self, sample_rate: int, acknowledged: int = 0) -> None:
-        self.acknowledged = self.transcribed = acknowledged
         self._rate = sample_rate
-        self._published: dict[int, int] = {}  # channel -> end of its last final; several channels take turns
+        self._near = round(_NEAR_S * sample_rate)
+        self._words: list[_Word] = []  # published, and perhaps heard again
+        self.continues(acknowledged)
 
-    def published(self, channel: int, end: int) -> None:
-        """A final of `channel` that ends at sample `end` was published."""
-        self._published[channel] = max(end, self._published.get(channel, 0))
+    def continues(self, acknowledged: int, finals: Iterable[Transcript] = ()) -> None:
+        """All samples before `acknowledged` have their finals. `finals` are the last published ones of the run."""
+        self._beyond: Ranges | None = None  # what is covered out of order
+        self.acknowledged = self.transcribed = self._granted = acknowledged
+        for final in finals:
+            self._words += _words_of(final, round(final.end_s * self._rate))
+        self._forget()
 
-    def fresh(self, result: control.Result) -> messages.Transcript | None:
-        """The transcript with its new words; None without any. The result counts as published after `settle`."""
-        transcript = result.transcript
-        self.transcribed = max(self.transcribed, result.end)
-        if not transcript.is_final or transcript.estimated:
-            return transcript
-        covered = max(self.acknowledged, self._published.get(transcript.channel, 0))
-        if result.end <= covered + result.tolerance:
-            return None
-        if result.first >= covered - result.tolerance:
-            return transcript
-        return self._cut(transcript, covered)
-
-    def _cut(self, transcript: messages.Transcript, covered: int) -> messages.Transcript | None:
-        """`transcript` from sample `covered` on: without the words whose middle lies before it."""
-        words = transcript.words
-        kept = tuple(word for word in words if round((word.start_s + word.end_s) * self._rate) >= 2 * covered)
-        if words and not kept:
-            return None
-        is_whole = len(kept) == len(words)
-        text = transcript.text if is_whole else " ".join(word.punctuated_word or word.word for word in kept)
-        return msgspec.structs.replace(transcript, start_s=covered / self._rate, text=text, words=kept)
-
-    def settle(self, result: control.Result) -> int | None:
-        """`result` is published. Returns the new acknowledged sample, or None if it has not moved."""
-        transcript = result.transcript
-        if transcript.is_final and not transcript.estimated:
-            self.published(transcript.channel, result.end)
-        if result.acknowledges is None or result.acknowledges <= self.acknowledged:
-            return None
-        self.acknowledged = result.acknowledges
+    def granted(self) -> int:
+        """A connection begins. Returns the sample from which on it gets the audio."""
+        self._granted = self.acknowledged
         return self.acknowledged
 
+    def news(self, result: control.Result) -> News:
+        """The part of `result` that was not published before. It counts as published after `settle`."""
+        transcript = result.transcript
+        self.transcribed = max(self.transcribed, result.end)
+        if not transcript.is_final or not transcript.text.strip():
+            return News(transcript)
+        if result.is_repeated:
+            return News(None, tuple(_texts(transcript)))
+        connection, channel = transcript.connection, transcript.channel
+        earlier = [word for word in self._words if word.connection < connection and word.channel == channel]
+        if not (earlier and transcript.replayed):
+            return News(transcript)
+        heard = _words_of(transcript, result.end)[:_MOST_WORDS]
+        compare = _longest_run if any(word.estimated for word in (*earlier, *heard)) else _same_times
+        return _without(transcript, compare(earlier, heard))
 
-class _Final(NamedTuple):
-    connection: int
-    end: int
-    words: list[str]
+    def settle(self, result: control.Result, published: Transcript | None) -> int | None:
+        """`published`, of `result`, is published. Returns the new acknowledged sample, None if it has not moved."""
+        moved = None if result.acknowledges is None else self.acknowledge(result.acknowledges)
+        if published is not None and published.is_final and result.end > self.acknowledged + self._near:
+            self._words += _words_of(published, result.end)
+            del self._words[:-_MOST_WORDS]
+        return moved
+
+    def acknowledge(self, sample: int) -> int | None:
+        """The audio of the current connection before `sample` has its finals. Returns the same as `settle`."""
+        return self.cover(self._granted, sample)
+
+    def cover(self, first: int, end: int) -> int | None:
+        """The samples [first, end) need no further final. Returns the same as `settle`."""
+        if end <= max(first, self.acknowledged):
+            return None
+        if first > self.acknowledged:
+            self._beyond = self._beyond or Ranges()
+            self._beyond.join(first, end)
+            return None
+        self.acknowledged = end
+        if self._beyond is not None:
+            self.acknowledged = self._beyond.end_of(end)
+            self._beyond.forget_before(self.acknowledged)
+        if self._words:
+            self._forget()
+        return self.acknowledged
+
+    @property
+    def covered(self) -> list[Range]:
+        """The samples that need no further final."""
+        return [Range(0, self.acknowledged), *(self._beyond or ())]
+
+    def _forget(self) -> None:
+        """Audio with its finals is not sent again."""
+        least = self.acknowledged + self._near
+        self._words = [word for word in self._words[-_MOST_WORDS:] if word.until > least]
 
 
-class Overlap:
-    """Finals without times that are heard again after a lost connection: the common words are published once.
+def _texts(transcript: Transcript) -> list[str]:
+    """The words as they stand in the text."""
+    return [word.punctuated_word or word.word for word in transcript.words] or transcript.text.split()
 
-    Only the words can be compared. A final of replayed audio is compared with the finals of earlier connections that
-    are not acknowledged, since their audio was sent again: the longest run of common words is cut out of it. A word
-    that came again once is not expected a second time.
+
+def _words_of(transcript: Transcript, until: int) -> list[_Word]:
+    """Its words. Those without times share the time of the transcript evenly."""
+    if transcript.words:
+        slack_s, places = _SLACK_S, [(word.word, word.start_s, word.end_s) for word in transcript.words]
+    else:
+        texts, begin_s = transcript.text.split(), transcript.start_s
+        step_s = (transcript.end_s - begin_s) / max(1, len(texts))
+        places = [(text, begin_s + n * step_s, begin_s + (n + 1) * step_s) for n, text in enumerate(texts)]
+        slack_s = _GUESSED_SLACK_S
+    return [
+        _Word(
+            text=text.strip(_PUNCTUATION).casefold(),
+            start_s=start_s,
+            end_s=end_s,
+            until=until,
+            channel=transcript.channel,
+            connection=transcript.connection,
+            estimated=transcript.estimated,
+            slack_s=slack_s,
+        )
+        for text, start_s, end_s in places
+    ]
+
+
+def _longest_run(earlier: list[_Word], heard: list[_Word]) -> set[int]:
+    """The numbers of the words `heard` that are the longest run of words which `earlier` has, too.
+
+    Words come in order: those before the run in `earlier` have come again on this connection, or never will.
     """
-
-    def __init__(self) -> None:
-        self._finals: list[_Final] = []
-
-    def published(self, connection: int, end: int, text: str) -> None:
-        """A final of `connection` was published. By estimate, its audio ends at sample `end`."""
-        self._finals.append(_Final(connection, end, _plain(text.split())))
-        del self._finals[:-_MOST_FINALS]
-
-    def acknowledged(self, sample: int) -> None:
-        """Nothing before `sample` will be sent again."""
-        self._finals = [final for final in self._finals if final.end > sample]
-
-    def cut(self, connection: int, text: str) -> str:
-        """`text`, of replayed audio on `connection`, without the words that were published before."""
-        earlier = [final for final in self._finals if final.connection < connection]
-        before = [word for final in earlier for word in final.words]
-        words = text.split()
-        matcher = difflib.SequenceMatcher(None, before, _plain(words), autojunk=False)
-        common = matcher.find_longest_match()
-        if common.size < min(_LEAST_WORDS, len(words)) or not common.size:
-            return text
-        # Words come in order: the words before these have come again, or never will.
-        self._forget(earlier, common.a + common.size)
-        return " ".join(words[: common.b] + words[common.b + common.size :])
-
-    def _forget(self, finals: list[_Final], count: int) -> None:
-        """Take the first `count` words out of `finals`."""
-        for final in finals:
-            taken = min(count, len(final.words))
-            del final.words[:taken]
-            count -= taken
+    matcher = difflib.SequenceMatcher(
+        None, [word.text for word in earlier], [word.text for word in heard], autojunk=False
+    )
+    common = matcher.find_longest_match()
+    if common.size < min(_LEAST_WORDS, len(heard)):
+        return set()
+    for word in earlier[: common.a + common.size]:
+        word.connection = heard[0].connection
+    return set(range(common.b, common.b + common.size))
 
 
-def _plain(words: list[str]) -> list[str]:
-    """`words` without punctuation and case, which may differ the second time."""
-    return [word.strip(".,;:!?\"'()").casefold() for word in words]
+def _same_times(earlier: list[_Word], heard: list[_Word]) -> set[int]:
+    """The numbers of the words `heard` that `earlier` has with the same text and time. Each counts once."""
+    known = set()
+    for number, word in enumerate(heard):
+        for same in earlier:
+            if same.connection < word.connection and same.text == word.text and _agree(same, word):
+                same.connection = word.connection
+                known.add(number)
+                break
+    return known
+
+
+def _agree(one: _Word, other: _Word) -> bool:
+    slack_s = max(one.slack_s, other.slack_s)
+    return one.start_s < other.end_s + slack_s and other.start_s < one.end_s + slack_s
+
+
+def _without(transcript: Transcript, known: set[int]) -> News:
+    """`transcript` without its words with the numbers `known`."""
+    texts = _texts(transcript)
+    withheld = tuple(text for number, text in enumerate(texts) if number in known)
+    if not known:
+        return News(transcript)
+    if len(known) == len(texts):
+        return News(None, withheld)
+    keeps = [number not in known for number in range(len(texts))]
+    words = tuple(word for number, word in enumerate(transcript.words) if keeps[number])
+    start_s = words[0].start_s if words and not keeps[0] and not transcript.estimated else transcript.start_s
+    text = of_words(transcript.text, texts, keeps)
+    return News(msgspec.structs.replace(transcript, text=text, words=words, start_s=start_s), withheld)
 
 
 class Anchors:
@@ -179,26 +268,18 @@ class EndTries:
 
 
 class Results:
-    """The results of one run: what to publish, and what to acknowledge."""
+    """The results of one run: what to publish, and what to acknowledge.
+
+    `withheld`: how many finals were not published, or not whole, because their words were published before.
+    """
 
     def __init__(self, *, sample_rate: int, user_name: str, acknowledged: int = 0) -> None:
         self.ledger = Ledger(sample_rate, acknowledged)
         self.anchors = Anchors(sample_rate)
         self.user_name = user_name
+        self.withheld = 0
         self._rate = sample_rate
-        self._overlap = Overlap()
-        self._open_interim: messages.Transcript | None = None
-
-    def continues(self, acknowledged: int, finals: Iterable[messages.Transcript]) -> None:
-        """The run goes on where another supervisor was killed. `finals` are the last ones that it published."""
-        self.ledger.acknowledged = self.ledger.transcribed = acknowledged
-        for final in finals:
-            end = round(final.end_s * self._rate)
-            if final.estimated:
-                self._overlap.published(final.connection, end, final.text)
-            else:
-                self.ledger.published(final.channel, end)
-        self._overlap.acknowledged(acknowledged)
+        self._interims: dict[int, Transcript] = {}  # the open one of each channel
 
     def seconds(self, samples: int) -> float:
         """`samples` in seconds."""
@@ -206,41 +287,45 @@ class Results:
 
     def result(self, result: control.Result) -> list[Action]:
         """Publish `result`, then acknowledge its audio: audio without a published result is sent again."""
-        transcript = self._fresh(result)
-        acknowledged = self.ledger.settle(result)
+        news = self.ledger.news(result)
+        transcript = self._complete(news.transcript)
+        acknowledged = self.ledger.settle(result, transcript)
         actions: list[Action] = []
+        if news.withheld:
+            self.withheld += 1
+            why = "repeated" if result.is_repeated else "published before the connection was lost"
+            actions.append(Log("info", "withheld", {"words": " ".join(news.withheld), "reason": why}))
         if transcript is not None:
             actions.append(Publish(transcript, covers=acknowledged or 0))
-        return actions if acknowledged is None else [*actions, *self.acknowledge(acknowledged)]
+        elif (interim := self._interims.pop(result.transcript.channel, None)) is not None:
+            # The recogniser has taken back the words that people see.
+            actions.append(Publish(msgspec.structs.replace(interim, text="", words=())))
+        return actions if acknowledged is None else [*actions, *self._acknowledged(acknowledged)]
 
     def acknowledge(self, sample: int) -> list[Action]:
-        """All audio before `sample` has its results: note that, then let the window forget the audio."""
-        self.ledger.acknowledged = max(self.ledger.acknowledged, sample)
-        self._overlap.acknowledged(sample)
-        acknowledged = self.ledger.acknowledged
-        return [Acknowledge(acknowledged), Send(Child.CAPTURE, control.Acknowledge(sample=acknowledged))]
+        """All audio of the current connection before `sample` has its results."""
+        acknowledged = self.ledger.acknowledge(sample)
+        return [] if acknowledged is None else self._acknowledged(acknowledged)
+
+    def _acknowledged(self, sample: int) -> list[Action]:
+        """Note that all audio before `sample` has its results, then let the window forget the audio."""
+        return [Acknowledge(sample), Send(Child.CAPTURE, control.Acknowledge(sample=sample))]
 
     def interrupted(self) -> list[Action]:
-        """The connection is gone: publish the open interim again, marked as one without a final."""
-        interim, self._open_interim = self._open_interim, None
-        return [] if interim is None else [Publish(msgspec.structs.replace(interim, interrupted=True))]
+        """The connection is gone: publish the open interims again, marked as those without a final."""
+        interims, self._interims = self._interims, {}
+        return [Publish(msgspec.structs.replace(interim, interrupted=True)) for interim in interims.values()]
 
-    def _fresh(self, result: control.Result) -> messages.Transcript | None:
-        """The transcript to publish for `result`; None if its text is blank, or was published already."""
-        fresh = self.ledger.fresh(result)
-        if result.transcript.is_final:
-            self._open_interim = None
-            if fresh is not None and fresh.estimated:
-                connection, text = fresh.connection, fresh.text
-                text = self._overlap.cut(connection, text) if fresh.replayed else text
-                self._overlap.published(connection, result.end, text)
-                fresh = msgspec.structs.replace(fresh, text=text)
-        if fresh is None or not fresh.text.strip():
+    def _complete(self, news: Transcript | None) -> Transcript | None:
+        """`news` with the speaker's name and the time of day; None if its text is blank."""
+        if news is None or not news.text.strip():
             return None
-        start_time_ns = self.anchors.utc_ns(round(fresh.start_s * self._rate))
-        transcript = msgspec.structs.replace(fresh, start_time_ns=start_time_ns, user_name=self.user_name)
-        if not transcript.is_final:
-            self._open_interim = transcript
+        start_time_ns = self.anchors.utc_ns(round(news.start_s * self._rate))
+        transcript = msgspec.structs.replace(news, start_time_ns=start_time_ns, user_name=self.user_name)
+        if transcript.is_final:
+            self._interims.pop(transcript.channel, None)
+        else:
+            self._interims[transcript.channel] = transcript
         return transcript
 
     def gap(self, missing: control.SamplesMissing) -> messages.Gap:

@@ -7,7 +7,7 @@ import msgspec
 from mpengine.shared import control, messages
 from mpengine.shared.config import Config
 from mpengine.shared.errors import ExitCode
-from mpengine.shared.messages import ChildAnswer, ChildMetrics, ChildStatus, EngineState, GapReason
+from mpengine.shared.messages import NO_LOSS, ChildAnswer, ChildMetrics, ChildStatus, EngineState, GapReason
 from mpengine.supervisor.decide.actions import Child
 from mpengine.supervisor.decide.child_life import ChildState, Life
 from mpengine.supervisor.decide.results import Results
@@ -53,6 +53,7 @@ class Situation:
         """The device is open."""
         self.device, self.level = device, None
         self.captured_at_open = self.captured
+        self.lost_reason = GapReason.CAPTURE_RESTART
 
     def closed(self) -> None:
         """No device is open."""
@@ -62,6 +63,8 @@ class Situation:
         """The capture process has ended, with `status` as in `subprocess`."""
         self.closed()
         self.has_last_word |= status == ExitCode.OK
+        if self.lost_reason is GapReason.STOPPED:  # this engine has not captured anything yet
+            return
         self.lost_reason = GapReason.DEVICE if status == ExitCode.DEVICE else GapReason.CAPTURE_RESTART
         if self.is_paused:
             self.lost_reason = GapReason.PAUSED
@@ -107,8 +110,8 @@ class Situation:
                 self._replayed = replayed
 
     def missing(self, message: control.SamplesMissing) -> None:
-        """Samples are missing. Those of a pause do not count as dropped."""
-        if message.reason != GapReason.PAUSED:
+        """Samples are missing. Time in which the engine was not to capture does not count as dropped."""
+        if message.reason not in NO_LOSS:
             self._dropped += message.end - message.first
 
     @property
@@ -225,6 +228,7 @@ class Situation:
             restarts=sum(life.restarts for life in lives.values()),
             dropped_s=seconds(self._dropped),
             replayed_s=seconds(self._replayed_before + self._replayed),
+            withheld=self._results.withheld,
             last=dict(last),
             children=dict(usage),
             uptime_s=round(now - self._started_at, 1),
