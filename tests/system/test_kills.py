@@ -176,7 +176,10 @@ def test_a_stopped_child_is_replaced_within_seconds_long_before_the_hang_limit(m
         assert "Fatal Python error" not in log  # it was not asked where it hangs
         running.wait_for_state("running")
         assert running.stop() == 0
-        assert_no_hole(running)
+        # A final that spans the gap stands after it. So only streaming's finals can show that there is no hole.
+        assert [gap["reason"] for gap in running.bus.of_type("gap")] == ["capture_restart"] * (child == "capture")
+        if child == "streaming":
+            assert_no_hole(running)
     running.assert_nothing_left()
 
 
