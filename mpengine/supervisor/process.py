@@ -38,6 +38,7 @@ from mpengine.supervisor.decide.actions import (
     KeepGap,
     Kill,
     Log,
+    LookAt,
     Publish,
     Send,
     Spawn,
@@ -45,6 +46,7 @@ from mpengine.supervisor.decide.actions import (
     report,
 )
 from mpengine.supervisor.decide.coordinator import Coordinator
+from mpengine.supervisor.host import proc
 from mpengine.supervisor.host.signals import StopSignals
 from mpengine.supervisor.host.systemd import SystemdNotices
 from mpengine.supervisor.run_files import RunFiles
@@ -308,6 +310,10 @@ class Supervisor:
                     self._spawn(child)
                 case Terminate(child=child) if child in self._processes:
                     self._processes[child].terminate()
+                case LookAt(child=child) if child in self._processes:
+                    now = time.monotonic()
+                    look = proc.look_at(self._processes[child].pid, now)
+                    self._perform(self._coordinator.lives.looked(child, look, now))
                 case Abort(child=child) if child in self._processes:
                     self._processes[child].abort()
                 case Kill(child=child) if child in self._processes:

@@ -228,7 +228,7 @@ def test_the_last_end_of_a_child_stays_known_when_it_works_again():
     assert (view.child("capture", 111.0).up_s, view.child("capture", 111.0).last_end) == (None, "killed by SIGKILL")
     life.spawned(8, 112.0)
     life.heard(112.5)
-    life.worked()
+    life.worked(100.0)
     child = view.child("capture", 115.0)
     assert (child.state, child.reason, child.up_s) == ("RUNNING", "", 3.0)
     assert (child.last_end, child.last_end_ago_s) == ("killed by SIGKILL", 5.0)

@@ -140,7 +140,7 @@ class Coordinator:
     # Time
 
     def tick(self, now: float) -> list[Action]:
-        """Spawn the children that are due, end those that hang, give up what takes too long."""
+        """Spawn the children that are due, look at silent ones, end those that hang, give up what takes too long."""
         self.has_news = False
         if self.phase is Phase.DONE:
             return []
@@ -181,7 +181,14 @@ class Coordinator:
         is_open = situation.device is not None and not situation.capture_waits and self.phase is Phase.WORKING
         must_capture = is_open and not self.config.audio.kind.waits
         is_first = situation.captured <= situation.captured_at_open
-        capture.progress(situation.captured, now, is_expected=must_capture, may_be_slow=is_first)
+        capture.progress(
+            situation.captured,
+            now,
+            is_expected=must_capture,
+            may_be_slow=is_first,
+            # It closes the device: the sound server must answer.
+            may_wait=situation.device is not None and (situation.is_paused or self.phase is not Phase.WORKING),
+        )
         backlog_s = self.results.seconds(situation.captured - situation.sent)
         must_send = situation.is_connected and capture.state is ChildState.RUNNING and backlog_s > _LEAST_BACKLOG_S
         streaming.progress(situation.sent, now, is_expected=must_send)
@@ -300,7 +307,7 @@ class Coordinator:
         match message:
             case control.Hello():
                 life.began(now)
-                return self._hello(child)
+                return self._hello(child, now)
             case control.Fault():
                 life.began(now)
                 return self._reports.fault(child, message, life, now)
@@ -311,9 +318,9 @@ class Coordinator:
                 return []
         return self._from_capture(message, now) if child is Child.CAPTURE else self._from_streaming(message, now)
 
-    def _hello(self, child: Child) -> list[Action]:
+    def _hello(self, child: Child, now: float) -> list[Action]:
         if child is Child.RECOGNISER:
-            self.lives[child].worked()
+            self.lives[child].worked(now)
         # Messages that were sent before the child could hear are lost: it gets the state of things again.
         if child is Child.STREAMING:
             return [self._expect()]
@@ -340,7 +347,7 @@ class Coordinator:
     def _from_capture(self, message: control.Up, now: float) -> list[Action]:
         match message:
             case control.DeviceOpened():
-                self.lives[Child.CAPTURE].worked()
+                self.lives[Child.CAPTURE].worked(now)
             case control.SourceEnded(end=end):
                 self.situation.captured, self.situation.has_last_word = end, True
                 if self.phase is Phase.WORKING:
@@ -374,7 +381,7 @@ class Coordinator:
 
     def _ready(self, ready: control.ConnectionReady, now: float) -> list[Action]:
         self._connect_by = NEVER
-        self.lives[Child.STREAMING].worked()
+        self.lives[Child.STREAMING].worked(now)
         self._reports.works(Child.STREAMING)
         opens = not self.situation.was_connected and self.config.audio.start == "connected"
         self.situation.connected(now)
