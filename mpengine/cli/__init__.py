@@ -81,7 +81,14 @@ def _run(arguments: argparse.Namespace) -> int:
         case "run":
             from mpengine.cli.run import run  # noqa: PLC0415
 
-            return run(arguments.config, arguments.name, arguments.set, arguments.log_level, arguments.log_format)
+            return run(
+                arguments.config,
+                arguments.name,
+                arguments.set,
+                arguments.log_level,
+                arguments.log_format,
+                wait=arguments.wait,
+            )
         case "listen":
             from mpengine.cli.formats.base import Style  # noqa: PLC0415
             from mpengine.cli.listen import Options, listen  # noqa: PLC0415
@@ -102,6 +109,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
             watch(_target(arguments), interval_s=arguments.watch, as_json=arguments.json)
             return int(ExitCode.OK)
+        case "status" if arguments.check:
+            from mpengine.cli.status import check  # noqa: PLC0415
+
+            return check(_target(arguments))
         case "status":
             from mpengine.cli.status import status  # noqa: PLC0415
 
@@ -147,6 +158,11 @@ def _parser() -> argparse.ArgumentParser:
         help="override a key of the configuration; may be repeated",
     )
     run.add_argument(
+        "--wait",
+        action="store_true",
+        help="end for a wrong configuration alone: wait where the recogniser refuses, or there is no device",
+    )
+    run.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
         default="info",
@@ -164,7 +180,13 @@ def _parser() -> argparse.ArgumentParser:
     status = _add_command(commands, "status", "Show the state of an engine.")
     _add_target(status, "query")
     status.add_argument("--json", action="store_true", help="print JSON")
-    status.add_argument(
+    how = status.add_mutually_exclusive_group()
+    how.add_argument(
+        "--check",
+        action="store_true",
+        help="for monitoring: print one line; exit with 0 (it runs), 1 (not so for more than a minute) or 2 (absent)",
+    )
+    how.add_argument(
         "--watch",
         metavar="SECONDS",
         nargs="?",

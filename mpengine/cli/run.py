@@ -11,10 +11,19 @@ if TYPE_CHECKING:
     from mpengine.processes.zygote import ForkedZygote
 
 
-def run(config_path: str | None, name: str | None, overrides: Sequence[str], log_level: str, log_format: str) -> int:
+def run(
+    config_path: str | None,
+    name: str | None,
+    overrides: Sequence[str],
+    log_level: str,
+    log_format: str,
+    *,
+    wait: bool = False,
+) -> int:
     """Run the engine and return its exit code. Call it early, in a process that has one thread.
 
-    `overrides` are texts such as ``audio.block_ms=40``; `name` overrides the engine's name.
+    `overrides` are texts such as ``audio.block_ms=40``; `name` overrides the engine's name, `wait` the key
+    `supervisor.wait`.
     """
     environment = dict(os.environ)
     forked = _forked_zygote()
@@ -25,7 +34,7 @@ def run(config_path: str | None, name: str | None, overrides: Sequence[str], log
 
     spawner = Spawner(zygote=forked)
     try:
-        config = Config.load(config_path, overrides=_values(overrides, name), environment=environment)
+        config = Config.load(config_path, overrides=_values(overrides, name, wait=wait), environment=environment)
         logs.setup("supervisor", log_level, log_format)
         supervisor = Supervisor(config, log_level=log_level, log_format=log_format, spawner=spawner, ends_process=True)
         return supervisor.run()
@@ -33,11 +42,12 @@ def run(config_path: str | None, name: str | None, overrides: Sequence[str], log
         spawner.close()
 
 
-def _values(overrides: Sequence[str], name: str | None) -> dict[str, Any]:
+def _values(overrides: Sequence[str], name: str | None, *, wait: bool = False) -> dict[str, Any]:
     from mpengine.shared.config.file import parse_override  # noqa: PLC0415  not for the zygote's memory
 
     named = {} if name is None else {"engine.name": name}
-    return dict(map(parse_override, overrides)) | named
+    waiting = {"supervisor.wait": True} if wait else {}
+    return dict(map(parse_override, overrides)) | named | waiting
 
 
 def _forked_zygote() -> "ForkedZygote | None":

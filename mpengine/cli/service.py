@@ -97,8 +97,8 @@ TimeoutStartSec=120
 WatchdogSec=60
 Restart=on-failure
 RestartSec=1
-# A wrong configuration (2) and a refused account (4) stay wrong. A missing device (3) may be plugged in.
-RestartPreventExitStatus=2 4
+# A wrong configuration stays wrong. The engine itself waits for a missing device, and for a recogniser that refuses it.
+RestartPreventExitStatus=2
 # A stop waits for the last results: supervisor.stop_limit_s, and some more.
 TimeoutStopSec=45
 KillMode=mixed
@@ -138,7 +138,7 @@ def unit(*, is_user: bool, config: str, name: str | None) -> str:
     if name is not None and not NAME.fullmatch(name):
         raise ConfigError("engine.name", f"expected {NAME_VALUES}")
     # -P: Python must not import from the working directory.
-    command = [sys.executable, "-P", "-m", "mpengine", "run", "--config", config]
+    command = [sys.executable, "-P", "-m", "mpengine", "run", "--wait", "--config", config]
     if name is not None:
         command.append(f"--name={name}")
     return (_USER if is_user else _SYSTEM).format(

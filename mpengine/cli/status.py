@@ -19,6 +19,9 @@ _UNKNOWN = messages.ChildMetrics()
 _LONG_S = 600.0
 # A signal that comes just before a sleep begins is handled only after the sleep.
 _LONGEST_SLEEP_S = 0.5
+# Of `check`: a shorter trouble is none, and an exit code of its own.
+_MINUTE_S = 60.0
+_ABSENT = 2
 
 
 def status(target: Target, *, as_json: bool) -> int:
@@ -30,6 +33,22 @@ def status(target: Target, *, as_json: bool) -> int:
     else:
         write_text(table(known) + "\n")
     return int(ExitCode.CRASH if known.state == messages.EngineState.FAILED else ExitCode.OK)
+
+
+def check(target: Target) -> int:
+    """Print one line; returns 0 for an engine that runs, 1 if it has not run for more than a minute, 2 if it is absent.
+
+    An engine that stops cleanly counts as one that runs.
+    """
+    try:
+        known = read_status(target.ask(messages.StatusQuery()))
+    except EngineUnreachable as error:
+        write_text(f"absent ({harmless(str(error))})\n")
+        return _ABSENT
+    is_ill = known.state == messages.EngineState.FAILED or known.not_running_s > _MINUTE_S
+    since = f" for {_span(known.not_running_s)}" if known.not_running_s else ""
+    write_text(f"{harmless(_state(known))}{since}\n")
+    return int(ExitCode.CRASH if is_ill else ExitCode.OK)
 
 
 def watch(target: Target, *, interval_s: float, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from mpengine.client.ask import connect
 from mpengine.client.follow import Action, Ask, Follower, Since, Sync
 from mpengine.client.position import HOLE, Deliver, Received, Report, loss
 from mpengine.shared import messages, sockets
-from mpengine.shared.messages import UNREADABLE, SnapshotAnswer, Stamp, read_answer, read_stamp
+from mpengine.shared.messages import UNREADABLE, SnapshotAnswer, SyncAnswer, read_answer, read_sync
 
 # The most messages that one look takes from a socket.
 _AT_ONCE = 100
@@ -98,11 +98,11 @@ class Feed:
         if len(parts) != 2:
             return []
         if topic.startswith(self._sync_prefix):
-            stamp = _stamp(parts[1])
             self.is_live = True
-            return self._follower.synced(int(topic.removeprefix(self._sync_prefix)), stamp.run, stamp.boot, stamp.seq)
+            number, answer = int(topic.removeprefix(self._sync_prefix)), _sync(parts[1])
+            return self._follower.synced(number, answer.run, answer.boot, answer.seq, answer.began)
         topic = topic.partition(".")[2]
-        # Answers to the sync subscriptions of other programs come too: these are no results. No engine publishes holes.
+        # Engines up to 0.2 send us the answers to the sync subscriptions of others, too. No engine publishes holes.
         return [] if topic.startswith("sync.") or topic == HOLE else self._follower.heard(topic, parts[1])
 
     def _answered(self, parts: list[bytes]) -> list[Action]:
@@ -133,11 +133,11 @@ class Feed:
         self._results.setsockopt(zmq.SUBSCRIBE, topic.encode())
 
 
-def _stamp(body: bytes) -> Stamp:
+def _sync(body: bytes) -> SyncAnswer:
     try:
-        return read_stamp(body)
+        return read_sync(body)
     except UNREADABLE:
-        return Stamp()
+        return SyncAnswer()
 
 
 def _answer(body: bytes) -> SnapshotAnswer | None:

@@ -9,6 +9,9 @@ reconnect, whenever `boot` has changed, and whenever `prev`, or `last` in the me
                                 ^                                           │
                                 └─────── reconnect, other boot, loss ───────┘
 
+An engine answers a new subscription with its last status, and repeats open interims, with their old `seq`: within a
+topic messages come in order, across topics they need not.
+
 Every message that can be had comes once and in order; the others are reported as holes. A round that does not end in
 time is given up. Only `tick` decides that, after all that has come was handed in: the answer may be waiting there.
 """
@@ -18,7 +21,7 @@ from typing import Literal, NamedTuple
 
 from mpengine.client.position import Deliver, End, Item, Known, Report, read, read_kept
 from mpengine.shared.deciding import NEVER
-from mpengine.shared.messages import SnapshotAnswer
+from mpengine.shared.messages import OVER, SnapshotAnswer
 
 # How long messages are held back, and how many, while earlier ones are missing.
 _HOLD_LIMIT_S = 10.0
@@ -86,6 +89,10 @@ class Round:
         """Whether the round must begin again."""
         return now >= self._ask_again_at
 
+    def has_ended(self, boot: str) -> bool:
+        """Whether the last status of `boot` is held back: then that engine does not answer any more."""
+        return any(item.state in OVER and item.stamp.boot == boot for item in self.held)
+
     def all_in_order(self) -> list[Item]:
         """The held and the found messages by `seq`; a message without one keeps its place."""
         placed = [(item.stamp.seq, item) for item in self.found if item.stamp.seq]
@@ -125,6 +132,7 @@ class Follower:
         self._asks = can_ask and (bool(self._known.followed) or any(map(wants, _LAST_IN_SNAPSHOT)))
         self._waits = self._asks and since is not None
         self._boot = ""
+        self._began: int | None = None  # the last `seq` before this boot, if known
         self._number = 0
         self._round: Round | None = None
         # Whether messages may be missing that neither `prev` nor `last` shows: at the start, and after another boot.
@@ -150,9 +158,10 @@ class Follower:
         """Repeat an unanswered question, or give up a round that takes too long. Call it with nothing left to take."""
         if self._round is None:
             return []
-        if self._round.takes_too_long(now):
+        is_unanswered = self._round.is_unanswered(now)
+        if self._round.takes_too_long(now) or (is_unanswered and self._round.has_ended(self._boot)):
             return self._give_up()
-        actions = self._fill() if self._round.is_unanswered(now) else []
+        actions = self._fill() if is_unanswered else []
         self._round.wait(now)
         return actions
 
@@ -161,16 +170,20 @@ class Follower:
         item = read(topic, body)
         if not item.stamp.seq:
             return self._hold(item, self._round) if self._round and self._round.held else [*self._known.take(item)]
-        actions = self._meet(item.stamp.run, item.stamp.boot, None)
+        actions = self._meet(item.stamp.run, item.stamp.boot, None, is_status=topic == "status")
         if self._waits or (self._asks and self._round is None and self._known.lacks(item)):
             actions += self._fill()
         if self._round is None or not self._known.followed:  # without followed topics nothing can be missing
             return actions + self._take(item)
         return actions + self._hold(item, self._round)
 
-    def synced(self, number: int, run: str, boot: str, seq: int) -> list[Action]:
-        """Take the answer to the sync subscription `number`. Number 0 is answered at every reconnect."""
+    def synced(self, number: int, run: str, boot: str, seq: int, began: int | None = None) -> list[Action]:
+        """Take the answer to the sync subscription `number`. Number 0 is answered at every reconnect.
+
+        `seq`, `began`: the last one used by this supervisor, and by the one before it in this run.
+        """
         actions = self._meet(run, boot, seq)
+        self._began = began
         if number == 0:
             return actions if Sync(self._number) in actions else actions + self._fill()
         if self._round is None or number != self._round.number or self._round.since is not None:
@@ -200,8 +213,11 @@ class Follower:
 
     # Which engine
 
-    def _meet(self, run: str, boot: str, through: int | None) -> list[Action]:
-        """Note the `run` and `boot` of a message. `through`: the engine's last `seq`, if known."""
+    def _meet(self, run: str, boot: str, through: int | None, *, is_status: bool = False) -> list[Action]:
+        """Note the `run` and `boot` of a message. `through`: the engine's last `seq`, if known.
+
+        A status may be an answer to our subscriptions: the answer to the sync with number 0 comes next.
+        """
         if run == self._known.run and boot == self._boot:
             return []
         actions: list[Action] = []
@@ -216,9 +232,12 @@ class Follower:
             actions += [] if self._asks or self._end.was_heard else self._known.lose_the_end()
             self._is_uncertain = True
         is_first, self._boot = not self._boot, boot
-        self._end = End()
+        self._began, self._end = None, End()
         if self._asks and not (is_first and self.is_live):
-            actions += self._fill()
+            if is_status:
+                self._begin_round(0)
+            else:
+                actions += self._fill()
         return actions
 
     def _begin(self, run: str, through: int | None) -> list[Action]:
@@ -241,14 +260,17 @@ class Follower:
     # Filling
 
     def _fill(self) -> list[Action]:
-        """Begin a round, or begin it again."""
-        self._waits = False
+        """Begin a round, or begin it again, with a new sync."""
         self._number += 1
-        if self._round is None:
-            self._round = Round(self._number)
-        else:
-            self._round.begin_again(self._number)
+        self._begin_round(self._number)
         return [Sync(self._number)]
+
+    def _begin_round(self, number: int) -> None:
+        self._waits = False
+        if self._round is None:
+            self._round = Round(number)
+        else:
+            self._round.begin_again(number)
 
     def _ask(self, filling: Round, since: int) -> Ask:
         self._number += 1
@@ -291,6 +313,10 @@ class Follower:
         if is_uncertain:
             highest = max((item.stamp.seq for item in items), default=0)
             for topic in self._known.followed:
+                is_shown = any(item.stamp.boot == self._boot and item.topic in {topic, "metrics"} for item in items)
+                if is_shown and self._began is not None:  # `prev` and `last` show what this boot has lost
+                    complete[topic] = self._began
+                    continue
                 same = [item.stamp for item in items if item.topic == topic]
                 first_of_boot = max((stamp.seq - 1 for stamp in same if not stamp.prev), default=0)
                 complete[topic] = first_of_boot if same else highest

@@ -9,7 +9,7 @@ import importlib
 import msgspec
 
 from mpengine.dialects.base import RemoteConfig
-from mpengine.shared.config_tables import decode_secret, encode_secret
+from mpengine.shared.config_tables import Secret, decode_secret, encode_secret, marked
 
 _HOMES = {
     "managed": "managed.ManagedConfig",
@@ -33,6 +33,24 @@ def kind(mode: str) -> type[RemoteConfig]:
 def packed(remote: RemoteConfig) -> msgspec.Raw:
     """`remote` with its secrets, for a child's settings; `unpacked` is the reverse."""
     return msgspec.Raw(msgspec.msgpack.encode(remote, enc_hook=encode_secret))
+
+
+def secret_of(remote: RemoteConfig) -> Secret:
+    """The key or token in `remote`; an empty one if it needs none."""
+    key = _secret_key(remote)
+    return Secret() if key is None else getattr(remote, key)
+
+
+def with_secret(remote: RemoteConfig, secret: Secret) -> RemoteConfig:
+    """`remote` with another key or token. Raises ValueError if it needs none."""
+    key = _secret_key(remote)
+    if key is None:
+        raise ValueError(remote.mode)
+    return msgspec.structs.replace(remote, **{key: secret})
+
+
+def _secret_key(remote: RemoteConfig) -> str | None:
+    return next(iter(marked(type(remote), "environment")), None)
 
 
 class _Mode(msgspec.Struct):

@@ -195,7 +195,7 @@ class Managed(JsonDialect):
         if code.lower() in _PASSING or _PASSING_STATUS.fullmatch(code):
             return Cause(code, reason, slow=True, kind=ErrorKind.HANDSHAKE)
         exit_code = ExitCode.CONFIG if code.lower() in _CONFIGURATION else ExitCode.ACCOUNT
-        return Cause(code or ErrorCode.UNAUTHORIZED, reason, exit_code, kind=ErrorKind.HANDSHAKE)
+        return Cause(code or ErrorCode.UNAUTHORIZED, reason, exit_code, kind=ErrorKind.HANDSHAKE, signed=True)
 
 
 def _hypothesis(heard: _Transcript) -> Hypothesis:

@@ -18,7 +18,7 @@ from mpengine.shared.config import Config
 from mpengine.shared.errors import MpengineError
 from mpengine.shared.standard_streams import complain, ensure_standard_streams
 
-# How long to wait for the Engine's subscription. Without it the Engine still gets the exit code.
+# How long the last words of an engine that ends at once wait for the Engine's subscription.
 _SUBSCRIBER_LIMIT_S = 2.0
 # The microphone must be free soon, even if removing files takes long.
 _REMOVAL_LIMIT_S = 0.3

@@ -73,6 +73,10 @@ class StreamingSettings(ChildSettings, frozen=True, kw_only=True):
     """Samples before it were sent by an earlier process."""
     expects_audio: bool = True
     """See `control.Expect`."""
+    refusals_end: bool = True
+    """Whether a refusal may end the process."""
+    secret_path: str | None = None
+    """The file that the recogniser's secret was read from, if any: it may be mended there."""
 
 
 class RecogniserSettings(ChildSettings, frozen=True, kw_only=True):

@@ -38,6 +38,7 @@ class Recogniser:
         self._server = server_class(listener, settings.token)
         self._thread = threading.Thread(target=self._serve, name="server", daemon=True)
         self._is_ready = False  # the server's thread sets it when the model is loaded
+        self._has_failed = False  # the server has ended by itself
         self._server_end = Wake()
 
     def run(self) -> ExitCode:
@@ -52,10 +53,9 @@ class Recogniser:
                 next_beat = now + _BEAT_S
                 self._beat()
             self._loop.wait(next_beat - now)
-        has_failed = not self._thread.is_alive()
         self._server.shutdown()
         self._thread.join(_END_LIMIT_S)
-        return ExitCode.CRASH if has_failed else ExitCode.OK
+        return ExitCode.CRASH if self._has_failed else ExitCode.OK
 
     def _beat(self) -> None:
         """Report how far the server's threads are, once the model is loaded."""
@@ -76,8 +76,7 @@ class Recogniser:
             self._server_end.set()
 
     def _server_ended(self) -> None:
-        self._thread.join()
-        self._loop.leaving = True
+        self._has_failed = self._loop.leaving = True
 
 
 def run(settings: RecogniserSettings) -> ExitCode:

@@ -27,12 +27,16 @@ UserName = Annotated[str, Meta(max_length=LONGEST_USER_NAME)]
 
 
 class Secret:
-    """A key or token. Only `reveal` shows it; repr and tracebacks have stars instead."""
+    """A key or token. Only `reveal` shows it; repr and tracebacks have stars instead.
 
-    __slots__ = ("_value",)
+    `path`: the file that it was read from, and may be read from again; None if there is none.
+    """
 
-    def __init__(self, value: str = "") -> None:
+    __slots__ = ("_value", "path")
+
+    def __init__(self, value: str = "", path: str | None = None) -> None:
         self._value = value
+        self.path = path
 
     def reveal(self) -> str:
         """The secret itself."""
@@ -218,26 +222,41 @@ class SupervisorConfig(Section, frozen=True, kw_only=True):
     backoff_s: Annotated[
         _AboveZero,
         about(
-            "the first restart of a child comes at once; the second waits a random share of this, each further one of "
-            "twice as much as before",
+            "a child that ends again and again without having worked for `stable_after_s` is first started again at "
+            "once; the second restart waits a random share of this, each further one of twice as much as before",
             unit="seconds",
         ),
     ] = 0.5
     backoff_ceiling_s: Annotated[_AboveZero, about("the most of which a share is waited", unit="seconds")] = 30.0
     stable_after_s: Annotated[
         _AboveZero,
-        about("after working this long, a child is restarted at once again", unit="seconds"),
-    ] = 10.0
+        about(
+            "a child that had worked this long (the device delivered, or the recogniser was connected) is restarted at "
+            "once, ten times a minute; after that it waits as the others",
+            unit="seconds",
+        ),
+    ] = 2.0
     # A child beats once a second. The limit must leave room for a busy machine.
     hang_limit_s: Annotated[
         float,
         Meta(ge=3, le=86400),
-        about("how long a child may be silent, or its work stand still, before it is killed", unit="seconds"),
+        about(
+            "how long a child may be silent, or its work stand still, before it is killed. On Linux a stopped or "
+            "blocked child is found within 3 s, while the machine has processors to spare",
+            unit="seconds",
+        ),
     ] = 20.0
     first_frame_limit_s: Annotated[
         _AboveZero, about("the same limit while a child starts or opens a device", unit="seconds")
     ] = 60.0
-    patience: Annotated[_AboveZero, about("multiplies these two limits; 3 for a slow board")] = 1.0
+    wait: Annotated[
+        bool,
+        about(
+            "wait and try again where the engine would end before its first result, because the recogniser refuses it "
+            "or there is no device. `mpengine run --wait` sets this"
+        ),
+    ] = False
+    patience: Annotated[_AboveZero, about("multiplies these limits of silence; 3 for a slow board")] = 1.0
     stop_limit_s: Annotated[
         _AboveZero, about("how long a clean stop may take; it may take 6 s in any case", unit="seconds")
     ] = 30.0
@@ -256,12 +275,13 @@ def marked(kind: type[Section], mark: str) -> dict[str, Any]:
 
 
 def decode_secret(kind: type, value: Any) -> Any:
-    """For msgspec: a Secret from text. Raises TypeError or ValueError without showing the value."""
-    if kind is not Secret or not isinstance(value, str):
+    """For msgspec: a Secret from text, or one from a file. Raises TypeError or ValueError without showing the value."""
+    secret = Secret(value) if isinstance(value, str) else value
+    if kind is not Secret or not isinstance(secret, Secret):
         raise TypeError("Expected `str`")
-    if not value.isprintable() or value != value.strip():
+    if not secret.reveal().isprintable() or secret.reveal() != secret.reveal().strip():
         raise ValueError("expected one line without spaces around it")
-    return Secret(value)
+    return secret
 
 
 def encode_secret(value: Any) -> str:

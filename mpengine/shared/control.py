@@ -121,11 +121,15 @@ class ConnectionReady(_Tagged, tag=True, frozen=True, kw_only=True):
 
 
 class ConnectionDown(_Tagged, tag=True, frozen=True, kw_only=True):
-    """The attempt failed, or the connection was lost; the next one comes in `next_try_in_s`."""
+    """The attempt failed, or the connection was lost; the next one comes in `next_try_in_s`.
+
+    `is_refusal`: the recogniser, or somebody on the way, does not let us in. Somebody has to mend that.
+    """
 
     connection: int
     reason: str
     next_try_in_s: float
+    is_refusal: bool = False
 
 
 class Result(_Tagged, tag=True, frozen=True, kw_only=True):

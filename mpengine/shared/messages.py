@@ -262,6 +262,15 @@ class Error(Message, tag="error", frozen=True, kw_only=True):
     kind: str = ErrorKind.ENGINE
 
 
+# A peer's words may have a megabyte. The history keeps errors in memory.
+_LONGEST_WORDS = 500
+
+
+def brief(words: str) -> str:
+    """A peer's `words`, cut to what an error may have."""
+    return words if len(words) <= _LONGEST_WORDS else f"{words[:_LONGEST_WORDS]}…"
+
+
 class CreditsLow(Message, tag="credits_low", frozen=True, kw_only=True):
     """The managed proxy warns that the account is nearly used up."""
 
@@ -301,7 +310,8 @@ class Metrics(Message, tag="metrics", frozen=True, kw_only=True):
     `sent_s`: sent on the current connection. `backlog_s`: captured but not sent (again). `catch_up_s`: how long sending
     the backlog will take at the configured pace (None without one). `lag_s`: sent but not transcribed. `withheld`: how
     many finals were not published, or not whole, because their words were published before. `last` maps each topic to
-    its last `seq`, so that a reader sees when it has missed the last message of a topic.
+    its last `seq`, so that a reader sees when it has missed the last message of a topic. `refused_s`: for how long the
+    recogniser, or somebody on the way, has refused the engine.
     """
 
     captured_s: float
@@ -319,6 +329,7 @@ class Metrics(Message, tag="metrics", frozen=True, kw_only=True):
     last: dict[str, int]
     children: dict[str, ChildMetrics]
     uptime_s: float
+    refused_s: float = 0.0
 
 
 Published = (
@@ -397,7 +408,8 @@ class ChildAnswer(ChildStatus, frozen=True, kw_only=True):
 class StatusAnswer(Status, tag="status", frozen=True, kw_only=True):
     """A `status` with all further facts for one screen.
 
-    `level`: the last one of the open device. `last_disconnect`: why the last connection was lost.
+    `level`: the last one of the open device. `last_disconnect`: why the last connection was lost. `not_running_s`: for
+    how long the state has been another one than `running`.
     """
 
     children: Mapping[str, ChildAnswer] = {}
@@ -410,6 +422,7 @@ class StatusAnswer(Status, tag="status", frozen=True, kw_only=True):
     level: Level | None = None
     last_disconnect: str = ""
     last_disconnect_ago_s: float | None = None
+    not_running_s: float = 0.0
     metrics: Metrics | None = None
 
 
@@ -434,6 +447,18 @@ class SnapshotAnswer(msgspec.Struct, tag_field="type", tag="snapshot", frozen=Tr
     more: bool = False
 
 
+class SyncAnswer(msgspec.Struct, tag_field="type", tag="sync", frozen=True, kw_only=True):
+    """The answer to a subscription to a sync topic. `seq`: the engine's last one.
+
+    `began`: the last `seq` that an earlier supervisor of this run may have used; 0 in a new run. None: not known.
+    """
+
+    run: str = ""
+    boot: str = ""
+    seq: int = 0
+    began: int | None = None
+
+
 class Stamp(msgspec.Struct, frozen=True):
     """The fields that the bus fills in. `seq` is 0 in a message that did not come from a bus."""
 
@@ -455,4 +480,5 @@ class Stamp(msgspec.Struct, frozen=True):
 
 encode = msgspec.json.Encoder().encode
 read_stamp = msgspec.json.Decoder(Stamp).decode
+read_sync = msgspec.json.Decoder(SyncAnswer).decode
 read_answer = msgspec.json.Decoder(SnapshotAnswer).decode

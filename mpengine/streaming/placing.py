@@ -92,7 +92,7 @@ class UntimedFinals:
 
 
 class Heard:
-    """The finals of one channel of a connection, to find those whose times cannot be true.
+    """The finals with text of one channel of a connection, to find those whose times cannot be true.
 
     Recognisers' clocks stand still, go back, or begin again with each utterance. Times that lie mostly in earlier
     finals are not true.
@@ -262,11 +262,9 @@ class Placing:
         if said.has_times and heard.repeats(transcript):
             return [Tell(self._result(transcript, place, words, is_repeated=True))]
         acknowledges: int | None = None
-        is_timed = (
-            said.has_times
-            and self._was_sent(transcript)
-            and heard.is_news(round(transcript.start_s * rate), round(transcript.end_s * rate))
-        )
+        is_timed = said.has_times and self._was_sent(transcript) and transcript.start_s < transcript.end_s
+        if is_timed and transcript.text.strip():
+            is_timed = heard.is_news(round(transcript.start_s * rate), round(transcript.end_s * rate))
         if is_timed:
             acknowledges = self._acknowledges(said)
             if self._untimed is not None:

@@ -15,9 +15,11 @@ import zmq
 from mpengine import dialects
 from mpengine.processes.beginning import StreamingSettings
 from mpengine.processes.loop import ChildLoop
-from mpengine.shared import control, frames, sockets
+from mpengine.shared import control, frames, logs, sockets
+from mpengine.shared.config_tables import Secret, decode_secret
 from mpengine.shared.errors import ConnectionLost, ExitCode
-from mpengine.shared.logs.lines import Event
+from mpengine.shared.logs import Event
+from mpengine.shared.secret import read_secret
 from mpengine.streaming.actions import (
     Action,
     Connect,
@@ -56,9 +58,11 @@ class Streaming:
         self._make_connection = connect
         self._control = loop.control
         self._run = bytes.fromhex(settings.run)
-        remote = dialects.unpacked(settings.remote)
+        remote = self._remote = dialects.unpacked(settings.remote)
+        self._audio, self._secret_path = settings.audio, settings.secret_path
         self._ca_file = remote.ca_file
         self._dialect = remote.dialect(settings.audio)
+        logs.strike_out(self._dialect.secret)
         self._session = Session(
             dialect=self._dialect,
             placing=Placing(
@@ -72,6 +76,7 @@ class Streaming:
             expects_audio=settings.expects_audio,
             chance=random.random,
             now=time.monotonic(),
+            refusals_end=settings.refusals_end,
         )
         self._connection: Connection | None = None
         self._deadline = 0.0  # of the next `_tick`
@@ -94,6 +99,8 @@ class Streaming:
 
     def _tick(self, now: float) -> None:
         """Do everything that is due, and find the next deadline. Audio that goes out as it comes needs no call."""
+        if self._secret_path is not None and self._session.is_about_to_connect:
+            self._renew_secret(self._secret_path, now)
         self._perform(self._session.tick(now))
         self._settle_loss()
         # PULL is read only while the recogniser takes audio, and no faster than audio may be sent.
@@ -104,6 +111,24 @@ class Streaming:
         longest_wait_s = _LONGEST_WAIT_S if self._control.flush() else _NO_ROOM_WAIT_S
         deadline = min(now + longest_wait_s, self._session.deadline(now))
         self._deadline = deadline if self._loss is None else 0.0
+
+    def _renew_secret(self, path: str, now: float) -> None:
+        """Read the secret again before each connection, and once a second while one is waited for.
+
+        This process does it, and not the supervisor: a disk that hangs must not keep the supervisor. A file that has
+        no secret changes nothing.
+        """
+        try:
+            secret = decode_secret(Secret, read_secret(path))
+        except (OSError, ValueError):
+            return
+        if not secret or secret.reveal() == self._dialect.secret:
+            return
+        self._remote = dialects.with_secret(self._remote, secret)
+        self._dialect = self._remote.dialect(self._audio)
+        logs.strike_out(self._dialect.secret)
+        log.info(Event("secret_changed", path=path))
+        self._session.renew(self._dialect, now)
 
     def close(self) -> None:
         """Drop the connection and the sockets."""

@@ -2,27 +2,25 @@
 
     WAITING ──due──> CONNECTING ──opened──> GREETING ──ready──> READY ──end mark──> FINISHING ──confirmed──> ENDED
        ^                 │         (no greeting: at once)         │                     │
-       └─────────────────┴──────── any transient cause ───────────┴─────────────────────┘
+       └─────────────────┴──────── any other failure ─────────────┴─────────────────────┘
 
-A permanent cause leads from any state to ENDED. Every connection has its own number, which its grant and its frames
-have, too; frames of an older connection are dropped. While no audio can come (`expect`), the session stays in WAITING:
-services close a connection that gets no audio, and each new one would be closed, too.
+A refusal that ends the process (`outage`) leads from any state to ENDED. Every connection has its own number, which
+its grant and its frames have, too; frames of an older connection are dropped. While no audio can come (`expect`), the
+session stays in WAITING: services close a connection that gets no audio, and each new one would be closed, too.
 """
 
 import enum
 from collections.abc import Callable
-from typing import Any
-
-import msgspec
 
 from mpengine.dialects import causes
 from mpengine.dialects.base import Dialect, Hypothesis, Meaning, Ready, Said, ServiceError, Unknown
 from mpengine.dialects.causes import Cause
 from mpengine.shared import control
-from mpengine.shared.deciding import NEVER, follows, full_jitter_s, impossible
+from mpengine.shared.deciding import NEVER, follows, impossible
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.frames import Frame
 from mpengine.shared.messages import ErrorKind
+from mpengine.shared.secret import StrikeOut
 from mpengine.streaming.actions import (
     Action,
     Connect,
@@ -37,6 +35,7 @@ from mpengine.streaming.actions import (
     Tell,
 )
 from mpengine.streaming.liveness import DEAD_AFTER_S, Liveness, Pacer
+from mpengine.streaming.outage import Outage
 from mpengine.streaming.placing import Placing
 from mpengine.streaming.websocket.events import (
     NO_CLOSE_CODE,
@@ -63,11 +62,10 @@ _END_PING = b"mpengine end"
 _MOST_KINDS = 20
 _MOST_KINDS_NAMED = 3
 _LONGEST_KIND = 100
-# The wait after a failed attempt. The second pair applies where the recogniser asks to wait longer.
-_BASE_S, _CEILING_S = 0.5, 10.0
-_SLOW_BASE_S, _SLOW_CEILING_S = 2.0, 30.0
-_REDACTED = "***"
-# A shorter secret may be a word that somebody says. It is not removed from results, or words would be lost.
+# A connection that is younger was refused, though it was ready; one that has lived longer was accepted, and then lost.
+_REFUSED_WITHIN_S = 1.0
+_ACCEPTED_AFTER_S = 10.0
+# A shorter piece of a secret may be a word that somebody says. It is not removed from results, or words would be lost.
 _SPEAKABLE_CHARS = 12
 
 
@@ -93,27 +91,6 @@ _FOLLOWS = {
 # The possible events of a connection. In the other states, an event is late: its connection has been dropped.
 _WHILE_CONNECTING = (Opened, Refused, Failed)
 _WHILE_OPEN = (Received, PingReceived, PongReceived, CloseReceived, Failed)
-
-
-class Outage:
-    """Counts failed attempts since the recogniser last worked, and gives the wait before the next one.
-
-    `chance` gives random numbers in [0, 1).
-    """
-
-    def __init__(self, chance: Callable[[], float]) -> None:
-        self._chance = chance
-        self.failures = 0
-
-    def over(self) -> None:
-        """The recogniser has worked."""
-        self.failures = 0
-
-    def failed(self, *, slow: bool) -> float:
-        """An attempt has failed. Returns the seconds until the next one. `slow`: the recogniser asks to wait longer."""
-        self.failures += 1
-        base_s, ceiling_s = (_SLOW_BASE_S, _SLOW_CEILING_S) if slow else (_BASE_S, _CEILING_S)
-        return full_jitter_s(self.failures, base_s=base_s, ceiling_s=ceiling_s, chance=self._chance())
 
 
 class Finishing:
@@ -181,7 +158,10 @@ class Finishing:
 
 
 class Session:
-    """The life of the stream across connections. `chance` gives random numbers in [0, 1)."""
+    """The life of the stream across connections. `chance` gives random numbers in [0, 1).
+
+    `refusals_end`: whether a refusal ends the process, see `Outage`.
+    """
 
     def __init__(
         self,
@@ -193,19 +173,22 @@ class Session:
         expects_audio: bool,
         chance: Callable[[], float],
         now: float,
+        refusals_end: bool = True,
     ) -> None:
         self.state = State.WAITING
         self.connection = first_connection - 1
-        self._dialect = dialect
+        self._use(dialect)
         self._placing = placing
         self._pace = pace
         self._pacer = Pacer(pace, now)
         self._liveness = Liveness(keep_alive=None, now=now)
         self._dead_after_s = DEAD_AFTER_S
         self._finishing: Finishing | None = None
-        self._outage = Outage(chance)
+        self._outage = Outage(chance, refusals_end=refusals_end)
         self._expects_audio = expects_audio
         self._request_id: str | None = None
+        self._ready_at = NEVER  # the connection of now
+        self._complaint: ServiceError | None = None  # the last one on this connection, if no result followed
         self._unknown_kinds: set[str] = set()  # of this connection
         self._deadline = now  # of the state: when to connect, or when to give up
         self._next_beat = now
@@ -227,6 +210,11 @@ class Session:
         return deadline
 
     @property
+    def is_about_to_connect(self) -> bool:
+        """Whether the next step is a connection: then the secret may still be replaced, see `renew`."""
+        return self.state is State.WAITING and self._expects_audio
+
+    @property
     def _state_deadline(self) -> float:
         """When `_state_expired` is due. Waiting for audio has no limit."""
         return NEVER if self.state is State.WAITING and not self._expects_audio else self._deadline
@@ -236,6 +224,17 @@ class Session:
     def expect(self, *, audio: bool) -> None:
         """Whether audio can come. If it cannot, an open connection stays open, but no new one is opened."""
         self._expects_audio = audio
+
+    def renew(self, dialect: Dialect, now: float) -> None:
+        """The secret is another one, and `dialect` has it: the next connection is made at once."""
+        self._use(dialect)
+        self._outage.renewed()
+        self._deadline = min(self._deadline, now)
+
+    def _use(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._in_reports = StrikeOut(dialect.secret)
+        self._in_results = StrikeOut(dialect.secret, least_chars=_SPEAKABLE_CHARS, spares_short=True)
 
     def audio(self, frame: Frame, now: float) -> bytes | memoryview:
         """A frame came from capture. Returns the bytes to send now, empty if there are none.
@@ -277,7 +276,7 @@ class Session:
 
     def event(self, event: Event, now: float) -> list[Action]:
         """An event came from the connection. Our secret is removed from reports about it."""
-        return [_redacted(action, self._dialect.secret) for action in self._answer(event, now)]
+        return [self._redacted(action) for action in self._answer(event, now)]
 
     def _answer(self, event: Event, now: float) -> list[Action]:
         if self.state in {State.WAITING, State.ENDED}:  # late: its connection has been dropped
@@ -297,8 +296,9 @@ class Session:
                 return self._ponged(payload)
             case CloseReceived(code=code, reason=reason):
                 return self._closed(code, reason, now)
-            case Refused(status=status, phrase=phrase, body=body, headers=headers):
-                return self._failed(self._dialect.refused(status, phrase, body, headers), now)
+            case Refused(status=status, phrase=phrase, body=body, headers=headers, retry_after_s=wait_s):
+                cause = self._dialect.refused(status, phrase, body, headers)
+                return self._failed(cause._replace(retry_after_s=wait_s), now)
             case Failed(reason=reason):
                 return self._failed(causes.lost(reason), now)
 
@@ -349,7 +349,8 @@ class Session:
         self._enter(State.CONNECTING)
         self.connection += 1
         self._deadline = now + CONNECT_LIMIT_S
-        self._request_id = None
+        self._request_id = self._complaint = None
+        self._ready_at = NEVER
         self._close_sent = False
         self._unknown_kinds.clear()
         self._finishing = None
@@ -371,6 +372,7 @@ class Session:
 
     def _ready(self, now: float) -> list[Action]:
         self._enter(State.READY)
+        self._ready_at = now
         self._deadline = NEVER
         self._pacer = Pacer(self._pace, now)
         self._liveness = Liveness(keep_alive=self._dialect.keep_alive, now=now, dead_after_s=self._dead_after_s)
@@ -391,8 +393,14 @@ class Session:
         if self._finishing is not None:
             self._finishing.heard(meaning, now)
             self._deadline = self._finishing.deadline
-        if isinstance(meaning, Hypothesis) and meaning.transcript.is_final:  # the recogniser works
-            self._outage.over()
+        if isinstance(meaning, Hypothesis):  # the recogniser works
+            self._complaint = None
+            if self._outage.awaits_result:
+                self._outage.heard(is_final=meaning.transcript.is_final)
+        elif isinstance(meaning, ServiceError):
+            self._complaint = meaning
+            if not self._outage.complains():
+                return []
         return self._placing.said(meaning, now)
 
     def _greeted(self, meaning: Meaning, now: float) -> list[Action]:
@@ -412,8 +420,7 @@ class Session:
 
     def _noted(self, kind: str) -> list[Action]:
         """A message was not understood. Each kind is logged once for each connection, and so many of them at most."""
-        secret = self._dialect.secret
-        kind = (kind.replace(secret, _REDACTED) if secret else kind)[:_LONGEST_KIND]
+        kind = self._in_reports(kind)[:_LONGEST_KIND]
         if kind in self._unknown_kinds or len(self._unknown_kinds) > _MOST_KINDS:
             return []
         self._unknown_kinds.add(kind)
@@ -427,57 +434,56 @@ class Session:
             answer += [action for said in self._dialect.ended() for action in self._said(said, now)]
         if self._finishing is not None:
             self._finishing.closed(code)
-        return [*answer, *self._failed(self._dialect.closed(code, reason, self._request_id), now)]
+        cause = self._dialect.closed(code, reason, self._request_id)
+        is_young = now <= self._ready_at + _REFUSED_WITHIN_S
+        if self._complaint is not None:
+            error, words = self._complaint
+            cause = causes.complained(cause, code, error, words, is_young=is_young)
+        elif is_young and reason and code >= causes.FIRST_PRIVATE:
+            cause = causes.complained(cause, code, "", reason, is_young=True)
+        return [*answer, *self._failed(cause, now)]
 
     def _failed(self, cause: Cause, now: float) -> list[Action]:
-        """The connection is over. Wait and try again, unless all results have come, or the cause is permanent."""
+        """The connection is over. Wait and try again, unless all results have come, or a refusal ends the process."""
         if self._finishing is not None and self._finishing.is_confirmed(is_covered=self._placing.is_covered):
             return self._ended(control.StreamEnded(sent=self._placing.sent_until), ExitCode.OK)
+        verdict = self._outage.failed(cause, is_young=not self._has_lived(now), is_told=self._complaint is not None)
         fault = control.Fault(
             code=cause.code,
             message=cause.reason,
             request_id=cause.request_id,
-            exit_code=cause.exit_code,
+            exit_code=cause.exit_code if verdict.ends else None,
             kind=cause.kind,
         )
-        if cause.exit_code is not None:
+        if verdict.ends and cause.exit_code is not None:
             return self._ended(fault, cause.exit_code)
-        wait_s = self._outage.failed(slow=cause.slow)
         self._enter(State.WAITING)
-        self._deadline = now + wait_s
-        down = control.ConnectionDown(connection=self.connection, reason=cause.reason, next_try_in_s=wait_s)
-        # An outage is one error. Further tries show only in the status.
-        return [Drop(), Tell(fault), Tell(down)] if self._outage.failures == 1 else [Drop(), Tell(down)]
+        self._deadline = now + verdict.wait_s
+        down = control.ConnectionDown(
+            connection=self.connection,
+            reason=cause.reason,
+            next_try_in_s=verdict.wait_s,
+            is_refusal=cause.exit_code is not None and not self._has_lived(now),
+        )
+        return [Drop(), Tell(fault), Tell(down)] if verdict.is_news else [Drop(), Tell(down)]
+
+    def _has_lived(self, now: float) -> bool:
+        """Whether the connection was ready for so long that the recogniser had accepted it."""
+        return now > self._ready_at + _ACCEPTED_AFTER_S
 
     def _ended(self, last_words: control.Up, exit_code: ExitCode) -> list[Action]:
         self._enter(State.ENDED)
         self._deadline = NEVER
         return [Drop(), Tell(last_words), Leave(exit_code)]
 
-
-def _redacted(action: Action, secret: str) -> Action:
-    """`action`, without `secret` if it is a report: a peer's words may repeat it ("invalid token ...")."""
-    match action:
-        case Tell(message=message) | Mention(message=message):
-            if isinstance(message, control.Result) and len(secret) < _SPEAKABLE_CHARS:
-                return action
-            # msgpack does not escape text, so a search in the bytes decides for nearly every message.
-            if not secret or secret.encode() not in control.encode(message):
-                return action
-            return type(action)(_replaced(message, secret))
-    return action
-
-
-def _replaced(value: Any, secret: str) -> Any:
-    match value:
-        case str():
-            return value.replace(secret, _REDACTED)
-        case dict():
-            return {_replaced(key, secret): _replaced(item, secret) for key, item in value.items()}
-        case list() | tuple():
-            return type(value)(_replaced(item, secret) for item in value)
-        case msgspec.Struct():
-            fields = {name: _replaced(getattr(value, name), secret) for name in value.__struct_fields__}
-            return msgspec.structs.replace(value, **fields)
-        case _:
-            return value
+    def _redacted(self, action: Action) -> Action:
+        """`action`, without our secret if it is a report: a peer's words may repeat it ("invalid token ...")."""
+        match action:
+            case Tell(message=message) | Mention(message=message):
+                strike_out = self._in_results if isinstance(message, control.Result) else self._in_reports
+                # msgpack does not escape text, so a search in the bytes decides for nearly every message.
+                data = control.encode(message)
+                for part in strike_out.parts:
+                    if part in data:
+                        return type(action)(strike_out.everywhere_in(message))
+        return action

@@ -38,6 +38,7 @@ from mpengine.supervisor.decide.actions import (
     KeepGap,
     Kill,
     Log,
+    LookAt,
     Publish,
     Send,
     Spawn,
@@ -45,6 +46,7 @@ from mpengine.supervisor.decide.actions import (
     report,
 )
 from mpengine.supervisor.decide.coordinator import Coordinator
+from mpengine.supervisor.host import proc
 from mpengine.supervisor.host.signals import StopSignals
 from mpengine.supervisor.host.systemd import SystemdNotices
 from mpengine.supervisor.run_files import RunFiles
@@ -59,8 +61,10 @@ _STARTED_S = 3.0  # after that, the memory that only the start needed goes back 
 # A turn of the loop that comes so much too late means that the supervisor was stopped, or the machine slept.
 _OVERSLEPT_S = 1.0
 _DRAIN_LIMIT_S = 1.0
-# How long subscribers may take to connect again to a supervisor that was killed and started again.
+# How long programs may take to connect to the engine for which they have waited: 500 of them took 0.21 s.
 _RECONNECT_S = 0.5
+# How long a first subscriber takes to ask for what was before it came.
+_FILL_S = 0.25
 # How long killed processes may take to be gone. One in uninterruptible sleep is left to the kernel.
 _GONE_LIMIT_S = 2.0
 
@@ -78,8 +82,8 @@ class Supervisor:
         awaits_subscriber_s: float = 0.0,
         ends_process: bool = False,
     ) -> None:
-        """`spawner` starts the children; None for the usual one. `awaits_subscriber_s`: how long to wait for a first
-        subscriber at the start, so that it misses nothing. `ends_process`: whether the process ends after `run`.
+        """`spawner` starts the children; None for the usual one. `awaits_subscriber_s`: how long to hold messages back
+        for a first subscriber that does not come. `ends_process`: whether the process ends after `run`.
 
         Raises RuntimeDirError when the runtime directory cannot be used.
         """
@@ -109,7 +113,6 @@ class Supervisor:
             self._signals = stack.enter_context(StopSignals(hangup_stops=has_terminal, ends_process=self._ends_process))
             context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context())
             self._open_sockets(context, stack)
-            self._bus.subscriptions.poll(int(self._awaits_subscriber_s * 1000))
             self._listener = None
             if self._config.remote.starts_recogniser:  # the socket is the supervisor's, so that the port stays the same
                 self._listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -159,6 +162,7 @@ class Supervisor:
             again=recovered.unpublished if recovered else (),
             transcript=transcript,
         )
+        self._bound_at = time.monotonic()
         stack.callback(self._bus.close)
         bus = self._bus
         where = {"results": bus.publish_endpoint, "query": bus.query_endpoint, "public_key": bus.public_key}
@@ -181,6 +185,8 @@ class Supervisor:
             )
             rest_s = (recovered.captured - recovered.acknowledged) / recovered.identity.sample_rate
             log.info(Event("run_continued", run=self._files.run, unacknowledged_s=rest_s))
+        if text := self._files.abandoned:
+            self._perform(report(Error(source="supervisor", code=ErrorCode.RUN_ABANDONED, message=text)))
 
     # Working
 
@@ -191,7 +197,6 @@ class Supervisor:
         awake_at = due_at = time.monotonic()
         self._metrics_at = awake_at + _METRICS_S
         self._give_back_at = awake_at + _STARTED_S
-        self._publish_again_at = awake_at + _RECONNECT_S
         while self._exit_code is None:
             wait_s = max(0.0, due_at - time.monotonic())
             is_called = False  # by anything but a message of a child
@@ -201,9 +206,9 @@ class Supervisor:
             now = time.monotonic()
             if is_called or self._coordinator.has_news or now >= due_at - _EARLY_S:
                 now = self._attend(awake_at + wait_s, is_called=is_called)
-                due_at = min(self._coordinator.deadline, self._metrics_at, self._publish_again_at)
+                due_at = min(self._coordinator.deadline, self._metrics_at, self._opens_at, self._bus.deadline)
             awake_at = now
-        self._publish_left_over()
+        self._wait_for_subscribers()
         self._answers.publish_metrics()  # its `last` shows a subscriber whether it missed the end
         self._answers.publish_status()
 
@@ -223,8 +228,9 @@ class Supervisor:
             self._coordinator.overslept(now, now - expected_at)
         self._perform(self._coordinator.tick(now))
         self._systemd.update(self._answers.publish_status(), self._coordinator, now)
-        if now >= self._publish_again_at:
-            self._publish_left_over()
+        if now >= self._opens_at:
+            self._bus.open()
+        self._bus.repeat_interims(now)
         if now >= self._give_back_at:
             self._give_back_at = NEVER
             tricks.give_back()
@@ -304,6 +310,10 @@ class Supervisor:
                     self._spawn(child)
                 case Terminate(child=child) if child in self._processes:
                     self._processes[child].terminate()
+                case LookAt(child=child) if child in self._processes:
+                    now = time.monotonic()
+                    look = proc.look_at(self._processes[child].pid, now)
+                    self._perform(self._coordinator.lives.looked(child, look, now))
                 case Abort(child=child) if child in self._processes:
                     self._processes[child].abort()
                 case Kill(child=child) if child in self._processes:
@@ -326,16 +336,27 @@ class Supervisor:
             self._poller.register(fileno, zmq.POLLIN)
         self._coordinator.spawned(child, process.pid, now)
 
-    def _publish_left_over(self) -> None:
-        """Publish, once, what the supervisor before this one left: subscribers had time to connect again."""
-        if self._publish_again_at == NEVER:
-            return
-        if self._bus.has_to_publish_again:  # only a very short life comes here early
-            time.sleep(max(0.0, self._publish_again_at - time.monotonic()))
-        self._publish_again_at = NEVER
-        self._bus.publish_again()
-        if text := self._files.abandoned:
-            self._perform(report(Error(source="supervisor", code=ErrorCode.RUN_ABANDONED, message=text)))
+    @property
+    def _opens_at(self) -> float:
+        """When the bus opens, in monotonic time; NEVER after that."""
+        if self._bus.is_open:
+            return NEVER
+        joined_at = min(self._bus.joined_at + _FILL_S, self._bound_at + self._awaits_subscriber_s)
+        return max(self._bound_at + _RECONNECT_S, joined_at)
+
+    def _wait_for_subscribers(self) -> None:
+        """Answer subscriptions and questions until the bus opens, in an engine that ends earlier than that."""
+        poller = zmq.Poller()
+        for source in (self._bus.subscriptions, self._bus.queries):
+            poller.register(source, zmq.POLLIN)
+        while not self._bus.is_open:
+            rest_s = self._opens_at - time.monotonic()
+            if rest_s <= 0:
+                self._bus.open()
+                return
+            poller.poll(int(rest_s * 1000) + 1)
+            self._bus.answer_subscriptions()
+            self._answer()
 
     def _note_progress(self) -> None:
         """Put the progress into the journal, for a supervisor that may have to go on after this one."""

@@ -1,7 +1,7 @@
-"""How long a killed process is missed.
+"""How long a killed or a stopped process is missed.
 
-capture    SIGKILL -> the first frame of its successor at the recogniser
-streaming  SIGKILL -> the first audio on the next connection
+capture    SIGKILL or SIGSTOP -> the first frame of its successor at the recogniser
+streaming  SIGKILL or SIGSTOP -> the first audio on the next connection
 
 With a recogniser on this machine and without TLS.
 """
@@ -19,8 +19,10 @@ from tests.rig.connection import Connection
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.engine import EngineProcess
 
-# Every life counts as a good one, so that each restart is at once, as that of a first crash.
-SUPERVISOR = {"stable_after_s": 0.01}
+# Every life counts as a good one, and no wait is long, so that each restart is at once, as that of a first crash.
+SUPERVISOR = {"stable_after_s": 0.01, "backoff_ceiling_s": 0.001}
+STOPS = 4
+_LIMIT_S = 30.0
 
 
 def audio_times(connection: Connection) -> list[float]:
@@ -29,27 +31,30 @@ def audio_times(connection: Connection) -> list[float]:
         return [frame.at for frame in connection.frames if frame.kind == "audio"]
 
 
-def capture_missed_s(running: EngineProcess, server: FakeDeepgram) -> float:
-    """Kill capture once; the time until there was audio again."""
+def capture_missed_s(running: EngineProcess, server: FakeDeepgram, how: signal.Signals = signal.SIGKILL) -> float:
+    """Kill or stop capture once; the time until there was audio again."""
     connection = server.current
     before = len(audio_times(connection))
-    running.signal_child("capture", signal.SIGKILL)
+    running.signal_child("capture", how)
     killed_at = time.monotonic()
     # What was on its way still comes; the successor's first frame is the one behind the pause.
-    server.wait_for(lambda: len(audio_times(connection)) > before + 20, 20, "audio after a kill of capture")
+    server.wait_for(lambda: len(audio_times(connection)) > before + 20, _LIMIT_S, f"audio after {how.name} to capture")
     times = [at for at in audio_times(connection) if at > killed_at - 0.1]
     _, first = max(itertools.pairwise(times), key=lambda pair: pair[1] - pair[0])
     return first - killed_at
 
 
-def streaming_missed_s(running: EngineProcess, server: FakeDeepgram) -> float:
-    """Kill streaming once; the time until there was audio on another connection."""
+def streaming_missed_s(running: EngineProcess, server: FakeDeepgram, how: signal.Signals = signal.SIGKILL) -> float:
+    """Kill or stop streaming once; the time until there was audio on another connection."""
     number = len(server.connections) + 1
-    running.signal_child("streaming", signal.SIGKILL)
+    running.signal_child("streaming", how)
     killed_at = time.monotonic()
-    connection = server.wait_for_connection(number, 20)
-    server.wait_for(lambda: connection.audio_bytes, 20, "audio after a kill of streaming")
+    connection = server.wait_for_connection(number, _LIMIT_S)
+    server.wait_for(lambda: connection.audio_bytes, _LIMIT_S, f"audio after {how.name} to streaming")
     return audio_times(connection)[0] - killed_at
+
+
+MISSED_S = {"capture": capture_missed_s, "streaming": streaming_missed_s}
 
 
 def measure(bench: Bench) -> None:
@@ -58,12 +63,14 @@ def measure(bench: Bench) -> None:
         config = byok(server) | {"supervisor": SUPERVISOR, "audio": {"device": place.device or None}}
         with in_memory(EngineProcess(config, environment=place.environment)) as running:
             running.wait_for_state("running")
-            for name, missed_s in (("capture", capture_missed_s), ("streaming", streaming_missed_s)):
-                bench.say(f"restarts: {bench.tries} kills of {name}")
+            for (name, missed_s), (how, word, tries) in itertools.product(
+                MISSED_S.items(), ((signal.SIGKILL, "killed", bench.tries), (signal.SIGSTOP, "stopped", STOPS))
+            ):
+                bench.say(f"restarts: {name} is {word} {tries} times")
                 missed_ms = []
-                for _ in range(bench.tries):
+                for _ in range(tries):
                     time.sleep(random.uniform(0.3, 0.6))  # the phase of the blocks is chance, and shall be
                     running.wait_for_state("running")
-                    missed_ms.append(missed_s(running, server) * 1000)
-                bench.figures.add("restarts", f"{name} killed", "ms", *missed_ms)
-                bench.figures.add("restarts", f"{name} killed, p95", "ms", percentile(missed_ms, 95))
+                    missed_ms.append(missed_s(running, server, how) * 1000)
+                bench.figures.add("restarts", f"{name} {word}", "ms", *missed_ms)
+                bench.figures.add("restarts", f"{name} {word}, p95", "ms", percentile(missed_ms, 95))

@@ -72,6 +72,7 @@ TARGETS = (
     Target("hops", "p99 added", "", _median("hops", "p99 added"), 2, None, " ms"),
     Target("restarts", "capture killed, p95", "", _median("restarts", "capture killed, p95"), 150, 60, " ms"),
     Target("restarts", "streaming killed, p95", "", _median("restarts", "streaming killed, p95"), 150, 20, " ms"),
+    Target("restarts", "capture stopped, p95", "", _median("restarts", "capture stopped, p95"), 3500, 2000, " ms"),
     Target("file", "plain TCP", "", _median("file", "plain TCP"), 1000, 3000, " x real time", at_least=True),
 )
 

@@ -13,6 +13,7 @@ import pytest
 from mpengine.shared.errors import ConnectionLost
 from mpengine.streaming.websocket.connection import Connection
 from mpengine.streaming.websocket.events import NO_CLOSE_CODE, Failed, Received, Refused
+from mpengine.streaming.websocket.opening import retry_after_s
 from tests.parts.peers import (
     BINARY,
     CLOSE,
@@ -74,6 +75,44 @@ def test_a_refusal_is_told_in_the_peers_words(tls, status):
 def test_refusals_of_other_kinds(answer, refused):
     with crooked_server(answers(answer)) as url:
         assert outcome_of(url) == refused
+
+
+NOON = "Sun, 06 Nov 1994 12:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("fields", "wait_s"),
+    [
+        ({"retry-after": "30"}, 30.0),
+        ({"retry-after": "0"}, 0.0),
+        ({"retry-after": "9" * 4000}, float("inf")),
+        ({"retry-after": "Sun, 06 Nov 1994 12:00:30 GMT"}, 40.0),  # by our clock
+        ({"retry-after": "Sun, 06 Nov 1994 12:00:30 GMT", "date": NOON}, 30.0),
+        ({"retry-after": NOON, "date": "Sun, 06 Nov 1994 12:00:30 GMT"}, 0.0),
+        ({"retry-after": "Sun, 06 Nov 1994 12:00:30 GMT", "date": "soon"}, 40.0),
+        ({"retry-after": "soon"}, 0.0),
+        ({"retry-after": "-5"}, 0.0),
+        ({"retry-after": "1.5"}, 0.0),
+        ({"retry-after": "²"}, 0.0),
+        ({"retry-after": ""}, 0.0),
+        ({}, 0.0),
+    ],
+)
+def test_how_long_to_wait_is_read_in_seconds_and_as_a_date(fields, wait_s):
+    assert retry_after_s(fields, 784_123_190.0) == wait_s  # 11:59:50
+
+
+@pytest.mark.parametrize(("asked", "wait_s"), [("7", 7.0), ("soon", 0.0)])
+def test_a_refusal_has_the_wait_that_the_peer_asks_for(asked, wait_s):
+    with crooked_server(answers(f"HTTP/1.1 503 Busy\r\nRetry-After: {asked}\r\n\r\n".encode())) as url:
+        assert outcome_of(url) == Refused(503, "Busy", "", retry_after_s=wait_s)
+
+
+@pytest.mark.parametrize("piece", [SECRET[:8], SECRET[-9:], SECRET])
+def test_no_piece_of_the_secret_is_told(piece):
+    answer = f"HTTP/1.1 401 {piece}\r\nContent-Length: {len(piece)}\r\n\r\n{piece}"
+    with crooked_server(answers(answer.encode())) as url:
+        assert outcome_of(url) == Refused(401, "***", "***")
 
 
 def test_a_refusal_whose_body_stops_short_is_still_one():

@@ -10,11 +10,13 @@ import sys
 import threading
 import time
 import zlib
+from pathlib import Path
 
 import pytest
 
 from mpengine.streaming.websocket.locked_socket import LockedSocket
 from tests.parts.peers import LOAD_SECONDS, NEVER, SOON, deaf_address, until_inside
+from tests.rig.waiting import wait_until
 
 
 class Watch:
@@ -183,6 +185,25 @@ def test_a_peer_that_sips_does_not_stretch_the_deadline(make_pair):
             far.recv(100)
             sending.join(0.01)
     assert isinstance(sending.result(), TimeoutError)
+
+
+def test_one_that_waits_for_room_wakes_now_and_then_so_that_it_is_not_taken_for_blocked(pair):
+    locked, _ = pair
+    sending = Call(locked.send, bytes(1 << 24))
+    until_inside(locked, 1)
+    room = select.poll()
+    room.register(locked, select.POLLOUT)
+    wait_until(lambda: not room.poll(0), SOON, "a full socket")
+
+    def switches():
+        status = Path(f"/proc/self/task/{sending.native_id}/status").read_text()
+        return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+    before = switches()
+    wait_until(lambda: switches() >= before + 3, SOON, "the sending thread to wake")
+    assert sending.is_alive()
+    locked.shutdown()
+    assert isinstance(sending.result(), OSError)
 
 
 @pytest.mark.parametrize("end", ["shutdown", "close"])

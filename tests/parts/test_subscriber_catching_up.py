@@ -54,6 +54,7 @@ class Engine:
         with zmq.Context() as context:
             where = self.where | {"name": self.name, "run": "r", "boot": "b", "seq": 0}
             bus = Bus(context, **where, curve_secret_key=Secret(), journal=self._journal)
+            bus.open()
             poller = zmq.Poller()
             poller.register(bus.subscriptions, zmq.POLLIN)
             poller.register(bus.queries, zmq.POLLIN)
@@ -169,6 +170,17 @@ def test_the_status_comes_to_who_takes_nothing_else(started):
     engine.publish(messages.Status(state="running"))
     with Subscriber("n", **engine.where, topics="status", since=None) as subscriber:
         assert subscriber.receive(scaled(30)).state == "running"
+
+
+def test_the_status_comes_once_though_it_is_told_twice(started):
+    """As the answer to the subscription, and in the snapshot."""
+    engine = started()
+    engine.publish(messages.Status(state="running"))
+    engine.say(1)
+    with Subscriber("n", **engine.where) as subscriber:
+        assert [type(subscriber.receive(scaled(30))) for _ in range(2)] == [messages.Status, messages.Transcript]
+        engine.say(2)
+        assert texts(subscriber, 1) == ["2"]
 
 
 def test_who_looks_every_few_seconds_is_given_the_looks_that_it_takes(started, monkeypatch):

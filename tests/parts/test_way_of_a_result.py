@@ -55,6 +55,7 @@ class Engine:
             journal=self.journal,
             seq=0,
         )
+        self.bus.open()
 
     def connect(self):
         self.coordinator.tick(100.0)

@@ -2,7 +2,7 @@
 
 from mpengine.shared import control
 from mpengine.shared.config import Config
-from mpengine.supervisor.decide.actions import Child, Publish, Send, Spawn, Terminate
+from mpengine.supervisor.decide.actions import Child, LookAt, Publish, Send, Spawn, Terminate
 from mpengine.supervisor.decide.coordinator import Coordinator
 from tests.pure.support import of_kind, result
 
@@ -22,11 +22,18 @@ class Engine:
         self.now = now
         self.coordinator = Coordinator(Config.parse(tables), chance=lambda: 1.0, now=now)
         self._next_pid = 1000
+        self.looks = {}  # what is to be seen of a child at a time; nothing, as without /proc
 
     def tick(self, now=None):
-        """Let time pass; what is decided. Children that are to be spawned are."""
+        """Let time pass; what is decided. Children that are to be spawned are, and so are those to be looked at."""
         self.now = self.now if now is None else now
-        actions = self.coordinator.tick(self.now)
+        actions = []
+        for action in self.coordinator.tick(self.now):
+            if isinstance(action, LookAt):
+                see = self.looks.get(action.child, lambda _: None)
+                actions += self.coordinator.lives.looked(action.child, see(self.now), self.now)
+            else:
+                actions.append(action)
         for spawn in of_kind(actions, Spawn):
             self._next_pid += 1
             self.coordinator.spawned(spawn.child, self._next_pid, self.now)

@@ -27,8 +27,8 @@ class Engine:
     def start_boot(self):
         self.boots += 1
         self.boot = f"{self.run}b{self.boots}"
-        self.last = {}
-        self.status = None
+        self.began, self.last = self.seq, {}
+        self.status = []  # the last one: a new subscription is answered with it
 
     def kill(self):
         """Its successor goes on with the run, and repeats the last final, as if it had not gone out."""
@@ -45,6 +45,8 @@ class Engine:
             fields["last"] = {f"n.{other}": seq for other, seq in self.last.items()}
         self.last[topic] = self.seq
         body = json.dumps(fields).encode()
+        if topic == "status":
+            self.status = [(topic, body)]
         self.published.append((self.run, topic, self.seq))
         self.boot_of[self.published[-1]] = self.boots
         if topic in KEPT:
@@ -88,6 +90,7 @@ class Wire:
 
     def connect(self):
         self.connected = True
+        self.way += self.engine.status
         if self.follower.asks:
             self.way += [("sync", self._sync(0)), ("sync", self._sync(self.syncs))]
 
@@ -163,7 +166,7 @@ class Wire:
         assert self.follower.is_live
 
     def _sync(self, number):
-        return number, self.engine.run, self.engine.boot, self.engine.seq
+        return number, self.engine.run, self.engine.boot, self.engine.seq, self.engine.began
 
     def seqs(self, topic=FINALS):
         return [seq for _, each, seq in self.got if each == topic]

@@ -24,7 +24,16 @@ METADATA = Received('{"type":"Metadata","duration":1.0}')
 
 
 def new_session(
-    dialect=BYOK, *, now=100.0, pace=None, chance=1.0, first_connection=1, expects_audio=True, sent_before=0, hold_s=3.0
+    dialect=BYOK,
+    *,
+    now=100.0,
+    pace=None,
+    chance=1.0,
+    first_connection=1,
+    expects_audio=True,
+    sent_before=0,
+    hold_s=3.0,
+    refusals_end=True,
 ):
     return Session(
         dialect=dialect,
@@ -34,6 +43,7 @@ def new_session(
         expects_audio=expects_audio,
         chance=lambda: chance,
         now=now,
+        refusals_end=refusals_end,
     )
 
 

@@ -16,6 +16,7 @@ import mpengine
 from mpengine.dialects.base import Hypothesis
 from mpengine.shared import control
 from mpengine.shared.messages import Transcript, Word
+from mpengine.supervisor.decide.hangs import Look
 from tests.rig.waiting import scaled
 
 RUN = bytes(range(8))
@@ -61,6 +62,11 @@ def in_fresh_interpreter(code: str, *arguments: str, timeout_s: float = 20.0) ->
 def of_kind(actions: list, *kinds: type) -> list:
     """The actions of these kinds, in order."""
     return [action for action in actions if isinstance(action, kinds)]
+
+
+def look(at_s: float, states: str = "SS", *, cpu_s: float = 0.0, switches: int = 0, load: float = 0.5) -> Look:
+    """What the scheduler shows at a time; by default a process that sleeps, on a machine that has time for it."""
+    return Look(at_s, cpu_s, states, switches, load)
 
 
 # What a recogniser says

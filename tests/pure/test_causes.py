@@ -48,7 +48,33 @@ def test_a_refused_upgrade(status, code, exit_code, slow):
     ],
 )
 def test_a_refusal_is_told_in_the_services_words(error, body, words):
-    assert causes.refused(401, error, body, None).reason == f"HTTP 401: {words}"
+    assert causes.refused(401, error, body, "r-1").reason == f"refused by the service: HTTP 401: {words}"
+
+
+@pytest.mark.parametrize(
+    ("body", "request_id", "signed"),
+    [
+        ("", "r-1", True),
+        ('{"err_code":"INVALID_AUTH","err_msg":"Invalid credentials."}', None, True),
+        ('{"err_code":""}', None, True),
+        ("<html>404</html>", None, False),
+        ('{"message":"no route"}', None, False),
+        ('["err_code"]', None, False),
+        ("", None, False),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 408, 429, 500, 503])
+def test_a_refusal_says_who_spoke(status, body, request_id, signed):
+    cause = causes.refused(status, "No", body, request_id)
+    speaker = "the service" if signed else "somebody on the way (a proxy?)"
+    assert cause.signed is signed
+    assert cause.reason.startswith(f"refused by {speaker}: HTTP {status}: ")
+
+
+def test_a_refusal_in_many_words_is_cut():
+    assert len(causes.refused(404, "x" * 100_000, "", None).reason) < 600
+    assert len(causes.refused(404, "", "y" * 4096, None).reason) < 600
+    assert len(causes.complained(causes.closed(4400, "", None), 4400, "", "z" * 100_000, is_young=True).reason) < 600
 
 
 @pytest.mark.parametrize(
@@ -90,12 +116,42 @@ def test_a_close_frame(code, reason, name, exit_code):
 )
 def test_a_close_has_the_recognisers_own_name_for_the_cause(code, exit_code):
     cause = causes.closed(code, "NAME-1", None, name="name-1")
-    assert (cause.code, cause.exit_code) == ("name-1", exit_code)
+    assert (cause.code, cause.exit_code, cause.signed) == ("name-1", exit_code, exit_code is not None)
+    assert cause.reason == f"closed by the recogniser: {code} NAME-1"
+    assert not causes.closed(code, "", None).signed
+
+
+@pytest.mark.parametrize(
+    ("code", "is_young", "exit_code", "signed"),
+    [
+        (4400, True, CONFIG, False),
+        (4401, True, ACCOUNT, False),
+        (4403, True, ACCOUNT, False),
+        (4999, True, CONFIG, False),
+        (4408, True, None, False),
+        (4429, True, None, False),
+        (4503, True, None, False),
+        (4400, False, None, False),
+        (1011, True, None, False),
+        (1008, False, ACCOUNT, True),
+        (1003, True, CONFIG, True),
+    ],
+)
+def test_a_close_behind_an_error_has_the_words_of_the_error(code, is_young, exit_code, signed):
+    closed = causes.closed(code, "Bad Request", "r-1")
+    cause = causes.complained(closed, code, "SAMPLE_RATE", "16 kHz only", is_young=is_young)
+    assert (cause.code, cause.exit_code, cause.signed, cause.request_id) == ("SAMPLE_RATE", exit_code, signed, "r-1")
+    verb = "closed" if exit_code is None else "refused"
+    assert cause.reason == f"{verb} by the service: 16 kHz only (closed: {code})"
+    assert causes.complained(closed, code, "", "16 kHz only", is_young=is_young).code == closed.code
 
 
 @pytest.mark.parametrize(
     ("reason", "told"),
-    [("NET-0001", "closed by the recogniser: 1011 NET-0001"), ("", "closed by the recogniser: 1011")],
+    [
+        ("NET-0001", "closed by the recogniser or somebody on the way: 1011 NET-0001"),
+        ("", "closed by the recogniser or somebody on the way: 1011"),
+    ],
 )
 def test_a_close_is_told_with_its_code_and_words(reason, told):
     assert causes.closed(1011, reason, None).reason == told

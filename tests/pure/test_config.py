@@ -524,7 +524,14 @@ def credentials(tmp_path):
 )
 def test_a_secret_comes_from_a_credential_that_is_called_like_the_variable(credentials, tables, variable, name):
     environment = credentials(f"{SECRET}\n".encode(), variable)
-    assert getattr(Config.load(overrides=tables, environment=environment).remote, name).reveal() == SECRET
+    secret = getattr(Config.load(overrides=tables, environment=environment).remote, name)
+    assert secret.reveal() == SECRET
+    assert secret.path == f"{environment['CREDENTIALS_DIRECTORY']}/{variable}"
+
+
+def test_a_secret_of_the_environment_has_no_file_to_be_mended_in():
+    config = Config.load(overrides={"remote.mode": "byok"}, environment={"DEEPGRAM_API_KEY": SECRET})
+    assert config.remote.byok_api_key.path is None
 
 
 def test_a_credential_wins_over_the_variable_and_the_file_over_both(credentials, file):

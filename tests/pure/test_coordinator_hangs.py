@@ -19,7 +19,7 @@ from tests.pure.engine_history import (
     hello,
     quiet,
 )
-from tests.pure.support import of_kind
+from tests.pure.support import look, of_kind
 
 # Hung children
 
@@ -65,6 +65,79 @@ def test_what_a_child_says_after_the_supervisor_slept_counts():
     engine.coordinator.overslept(10_000.0, 9900.0)
     assert of_kind(engine.tick(10_019.0), Abort) == []
     assert of_kind(engine.tick(10_020.0), Abort) == [Abort(CAPTURE), Abort(STREAMING)]
+
+
+# What is seen of silent children
+
+
+def silent(engine, child, until, **seen):
+    """The other children beat every second. What is decided, and when that was."""
+    engine.looks[child] = lambda now: look(now, **seen)
+    found = []
+    while engine.now < until:
+        engine.now = round(engine.now + 0.05, 2)
+        if engine.now % 1 == 0:
+            for other in engine.coordinator.lives:
+                if other is not child:
+                    engine.says(other, control.StreamBeat(sent=2 * S, highest_sent=2 * S, replayed=0))
+        found += [(action, engine.now) for action in engine.tick()]
+    return found
+
+
+def test_a_blocked_child_is_asked_where_after_three_seconds():
+    engine = Engine().run()
+    (log, _), (told, _), (abort, at) = silent(engine, CAPTURE, 103.5)
+    assert (log.event, told.message.code, abort) == ("hung", "hung", Abort(CAPTURE))
+    assert told.message.message.startswith("capture hangs: no sign of life for 3 s: a call of its main thread")
+    assert at == pytest.approx(103.0, abs=0.1)
+    assert engine.tick(104.2) == [Kill(CAPTURE)]
+
+
+def test_a_stopped_child_is_killed_at_once_because_it_cannot_take_sigabrt():
+    engine = Engine().run()
+    (log, _), (told, _), (kill, at) = silent(engine, CAPTURE, 103.5, states="TT")
+    assert (log.event, told.message.code, kill) == ("hung", "hung", Kill(CAPTURE))
+    assert told.message.message == "capture hangs: no sign of life for 3 s: it is stopped, as by SIGSTOP; restarting"
+    assert at == pytest.approx(103.0, abs=0.1)
+    engine.ends(CAPTURE, SIGKILL)
+    assert Spawn(CAPTURE) in engine.tick()
+
+
+@pytest.mark.parametrize(
+    ("seen", "word"),
+    [
+        ({"load": 2.0}, "BLOCKED"),
+        ({"states": "TT", "load": 2.0}, "STOPPED"),
+        ({"states": "RS"}, "STARVED"),
+        ({"states": "DS"}, "IN_KERNEL"),
+        ({"states": "tt"}, "TRACED"),
+    ],
+)
+def test_all_others_get_the_limit_of_silence_and_the_log_says_once_what_is_seen(seen, word):
+    engine = Engine().run()
+    ((log, at),) = silent(engine, CAPTURE, 119.9, **seen)
+    assert (log.level, log.event, log.fields) == ("warning", "silent", {"child": CAPTURE, "seen": word})
+    assert at == pytest.approx(103.0, abs=0.1)
+    last = engine.tick(120.0)[-1]
+    assert last == (Kill(CAPTURE) if word == "STOPPED" else Abort(CAPTURE))
+
+
+def test_a_child_that_said_why_it_ends_and_is_blocked_then_is_killed():
+    engine = Engine().run()
+    engine.says(CAPTURE, control.Fault(code="device", message="it has gone", exit_code=int(ExitCode.DEVICE)))
+    ((kill, at),) = silent(engine, CAPTURE, 103.5)
+    assert (kill, at) == (Kill(CAPTURE), pytest.approx(103.0, abs=0.1))
+    engine.ends(CAPTURE, SIGKILL)
+    assert engine.status().children["capture"].reason == "it has gone"
+
+
+def test_while_a_pause_closes_the_device_the_sound_server_may_take_its_time():
+    engine = Engine().run()
+    engine.coordinator.pause()
+    ((log, _),) = silent(engine, CAPTURE, 110.0)
+    assert (log.event, log.fields["seen"]) == ("silent", "BLOCKED")
+    engine.says(CAPTURE, control.DeviceClosed())
+    assert of_kind([action for action, _ in silent(engine, CAPTURE, 113.5)], Abort) == [Abort(CAPTURE)]
 
 
 # Work that stands still

@@ -675,8 +675,8 @@ def test_the_long_sentence_means_what_the_bare_code_means(code, bare, sentence):
 def test_a_refusal_has_the_words_and_the_id_of_the_headers():
     assert set(dialect().answer_headers) == {"dg-request-id", "dg-error"}
     cause = dialect().refused(401, "Unauthorized", "", {"dg-request-id": "r-1", "dg-error": "wrong key"})
-    assert (cause.reason, cause.request_id) == ("HTTP 401: wrong key", "r-1")
-    assert dialect().refused(503, "Busy", "", {}).reason == "HTTP 503: Busy"
+    assert (cause.reason, cause.request_id) == ("refused by the service: HTTP 401: wrong key", "r-1")
+    assert dialect().refused(503, "Busy", "", {}).reason == "refused by somebody on the way (a proxy?): HTTP 503: Busy"
 
 
 def test_the_id_of_a_connection_is_in_the_headers_of_its_answer():

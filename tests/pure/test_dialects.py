@@ -2,8 +2,11 @@
 
 import pytest
 
+from mpengine.dialects import kind, packed, secret_of, unpacked, with_secret
 from mpengine.dialects.base import Dialect, ServiceError
 from mpengine.dialects.causes import Cause
+from mpengine.dialects.managed import LocalConfig
+from mpengine.shared.config_tables import Secret
 from mpengine.shared.messages import ErrorKind
 from tests.rig.structure import PATHS, room
 
@@ -24,9 +27,10 @@ def test_a_dialect_need_not_say_what_most_have_not():
 
 def test_a_dialect_without_causes_of_its_own_has_the_common_ones():
     plain = Plain()
-    assert plain.refused(401, "No", "", {"dg-error": "wrong"}).reason == "HTTP 401: No"
+    refused = plain.refused(401, "No", "", {"dg-error": "wrong"})
+    assert refused.reason == "refused by somebody on the way (a proxy?): HTTP 401: No"
     assert plain.closed(1011, "NET-0001", "r-1") == Cause(
-        "closed_1011", "closed by the recogniser: 1011 NET-0001", None, "r-1"
+        "closed_1011", "closed by the recogniser or somebody on the way: 1011 NET-0001", None, "r-1"
     )
     assert plain.turned_away(ServiceError("", "no")) == Cause("refused", "no", kind=ErrorKind.HANDSHAKE)
 
@@ -35,3 +39,17 @@ def test_a_dialect_without_causes_of_its_own_has_the_common_ones():
 def test_the_rooms_of_processes_have_no_words_of_a_recogniser(words):
     rooms = {"streaming", "supervisor", "shared", "processes", "shared.config"}
     assert [name for name, path in PATHS.items() if room(name) in rooms and words in path.read_text()] == []
+
+
+@pytest.mark.parametrize(("mode", "key"), [("byok", "byok_api_key"), ("managed", "auth_token")])
+def test_a_secret_can_be_replaced_in_each_table_that_has_one(mode, key):
+    remote = kind(mode)(**{key: Secret("before", "/a/file")})
+    assert secret_of(remote).path == "/a/file"
+    assert secret_of(with_secret(remote, Secret("after"))).reveal() == "after"
+    assert secret_of(unpacked(packed(remote))) == Secret("before")
+
+
+def test_the_local_recogniser_has_no_secret():
+    assert not secret_of(LocalConfig())
+    with pytest.raises(ValueError, match="local"):
+        with_secret(LocalConfig(), Secret("t"))

@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from mpengine.client.follow import Follower, LookClock
+from mpengine.client.follow import Follower, LookClock, Sync
 from mpengine.client.position import Deliver, Hole
 from mpengine.shared.messages import FINALS, KEPT, SnapshotAnswer
 from mpengine.supervisor.bus.history import History
@@ -413,6 +413,59 @@ def test_the_status_and_the_open_interim_of_the_snapshot_come_where_they_belong(
     delivered = follower.answered(ask.number, answer)
     assert [json.loads(each.body)["seq"] for each in delivered] == [1, 2, 3, 4]
     assert follower.heard("status", body("status", 2)) == []
+
+
+def test_the_status_that_answers_a_subscription_begins_no_round_of_its_own(engine):
+    engine.publish(FINALS)
+    ((_, status),) = engine.publish("status")
+    follower = Follower(wants=lambda _: True, since="start", can_ask=True)
+    assert follower.heard("status", status) == []
+    assert follower.synced(0, engine.run, engine.boot, 2) == [Sync(1)]
+    (ask,) = follower.synced(1, engine.run, engine.boot, 2)
+    delivered = follower.answered(ask.number, engine.snapshot(ask.since))
+    assert [each.topic for each in delivered] == [FINALS, "status"]
+    assert follower.heard("status", status) == []  # connected again
+    assert follower.is_live
+
+
+def test_a_status_of_another_boot_waits_a_second_for_the_answer_to_the_sync_that_stays(engine):
+    wire = connected(engine)
+    engine.publish(FINALS)  # died in the socket's queue
+    engine.kill()
+    wire.connected = True
+    wire.send(engine.publish("status"))
+    wire.look()
+    assert wire.follower.deadline == wire.now + 1.0
+    wire.now += 1.0
+    wire.look()
+    wire.run_dry()
+    assert [(topic, seq) for _, topic, seq in wire.got] == [(FINALS, 1), ("status", 12)]
+
+
+def test_of_an_engine_that_has_ended_without_an_answer_nothing_is_missing_that_its_last_words_do_not_show(engine):
+    wire = Wire(engine)
+    wire.connect()
+    wire.send(engine.publish(FINALS) + engine.publish("speech_started") + engine.publish(FINALS) + engine.stop())
+    wire.look()
+    wire.answers.clear()
+    wire.look()
+    assert wire.got == []  # the answer may come yet
+    wire.now += 1.0
+    wire.look()
+    assert (wire.seqs(), wire.holes, wire.follower.is_live) == ([1, 3], [], True)
+
+
+def test_of_an_engine_that_has_ended_without_an_answer_what_was_before_it_may_be_missing(engine):
+    engine.publish(FINALS)
+    engine.kill()
+    wire = Wire(engine, topics=(FINALS,))
+    wire.connect()
+    wire.send(engine.publish(FINALS) + engine.stop())
+    for wire.now in (0.0, 0.0, 1.0):
+        wire.look()
+        wire.answers.clear()
+    assert wire.seqs() == [12]
+    assert wire.holes == [Hole(topic=FINALS, run="r1", first_seq=1, last_seq=11)]
 
 
 def test_only_what_is_wanted_is_handed_over(engine):

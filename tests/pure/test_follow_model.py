@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from mpengine.shared.messages import FINALS, KEPT
 from tests.pure.published_history import Engine, Wire
 
-OPERATIONS = ["final", "final", "final", "gap", "level", "metrics", "arrive", "arrive", "arrive", *["answer"] * 4]
+PUBLISHED = ["final", "final", "final", "gap", "status", "level", "metrics"]
+OPERATIONS = [*PUBLISHED, "arrive", "arrive", "arrive", *["answer"] * 4]
 FAULTS = ["lose", "lose all", "lose an answer", "break", "kill", "six seconds"]
 ENDS = ["stop", "crash"]
 
@@ -19,7 +20,7 @@ def play(wire, operations):
         match operation:
             case "final":
                 wire.send(engine.publish(FINALS))
-            case "gap" | "level" | "metrics":
+            case "gap" | "status" | "level" | "metrics":
                 wire.send(engine.publish(operation))
             case "arrive":
                 wire.arrive()
@@ -92,11 +93,11 @@ def was_to_be_heard_of(wire, each):
 
 
 def check(wire, published):
-    for topic in KEPT:
+    for topic in (*KEPT, "status"):
         got = [(int(run[1:]), seq) for run, each, seq in wire.got if each == topic]
         assert got == sorted(set(got)), "twice, or out of order"
         for run, each, seq in published:
-            if each == topic and (int(run[1:]), seq) not in got:
+            if each == topic != "status" and (int(run[1:]), seq) not in got:
                 assert any(_covers(hole, run, topic, seq) for hole in wire.holes), (run, topic, seq, wire.holes)
 
 

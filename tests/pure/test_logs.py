@@ -451,6 +451,24 @@ def test_a_fault_of_another_level_is_another(objects, clock):
     assert len(objects()) == 2
 
 
+def test_faults_in_ever_new_words_are_written_twenty_a_minute_then_counted(objects, clock):
+    for number in range(100):
+        LOGGER.warning(Event("fault", message=f"words {number}"))
+    clock.now += 60.0
+    LOGGER.warning(Event("gap"))
+    told = objects()
+    assert [each.get("repeated") for each in told if each["event"] == "fault"] == [None] * 21 + [78]
+
+
+@pytest.mark.parametrize("log_format", FORMATS)
+def test_no_piece_of_a_secret_stands_in_a_line(written, log_format):
+    lines = written(log_format)
+    logs.strike_out("0123456789abcdef", "short")
+    LOGGER.warning(Event("fault", message="invalid: 0123456789abcdef, 3456789a; a short one stays, 0123456 too"))
+    (line,) = lines()
+    assert "invalid: ***, ***; a short one stays, 0123456 too" in line
+
+
 def test_what_is_kept_for_counting_keeps_nothing_else_alive():
     error = OSError("no room")
     record = logging.makeLogRecord({"msg": Event("fault", why=error), "exc_info": (OSError, error, None)})

@@ -267,7 +267,7 @@ def test_a_refused_auth_message(code, exit_code):
 
 def test_a_refused_auth_message_is_told_as_the_origin_engine_told_it():
     assert dialect().turned_away(ServiceError("", "bad token")) == Cause(
-        "unauthorized", "Proxy auth error: bad token", ACCOUNT, kind=ErrorKind.HANDSHAKE
+        "unauthorized", "Proxy auth error: bad token", ACCOUNT, kind=ErrorKind.HANDSHAKE, signed=True
     )
 
 
@@ -279,7 +279,7 @@ def test_a_proxy_that_asks_for_patience_gets_it(code):
 
 def test_the_words_of_the_service_behind_the_proxy_are_heard():
     refused = dialect().refused(403, "No", "", {"dg-request-id": "r-1", "dg-error": "no such model"})
-    assert (refused.reason, refused.request_id) == ("HTTP 403: no such model", "r-1")
+    assert (refused.reason, refused.request_id) == ("refused by the service: HTTP 403: no such model", "r-1")
     assert dialect().closed(1011, "NET-0001", None).code == "net-0001"
 
 

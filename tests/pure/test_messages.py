@@ -41,6 +41,7 @@ TRANSCRIPT = {
 }
 METRICS = {
     "captured_s": 4.0,
+    "refused_s": 0.5,
     "sent_s": 3.0,
     "acknowledged_s": 1.0,
     "transcribed_s": 2.0,

@@ -216,6 +216,13 @@ def test_behind_times_that_are_true_an_empty_final_without_length_acknowledges_n
     assert told(placing, final(1.0, 1.0, ""), now=110.0).acknowledges is None
 
 
+def test_empty_finals_acknowledge_what_they_cover_however_they_overlap(placing):
+    send(placing, (0, 4 * S))
+    finals = [final(0.0, end_s, "") for end_s in (1.0, 1.1, 1.2, 3.0)]
+    assert [told(placing, each).acknowledges for each in finals] == [S, round(1.1 * S), round(1.2 * S), 3 * S]
+    assert not told(placing, final(0.0, 2.0, "late")).transcript.estimated
+
+
 def test_a_guess_begins_where_the_final_with_times_before_it_ended(placing):
     send(placing, (0, 4 * S))
     told(placing, final(0.0, 3.0))

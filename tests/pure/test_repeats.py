@@ -82,6 +82,22 @@ def test_when_there_are_too_many_kinds_the_oldest_is_forgotten_and_told(repeats)
     assert weight(repeats) < 1.5 * before
 
 
+def test_of_one_event_only_so_many_kinds_are_told_apart():
+    repeats, due = Repeats(kinds=5), []
+    for number in range(1000):
+        due += repeats.came(f"words {number}", number, number / 100, event="fault")
+    assert due == [*(Due(number, 0) for number in range(6))]
+    assert repeats.overdue(69.0) == [Due(999, 993)]
+    assert repeats.came("words 1000", 1000, 70.0, event="fault") == [Due(1000, 0)]
+
+
+def test_ever_new_words_of_one_event_hold_back_no_other_event():
+    repeats = Repeats(kinds=5)
+    for number in range(100):
+        repeats.came(f"words {number}", "words", 1.0, event="fault")
+    assert repeats.came("a gap", "a gap", 2.0, event="gap") == [Due("a gap", 0)]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_every_one_is_written_or_counted_once_and_its_kind_at_most_once_in_the_while(seed):
     chance, repeats, now, due, came = Random(seed), Repeats(), 0.0, [], 0

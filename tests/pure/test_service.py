@@ -109,9 +109,10 @@ def test_what_the_engine_needs_is_not_taken_away(is_user, key):
     assert key not in unit(is_user=is_user)["Service"]
 
 
-def test_what_cannot_change_is_not_tried_again_and_a_missing_device_is(is_user):
+def test_only_a_wrong_configuration_is_not_tried_again(is_user):
     section = unit(is_user=is_user)["Service"]
-    assert section["RestartPreventExitStatus"] == [f"{ExitCode.CONFIG:d} {ExitCode.ACCOUNT:d}"]
+    assert section["RestartPreventExitStatus"] == [f"{ExitCode.CONFIG:d}"]
+    assert " mpengine run --wait --config " in section["ExecStart"][0]
     assert unit(is_user=is_user)["Unit"]["StartLimitIntervalSec"] == ["0"]
 
 
@@ -132,7 +133,7 @@ def test_it_starts_with_the_machine_or_the_user(of_user, target):
 
 def test_it_runs_this_installation_with_absolute_paths():
     assert command(unit()["Service"]) == [
-        sys.executable, "-P", "-m", "mpengine", "run", "--config", "/etc/mpengine/mic.toml",
+        sys.executable, "-P", "-m", "mpengine", "run", "--wait", "--config", "/etc/mpengine/mic.toml",
     ]  # fmt: skip
     assert os.path.isabs(sys.executable)
 

@@ -39,8 +39,8 @@ from tests.pure.support import of_kind
     [
         (Failed("reset by peer"), "reset by peer"),
         (CloseReceived(1011, "NET-0001"), "closed by the recogniser: 1011 NET-0001"),
-        (CloseReceived(1000, ""), "closed by the recogniser: 1000"),
-        (CloseReceived(NO_CLOSE_CODE, ""), "closed by the recogniser: 1005"),
+        (CloseReceived(1000, ""), "closed by the recogniser or somebody on the way: 1000"),
+        (CloseReceived(NO_CLOSE_CODE, ""), "closed by the recogniser or somebody on the way: 1005"),
     ],
 )
 def test_a_lost_connection_is_dropped_told_and_tried_again(event, reason):

@@ -40,7 +40,7 @@ class View:
         return self
 
     def running(self):
-        self.connecting().situation.connected()
+        self.connecting().situation.connected(100.0)
         self.situation.device = "USB"
         assert self.state() == ("running", "")
         return self
@@ -78,7 +78,7 @@ def test_without_a_connection_it_connects():
 
 def test_with_a_connection_and_without_a_device_it_is_not_running_yet():
     view = View().connecting()
-    view.situation.connected()
+    view.situation.connected(100.0)
     assert view.state() == ("connecting", "")
 
 
@@ -228,7 +228,7 @@ def test_the_last_end_of_a_child_stays_known_when_it_works_again():
     assert (view.child("capture", 111.0).up_s, view.child("capture", 111.0).last_end) == (None, "killed by SIGKILL")
     life.spawned(8, 112.0)
     life.heard(112.5)
-    life.worked()
+    life.worked(100.0)
     child = view.child("capture", 115.0)
     assert (child.state, child.reason, child.up_s) == ("RUNNING", "", 3.0)
     assert (child.last_end, child.last_end_ago_s) == ("killed by SIGKILL", 5.0)
@@ -257,7 +257,7 @@ def test_why_the_connection_was_lost_stays_known_when_there_is_another():
     view.situation.connecting(2, "wss://service")
     view.situation.disconnected("no route", 103.0)  # a try that failed is not what was lost
     view.status(now=103.0)
-    view.situation.connected()
+    view.situation.connected(100.0)
     view.status(now=104.0)
     assert (view.situation.last_disconnect, view.situation.last_disconnect_ago_s(106.0)) == ("reset", 5.0)
 
@@ -267,7 +267,7 @@ def test_a_second_loss_takes_the_place_of_the_first():
     for now, reason in ((101.0, "reset"), (102.0, "no answer to a ping")):
         view.situation.disconnected(reason, now)
         view.status(now=now)
-        view.situation.connected()
+        view.situation.connected(100.0)
     assert (view.situation.last_disconnect, view.situation.last_disconnect_ago_s(104.0)) == ("no answer to a ping", 2.0)
 
 
@@ -333,7 +333,7 @@ def test_what_a_lost_connection_was_sent_waits_again_until_the_next_one_has_it()
     view.situation.beat(control.StreamBeat(sent=30 * S, highest_sent=30 * S, replayed=0))  # of the lost one still
     look()
     view.situation.connecting(2, "wss://service")
-    view.situation.connected()
+    view.situation.connected(100.0)
     view.situation.beat(control.StreamBeat(sent=0, highest_sent=30 * S, replayed=0))
     look()
     view.situation.beat(control.StreamBeat(sent=15 * S, highest_sent=30 * S, replayed=5 * S))
@@ -367,7 +367,7 @@ def test_what_is_missing_is_added_up():
 def test_the_first_connection_is_no_reconnect(connections, reconnects):
     view = View()
     for _ in range(connections):
-        view.situation.connected()
+        view.situation.connected(100.0)
     assert view.metrics().reconnects == reconnects
 
 

@@ -418,8 +418,8 @@ TABLE = [
         _FAILED | _TIMED_OUT | {"errors": ["WebSocket error: server rejected WebSocket connection: HTTP 401"]},
         {
             "waited to the limit": False,
-            "errors": ["WebSocket error: HTTP 401: INVALID_AUTH: Invalid credentials."],
-            "reason": "WebSocket error: HTTP 401: INVALID_AUTH: Invalid credentials.",
+            "errors": ["WebSocket error: refused by the service: HTTP 401: INVALID_AUTH: Invalid credentials."],
+            "reason": "WebSocket error: refused by the service: HTTP 401: INVALID_AUTH: Invalid credentials.",
         },
         _AT_ONCE,
     ),
@@ -520,7 +520,12 @@ TABLE = [
         "refused later",
         refused_later,
         {"active": True, "errors": []},
-        {"active": False, "errors": ["WebSocket error: closed by the recogniser: 1008 insufficient credit"]},
-        "what ends the recording for good is told, and is_recording_active knows it",
+        {
+            "active": True,
+            "errors": [
+                "WebSocket error: closed by the recogniser or somebody on the way: 1008 insufficient credit",
+            ],
+        },
+        "it is told, and tried again: somebody on the way may have said it",
     ),
 ]

@@ -5,9 +5,10 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -127,3 +128,21 @@ def spawned(command: Sequence[str | Path], **options: Any) -> Iterator[subproces
             yield process
         finally:
             process.kill()
+
+
+PROCESSORS = os.cpu_count() or 1
+
+
+def runnable_tasks() -> int:
+    """How many tasks of the whole machine run or wait for a processor now, this one included."""
+    return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0])
+
+
+@contextmanager
+def busy_processes(count: int = 1) -> Iterator[None]:
+    """So many processes that take all they can get; they are at it when the block begins."""
+    with ExitStack() as stack:
+        for _ in range(count):
+            stack.enter_context(spawned([sys.executable, "-c", "while True: pass"], stdin=subprocess.DEVNULL))
+        wait_until(lambda: runnable_tasks() > count, 30, f"{count} busy processes")
+        yield

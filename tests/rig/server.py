@@ -86,6 +86,11 @@ class Server(Serving):
         with self.changed:
             self._refusals = [_response(status, {"Content-Type": kind} | (headers or {}), text) for _ in range(times)]
 
+    def refuse_in_turn(self, *statuses: int, headers: dict[str, str] | None = None) -> None:
+        """Answer the next upgrades with these HTTP statuses, each of them once."""
+        with self.changed:
+            self._refusals = [_response(status, headers) for status in statuses]
+
     @property
     def current(self) -> Connection:
         """The newest connection that is still open."""

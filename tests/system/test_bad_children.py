@@ -17,11 +17,12 @@ from tests.rig.bad_engine import ALL, command
 from tests.rig.configs import byok
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.processes import process_info
-from tests.rig.waiting import scaled, wait_until
+from tests.rig.waiting import promised, scaled, wait_until
 
 ROOT = Path(__file__).parents[2]
 # Short, but long enough for real children on a busy machine.
 HANG_LIMIT_S, FIRST_FRAME_LIMIT_S = 3.0, scaled(4.0)
+FOUND_S = 3.0  # without a limit of silence, on a machine that has time for it
 ABORT_S = 1.0  # between SIGABRT and SIGKILL
 LEAVE_LIMIT_S = 3.0  # between SIGTERM and SIGKILL
 BUSY_S = scaled(10.0)
@@ -37,13 +38,13 @@ OTHER = {"capture": "streaming", "streaming": "capture"}
 
 
 class BadEngine:
-    """An engine in which `child` is bad in its first `lives`."""
+    """An engine in which `child` is bad in its first `lives`; `supervisor` is its table of that name."""
 
-    def __init__(self, start, microphone, server, child, kind, lives=ALL):
+    def __init__(self, start, microphone, server, child, kind, lives=ALL, supervisor=SUPERVISOR):
         self.child = child
         self.started_ns = time.time_ns()
         self.running = start(
-            byok(server) | {"supervisor": SUPERVISOR, "buffer": {"catch_up": 20.0}},
+            byok(server) | {"supervisor": supervisor, "buffer": {"catch_up": 20.0}},
             microphone,
             command=command(child, kind, lives),
             environment={"PYTHONPATH": str(ROOT)},
@@ -206,6 +207,25 @@ def assert_replaced(hang, bad):
     assert [m["code"] for m in bad.errors()] == ["hung"]
     assert len(bad.pids(hang.child)) == 2
     bad.assert_other_untouched()
+
+
+def test_one_whose_main_thread_is_blocked_is_found_long_before_the_hang_limit(microphone, engine):
+    with FakeDeepgram(echoing=True) as server:
+        bad = BadEngine(engine, microphone, server, "capture", "hangs_later", lives=1, supervisor={})
+        limit_s = promised(FOUND_S + 0.5)
+        hung = bad.wait_for_error("hung")
+        bad.wait_for_life(1)
+        bad.running.wait_for_state("running")
+        log = bad.running.log_text()
+        took_s, was_loaded = seconds(bad.noted_ns("bad")[0], hung["time_ns"]), " silent child=" in log
+        print(f"found after {took_s:.3f} s{', on a loaded machine' if was_loaded else ''}")
+        assert took_s >= FOUND_S
+        assert took_s <= limit_s or was_loaded
+        assert "a call of its main thread does not come back" in hung["message"] or was_loaded
+        assert "Fatal Python error: Aborted" in log
+        assert " in hangs_later\n" in log
+        bad.assert_other_untouched()
+        bad.stop()
 
 
 # One that does not leave

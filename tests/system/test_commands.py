@@ -95,6 +95,33 @@ def test_status_is_a_table_for_people_and_json_for_machines(microphone, engine):
         running.stop()
 
 
+@pytest.mark.parametrize(
+    ("status", "line", "code"),
+    [
+        ({"state": "running"}, "running", 0),
+        ({"state": "running", "reason": "paused", "paused": True}, "running (paused)", 0),
+        ({"state": "connecting", "not_running_s": 9.5}, "connecting for 9.5 s", 0),
+        ({"state": "connecting", "not_running_s": 61.0}, "connecting for 61.0 s", 1),
+        ({"state": "degraded", "reason": "a\x1b\nb", "not_running_s": 59.0}, "degraded (a\ufffd b) for 59.0 s", 0),
+        ({"state": "degraded", "reason": "no route", "not_running_s": 7200.0}, "degraded (no route) for 02:00:00", 1),
+        ({"state": "stopping", "not_running_s": 1.0}, "stopping for 1.0 s", 0),
+        ({"state": "failed", "reason": "HTTP 402", "not_running_s": 1.0}, "failed (HTTP 402) for 1.0 s", 1),
+    ],
+)
+def test_a_check_is_one_line_and_a_code_for_monitoring(tmp_path, status, line, code):
+    with FakeEngine(tmp_path) as fake:
+        fake.status |= status
+        ended = mpengine(None, "status", "--check", "--query", fake.query)
+    assert (ended.stdout, ended.stderr, ended.returncode) == (f"{line}\n", "", code)
+
+
+def test_a_check_of_an_engine_that_is_not_there_is_one_line_too(tmp_path):
+    ended = mpengine(None, "status", "--check", "--name", "nobody", XDG_RUNTIME_DIR=str(tmp_path))
+    assert ended.returncode == 2
+    assert re.fullmatch(r"absent \(no engine called \"nobody\" answers.*\)\n", ended.stdout)
+    assert ended.stderr == ""
+
+
 def test_stop_waits_until_the_engine_has_stopped(microphone, engine):
     with FakeDeepgram(echoing=True) as server:
         running = engine(byok(server), microphone)

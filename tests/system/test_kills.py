@@ -1,6 +1,7 @@
 """Any of the processes killed or stopped: what comes back, what is lost, and that nothing is left.
 
-MPENGINE_STOPPED_SECONDS is how long the supervisor, or everything, is stopped (the default is short).
+MPENGINE_STOPPED_SECONDS is how long the supervisor, or everything, is stopped. MPENGINE_LOAD_SECONDS is how long eight
+busy processes leave little of the machine. The defaults are short.
 """
 
 import itertools
@@ -10,11 +11,16 @@ import time
 
 import pytest
 
+from tests.bench.restarts import MISSED_S
 from tests.rig.configs import byok, noise
 from tests.rig.deepgram import FakeDeepgram
-from tests.rig.waiting import promised, scaled
+from tests.rig.processes import PROCESSORS, busy_processes, runnable_tasks
+from tests.rig.waiting import promised, scaled, wait_until
 
 STOPPED_S = int(os.environ.get("MPENGINE_STOPPED_SECONDS", "5"))
+LOAD_S = int(os.environ.get("MPENGINE_LOAD_SECONDS", "5"))
+CHILDREN = ("capture", "streaming")
+FOUND_S = 3.0  # a stopped child, on a machine that has time for it
 HANG_LIMIT_S = 3.0
 QUICK = {"supervisor": {"hang_limit_s": HANG_LIMIT_S}, "buffer": {"catch_up": 20.0}}
 
@@ -147,6 +153,74 @@ def test_a_stopped_child_is_found_out_and_replaced(microphone, engine, child):
         assert len(running.bus.of_type("gap")) == (child == "capture")
         assert " killing child=" in running.log_text()  # one that is stopped cannot say where it hangs
         assert_no_hole(running)
+    running.assert_nothing_left()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("child", CHILDREN)
+def test_a_stopped_child_is_replaced_within_seconds_long_before_the_hang_limit(microphone, engine, child):
+    with FakeDeepgram(echoing=True) as server:
+        running = engine(byok(server), microphone)
+        running.wait_for_state("running")
+        server.wait_for_audio(32000)
+        limit_s = promised(FOUND_S + 0.5)
+        missed_s = MISSED_S[child](running, server, signal.SIGSTOP)
+        log = running.log_text()
+        was_loaded = "silent child=" in log  # by other tests: then it gets more time
+        print(f"audio again after {missed_s:.3f} s{', on a loaded machine' if was_loaded else ''}")
+        assert missed_s <= limit_s or was_loaded
+        hung = running.bus.wait_for(lambda m: m["type"] == "error" and m["code"] == "hung")
+        assert hung["source"] == child
+        assert "it is stopped, as by SIGSTOP" in hung["message"] or was_loaded
+        assert " killing child=" in log
+        assert "Fatal Python error" not in log  # it was not asked where it hangs
+        running.wait_for_state("running")
+        assert running.stop() == 0
+        # A final that spans the gap stands after it. So only streaming's finals can show that there is no hole.
+        assert [gap["reason"] for gap in running.bus.of_type("gap")] == ["capture_restart"] * (child == "capture")
+        if child == "streaming":
+            assert_no_hole(running)
+    running.assert_nothing_left()
+
+
+@pytest.mark.slow
+def test_on_a_loaded_machine_three_seconds_of_silence_kill_nobody(microphone, engine):
+    with FakeDeepgram(echoing=True) as server:
+        running = engine(byok(server), microphone)
+        running.wait_for_state("running")
+        before = {name: running.child_pid(name) for name in CHILDREN}
+        with busy_processes(2 * PROCESSORS + 2):
+            stopped = [running.signal_child(name, signal.SIGSTOP) for name in CHILDREN]
+            for name in CHILDREN:
+                spared = f" silent child={name} seen=STOPPED"
+                wait_until(lambda text=spared: text in running.log_text(), 30, spared)
+            assert runnable_tasks() >= 2 * PROCESSORS
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+            at_s = running.bus.of_type("metrics")[-1]["captured_s"]
+            running.bus.wait_for(lambda m: m["type"] == "metrics" and m["captured_s"] > at_s + FOUND_S)
+        assert {name: running.child_pid(name) for name in CHILDREN} == before
+        assert running.stop() == 0
+        assert not {"hung", "crash"} & {message["code"] for message in running.bus.of_type("error")}
+        assert_no_hole(running)
+    running.assert_nothing_left()
+
+
+@pytest.mark.slow
+def test_while_eight_busy_processes_leave_little_of_the_machine_nobody_is_killed(microphone, engine):
+    with FakeDeepgram(echoing=True) as server:
+        running = engine(byok(server), microphone)
+        running.wait_for_state("running")
+        before = {name: running.child_pid(name) for name in CHILDREN}
+        with busy_processes(8):
+            until_s = running.bus.wait_for(lambda m: m["type"] == "metrics")["uptime_s"] + LOAD_S
+            running.bus.wait_for(lambda m: m["type"] == "metrics" and m["uptime_s"] > until_s, LOAD_S + 30)
+        silences = running.log_text().count(" silent child=")
+        print(f"{LOAD_S} s of load, {silences} silences of more than {FOUND_S:g} s")
+        assert {name: running.child_pid(name) for name in CHILDREN} == before
+        assert running.stop() == 0
+        assert not {"hung", "crash"} & {message["code"] for message in running.bus.of_type("error")}
+        assert running.bus.of_type("metrics")[-1]["restarts"] == 0
     running.assert_nothing_left()
 
 

@@ -31,15 +31,15 @@ def slam(connection, code, reason):
 
 @pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
 def test_a_lasting_close_that_cannot_be_answered_ends_the_engine(microphone, engine, tls):
-    with FakeDeepgram(echoing=True, tls=tls) as server:
+    with FakeDeepgram(tls=tls) as server:
         running = engine(byok(server), microphone)
         running.wait_for_state("running")
         server.wait_for_audio(16000)
-        slam(server.current, 1008, "no such project")
-        assert running.wait(timeout=10) == 4
+        slam(server.current, 1008, "DATA-0000")
+        assert running.wait(timeout=10) == 2
         assert len(server.attempts) == 1
     (error,) = [message for message in running.bus.of_type("error") if message["fatal"]]
-    assert error["message"] == "closed by the recogniser: 1008 no such project"
+    assert error["message"] == "closed by the recogniser: 1008 DATA-0000"
     assert running.bus.of_type("status")[-1]["state"] == "failed"
     running.assert_nothing_left()
 

@@ -53,7 +53,7 @@ def test_a_permanent_refusal_is_tried_once(microphone, engine, status, code, exi
         listen_first(running, server)
         error = running.bus.wait_for(lambda m: m["type"] == "error" and m["fatal"])
         assert error["code"] == code
-        assert error["message"] == f"HTTP {status}: the service's own words"
+        assert error["message"] == f"refused by the service: HTTP {status}: the service's own words"
         assert running.wait() == exit_code
         assert len(server.attempts) == 1
         assert error["request_id"] == server.attempts[0].request_id

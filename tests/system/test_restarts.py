@@ -4,12 +4,9 @@ MPENGINE_RESTARTS says how often each child is killed in the one test, MPENGINE_
 are short).
 """
 
-import contextlib
 import itertools
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -17,14 +14,17 @@ import pytest
 from tests.rig.configs import byok
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.oracle import Oracle, speech, spoken_positions
-from tests.rig.processes import all_processes, rss_mb, spawn
-from tests.rig.waiting import wait_until
+from tests.rig.processes import all_processes, busy_processes, rss_mb
+from tests.rig.waiting import promised, wait_until
 
 RESTARTS = int(os.environ.get("MPENGINE_RESTARTS", "10"))
 FAST_KILLS = int(os.environ.get("MPENGINE_FAST_KILLS", "5"))
 CHILDREN = ("capture", "streaming")
-# Every life counts as a good one, so that each restart is at once; what waits is sent quickly.
-QUICK = {"supervisor": {"stable_after_s": 0.001}, "buffer": {"catch_up": 20.0}}
+# Every life counts as a good one, so that ten restarts a minute are at once and no later one waits long; what waits is
+# sent quickly.
+QUICK = {"supervisor": {"stable_after_s": 0.001, "backoff_ceiling_s": 0.5}, "buffer": {"catch_up": 20.0}}
+KILLS_A_MINUTE = 10
+WORKED_S = 2.3  # by the sample clock, which begins at the first sample: two seconds by the supervisor's
 WARM_UP = min(20, RESTARTS // 3)  # restarts of each, until memory is what it will be
 MOST_GROWTH_MB = 2.0
 BLOCK_S = 0.02
@@ -48,17 +48,6 @@ class Holdings:
         return f"descriptors {self.descriptors}, MB {self.rss_mb}, {len(self.files)} files, zombies {self.zombies}"
 
 
-@contextlib.contextmanager
-def busy_process():
-    """One that takes all it can get."""
-    busy = spawn([sys.executable, "-c", "while True: pass"], stdin=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        busy.kill()
-        busy.wait()
-
-
 def wait_until_it_works(running, child, dead):
     """Wait until the successor of the process `dead` has opened the device, or has a connection."""
     pid = running.child_pid(child, other_than=dead)
@@ -71,7 +60,7 @@ def wait_until_it_works(running, child, dead):
 
 
 def test_after_many_restarts_under_load_nothing_has_leaked(microphone, engine):
-    with FakeDeepgram(echoing=True) as server, busy_process():
+    with FakeDeepgram(echoing=True) as server, busy_processes():
         running = engine(byok(server) | QUICK, microphone)
         running.wait_for_state("running")
         server.wait_for_audio(16000)
@@ -100,6 +89,31 @@ def test_after_many_restarts_under_load_nothing_has_leaked(microphone, engine):
         metrics = running.bus.wait_for(lambda m: m["type"] == "metrics" and m["reconnects"] >= RESTARTS)
         assert (metrics["restarts"], metrics["reconnects"]) == (2 * RESTARTS, RESTARTS)
         assert running.stop() == 0
+    running.assert_nothing_left()
+
+
+def kill_when_it_has_worked(running, until_s):
+    """Kill capture when it has captured so much; the time at which its successor begins."""
+    running.bus.wait_for(lambda m: m["type"] == "metrics" and m["captured_s"] > until_s)
+    running.signal_child("capture")
+    gap = running.bus.wait_for(lambda m: m["type"] == "gap" and m["end_s"] > until_s)
+    return gap["end_s"]
+
+
+def test_capture_that_is_killed_ten_times_in_a_minute_is_back_at_once_each_time(microphone, engine):
+    with FakeDeepgram(echoing=True) as server:
+        running = engine(byok(server), microphone)
+        running.wait_for_state("running")
+        limit_s, began, started_at_s = promised(0.5), time.monotonic(), 0.0
+        for _ in range(KILLS_A_MINUTE):
+            started_at_s = kill_when_it_has_worked(running, started_at_s + WORKED_S)
+        took_s = time.monotonic() - began
+        lengths_s = [gap["end_s"] - gap["start_s"] for gap in running.bus.of_type("gap")]
+        print(f"{KILLS_A_MINUTE} kills in {took_s:.1f} s, gaps of {[round(each, 3) for each in lengths_s]}")
+        assert len(lengths_s) == KILLS_A_MINUTE
+        assert max(lengths_s) <= limit_s
+        assert running.stop() == 0
+        assert {gap["reason"] for gap in running.bus.of_type("gap")} == {"capture_restart"}
     running.assert_nothing_left()
 
 

@@ -27,7 +27,8 @@ def environment_of(pid):
 
 def test_the_watchdog_is_fed_while_the_work_gets_on_and_only_then(microphone, engine, manager):
     with FakeDeepgram(echoing=True) as server:
-        running = engine(byok(server), microphone, manager)
+        # So patient that nobody is killed meanwhile.
+        running = engine(byok(server) | {"supervisor": {"patience": 10.0}}, microphone, manager)
         manager.wait_for("READY=1")
         running.wait_for_state("running")
         manager.wait_for("STATUS=running")
@@ -54,7 +55,7 @@ def test_the_watchdog_is_fed_while_the_work_gets_on_and_only_then(microphone, en
         assert running.stop() == 0
         manager.wait_for("STOPPING=1")
         assert manager.count("READY=1") == 1
-        # Nobody was restarted for it: that is for the hang limit, which is longer.
+        # Nobody was restarted for it: that is for the limits of silence, which are longer here.
         assert "hung" not in {message["code"] for message in running.bus.of_type("error")}
         assert running.bus.of_type("status")[-1]["children"]["capture"]["restarts"] == 0
     running.assert_nothing_left()

@@ -8,16 +8,20 @@ import sys
 from pathlib import Path
 
 import pytest
+import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from mpengine import Hole, Subscriber
 from mpengine.shared.messages import Status, Transcript
 from tests.rig.configs import byok, silent_file
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.echo import Echo
+from tests.rig.engine import EngineProcess
 from tests.rig.processes import spawned
 from tests.rig.waiting import scaled, wait_until
 
 ROOT = Path(__file__).parents[2]
+WAITING = 10  # of each kind
 FLOOD = 6000  # more than the engine keeps for a subscriber that does not read, and the sockets between them
 
 
@@ -77,6 +81,38 @@ def read(readers, condition, what, *, every=0.01):
 def talk(tmp_path):
     """A minute of silence, at the pace of speech."""
     return silent_file(tmp_path / "talk.wav", 60)
+
+
+class PlainReader:
+    """A SUB socket as anybody makes one, and the JSON that it was given."""
+
+    def __init__(self, running, context):
+        self._socket = context.socket(zmq.SUB)
+        self._socket.subscribe(f"{running.name}.")
+        self._socket.connect(f"ipc://{running.runtime}/results")
+        self.received = []
+
+    def take(self):
+        """Whatever is there."""
+        while self._socket.poll(0):
+            self.received.append(json.loads(self._socket.recv_multipart()[1]))
+
+    def finals(self):
+        return once(message for message in self.received if message.get("is_final"))
+
+    def has_ended(self):
+        return any(message.get("state") == "stopped" for message in self.received)
+
+
+def wait_for_longest_interval(subscriber):
+    """Return when `subscriber` has tried in vain for so long that its tries do not become rarer any more."""
+    (socket,) = (feed.sockets[0] for feed in subscriber._feeds)
+    interval_ms = 0
+    with socket.get_monitor_socket(zmq.EVENT_CONNECT_RETRIED) as monitor:
+        while interval_ms < 250:
+            assert monitor.poll(scaled(30) * 1000)
+            interval_ms = recv_monitor_message(monitor)["value"]
+        socket.disable_monitor()
 
 
 def once(finals):
@@ -173,3 +209,54 @@ def test_who_looks_every_other_second_has_all_finals_too(engine, talk):
         assert running.wait() == 0
         assert seldom.holes == []
         assert seldom.finals() == once(running.bus.finals())
+
+
+def test_who_has_waited_for_an_engine_of_a_blink_has_all_that_it_said(tmp_path):
+    said = tmp_path / "said.jsonl"
+    with contextlib.ExitStack() as stack, FakeDeepgram(responder=Echo(0.1, 0.3)) as server:
+        talk = silent_file(tmp_path / "talk.wav", 2)
+        talk["audio"]["paced"] = False
+        running = EngineProcess(byok(server) | talk | {"bus": {"transcript": str(said)}}, name="blink")
+        stack.callback(running.close)
+        context = stack.enter_context(zmq.Context())
+        stack.callback(context.destroy, linger=0)
+        readers = [Reader(running) for _ in range(WAITING)]
+        for reader in readers:
+            stack.callback(reader.subscriber.close)
+        wait_for_longest_interval(readers[0].subscriber)
+        everybody = [*readers, *(PlainReader(running, context) for _ in range(WAITING))]
+        running.start()
+        read(everybody, lambda: all(each.has_ended() for each in everybody), "the last word")
+        assert running.wait() == 0
+        lines = [json.loads(line) for line in said.read_text().splitlines()]
+        finals = [(line["run"], line["seq"], line["text"]) for line in lines]
+        assert len(finals) > 5
+        for each in everybody:
+            assert each.finals() == finals
+        assert [reader.holes for reader in readers] == [[]] * WAITING
+    running.assert_nothing_left()
+
+
+def test_plain_subscribers_miss_nothing_of_a_supervisor_that_goes_on(engine, talk, tmp_path):
+    said = tmp_path / "said.jsonl"
+    with contextlib.ExitStack() as stack, FakeDeepgram(responder=Echo(0.1, 0.3)) as server:
+        config = byok(server) | talk | {"bus": {"transcript": str(said)}, "buffer": {"catch_up": 20.0}}
+        running = engine(config, name="plain")
+        context = stack.enter_context(zmq.Context())
+        stack.callback(context.destroy, linger=0)
+        readers = [PlainReader(running, context) for _ in range(WAITING)]
+        running.wait_for_state("running")
+        for _ in range(2):
+            before = len(readers[0].finals())
+            read(readers, lambda: all(len(r.finals()) > before + 3 for r in readers), "finals")  # noqa: B023
+            running.kill()
+            running.start()
+        running.wait_for_state("running")
+        running.send_signal(signal.SIGTERM)
+        read(readers, lambda: all(reader.has_ended() for reader in readers), "the last word")
+        assert running.wait() == 0
+        lines = [json.loads(line) for line in said.read_text().splitlines()]
+        finals = [(line["run"], line["seq"], line["text"]) for line in lines if line["type"] == "transcript"]
+        for reader in readers:
+            assert reader.finals() == finals
+    running.assert_nothing_left()

@@ -8,7 +8,9 @@ import tomllib
 from collections.abc import Collection, Mapping
 from typing import Any, TypeAlias
 
+from mpengine.shared.config_tables import Secret
 from mpengine.shared.errors import ConfigError
+from mpengine.shared.secret import read_secret
 from mpengine.shared.sources import is_path
 
 Key: TypeAlias = tuple[str, str]
@@ -55,7 +57,8 @@ def take_secrets(tables: dict[str, Any], secrets: Mapping[Key, str], environment
                 raise ConfigError(f"{table}.{key}_file", "expected a path")
             found[key] = _read_secret(os.path.expanduser(file), f"{table}.{key}_file")
         elif key not in found:
-            given = _credential(variable, f"{table}.{key}", environment) or environment.get(variable, "").strip()
+            credential = _credential(variable, f"{table}.{key}", environment)
+            given = credential or Secret(environment.get(variable, "").strip())
             if given:
                 tables.setdefault(table, {})[key] = given
 
@@ -90,18 +93,17 @@ def _set(tables: dict[str, Any], path: str, value: Any) -> None:
     table[key] = value
 
 
-def _credential(variable: str, key: str, environment: Mapping[str, str]) -> str:
+def _credential(variable: str, key: str, environment: Mapping[str, str]) -> Secret:
     """The systemd credential called `variable` (LoadCredential=); empty when there is none."""
     directory = environment.get("CREDENTIALS_DIRECTORY")
     if not directory or not os.path.exists(os.path.join(directory, variable)):
-        return ""
+        return Secret()
     return _read_secret(os.path.join(directory, variable), key)
 
 
-def _read_secret(path: str, key: str) -> str:
+def _read_secret(path: str, key: str) -> Secret:
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read().strip()
+        return Secret(read_secret(path), os.path.abspath(path))
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ConfigError(key, f"cannot read {path}: {why}") from None

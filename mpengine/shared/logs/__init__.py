@@ -1,7 +1,8 @@
 """Logging: each event is one line on standard error, with time (UTC), level, process, event name and fields.
 
 Logging never blocks or ends the process: see `LogOutput`. Lines without room are counted: `lines_dropped` reports their
-number as soon as there is room again. Repeated warnings and errors are counted too: see `Repeats`.
+number as soon as there is room again. Repeated warnings and errors are counted too: see `Repeats`. Secrets that are
+made known to `strike_out` stand in no line.
 """
 
 import faulthandler
@@ -15,8 +16,9 @@ from types import TracebackType
 from mpengine.shared.logs.lines import Entry, Event, as_bytes, as_json, as_text, entry_of, kind_of
 from mpengine.shared.logs.output import LogOutput
 from mpengine.shared.logs.repeats import Due, Repeats
+from mpengine.shared.secret import StrikeOut
 
-__all__ = ["Event", "setup"]
+__all__ = ["Event", "setup", "strike_out"]
 
 
 class _Stderr(logging.Handler):
@@ -24,6 +26,7 @@ class _Stderr(logging.Handler):
 
     def __init__(self, output: LogOutput, layout: Callable[[Entry], str]) -> None:
         super().__init__()
+        self.strike_out = StrikeOut()
         self._output = output
         self._layout = layout
         self._repeats: Repeats[Entry] = Repeats()
@@ -34,7 +37,7 @@ class _Stderr(logging.Handler):
         try:
             entry, now = entry_of(record), time.monotonic()
             if entry.level >= logging.WARNING:
-                self._write(self._repeats.came(kind_of(entry), entry, now))
+                self._write(self._repeats.came(kind_of(entry), entry, now, event=entry.event))
             else:
                 # Held lines come first: otherwise "connected" could follow "connected" without the failure in between.
                 self._write([*self._repeats.rest(now), Due(entry, 0)])
@@ -54,7 +57,8 @@ class _Stderr(logging.Handler):
         for entry, repeated in lines:
             counted = entry._replace(fields={**entry.fields, "repeated": repeated}) if repeated else entry
             self._report_dropped()
-            if self._dropped_lines or not self._output.write(as_bytes(self._layout(counted))):
+            line = self.strike_out(self._layout(counted))
+            if self._dropped_lines or not self._output.write(as_bytes(line)):
                 self._dropped_lines += 1
 
     def _report_dropped(self) -> None:
@@ -81,6 +85,13 @@ def setup(process: str, level: str = "info", log_format: str = "text") -> None:
     threading.excepthook = _log_uncaught_in_thread
     if output.descriptor is not None and faulthandler.is_enabled():
         faulthandler.enable(output.descriptor)  # a crashing process must not block on standard error
+
+
+def strike_out(*secrets: str) -> None:
+    """From now on, no line of this process has a piece of one of these `secrets`."""
+    for handler in logging.getLogger("mpengine").handlers:
+        if isinstance(handler, _Stderr):
+            handler.strike_out = StrikeOut(*secrets, spares_short=True)
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

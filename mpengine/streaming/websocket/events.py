@@ -45,12 +45,16 @@ class CloseReceived(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The peer answered the upgrade with a status other than 101. Its words are cut and hold none of our secrets."""
+    """The peer answered the upgrade with a status other than 101. Its words are cut and hold none of our secrets.
+
+    `retry_after_s`: how long the peer asks us to wait.
+    """
 
     status: int
     phrase: str
     body: str
     headers: Mapping[str, str] = {}
+    retry_after_s: float = 0.0
 
 
 class Failed(msgspec.Struct, frozen=True):

@@ -22,6 +22,7 @@ each of them.
 
 import contextlib
 import errno
+import math
 import os
 import select
 import socket
@@ -32,6 +33,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+
+# A wait with a deadline wakes so often. The supervisor takes a main thread that sleeps for longer to be blocked.
+_LONGEST_SLEEP_S = 0.5
 
 
 class LockedSocket:
@@ -165,12 +169,15 @@ class LockedSocket:
     def _wait(self, lacking: int, deadline: float | None) -> None:
         poller = select.poll()
         poller.register(self._socket, lacking)
-        remaining_ms = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
-        ready = poller.poll(remaining_ms)
-        if self._ended:
-            raise _shut_down()
-        if not ready:
-            raise TimeoutError(errno.ETIMEDOUT, "timed out")
+        while True:
+            left_s = math.inf if deadline is None else max(0.0, deadline - time.monotonic())
+            is_ready = poller.poll(None if deadline is None else min(left_s, _LONGEST_SLEEP_S) * 1000)
+            if self._ended:
+                raise _shut_down()
+            if is_ready:
+                return
+            if left_s <= 0:
+                raise TimeoutError(errno.ETIMEDOUT, "timed out")
 
 
 def _shut_down() -> OSError:

@@ -14,12 +14,14 @@ import msgspec
 import websocket
 
 from mpengine.shared.loopback import is_loopback
+from mpengine.shared.secret import StrikeOut
 from mpengine.streaming.websocket import library
 from mpengine.streaming.websocket.events import Failed, Refused
 from mpengine.streaming.websocket.locked_socket import LockedSocket
 
 _MAX_ANSWER_BYTES = 1 << 16  # head and body of an HTTP answer; the rest is not read
 _MAX_BODY_CHARS = 4096
+_SHORTEST_SECRET_CHARS = 8  # of our headers' other words, none is so long
 
 
 class NotOpenedError(Exception):
@@ -183,20 +185,41 @@ def _upgrade(link: LockedSocket, target: Target, deadline: float) -> Link:
     status, phrase, fields, body = answer.parsed() or (101, "", {}, b"")
     headers = {name: fields[name] for name in target.answer_headers if name in fields}
     if status != 101:
-        said = _strike_out(target.headers, body.decode("utf-8", "replace"))[:_MAX_BODY_CHARS]
-        headers = {name: _strike_out(target.headers, value) for name, value in headers.items()}
-        raise NotOpenedError(Refused(status, _strike_out(target.headers, phrase), said, headers)) from None
+        strike_out = _strike_out(target.headers)
+        said = strike_out(body.decode("utf-8", "replace"))[:_MAX_BODY_CHARS]
+        headers = {name: strike_out(value) for name, value in headers.items()}
+        wait_s = retry_after_s(fields, time.time())
+        raise NotOpenedError(Refused(status, strike_out(phrase), said, headers, wait_s)) from None
     if failure:
         raise failure
     return Link(link, headers)
 
 
-def _strike_out(headers: Sequence[str], text: str) -> str:
-    """Hide the values of our headers in `text`: an error page may repeat the request."""
-    for header in headers:
-        for word in header.partition(":")[2].split():
-            text = text.replace(word, "***") if len(word) >= 8 else text
-    return text
+def _strike_out(headers: Sequence[str]) -> StrikeOut:
+    """Hides the values of our headers, also in part: an error page may repeat the request."""
+    words = [word for header in headers for word in header.partition(":")[2].split()]
+    return StrikeOut(*(word for word in words if len(word) >= _SHORTEST_SECRET_CHARS))
+
+
+def retry_after_s(fields: Mapping[str, str], utc_s: float) -> float:
+    """How long the peer asks us to wait, by the header Retry-After (RFC 9110, section 10.2.3); 0 if it does not.
+
+    A date counts from the answer's own date, where it has one, because our clock may be wrong; otherwise from `utc_s`.
+    """
+    asked = fields.get("retry-after", "")
+    if asked.isascii() and asked.isdigit():
+        return float(asked)
+    until, since = _http_date(asked), _http_date(fields.get("date", ""))
+    return 0.0 if until is None else max(0.0, until - (utc_s if since is None else since))
+
+
+def _http_date(text: str) -> float | None:
+    import calendar  # noqa: PLC0415  rarely needed
+
+    try:
+        return calendar.timegm(time.strptime(text, "%a, %d %b %Y %H:%M:%S GMT"))
+    except ValueError:
+        return None
 
 
 def _reason(exc: Exception, host: str, timeout_s: float) -> str:

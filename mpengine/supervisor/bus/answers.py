@@ -11,17 +11,12 @@ import msgspec
 
 from mpengine.shared import messages
 from mpengine.shared.config import Config
-from mpengine.shared.messages import UNREADABLE, ChildMetrics
+from mpengine.shared.messages import UNREADABLE
 from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.children.process import ChildProcess
 from mpengine.supervisor.decide.actions import Action, Child
 from mpengine.supervisor.decide.coordinator import Coordinator
-
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
-# Fields of /proc/PID/stat after the name in parentheses, proc_pid_stat(5).
-_UTIME, _STIME, _RSS = 11, 12, 21
-_MOST_BYTES = 1024
+from mpengine.supervisor.host.proc import usage_of
 
 _command = msgspec.json.Decoder(messages.Command)
 
@@ -105,24 +100,6 @@ class Answers:
             level=situation.level,
             last_disconnect=situation.last_disconnect,
             last_disconnect_ago_s=situation.last_disconnect_ago_s(now),
+            not_running_s=round(situation.not_running_s(now), 1),
             metrics=self._metrics(),
         )
-
-
-def usage_of(pid: int) -> ChildMetrics:
-    """CPU seconds and resident megabytes of `pid`, from /proc; empty without /proc, since no other way is as cheap."""
-    try:
-        fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-    except OSError:
-        return ChildMetrics()
-    ticks = int(fields[_UTIME]) + int(fields[_STIME])
-    return ChildMetrics(cpu_s=round(ticks / _TICKS_PER_S, 2), rss_mb=round(int(fields[_RSS]) * _PAGE_MB, 1))
-
-
-def _read(path: str) -> bytes:
-    """The content of `path`, in three system calls; a file object takes nine."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(fd, _MOST_BYTES)
-    finally:
-        os.close(fd)

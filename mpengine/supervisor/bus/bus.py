@@ -1,9 +1,15 @@
-"""The public side: PUB for results and status, ROUTER for questions. The supervisor's main thread owns both sockets.
+"""The public side: XPUB for results and status, ROUTER for questions. The supervisor's main thread owns both sockets.
+
+The bus is closed at first: messages are numbered and kept, but held back, so that programs which waited for this engine
+can connect. The status alone goes out, since who subscribes later is answered with the last one.
 
 A slow subscriber costs the others nothing: messages that do not fit its queue are dropped for it alone. It sees that by
 `prev` and `seq`, and asks the history. Answers to a client that does not read them are dropped, too.
 """
 
+import contextlib
+import logging
+import socket
 import time
 from collections.abc import Sequence
 
@@ -12,10 +18,14 @@ import zmq
 
 from mpengine.shared import messages, sockets
 from mpengine.shared.config_tables import Secret
+from mpengine.shared.deciding import NEVER
 from mpengine.shared.errors import ConfigError, MpengineError
-from mpengine.shared.messages import TOPICS, Message
-from mpengine.supervisor.bus.journal import Final, Journal, Note, ToldGap
+from mpengine.shared.logs import Event
+from mpengine.shared.messages import INTERIMS, OVER, TOPICS, Message
+from mpengine.supervisor.bus.journal import Final, Journal, Note, ToldGap, stamp_of
 from mpengine.supervisor.bus.transcript_file import TranscriptFile
+
+log = logging.getLogger("mpengine.supervisor")
 
 # About three minutes of speech. They wait in the supervisor's memory for a subscriber that does not read; the history
 # has those that count.
@@ -23,8 +33,15 @@ _QUEUED_MESSAGES = 2000
 # An answer may be a large page of the history.
 _QUEUED_ANSWERS = 16
 _LINGER_MS = 1000
-_SUBSCRIBED = 1
 _QUESTIONS_AT_ONCE = 100
+# The first byte of a message on an XPUB socket; the rest is the topic (zmq_socket(3)).
+_SUBSCRIBED, _UNSUBSCRIBED = b"\x01", b"\x00"
+# Each one costs some 20 µs: a peer that makes many of them must not stop the loop.
+_SUBSCRIPTIONS_AT_ONCE = 50
+# A closed bus holds back so much, of an unpaced file for example. With more it opens early.
+_MOST_HELD_BYTES = 1 << 20
+# An open interim is repeated so often at most, and only at this age: a younger one is likely to be replaced soon.
+_REPEAT_S, _REPEATED_AGE_S = 0.25, 0.3
 _JOURNAL_FULL = messages.Error(
     source="supervisor",
     code=messages.ErrorCode.JOURNAL_FULL,
@@ -50,8 +67,9 @@ class Bus:
         again: Sequence[Final] = (),
         transcript: TranscriptFile | None = None,
     ) -> None:
-        """`seq`: the last one that an earlier supervisor of this run may have used. `again`: its finals to repeat.
+        """`seq`: the last one that an earlier supervisor of this run may have used.
 
+        `again`: finals of that supervisor which perhaps did not go out; they are published again, with their old `seq`.
         Messages of the run that the `transcript` file lacks are written to it now.
 
         Raises MpengineError when an endpoint cannot be bound, ConfigError for an invalid key.
@@ -61,12 +79,25 @@ class Bus:
         self._is_journal_full = self._was_journal_full = False
         self.last: dict[str, int] = {}
         self.public_key: str | None = None
+        self.joined_at = NEVER
+        """When somebody first subscribed, in monotonic time."""
         self._name = name
         self._sync_prefix = f"{name}.sync.".encode()
-        self._seq = seq
+        self._status_topic, self._interim_topic = f"{name}.status".encode(), f"{name}.{INTERIMS}".encode()
+        self._status: Sequence[bytes] | None = None  # the last one that went out
+        self._seq = self._began = seq
         self._marked = 0
         self._unheard = messages.FLEETING  # most messages are fleeting, and often nobody wants them
-        self._again = list(again)
+        finals = (final.transcript() for final in again)  # None: another version wrote it
+        repeated = (msgspec.structs.replace(final, boot=boot) for final in finals if final is not None)
+        self._held: list[list[bytes]] | None = [  # None: the bus is open
+            [messages.topic_of(name, final).encode(), messages.encode(final)] for final in repeated
+        ]
+        self._held_bytes = sum(len(body) for _, body in self._held)
+        self._repeat_at = NEVER
+        self._repeated_at = 0.0
+        self._joined_seq = 0  # the last message before the last subscription to interims
+        self._is_shifted = False
         self._transcript = transcript
         self._journal = journal
         if transcript is not None:
@@ -83,19 +114,20 @@ class Bus:
             linger_ms=_LINGER_MS,
             max_bytes=sockets.MAX_MESSAGE_BYTES,
         )
-        # Report every subscription, not only the first to a topic: each one to a sync topic gets an answer.
-        self._publisher.setsockopt(zmq.XPUB_VERBOSE, 1)
+        # Subscriptions are ours to take, so that an answer can go to the subscriber alone.
+        self._publisher.setsockopt(zmq.XPUB_MANUAL, 1)
         try:
             for socket, endpoint in ((self._publisher, publish), (self.queries, query)):
                 if curve_secret_key:
                     self.public_key = _encrypt(socket, curve_secret_key)
                 sockets.bind(socket, endpoint)
+            self._bound = self._publisher.getsockopt_string(zmq.LAST_ENDPOINT)
         except MpengineError:
             self.close()
             raise
 
     def publish(self, message: Message, *, covers: int = 0) -> None:
-        """Number `message` and give it to all subscribers, if it `is_heard`.
+        """Number `message` and give it to all subscribers, if it `is_heard`. A closed bus holds it back.
 
         A final goes into the journal first. All samples before `covers` have their finals then.
         """
@@ -114,12 +146,35 @@ class Bus:
         )
         self.last[topic] = self._seq
         body = messages.encode(stamped)
-        if isinstance(message, messages.Transcript) and message.is_final:
-            self.publish_again()
         kind = topic.partition(".")[2]
         if not TOPICS[kind].is_fleeting:
             self._remember(kind, stamped, body, covers)
-        sockets.try_send(self._publisher, [topic.encode(), body])
+        parts = [topic.encode(), body]
+        if self._held is None or (isinstance(message, messages.Status) and message.state not in OVER):
+            self._send(parts)
+            return
+        self._held.append(parts)
+        self._held_bytes += len(body)
+        if self._held_bytes > _MOST_HELD_BYTES:
+            log.warning(Event("published_early", reason="too much to hold it back until all subscribers are there"))
+            self.open()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages go out as they are made."""
+        return self._held is None
+
+    def open(self) -> None:
+        """Publish what was held back, in order. From now on messages go out as they are made."""
+        held, self._held = self._held or [], None
+        for parts in held:
+            self._send(parts)
+
+    def _send(self, parts: list[bytes]) -> None:
+        """Give a message to all subscribers now."""
+        if parts[0] == self._status_topic:
+            self._status = parts
+        sockets.try_send(self._publisher, parts)
 
     def _remember(self, topic: str, message: Message, body: bytes, covers: int) -> None:
         """Keep `message` for late subscribers, and for a supervisor that may have to go on after this one."""
@@ -140,28 +195,9 @@ class Bus:
         history, now = self._journal.history, time.monotonic()
         return messages.encode(history.answer(since, run=self.run, boot=self.boot, seq=self._seq, now=now))
 
-    @property
-    def has_to_publish_again(self) -> bool:
-        """Whether finals of the supervisor before this one wait to be published again."""
-        return bool(self._again)
-
-    def publish_again(self) -> None:
-        """Publish the last finals of the supervisor before this one again, with their old `seq`: they may be lost.
-
-        Call it when subscribers had time to connect again, and before newer finals.
-        """
-        again, self._again = self._again, []
-        for final in again:
-            transcript = final.transcript()
-            if transcript is None:
-                continue
-            topic = messages.topic_of(self._name, transcript).encode()
-            body = messages.encode(msgspec.structs.replace(transcript, boot=self.boot))
-            sockets.try_send(self._publisher, [topic, body])
-
     def mark_published(self) -> None:
         """Note that messages from before the last call have left the socket's queue. Call it about once a second."""
-        if self._again:  # these are older, and still wait
+        if self._held is not None:
             return
         self._journal.published(self._marked)
         self._marked = self._seq
@@ -183,17 +219,89 @@ class Bus:
         return notices
 
     def answer_subscriptions(self) -> None:
-        """Answer subscriptions to `NAME.sync.TOKEN`: the proof that all earlier ones of that socket are live."""
-        for parts in sockets.receive_all(self._publisher):
-            data = parts[0]
-            if data[:1] != bytes([_SUBSCRIBED]):
+        """Take subscriptions and their ends, a bounded number at once, and answer those that have an answer.
+
+        One that takes in the status is answered with the last one. One to `NAME.sync.TOKEN` is answered as well: that
+        proves that all earlier ones of its socket are live.
+        """
+        for _ in range(_SUBSCRIPTIONS_AT_ONCE):
+            if not sockets.is_readable(self._publisher):
+                self._is_shifted = False
+                return
+            frame = self._publisher.recv(zmq.NOBLOCK, copy=False)
+            kind, topic = frame.bytes[:1], frame.bytes[1:]
+            # A message that is no subscription makes libzmq (4.3.5) take each one that waits after it for the next
+            # peer's. These peers have to connect again.
+            self._is_shifted |= kind not in {_SUBSCRIBED, _UNSUBSCRIBED}
+            if self._is_shifted:
+                self._disconnect(frame)
+            elif kind == _SUBSCRIBED:
+                self._subscribed(topic)
+            else:
+                self._publisher.setsockopt(zmq.UNSUBSCRIBE, topic)
+
+    def _disconnect(self, frame: zmq.Frame) -> None:
+        """End the connection by which `frame` came, if it is still there."""
+        with contextlib.suppress(zmq.ZMQError, OSError):
+            connection = socket.socket(fileno=int(frame.get("__fd")))
+            try:
+                name = connection.getsockname()  # by now the descriptor may be another's
+                if self._bound.endswith(name if isinstance(name, str) else f":{name[1]}"):
+                    log.warning(Event("subscriber_disconnected", reason="a program sent more than subscriptions"))
+                    connection.shutdown(socket.SHUT_RDWR)
+            finally:
+                connection.detach()
+
+    def _subscribed(self, topic: bytes) -> None:
+        self._publisher.setsockopt(zmq.SUBSCRIBE, topic)
+        self.joined_at = min(self.joined_at, time.monotonic())
+        tags = {kind: kind.__struct_config__.tag for kind in self._unheard}
+        self._unheard -= {kind for kind, tag in tags.items() if f"{self._name}.{tag}".encode().startswith(topic)}
+        if self._status_topic.startswith(topic) and self._status is not None:
+            self._answer(self._status)
+        elif topic.startswith(self._sync_prefix):
+            answer = messages.SyncAnswer(run=self.run, boot=self.boot, seq=self._seq, began=self._began)
+            self._answer([topic, messages.encode(answer)])
+        if self._interim_topic.startswith(topic):
+            self._joined_seq = self._seq
+            self._repeat_at = min(self._repeat_at, self._repeated_at + _REPEAT_S)
+
+    def _answer(self, parts: Sequence[bytes]) -> None:
+        """Send a message to the subscriber whose subscription was taken last.
+
+        With XPUB_MANUAL_LAST_VALUE libzmq sends the next message to that peer alone, whatever the message is: so the
+        option is set for this one message. To unset it unsets XPUB_MANUAL, too. Where another connection ends at this
+        very moment, libzmq forgets the peer, and all who have subscribed get the message.
+        """
+        self._publisher.setsockopt(zmq.XPUB_MANUAL_LAST_VALUE, 1)
+        sockets.try_send(self._publisher, parts)
+        self._publisher.setsockopt(zmq.XPUB_MANUAL_LAST_VALUE, 0)
+        self._publisher.setsockopt(zmq.XPUB_MANUAL, 1)
+
+    @property
+    def deadline(self) -> float:
+        """The time of the next `repeat_interims`, in monotonic time."""
+        return NEVER if self._held is not None else self._repeat_at
+
+    def repeat_interims(self, now: float) -> None:
+        """Publish the open interims again, with their old `seq`, if somebody has subscribed to them since.
+
+        An interim replaces itself, so that a repetition harms nobody.
+        """
+        if now < self.deadline:
+            return
+        wait_s = NEVER
+        for body in map(bytes, self._journal.history.interims):
+            stamp = stamp_of(body)
+            if stamp.seq > self._joined_seq:  # all have heard it
                 continue
-            topic = data[1:]
-            tags = {kind: kind.__struct_config__.tag for kind in self._unheard}
-            self._unheard -= {kind for kind, tag in tags.items() if f"{self._name}.{tag}".encode().startswith(topic)}
-            if topic.startswith(self._sync_prefix):
-                body = msgspec.json.encode({"type": "sync", "run": self.run, "boot": self.boot, "seq": self._seq})
-                sockets.try_send(self._publisher, [topic, body])
+            age_s = max(0.0, (time.time_ns() - stamp.time_ns) / 1e9)  # a clock may be set back
+            if age_s < _REPEATED_AGE_S:
+                wait_s = min(wait_s, max(_REPEATED_AGE_S - age_s, _REPEAT_S))
+            else:
+                self._repeated_at = now
+                self._send([self._interim_topic, body])
+        self._repeat_at = now + wait_s
 
     def is_heard(self, kind: type[Message]) -> bool:
         """False for fleeting messages that nobody has ever subscribed to: they are not published."""

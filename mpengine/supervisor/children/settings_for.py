@@ -60,16 +60,19 @@ class SettingsFor(NamedTuple):
                 )
             case Child.STREAMING:
                 ledger, situation = coordinator.results.ledger, coordinator.situation
+                remote = self._remote()
                 return StreamingSettings(
                     **common,
                     **frames,
-                    remote=dialects.packed(self._remote()),
+                    remote=dialects.packed(remote),
                     audio=config.audio,
                     first_connection=situation.last_connection + 1,
                     pace=config.pace,
                     # The last beat of an earlier process may be old, but all audio with results had been sent.
                     sent_before=max(situation.highest_sent, ledger.transcribed),
                     expects_audio=coordinator.expects_audio,
+                    refusals_end=coordinator.lives.gives_up,
+                    secret_path=dialects.secret_of(remote).path,
                 )
 
     def _remote(self) -> RemoteConfig:

@@ -35,6 +35,12 @@ class Terminate(NamedTuple):
     child: Child
 
 
+class LookAt(NamedTuple):
+    """Look at what a silent process does, and report that to `Lives.looked`."""
+
+    child: Child
+
+
 class Abort(NamedTuple):
     """Have a process write its stacks to the log, and end."""
 
@@ -81,7 +87,7 @@ class Exit(NamedTuple):
     exit_code: ExitCode
 
 
-Action = Spawn | Send | Terminate | Abort | Kill | Publish | KeepGap | Acknowledge | Log | Exit
+Action = Spawn | Send | Terminate | LookAt | Abort | Kill | Publish | KeepGap | Acknowledge | Log | Exit
 
 
 def report(error: Error, level: str = "warning") -> list[Action]:

@@ -6,10 +6,15 @@
 
 A child that says Hello is still STARTING. The first message of its work loop, mostly a beat, makes it RUNNING. A child
 hangs if it is silent for too long, or if it beats but its work stands still: its counter must move while work is
-expected of it. Both count only while the supervisor itself was awake (`overslept`). A child that hangs gets SIGABRT,
-which writes its stacks to the log; then it is killed.
+expected of it. Both count only while the supervisor itself was awake (`overslept`). Looks at the threads of a silent
+child may show within 3 s that it hangs (see `decide.hangs`). A child that hangs gets SIGABRT, which writes its stacks
+to the log; then it is killed. A stopped one is killed at once, because it could not take SIGABRT.
+
+A child that had worked for `stable_after_s` is started again at once, ten times a minute. Any other waits for a
+backoff, which grows from one such life to the next; the first one after a good life does not wait.
 """
 
+import collections
 import enum
 import signal
 from collections.abc import Callable, Iterable
@@ -20,13 +25,17 @@ from mpengine.shared.config_tables import SupervisorConfig
 from mpengine.shared.deciding import NEVER, full_jitter_s
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import ErrorCode
-from mpengine.supervisor.decide.actions import Abort, Action, Child, Kill, Log, Publish, Spawn
+from mpengine.supervisor.decide.actions import Abort, Action, Child, Kill, Log, LookAt, Publish, Spawn
+from mpengine.supervisor.decide.hangs import Look, Seen, is_loaded, verdict
 
 # How long a process may write its stacks, and how long a killed one may stay (in uninterruptible sleep).
 _ABORT_S, _KILL_AGAIN_S = 1.0, 5.0
 # A child that has not beaten for so long is called silent.
 _TWO_BEATS_S = 2.0
-_PERMANENT = frozenset({ExitCode.CONFIG, ExitCode.ACCOUNT})
+# A child that certainly hangs is found after so much silence, by two looks. They are a little more than a second apart,
+# because a work loop that is well wakes once a second.
+_FOUND_S, _BETWEEN_LOOKS_S = 3.0, 1.05
+_MOST_AT_ONCE, _AT_ONCE_S = 10, 60.0
 
 
 class ChildState(enum.StrEnum):
@@ -41,6 +50,7 @@ class ChildState(enum.StrEnum):
 
 
 _ALIVE = frozenset({ChildState.STARTING, ChildState.RUNNING, ChildState.STOPPING})
+_LOOKED_AT = frozenset({ChildState.STARTING, ChildState.RUNNING})
 _DOWN = frozenset({ChildState.STOPPED, ChildState.BACKOFF})
 
 
@@ -64,17 +74,22 @@ class Life:
         self.ended_at: float | None = None
         self.spawn_at = now
         self.has_worked = False  # then a device error may pass
+        self.gives_up = not policy.wait  # only then a refusal or a missing device ends the engine
         self._spawned_at = now
         self._heard_at = now
         self._running_since: float | None = None
+        self._worked_since: float | None = None
         self._is_opening = False  # a device, which may take as long as a start
         self._counter: int | None = None
         self._progressed_at = now
         self._is_work_expected = False
-        self._may_be_slow = False
+        self._may_be_slow = self._may_wait = False
+        self._look: Look | None = None  # the last one
+        self._look_again_at = now
+        self._seen: Seen | None = None
         self._end_at: float | None = None  # when to kill it (again), if it is being ended
-        self._well_until: float | None = None  # until when it was well, if it hung
         self._failures = 0
+        self._at_once: collections.deque[float] = collections.deque(maxlen=_MOST_AT_ONCE)  # its last starts at once
         self._last_words: str | None = None
 
     @property
@@ -89,25 +104,65 @@ class Life:
 
     @property
     def deadline(self) -> float:
-        """When it must be spawned, when it counts as hung (silent, or standing still), or when it is killed (again)."""
+        """When it must be spawned, looked at, killed (again), or counts as hung (silent, or standing still)."""
         if self.state in _DOWN:
             return self.spawn_at
         if not self.is_alive:
             return NEVER
-        return self._end_at if self._end_at is not None else min(self._silent_at, self._idle_at)
+        return self._end_at if self._end_at is not None else min(self._silent_at, self._idle_at, self.look_at)
+
+    @property
+    def look_at(self) -> float:
+        """When to look at its threads, because it is silent."""
+        if self._end_at is not None or self.state not in _LOOKED_AT:
+            return NEVER
+        first_s = (_FOUND_S - _BETWEEN_LOOKS_S) * self._policy.patience
+        return max(self._heard_at + first_s, self._look_again_at)
+
+    @property
+    def seen(self) -> Seen | None:
+        """What two looks in this silence have shown; None before the second one."""
+        return self._seen if self._is_look_new else None
+
+    @property
+    def _is_look_new(self) -> bool:
+        """Whether it has been silent since the last look."""
+        return self._look is not None and self._look.at_s > self._heard_at
 
     def is_due(self, now: float) -> bool:
         """Whether to spawn it now."""
         return self.state in _DOWN and now >= self.spawn_at
 
+    def looked(self, look: Look | None, now: float) -> str:
+        """Note a look at its threads; None: they cannot be seen. Returns why it has to be ended; empty if it may work.
+
+        A stopped child hangs, and so does one whose main thread is blocked, except while that thread may wait for
+        another process: while the child starts, or opens or closes a device. On a loaded machine no child hangs by a
+        look.
+        """
+        before = self._look if self._is_look_new else None
+        self._look, self._look_again_at = look, now + _BETWEEN_LOOKS_S * self._policy.patience
+        self._seen = verdict(before, look) if before is not None and look is not None else None
+        if before is None or look is None or is_loaded(before, look):
+            return ""
+        silent = f"no sign of life for {now - self._heard_at:.0f} s"
+        may_wait = self.state is not ChildState.RUNNING or self._is_opening or self._may_wait
+        if self._seen is Seen.STOPPED:
+            return f"{silent}: it is stopped, as by SIGSTOP"
+        if self._seen is Seen.BLOCKED and not may_wait:
+            return f"{silent}: a call of its main thread does not come back"
+        return ""
+
     def hangs(self, now: float) -> str:
-        """Why it has to be ended, or killed again; empty while it is well."""
-        if not self.is_alive or now < self.deadline:
+        """Why it has to be ended, or killed again, by the time alone; empty while it is well."""
+        if not self.is_alive:
             return ""
         if self._end_at is not None:
-            return "it does not end"
+            return "it does not end" if now >= self._end_at else ""
         if now >= self._silent_at:
             return f"no sign of life for {self._silent_at - self._heard_at:g} s"
+        if now < self._idle_at:
+            return ""
         if now > self._heard_at + _TWO_BEATS_S:
             return f"no sign of life for {now - self._heard_at:.0f} s"
         return f"it gives signs of life, but its work has stood still for {self._idle_at - self._progressed_at:g} s"
@@ -139,7 +194,7 @@ class Life:
         self._spawned_at = self._heard_at = self._progressed_at = now
         self._last_words = None
         self._end_at = None
-        self._running_since = self._well_until = None
+        self._running_since = self._worked_since = None
         self._is_opening = False
 
     def opening(self) -> None:
@@ -157,8 +212,10 @@ class Life:
             self.state = ChildState.RUNNING
             self._running_since = now
 
-    def worked(self) -> None:
+    def worked(self, now: float) -> None:
         """It did its work: the device was open, or the recogniser connected."""
+        if self._worked_since is None:
+            self._worked_since = now
         self._is_opening = False
         self.has_worked = True
         self.reason = ""
@@ -172,16 +229,20 @@ class Life:
         """Whether it is known why this process ends."""
         return self._last_words is not None
 
-    def progress(self, counter: int, now: float, *, is_expected: bool, may_be_slow: bool = False) -> None:
-        """Note how far its work is, whether progress is expected now, and whether that may take as long as a start."""
-        self._may_be_slow = may_be_slow
+    def progress(
+        self, counter: int, now: float, *, is_expected: bool, may_be_slow: bool = False, may_wait: bool = False
+    ) -> None:
+        """Note how far its work is, whether progress is expected now, and whether that may take as long as a start.
+
+        `may_wait`: whether its main thread may wait for another process meanwhile.
+        """
+        self._may_be_slow, self._may_wait = may_be_slow, may_wait
         self._is_work_expected = is_expected and self.state is ChildState.RUNNING
         if counter != self._counter or not self._is_work_expected:
             self._counter, self._progressed_at = counter, now
 
     def aborting(self, now: float) -> None:
         """It was asked to write its stacks and to end."""
-        self._well_until = min(self._heard_at, self._progressed_at)
         self._end_at = now + _ABORT_S
 
     def killing(self, now: float) -> None:
@@ -203,7 +264,9 @@ class Life:
 
     def is_permanent(self, exit_code: int) -> bool:
         """Whether an exit with `exit_code` ends the engine: another try cannot help."""
-        return exit_code in _PERMANENT or (exit_code == ExitCode.DEVICE and not self.has_worked)
+        if exit_code == ExitCode.DEVICE:
+            return self.gives_up and not self.has_worked
+        return exit_code == ExitCode.CONFIG or (exit_code == ExitCode.ACCOUNT and self.gives_up)
 
     def exited(self, status: int, now: float, chance: float) -> Ended:
         """The process has ended. `status` as in `subprocess`: the exit code, or minus the signal."""
@@ -221,11 +284,12 @@ class Life:
         return Ended(how, None)
 
     def failed(self, now: float, chance: float) -> None:
-        """It ended, or could not be spawned. After a stable life, the first try to start it again comes at once."""
-        well_until = now if self._well_until is None else self._well_until
-        began = self._running_since
-        is_stable = began is not None and well_until - began >= self._policy.stable_after_s
-        self._failures = 1 if is_stable and self.state is not ChildState.BACKOFF else self._failures + 1
+        """It ended, or could not be spawned. After it had worked, it is started again at once, ten times a minute."""
+        self._failures += 1
+        if self._had_worked(now) and not (len(self._at_once) == _MOST_AT_ONCE and now < self._at_once[0] + _AT_ONCE_S):
+            self._at_once.append(now)
+            self._failures = 1
+        self._worked_since = None
         self.state = ChildState.BACKOFF
         self.spawn_at = now
         if self._failures > 1:
@@ -235,6 +299,14 @@ class Life:
                 ceiling_s=self._policy.backoff_ceiling_s,
                 chance=chance,
             )
+
+    def _had_worked(self, now: float) -> bool:
+        """Whether its process, which has ended, had worked for long enough. The time that it hung does not count."""
+        if self._worked_since is None or self._running_since is None:
+            return False
+        last_sign_at = min(self._heard_at, self._progressed_at)
+        well_until = now if now < last_sign_at + _TWO_BEATS_S else last_sign_at
+        return well_until - max(self._worked_since, self._running_since) >= self._policy.stable_after_s
 
 
 def _signal_name(number: int) -> str:
@@ -252,6 +324,13 @@ class Lives(dict[Child, Life]):
     ) -> None:
         super().__init__({child: Life(policy, now) for child in children})
         self._chance = chance
+        self.gives_up = not policy.wait
+
+    def keep_on(self) -> None:
+        """The engine has brought a result: it does not give up any more."""
+        self.gives_up = False
+        for life in self.values():
+            life.gives_up = False
 
     @property
     def deadline(self) -> float:
@@ -268,23 +347,42 @@ class Lives(dict[Child, Life]):
         return max(life.stands_still_s(now) for life in self.values())
 
     def tick(self, now: float) -> list[Action]:
-        """Spawn the children that are due, end those that hang."""
+        """Spawn the children that are due, end those that hang, look at those that are silent."""
         actions: list[Action] = []
         for child, life in self.items():
             if life.is_due(now):
                 actions.append(Spawn(child))
             elif why := life.hangs(now):
                 actions += self._hung(child, life, why, now)
+            elif now >= life.look_at:
+                actions.append(LookAt(child))
         return actions
+
+    def looked(self, child: Child, look: Look | None, now: float) -> list[Action]:
+        """A look at a silent child: end it if it hangs; otherwise log once a silence what it may be."""
+        life = self[child]
+        was_seen = life.seen
+        if why := life.looked(look, now):
+            return self._hung(child, life, why, now)
+        if life.seen is None or was_seen is not None:
+            return []
+        return [Log("warning", "silent", {"child": child, "seen": life.seen})]
 
     def _hung(self, child: Child, life: Life, why: str, now: float) -> list[Action]:
         if life.has_complained:  # and has not ended: it is stopped, or cannot die yet
             life.killing(now)
             return [Kill(child)]
-        text = f"{child} hangs: {why}; restarting (the log has its stacks, if it could still write them)"
+        is_stopped = life.seen is Seen.STOPPED
+        text = f"{child} hangs: {why}; restarting"
+        if not is_stopped:
+            text += " (the log has its stacks, if it could still write them)"
+        told = [Log("error", "hung", {"child": child, "reason": why}), error(child, ErrorCode.HUNG, text)]
         life.complained(text)
+        if is_stopped:
+            life.killing(now)
+            return [*told, Kill(child)]
         life.aborting(now)
-        return [Log("error", "hung", {"child": child, "reason": why}), error(child, ErrorCode.HUNG, text), Abort(child)]
+        return [*told, Abort(child)]
 
     def overslept(self, now: float) -> None:
         """The supervisor was not awake until now: no child's silence counts."""

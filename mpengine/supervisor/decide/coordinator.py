@@ -102,6 +102,8 @@ class Coordinator:
         heard = max((round(final.end_s * rate) for final in finals), default=0)
         self.situation.captured, self.situation.last_connection = captured, connection
         self.situation.highest_sent = max(sent, heard)  # the journal's `sent` may be old
+        if acknowledged or finals:
+            self.lives.keep_on()
         self.situation.lost_reason = GapReason.STOPPED
 
     @property
@@ -138,15 +140,16 @@ class Coordinator:
     # Time
 
     def tick(self, now: float) -> list[Action]:
-        """Spawn the children that are due, end those that hang, give up what takes too long."""
+        """Spawn the children that are due, look at silent ones, end those that hang, give up what takes too long."""
         self.has_news = False
         if self.phase is Phase.DONE:
             return []
         self._note_progress(now)
-        actions = self.lives.tick(now)
+        actions = [*self.lives.tick(now), *self._reports.tick(now)]
         if now >= self._connect_by:
             self._connect_by = NEVER
-            actions += self._reports.connect_timed_out(CONNECT_LIMIT_S)
+            if not self.situation.is_refused(now):  # that has been told
+                actions += self._reports.connect_timed_out(CONNECT_LIMIT_S)
         if now >= self._deadline:
             if self.phase is Phase.DRAINING:
                 actions += self._leave(now)
@@ -178,7 +181,14 @@ class Coordinator:
         is_open = situation.device is not None and not situation.capture_waits and self.phase is Phase.WORKING
         must_capture = is_open and not self.config.audio.kind.waits
         is_first = situation.captured <= situation.captured_at_open
-        capture.progress(situation.captured, now, is_expected=must_capture, may_be_slow=is_first)
+        capture.progress(
+            situation.captured,
+            now,
+            is_expected=must_capture,
+            may_be_slow=is_first,
+            # It closes the device: the sound server must answer.
+            may_wait=situation.device is not None and (situation.is_paused or self.phase is not Phase.WORKING),
+        )
         backlog_s = self.results.seconds(situation.captured - situation.sent)
         must_send = situation.is_connected and capture.state is ChildState.RUNNING and backlog_s > _LEAST_BACKLOG_S
         streaming.progress(situation.sent, now, is_expected=must_send)
@@ -297,10 +307,10 @@ class Coordinator:
         match message:
             case control.Hello():
                 life.began(now)
-                return self._hello(child)
+                return self._hello(child, now)
             case control.Fault():
                 life.began(now)
-                return self._reports.fault(child, message, life)
+                return self._reports.fault(child, message, life, now)
         life.heard(now)
         match message:
             case control.CaptureBeat() | control.StreamBeat() | control.RecogniserBeat():
@@ -308,9 +318,9 @@ class Coordinator:
                 return []
         return self._from_capture(message, now) if child is Child.CAPTURE else self._from_streaming(message, now)
 
-    def _hello(self, child: Child) -> list[Action]:
+    def _hello(self, child: Child, now: float) -> list[Action]:
         if child is Child.RECOGNISER:
-            self.lives[child].worked()
+            self.lives[child].worked(now)
         # Messages that were sent before the child could hear are lost: it gets the state of things again.
         if child is Child.STREAMING:
             return [self._expect()]
@@ -337,7 +347,7 @@ class Coordinator:
     def _from_capture(self, message: control.Up, now: float) -> list[Action]:
         match message:
             case control.DeviceOpened():
-                self.lives[Child.CAPTURE].worked()
+                self.lives[Child.CAPTURE].worked(now)
             case control.SourceEnded(end=end):
                 self.situation.captured, self.situation.has_last_word = end, True
                 if self.phase is Phase.WORKING:
@@ -357,21 +367,24 @@ class Coordinator:
                 # The recogniser confirmed that it has the results of all audio.
                 return [*self.results.acknowledge(sent), *self._leave(now)]
             case control.ConnectionReady(connection=connection) if connection == self.situation.connection:
-                return self._ready(message)
+                return self._ready(message, now)
             case control.ConnectionDown(connection=connection) if connection == self.situation.connection:
                 return self._down(message, now)
             case control.Result(transcript=transcript) if transcript.connection == self.situation.connection:
+                self.situation.refused_since = None
+                if self.lives.gives_up:
+                    self.lives.keep_on()
                 return self.results.result(message)
             case control.Said(connection=connection, message=said) if connection == self.situation.connection:
                 return [Publish(said)]
         return []
 
-    def _ready(self, ready: control.ConnectionReady) -> list[Action]:
+    def _ready(self, ready: control.ConnectionReady, now: float) -> list[Action]:
         self._connect_by = NEVER
-        self.lives[Child.STREAMING].worked()
+        self.lives[Child.STREAMING].worked(now)
         self._reports.works(Child.STREAMING)
         opens = not self.situation.was_connected and self.config.audio.start == "connected"
-        self.situation.connected()
+        self.situation.connected(now)
         fields = {"endpoint": ready.endpoint, "connection": ready.connection, "request_id": ready.request_id}
         actions: list[Action] = [Log("info", "connected", fields)]
         if opens and self.may_open_device:
@@ -380,6 +393,8 @@ class Coordinator:
 
     def _down(self, down: control.ConnectionDown, now: float) -> list[Action]:
         is_news = down.reason != self.situation.connection_reason
+        if down.is_refusal:
+            self.situation.refused(down.reason, now)
         actions = self._disconnected(down.reason, now + down.next_try_in_s)
         if is_news:
             fields = {"reason": down.reason, "next_try_in_s": down.next_try_in_s}

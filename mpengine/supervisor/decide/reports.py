@@ -1,11 +1,14 @@
 """Reports of children that change no decision: they are published, logged, or noted in the situation. Pure."""
 
+import itertools
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
 from mpengine.shared import control, messages
-from mpengine.shared.messages import ErrorCode
+from mpengine.shared.logs.repeats import Due, Repeats
+from mpengine.shared.messages import ErrorCode, brief
 from mpengine.shared.ranges import Ranges
 from mpengine.supervisor.decide.actions import Action, Child, KeepGap, Log, Publish, report
 from mpengine.supervisor.decide.child_life import Life
@@ -14,6 +17,7 @@ from mpengine.supervisor.decide.status import Situation
 
 # Ten seconds of levels. A room is never that quiet: its noise is not zero.
 _SILENT_LEVELS = 40
+_DAY_S = 86400.0
 ROUTINE = frozenset(
     {
         control.LevelHeard,
@@ -29,13 +33,26 @@ ROUTINE = frozenset(
 changes no status, and nothing becomes due by it for seconds."""
 
 
+class _Told(NamedTuple):
+    """The last published fault of a child."""
+
+    error: messages.Error
+    at: float
+
+
 class Reports:
-    """Turns reports into actions."""
+    """Turns reports into actions.
+
+    Of a child's faults, 20 with different words are published in a minute. Those beyond are counted.
+    """
 
     def __init__(self, results: Results, situation: Situation) -> None:
         self._results = results
         self._situation = situation
         self._faults: dict[Child, str] = {}
+        self._told: dict[Child, _Told] = {}
+        self._repeats: Repeats[messages.Error] = Repeats()
+        self._numbers = itertools.count()
         self._gaps = Ranges()  # published; another capture process, or a replay, may report them again
         self._silent_levels = 0
 
@@ -47,25 +64,45 @@ class Reports:
         """`child` does its work: should an old fault come back, it is published again."""
         self._faults.pop(child, None)
 
-    def fault(self, child: Child, fault: control.Fault, life: Life) -> list[Action]:
+    def fault(self, child: Child, fault: control.Fault, life: Life, now: float) -> list[Action]:
         """Publish `fault`; one that repeats is published once until the child works again."""
         if fault.exit_code is not None:
             life.complained(fault.message)
         is_fatal = fault.exit_code is not None and life.is_permanent(fault.exit_code)
-        is_news = self._faults.get(child) != fault.message
-        self._faults[child] = fault.message
-        if not (is_news or is_fatal):
-            return []
         error = messages.Error(
             source=child,
-            code=fault.code,
-            message=fault.message,
+            code=brief(fault.code),
+            message=brief(fault.message),
             fatal=is_fatal,
             request_id=fault.request_id,
             kind=fault.kind,
         )
-        fields = {"source": child, "code": fault.code, "message": fault.message, "request_id": fault.request_id}
-        return [Log("error" if is_fatal else "warning", "fault", fields), Publish(error)]
+        is_news = self._faults.get(child) != error.message
+        self._faults[child] = error.message
+        if is_fatal:
+            return _published(error)
+        if not is_news:
+            return []
+        self._told[child] = _Told(error, now)
+        # Each one has a key of its own: what matters here is how many there are.
+        return self._due(self._repeats.came(next(self._numbers), error, now, event=child))
+
+    def tick(self, now: float) -> list[Action]:
+        """Publish the number of faults that were left out, and once a day again the fault that somebody has to mend."""
+        actions = self._due(self._repeats.overdue(now))
+        for child, (error, at) in self._told.items():
+            stands = self._situation.is_refused(now) if child is Child.STREAMING else child in self._faults
+            if stands and now >= at + _DAY_S:
+                self._told[child] = _Told(error, now)
+                actions += _published(error)
+        return actions
+
+    def _due(self, due: list[Due[messages.Error]]) -> list[Action]:
+        actions: list[Action] = []
+        for error, repeated in due:
+            text = f"{error.message} ({repeated} other errors of {error.source} are left out)" if repeated else ""
+            actions += _published(msgspec.structs.replace(error, message=text) if text else error)
+        return actions
 
     def from_capture(self, message: control.Up) -> list[Action]:
         """The actions for a report of the device, its level, or lost samples."""
@@ -120,3 +157,8 @@ class Reports:
             fields = {"start_s": gap.start_s, "end_s": gap.end_s, "reason": gap.reason}
             actions += [Log("warning", "gap", fields), Publish(gap), KeepGap(part.first, part.end)]
         return actions
+
+
+def _published(error: messages.Error) -> list[Action]:
+    fields = {"source": error.source, "code": error.code, "message": error.message, "request_id": error.request_id}
+    return [Log("error" if error.fatal else "warning", "fault", fields), Publish(error)]

@@ -12,6 +12,9 @@ from mpengine.supervisor.decide.actions import Child
 from mpengine.supervisor.decide.child_life import ChildState, Life
 from mpengine.supervisor.decide.results import Results
 
+# A recogniser that refuses a connection after it was ready has done so by then.
+_ACCEPTED_AFTER_S = 10.0
+
 
 class Situation:
     """What is known of device, connection and progress. Positions are samples on the run's clock."""
@@ -33,6 +36,7 @@ class Situation:
         self.streaming_expects_audio = True  # by the last message to it
         self.last_disconnect = ""  # why a connection was last lost; stays when there is another one
         self.connect_timed_out = False
+        self.refused_since: float | None = None  # see `is_refused`; a result ends it
         self.stop_reason = ""
         self.fatal_reason = ""
         self.captured = self.captured_at_open = 0
@@ -44,6 +48,9 @@ class Situation:
         self._sent = 0
         self._replayed = self._replayed_before = self._dropped = self._connections = 0
         self._was_running = False
+        self._not_running_since: float | None = now
+        self._refusal, self._refused_when_open = "", False
+        self._connected_at = now
         self._next_try_at: float | None = None
         self._disconnected_at: float | None = None
 
@@ -77,8 +84,11 @@ class Situation:
         self.is_connecting = not self.connection_reason
         self._next_try_at = None
 
-    def connected(self) -> None:
+    def connected(self, now: float) -> None:
         """The recogniser is ready."""
+        self._connected_at = now
+        if not self._refused_when_open:
+            self.refused_since = None
         self.is_connected = self.was_connected = True
         self.is_connecting = self.connect_timed_out = False
         self.connection_reason = ""
@@ -93,6 +103,22 @@ class Situation:
         self.connection_reason = reason
         self._sent = 0
         self._next_try_at = next_try_at
+
+    def refused(self, reason: str, now: float) -> None:
+        """The recogniser, or somebody on the way, refuses the attempt, or the connection that is open until now."""
+        if not self.is_refused(now):
+            self.refused_since = now
+        self._refusal, self._refused_when_open = reason, self.is_connected
+
+    def is_refused(self, now: float) -> bool:
+        """Whether a refusal stands. A connection ends it: where that was refused itself, only one that lives."""
+        if self.is_connected and now > self._connected_at + _ACCEPTED_AFTER_S:
+            self.refused_since = None
+        return self.refused_since is not None
+
+    def refused_s(self, now: float) -> float:
+        """For how long a refusal has stood."""
+        return now - (self.refused_since or now) if self.is_refused(now) else 0.0
 
     def beat(self, message: control.CaptureBeat | control.StreamBeat | control.RecogniserBeat) -> None:
         """A child reported how far it is."""
@@ -135,7 +161,11 @@ class Situation:
         """The status as it is now. It is made on every news, and once a second."""
         if self.last_disconnect and self._disconnected_at is None:
             self._disconnected_at = now
-        state, reason = self._state(lives, phase)
+        state, reason = self._state(lives, now) if phase == "WORKING" else self._end_state(phase)
+        if state == EngineState.RUNNING:
+            self._not_running_since = None
+        elif self._not_running_since is None:
+            self._not_running_since = now
         return messages.Status(
             state=state,
             reason=reason,
@@ -146,13 +176,17 @@ class Situation:
             connection=self.connection,
         )
 
-    def _state(self, lives: Mapping[Child, Life], phase: str) -> tuple[EngineState, str]:
-        if phase == "DONE":
-            if self.fatal_reason:
-                return EngineState.FAILED, self.fatal_reason
-            return EngineState.STOPPED, self.stop_reason
-        if phase != "WORKING":
-            return EngineState.STOPPING, self.fatal_reason or self.stop_reason
+    def not_running_s(self, now: float) -> float:
+        """For how long the engine has been in another state than RUNNING."""
+        return 0.0 if self._not_running_since is None else now - self._not_running_since
+
+    def _end_state(self, phase: str) -> tuple[EngineState, str]:
+        reason = self.fatal_reason or self.stop_reason
+        if phase != "DONE":
+            return EngineState.STOPPING, reason
+        return EngineState.FAILED if self.fatal_reason else EngineState.STOPPED, reason
+
+    def _state(self, lives: Mapping[Child, Life], now: float) -> tuple[EngineState, str]:
         if all(life.state in {ChildState.STOPPED, ChildState.STARTING} for life in lives.values()):
             return EngineState.STARTING, ""
         rests = self._rests(lives[Child.STREAMING])
@@ -164,10 +198,14 @@ class Situation:
             troubles.append(self.connection_reason)
         if self.is_paused and (self.is_connected or rests) and not troubles:
             return EngineState.RUNNING, "paused"
+        is_refused = self.is_refused(now)
+        if is_refused and self.is_connected:
+            troubles.append(self._refusal)  # it will be refused as the one before, or accepted at any moment
         if self.is_connected and self.device is not None and not troubles:
             self._was_running = True
             return EngineState.RUNNING, ""
-        if self._was_running or self.connect_timed_out:
+        waits_for_device = self._config.supervisor.wait and reasons[Child.CAPTURE]
+        if self._was_running or self.connect_timed_out or is_refused or waits_for_device:
             return EngineState.DEGRADED, "; ".join(troubles) or self._waits_for(rests=rests)
         return EngineState.CONNECTING, "; ".join(troubles)
 
@@ -232,6 +270,7 @@ class Situation:
             last=dict(last),
             children=dict(usage),
             uptime_s=round(now - self._started_at, 1),
+            refused_s=round(self.refused_s(now), 1),
         )
 
 

@@ -1,1 +1,1 @@
-"""The supervisor and its system: signals, and notices to systemd."""
+"""The supervisor and its system: signals, what /proc shows, and notices to systemd."""

@@ -88,7 +88,8 @@ def _watchdog_limit_s(usec: str, pid: str) -> float | None:
 class SystemdNotices:
     """Decides which notices systemd gets.
 
-    READY as soon as capture works, STOPPING when the end has begun, and WATCHDOG only while all expected work gets on.
+    READY as soon as capture works or waits for its device, STOPPING when the end has begun, and WATCHDOG only while all
+    expected work gets on.
     """
 
     def __init__(self, stop_limit_s: float) -> None:
@@ -102,7 +103,9 @@ class SystemdNotices:
         notifier = self._notifier
         if not notifier.is_awaited:
             return
-        if coordinator.lives[Child.CAPTURE].state is ChildState.RUNNING:
+        capture = coordinator.lives[Child.CAPTURE]
+        waits = coordinator.config.supervisor.wait and capture.state is ChildState.BACKOFF
+        if capture.state is ChildState.RUNNING or waits:
             notifier.ready()  # without a connection, too: the network may be away, and the audio is kept
         notifier.status(f"{status.state}: {status.reason}" if status.reason else status.state)
         if coordinator.is_stopping:

@@ -1,0 +1,94 @@
+"""Secrets outside of the configuration: read from their files, and struck out of text for others."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+# A piece of a secret that is shorter gives nothing away, and may be a word.
+_PIECE_CHARS = 8
+_STRUCK = "***"
+_MOST_BYTES = 65536
+
+
+def read_secret(path: str) -> str:
+    """The secret in the file at `path`, without spaces around it. Raises OSError, UnicodeDecodeError.
+
+    A pipe never blocks the reader: it counts as an empty file.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        return os.read(fd, _MOST_BYTES).decode("utf-8").strip()
+    finally:
+        os.close(fd)
+
+
+class StrikeOut:
+    """Strikes out each run of `least_chars` or more characters of a secret: texts are cut, and secrets with them.
+
+    A secret with fewer characters is struck out as a whole; with `spares_short`, not at all. A text, as UTF-8, that has
+    none of the `parts` stays as it is: that is a quick look, and nearly always enough.
+    """
+
+    def __init__(self, *secrets: str, least_chars: int = _PIECE_CHARS, spares_short: bool = False) -> None:
+        self._pieces: dict[int, set[str]] = {}  # by their length
+        self._parts: dict[int, set[str]] = {}  # by the length of the pieces
+        for secret in secrets:
+            if not secret or (spares_short and len(secret) < least_chars):
+                continue
+            chars = min(least_chars, len(secret))
+            pieces = (secret[first : first + chars] for first in range(len(secret) - chars + 1))
+            self._pieces.setdefault(chars, set()).update(pieces)
+            # Each piece has a whole one of these in it, and there are far fewer of them.
+            half = _half(chars)
+            parts = (secret[first : first + half] for first in range(0, len(secret) - half + 1, half))
+            self._parts.setdefault(chars, set()).update(parts)
+        self.parts = tuple(part.encode() for parts in self._parts.values() for part in parts)
+
+    def __call__(self, text: str) -> str:
+        """`text` with stars in place of each piece. The time grows with the text's length alone."""
+        for chars, pieces in self._pieces.items():
+            text = _struck(text, pieces, self._parts[chars], chars)
+        return text
+
+    def everywhere_in(self, value: Any) -> Any:
+        """`value`, a message or a part of one, with stars in all its texts."""
+        match value:
+            case str():
+                return self(value)
+            case dict():
+                return {self.everywhere_in(key): self.everywhere_in(item) for key, item in value.items()}
+            case list() | tuple():
+                return type(value)(self.everywhere_in(item) for item in value)
+            case msgspec.Struct():
+                fields = {name: self.everywhere_in(getattr(value, name)) for name in value.__struct_fields__}
+                return msgspec.structs.replace(value, **fields)
+            case _:
+                return value
+
+
+def _half(chars: int) -> int:
+    return (chars + 1) // 2
+
+
+def _struck(text: str, pieces: set[str], parts: set[str], chars: int) -> str:
+    kept: list[str] = []
+    done = 0
+    for place in sorted(place for part in parts for place in _places(part, text)):
+        for first in range(max(done, place - chars + _half(chars)), place + 1):
+            if text[first : first + chars] in pieces:
+                end = first + chars
+                while text[end - chars + 1 : end + 1] in pieces:
+                    end += 1
+                kept += (text[done:first], _STRUCK)
+                done = end
+                break
+    return "".join((*kept, text[done:]))
+
+
+def _places(part: str, text: str) -> Iterator[int]:
+    place = text.find(part)
+    while place >= 0:
+        yield place
+        place = text.find(part, place + 1)
