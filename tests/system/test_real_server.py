@@ -69,10 +69,11 @@ def test_a_stop_brings_the_last_words(microphone, engine):
 @pytest.mark.parametrize(
     ("tables", "exit_code", "words"),
     [
-        (byok() | {"audio": {"sample_rate": 8000}}, 2, "WhisperLiveKit supports sample_rate=16000 only."),
-        (byok() | {"audio": {"channels": 2}}, 2, "WhisperLiveKit supports channels=1 only."),
+        (byok() | {"audio": {"sample_rate": 8000}}, 2, "the service: WhisperLiveKit supports sample_rate=16000 only."),
+        (byok() | {"audio": {"channels": 2}}, 2, "the service: WhisperLiveKit supports channels=1 only."),
         (byok(byok_api_key="a-wrong-key"), 4, "HTTP 403"),
     ],
+    ids=["rate", "channels", "key"],
 )
 def test_a_refusal_ends_it_in_the_words_of_the_server(microphone, engine, tables, exit_code, words):
     limit_s = promised(10)
