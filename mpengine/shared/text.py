@@ -71,7 +71,7 @@ def of_words(text: str, words: Sequence[str], keeps: Sequence[bool]) -> str:
     places = _places(text, words)
     if places is None:
         return " ".join(itertools.compress(words, keeps))
-    ends = [*places[1:], len(text)]
+    places[0], ends = 0, [*places[1:], len(text)]
     runs: list[tuple[int, int]] = []
     for first, end, is_kept in zip(places, ends, keeps, strict=True):
         if not is_kept:
@@ -83,9 +83,20 @@ def of_words(text: str, words: Sequence[str], keeps: Sequence[bool]) -> str:
     return space.join(text[first:end].strip() for first, end in runs)
 
 
+def spells(text: str, words: Sequence[str]) -> bool:
+    """Whether `words` have all letters and digits of `text`, and no others."""
+    return _letters(text) == _letters("".join(words))
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text)).casefold()
+
+
 def _places(text: str, words: Sequence[str]) -> list[int] | None:
-    """Where each of `words` begins in `text`; None if they do not stand there in this order."""
+    """Where each of `words` begins in `text`, in any case; None if they do not stand there in this order."""
     places, end = [], 0
+    if len(lower := text.lower()) == len(text):
+        text, words = lower, [word.lower() for word in words]
     for word in words:
         place = text.find(word, end)
         if place < 0:

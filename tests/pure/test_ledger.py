@@ -128,6 +128,14 @@ def test_a_text_without_spaces_gets_none():
     assert heard(ledger, again) == "\u306d\u3002"
 
 
+@pytest.mark.parametrize("text", ["Dog. And much more", "And much more: dog.", "much more"])
+def test_words_that_do_not_make_up_the_text_cost_nothing_of_it(ledger, text):
+    again = result(8 * S, 11 * S, text, words=(word("dog", 8.0, 9.0),), connection=2, replayed=True)
+    news = ledger.news(again).transcript
+    assert "much more" in news.text
+    assert len(news.words) in {0, 1}
+
+
 def test_each_channel_is_compared_with_itself(ledger):
     assert heard(ledger, said(0, 4, "The quick brown fox", connection=2, channel=1)) == "The quick brown fox"
 

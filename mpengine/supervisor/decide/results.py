@@ -6,6 +6,7 @@ connections, and with nothing else: on one connection, every final with text is 
 
 import bisect
 import difflib
+import itertools
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ import msgspec
 from mpengine.shared import control, messages
 from mpengine.shared.messages import Transcript
 from mpengine.shared.ranges import Range, Ranges
-from mpengine.shared.text import of_words
+from mpengine.shared.text import of_words, spells
 from mpengine.supervisor.decide.actions import Acknowledge, Action, Child, Log, Publish, Send
 
 # Without times only the words can be compared, and one word in common proves nothing.
@@ -135,14 +136,20 @@ class Ledger:
         self._words = [word for word in self._words[-_MOST_WORDS:] if word.until > least]
 
 
+def _spelling(transcript: Transcript) -> list[str]:
+    """Its words as they stand in the text; none if the text has other words."""
+    texts = [word.punctuated_word or word.word for word in transcript.words]
+    return texts if spells(transcript.text, texts) else []
+
+
 def _texts(transcript: Transcript) -> list[str]:
-    """The words as they stand in the text."""
-    return [word.punctuated_word or word.word for word in transcript.words] or transcript.text.split()
+    """The words of the text."""
+    return _spelling(transcript) or transcript.text.split()
 
 
 def _words_of(transcript: Transcript, until: int) -> list[_Word]:
-    """Its words. Those without times share the time of the transcript evenly."""
-    if transcript.words:
+    """The words of its text. Those without times share the time of the transcript evenly."""
+    if _spelling(transcript):
         slack_s, places = _SLACK_S, [(word.word, word.start_s, word.end_s) for word in transcript.words]
     else:
         texts, begin_s = transcript.text.split(), transcript.start_s
@@ -206,7 +213,7 @@ def _without(transcript: Transcript, known: set[int]) -> News:
     if len(known) == len(texts):
         return News(None, withheld)
     keeps = [number not in known for number in range(len(texts))]
-    words = tuple(word for number, word in enumerate(transcript.words) if keeps[number])
+    words = tuple(itertools.compress(transcript.words, keeps)) if _spelling(transcript) else ()
     start_s = words[0].start_s if words and not keeps[0] and not transcript.estimated else transcript.start_s
     text = of_words(transcript.text, texts, keeps)
     return News(msgspec.structs.replace(transcript, text=text, words=words, start_s=start_s), withheld)
