@@ -25,7 +25,7 @@ from mpengine.shared import control
 from mpengine.shared.frames import Frame
 from mpengine.shared.messages import ErrorCode, ErrorKind, Published, SpeechStarted, Transcript, UtteranceEnd
 from mpengine.shared.ranges import Range, Ranges
-from mpengine.shared.text import of_words
+from mpengine.shared.text import of_words, spells
 from mpengine.streaming.actions import Action, Mention, Tell
 from mpengine.streaming.timeline import Timeline
 
@@ -53,16 +53,16 @@ class UntimedFinals:
     """Guesses which samples a final without times covers, on a connection whose audio begins at `first_sample`.
 
     A final belongs to audio that was sent some time before. It acknowledges the samples sent `hold_s` before it came,
-    but at most those sent when the final before it came. Only a proxy that is slower than `hold_s` could make that
-    wrong. In all methods, `end_sample` is the end of the audio sent. `sent` need not be called before the monotonic
-    second `next_step`.
+    but at most those sent when the final before it on its channel came. Only a proxy that is slower than `hold_s` could
+    make that wrong. In all methods, `end_sample` is the end of the audio sent. `sent` need not be called before the
+    monotonic second `next_step`.
     """
 
     def __init__(self, hold_s: float, first_sample: int) -> None:
         self._hold_s = hold_s
         self._sent: collections.deque[tuple[float, int]] = collections.deque()
-        self._held = first_sample
-        self._at_last_final = self._last_end = first_sample
+        self._held = self._first = first_sample
+        self._last: dict[int, tuple[int, int]] = {}  # by channel: the last final's end, and of the audio sent then
         self.next_step = 0.0
 
     def sent(self, end_sample: int, now: float) -> None:
@@ -71,20 +71,21 @@ class UntimedFinals:
         self._sent.append((now, end_sample))
         self._forget(now)
 
-    def interim(self, end_sample: int) -> Estimate:
+    def interim(self, channel: int, end_sample: int) -> Estimate:
         """The samples that an interim probably belongs to."""
-        return Estimate(self._last_end, end_sample, self._last_end)
+        first, _ = self._last.get(channel, (self._first, self._first))
+        return Estimate(first, end_sample, first)
 
-    def final(self, end_sample: int, now: float) -> Estimate:
+    def final(self, channel: int, end_sample: int, now: float) -> Estimate:
         """A final came."""
         self._forget(now)
-        first, bound = self._last_end, self._at_last_final
-        self._at_last_final = self._last_end = end_sample
+        first, bound = self._last.get(channel, (self._first, self._first))
+        self._last[channel] = end_sample, end_sample
         return Estimate(first, end_sample, min(self._held, bound))
 
-    def timed(self, end: int, end_sample: int) -> None:
+    def timed(self, channel: int, end: int, end_sample: int) -> None:
         """A final with times came; it ends at sample `end`."""
-        self._at_last_final, self._last_end = end_sample, end
+        self._last[channel] = end, end_sample
 
     def _forget(self, now: float) -> None:
         while self._sent and self._sent[0][0] <= now - self._hold_s:
@@ -103,10 +104,12 @@ class Heard:
         self._holes = Ranges()  # of which nothing was heard, before `_end`
         self._last: tuple[str, float, float] | None = None
 
-    def repeats(self, transcript: Transcript) -> bool:
-        """Whether `transcript` has the text and the times of the final before it. Times without a length are none."""
-        last, self._last = self._last, (transcript.text, transcript.start_s, transcript.end_s)
-        return self._last == last and transcript.end_s > transcript.start_s
+    def repeats(self, said: Hypothesis) -> bool:
+        """Whether `said` has the text and the times of the final before it. Times without a length are none."""
+        last, transcript = self._last, said.transcript
+        has_length = said.has_times and transcript.end_s > transcript.start_s
+        self._last = (transcript.text, transcript.start_s, transcript.end_s) if has_length else None
+        return has_length and self._last == last
 
     def is_news(self, first: int, end: int) -> bool:
         """Whether half of [first, end) or more was not heard before. If so, all of it counts as heard from now on."""
@@ -246,9 +249,9 @@ class Placing:
         is_timed = said.has_times and self._was_sent(transcript) and transcript.end_s > transcript.start_s
         if not is_timed:
             sent = self._highest_sent
-            guess = Estimate(sent, sent, 0) if self._untimed is None else self._untimed.interim(self.sent_until)
-            place = Range(guess.first, guess.end)
-            words = _guessed(transcript, place, words)
+            channel, untimed = transcript.channel, self._untimed
+            guess = Estimate(sent, sent, 0) if untimed is None else untimed.interim(channel, self.sent_until)
+            place, words = self._guessed(transcript, Range(guess.first, guess.end), words)
         return [Mention(self._result(transcript, place, words, is_estimated=not is_timed))]
 
     def _final(self, said: Hypothesis, now: float) -> list[Action]:
@@ -259,28 +262,30 @@ class Placing:
         if heard is None:
             heard = self._heard[transcript.channel] = Heard()
         place, words = self._places(transcript)
-        if said.has_times and heard.repeats(transcript):
+        if heard.repeats(said):
             return [Tell(self._result(transcript, place, words, is_repeated=True))]
         acknowledges: int | None = None
         is_timed = said.has_times and self._was_sent(transcript) and transcript.start_s < transcript.end_s
         if is_timed and transcript.text.strip():
             is_timed = heard.is_news(round(transcript.start_s * rate), round(transcript.end_s * rate))
+        since: int | None = None
         if is_timed:
-            acknowledges = self._acknowledges(said)
+            acknowledges = self._acknowledges(said, self._timeline.covered(transcript.end_s))
             if self._untimed is not None:
-                self._untimed.timed(place.end, self._timeline.end_sample or 0)
+                self._untimed.timed(transcript.channel, place.end, self._timeline.end_sample or 0)
         elif self._untimed is None:  # before the first audio
             place = Range(self._highest_sent, self._highest_sent)
         elif transcript.text.strip() or not said.has_times:
-            first, end, acknowledges = self._untimed.final(self.sent_until, now)
-            place = Range(first, end)
-        if words and not is_timed:
-            words = _guessed(transcript, place, words)
+            first, end, since = self._untimed.final(transcript.channel, self.sent_until, now)
+            place, acknowledges = Range(first, end), self._acknowledges(said, since)
+        if not is_timed:
+            place, words = self._guessed(transcript, place, words)
         self._covered = max(self._covered, acknowledges or 0)
         if self._timeline.is_whole:
-            return [Tell(self._result(transcript, place, words, acknowledges=acknowledges, is_estimated=not is_timed))]
+            result = self._result(transcript, place, words, since, acknowledges=acknowledges, is_estimated=not is_timed)
+            return [Tell(result)]
         results = [
-            self._result(part, side, of_side, is_estimated=not is_timed or is_guessed)
+            self._result(part, side, of_side, since, is_estimated=not is_timed or is_guessed)
             for part, side, of_side, is_guessed in self._sides(transcript, place, words)
         ]
         results[-1] = msgspec.structs.replace(results[-1], acknowledges=acknowledges)
@@ -291,10 +296,13 @@ class Placing:
         sent_s = self._timeline.sent / self._rate
         return -_OFF_S <= transcript.start_s <= transcript.end_s <= sent_s + _OFF_S
 
-    def _acknowledges(self, said: Hypothesis) -> int:
-        """The sample before which finals cover all audio. With several channels, each of them must have its final."""
+    def _acknowledges(self, said: Hypothesis, end: int) -> int:
+        """The sample before which finals cover all audio, after one that covers its channel before `end`.
+
+        With several channels, each of them must have its final.
+        """
         channel, timeline, ends = said.transcript.channel, self._timeline, self._channel_ends
-        ends[channel] = max(ends.get(channel, 0), timeline.covered(said.transcript.end_s))
+        ends[channel] = max(ends.get(channel, 0), end)
         acknowledges = ends[channel]
         if said.channels > 1 or len(ends) > 1:  # some servers give no count of channels
             counted = range(said.channels) if said.channels > 1 else ends
@@ -309,6 +317,19 @@ class Placing:
         place, *words = self._timeline.spans(times)
         return Range(place.first, max(place)), words
 
+    def _guessed(self, transcript: Transcript, place: Range, words: Sequence[Range]) -> tuple[Range, Sequence[Range]]:
+        """The samples of a transcript with estimated times, which are in `place`, and of each of its words.
+
+        Words with times of their own in `place` keep them. Others share the last side of wide gaps evenly.
+        """
+        have_times = any(word.end_s for word in transcript.words)
+        if have_times and all(place.first <= word.first and word.end <= place.end for word in words):
+            return place, words
+        place = self._timeline.sides(*place, round(_WIDE_S * self._rate))[-1]
+        first, end, count = *place, len(words)
+        edges = [first + (end - first) * number // count for number in range(count + 1)] if count else []
+        return place, [Range(*pair) for pair in itertools.pairwise(edges)]
+
     def _sides(
         self, transcript: Transcript, place: Range, words: Sequence[Range]
     ) -> list[tuple[Transcript, Range, Sequence[Range], bool]]:
@@ -322,6 +343,8 @@ class Placing:
             side = sides[with_words[0] if with_words else -1]
             return [(transcript, side, [_within(word, side) for word in words], not words)]
         texts = [word.punctuated_word or word.word for word in transcript.words]
+        if not spells(transcript.text, texts):  # no word can be found for each piece of the text
+            return [(transcript, sides[-1], [_within(word, sides[-1]) for word in words], True)]
         parts: list[tuple[Transcript, Range, Sequence[Range], bool]] = []
         for number in with_words:
             keeps = [each == number for each in numbers]
@@ -340,12 +363,13 @@ class Placing:
         transcript: Transcript,
         place: Range,
         words: Sequence[Range],
+        since: int | None = None,
         *,
         acknowledges: int | None = None,
         is_estimated: bool = False,
         is_repeated: bool = False,
     ) -> control.Result:
-        """`transcript` with times of the run."""
+        """`transcript` with times of the run. `since`: the first sample that one with estimated times may be about."""
         rate = self._rate
         placed = msgspec.structs.replace(
             transcript,
@@ -353,13 +377,13 @@ class Placing:
             end_s=place.end / rate,
             words=tuple(
                 [
-                    msgspec.structs.replace(word, start_s=first / rate, end_s=end / rate)
+                    msgspec.structs.replace(word, start_s=first / rate, end_s=(max(first, end)) / rate)
                     for word, (first, end) in zip(transcript.words, words, strict=True)
                 ]
             ),
             connection=self._connection,
             estimated=is_estimated,
-            replayed=place.first < self._replayed_until,
+            replayed=(place.first if since is None else since) < self._replayed_until,
         )
         return control.Result(
             first=place.first,
@@ -378,16 +402,6 @@ def _common(one: Range, other: Range) -> int:
 def _within(word: Range, side: Range) -> Range:
     first = min(max(word.first, side.first), side.end)
     return Range(first, min(max(word.end, first), side.end))
-
-
-def _guessed(transcript: Transcript, place: Range, words: Sequence[Range]) -> Sequence[Range]:
-    """The samples of the words of a transcript with estimated times. Words elsewhere share its time evenly."""
-    have_times = any(word.end_s for word in transcript.words)
-    if have_times and all(place.first <= word.first and word.end <= place.end for word in words):
-        return words
-    first, end, count = *place, len(words)
-    edges = [first + (end - first) * number // count for number in range(count + 1)] if count else []
-    return [Range(*pair) for pair in itertools.pairwise(edges)]
 
 
 def _malformed(text: str) -> Action:

@@ -244,6 +244,13 @@ def test_without_times_or_length_nothing_is_a_repetition(placing):
         assert not told(placing, said).is_repeated
 
 
+@pytest.mark.parametrize("other", [hypothesis("no", is_final=True), final(1.0, 1.0, "no"), final(1.0, 2.0, "")])
+def test_after_any_other_final_nothing_is_a_repetition(placing, other):
+    send(placing, (0, 4 * S))
+    heard = [told(placing, each) for each in (final(0.0, 1.0, "yes"), other, final(0.0, 1.0, "yes"))]
+    assert not any(each.is_repeated for each in heard)
+
+
 def test_on_another_connection_it_is_none(placing):
     send(placing, (0, S))
     told(placing, final(0.0, 1.0))
@@ -299,6 +306,30 @@ def test_without_times_it_lies_on_the_last_side(placing):
     placing.sending(frame(100 * S, 101 * S), 101.0)
     heard = told(placing, hypothesis("words", is_final=True), now=101.0)
     assert (heard.first, heard.end) == (100 * S, 101 * S)
+
+
+def test_words_of_a_guess_lie_on_the_last_side(placing):
+    send(placing, (0, S), (100 * S, 102 * S))
+    words = (word("a", 0.0, 0.0), word("b", 0.0, 0.0))
+    heard = told(placing, hypothesis("a b", is_final=True, words=words), now=101.0)
+    assert [(each.start_s, each.end_s) for each in heard.transcript.words] == [(100.0, 101.0), (101.0, 102.0)]
+    assert (heard.transcript.text, heard.first, heard.end) == ("a b", 100 * S, 102 * S)
+
+
+def test_a_text_with_other_words_is_not_split(placing):
+    send(placing, (0, S), (100 * S, 101 * S))
+    words = (word("one", 0.2, 0.8), word("three", 1.2, 1.8))
+    heard = told(placing, final(0.0, 2.0, "one two three", words=words))
+    assert (heard.transcript.text, heard.first, heard.end) == ("one two three", 100 * S, 101 * S)
+    assert heard.transcript.estimated
+
+
+@pytest.mark.parametrize("text", ["\u00bfQu\u00e9 tal?", "\u00abqu\u00e9\u00bb - TAL", "\u2013 Que\u0301 tal"])
+def test_no_sign_of_a_text_is_lost_over_a_gap(placing, text):
+    send(placing, (0, S), (100 * S, 101 * S))
+    words = (word("Que\u0301" if "\u0301" in text else "Qu\u00e9", 0.2, 0.8), word("tal", 1.2, 1.8))
+    said = placing.said(final(0.0, 2.0, text, words=words), 100.0)
+    assert " ".join(action.message.transcript.text for action in said) == text
 
 
 def test_no_side_is_forgotten_of_several(placing):
@@ -384,6 +415,19 @@ def test_of_two_channels_both_must_be_covered():
     assert placing.is_covered
 
 
+def test_of_two_channels_without_times_the_slower_one_counts():
+    placing = new_placing(channels=2)
+    for second in range(10):
+        placing.sending(Frame(RUN, 3, second * S, bytes(4 * S)), 100.0 + second)
+        quick = told(placing, hypothesis("quick", is_final=True, channels=2), now=100.0 + second)
+        assert quick.acknowledges == 0
+    slow = told(placing, hypothesis("slow", is_final=True, channel=1, channels=2), now=110.0)
+    assert (slow.first, slow.end, slow.acknowledges) == (0, 10 * S, 0)
+    placing.sending(Frame(RUN, 3, 10 * S, bytes(4 * S)), 120.0)
+    slow = told(placing, hypothesis("slow", is_final=True, channel=1, channels=2), now=120.0)
+    assert (slow.first, slow.acknowledges) == (10 * S, 7 * S)
+
+
 def test_finals_without_times_leave_open_whether_all_is_covered(placing):
     send(placing, (0, S))
     for now in (200.0, 300.0):
@@ -446,6 +490,21 @@ def test_it_acknowledges_what_had_been_sent_when_the_one_before_it_came(placing)
     told(placing, hypothesis("one", is_final=True), now=100.0)
     placing.sending(frame(S, 2 * S), 150.0)
     assert told(placing, hypothesis("two", is_final=True), now=160.0).acknowledges == S
+
+
+def test_it_is_replayed_as_long_as_it_may_be_about_replayed_audio(placing):
+    send(placing, (0, 2 * S))
+    placing.connected(4)
+    placing.sending(frame(0, 4 * S, grant=4), 200.0)
+    said = hypothesis("words", is_final=True)
+    heard = [told(placing, said, now=now).transcript for now in (200.5, 201.0, 202.0, 204.0, 205.0)]
+    assert [each.replayed for each in heard] == [True, True, True, False, False]
+
+
+def test_a_word_never_ends_before_it_starts(placing):
+    send(placing, (0, S))
+    (heard,) = told(placing, final(0.0, 1.0, "one", words=(word("one", 0.75, 0.5),))).transcript.words
+    assert (heard.start_s, heard.end_s) == (0.75, 0.75)
 
 
 def test_a_start_without_a_duration_is_no_time(placing):
@@ -581,7 +640,7 @@ class Sending:
                 self.finals.sent(self.end, self.now)
 
     def final(self):
-        return self.finals.final(self.end, self.now)
+        return self.finals.final(0, self.end, self.now)
 
     def seconds(self, sample):
         return (sample - self.first) / RATE
@@ -642,12 +701,12 @@ def test_an_interim_lies_behind_the_last_final_and_settles_nothing():
     sending.until(5)
     sending.final()
     sending.until(7)
-    assert sending.finals.interim(sending.end) == Estimate(5 * RATE, 7 * RATE, 5 * RATE)
+    assert sending.finals.interim(0, sending.end) == Estimate(5 * RATE, 7 * RATE, 5 * RATE)
     assert sending.final().first == 5 * RATE
 
 
 def test_a_final_before_any_audio_covers_nothing():
-    assert UntimedFinals(3.0, 777).final(777, 100.0) == Estimate(777, 777, 777)
+    assert UntimedFinals(3.0, 777).final(0, 777, 100.0) == Estimate(777, 777, 777)
 
 
 def test_an_hour_without_finals_is_remembered_in_little():

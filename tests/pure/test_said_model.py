@@ -66,7 +66,7 @@ def test_on_one_connection_every_final_with_text_is_published_but_an_exact_repet
         has_times = start_s is not None and duration_s is not None
         if text.strip() and not (has_times and before.get(channel) == times and times[2] > times[1]):
             model.append((channel, text))
-        before[channel] = times if has_times else before.get(channel)
+        before[channel] = times if has_times else None
     assert [(each.channel, each.text) for each in engine.said] == model
     assert all(0 <= each.start_s <= each.end_s for each in engine.said)
 
@@ -126,3 +126,31 @@ def test_whatever_the_clock_no_word_is_lost(clock, seed):
     engine, spoken = play(seed, clock, is_prompt=True)
     said = " ".join(final.text for final in engine.said).split()
     assert set(spoken) <= set(said)
+
+
+@pytest.mark.parametrize("clock", sorted(CLOCKS.keys() - {"each utterance"}))  # whose first times are believed
+@pytest.mark.parametrize("at_once", [True, False])
+@settings(max_examples=EXAMPLES)
+@given(seed=st.integers(0, 2**32))
+def test_whatever_the_clock_no_word_that_comes_late_is_published_twice(at_once, clock, seed):
+    """Each final is one word, and comes up to 2.5 s after its audio was sent. A backlog is sent at once, or paced."""
+    chance, engine, live_s, lag_s = Random(seed), Engine(), 0.0, 1.0
+    number, due = 0, []  # the next word, and when each final comes
+    while live_s < 40.0:
+        live_s += 0.5
+        begin_s, behind_s = engine.begin / S, live_s - engine.end / S
+        until = engine.now + 0.5
+        engine.send(behind_s if at_once else min(behind_s, 0.62))
+        engine.now = until
+        while number + 1 <= engine.end / S:
+            due.append((until + lag_s, number))
+            number += 1
+        while due and due[0][0] <= until:
+            heard = due.pop(0)[1]
+            engine.hear(hypothesis(f"w{heard}", True, *CLOCKS[clock](max(0.0, heard - begin_s), heard + 1 - begin_s)))
+        if chance.random() < 0.1:
+            engine.connect()
+            engine.now += chance.uniform(0.1, 5.0)
+            number, due, lag_s = round(engine.begin / S + 0.3), [], chance.uniform(0.2, 2.5)
+    said = [final.text for final in engine.said]
+    assert said == [f"w{each}" for each in range(len(said))]
