@@ -191,6 +191,8 @@ class Deepgram(JsonDialect):
         if not alternatives and not results.is_final:
             return (Ignored("Results without alternatives"),)
         best = alternatives[0] if alternatives else _Alternative()
+        if len(alternatives) > 1 and not best.transcript.strip():
+            best = next((each for each in alternatives if each.transcript.strip()), best)
         start_s, duration_s = results.start, results.duration
         has_times = start_s is not None and duration_s is not None
         end_s = (start_s or 0.0) + (duration_s or 0.0)

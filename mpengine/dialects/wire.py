@@ -333,6 +333,8 @@ def _fitted(value: Any, kind: Any, path: str, misfits: _Misfits) -> Any:
     """
     with contextlib.suppress(*UNREADABLE):
         return msgspec.convert(value, kind, strict=False)
+    if kind is bool and value in (0.0, 1.0):
+        return bool(value)
     if get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
     if get_origin(kind) is tuple:

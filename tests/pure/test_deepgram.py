@@ -189,6 +189,12 @@ def test_a_channel_without_a_sane_count_is_one_of_no_known_number(channel_index)
     assert (heard.transcript.channel, heard.channels) == (2, 1)
 
 
+@pytest.mark.parametrize("blank", [{"transcript": ""}, {"transcript": " "}, {"transcript": None}, {}])
+def test_of_several_alternatives_the_first_one_with_a_text_counts(blank):
+    alternatives = [blank, blank, {"transcript": "said"}, {"transcript": "other"}]
+    assert transcript(results(channel={"alternatives": alternatives})).text == "said"
+
+
 def test_only_the_best_alternative_counts():
     alternatives = [{"transcript": "best"}, {"transcript": "second"}]
     assert transcript(results(channel={"alternatives": alternatives})).text == "best"

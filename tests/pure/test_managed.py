@@ -190,6 +190,7 @@ def test_another_field_of_a_wrong_shape_is_left_out_and_not_shown(message, field
         ({"words": ["hello", "there"]}, False, [("hello", 0.0, 0.0), ("there", 0.0, 0.0)]),
         ({"confidence": "0.93", "speech_final": None}, False, []),
         ({"is_final": 1}, True, []),
+        ({"is_final": 1.0, "speech_final": 0.0}, True, []),
         ({"is_final": "true"}, True, []),
         ({"is_final": "1"}, True, []),
         ({"is_final": "False"}, False, []),
