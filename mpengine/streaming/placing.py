@@ -143,6 +143,7 @@ class Placing:
         self.hold_s = hold_s
         self._highest_sent = sent_before
         self._replayed = 0
+        self._channel_ends: dict[int, int] = {}
         self.connected(0)
 
     def connected(self, connection: int) -> None:
@@ -150,7 +151,9 @@ class Placing:
         self._connection = connection
         self._timeline = Timeline(self._rate)
         self._untimed: UntimedFinals | None = None
-        self._channel_ends: dict[int, int] = {}
+        # Some servers give no count of channels: those that have spoken must be heard again.
+        sent_channels = self._sample_bytes // 2
+        self._channel_ends = {channel: 0 for channel in self._channel_ends if channel < sent_channels}
         self._heard: dict[int, Heard] = {}  # by channel
         self._shown: set[int] = set()  # channels with an interim that has text
         self._covered = 0

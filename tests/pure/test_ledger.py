@@ -199,6 +199,21 @@ def test_what_is_acknowledged_is_not_expected(untimed):
     assert heard(untimed, guess(0, 20, "over the lazy dog again", connection=2)) == "again"
 
 
+@pytest.mark.parametrize(
+    ("first_s", "end_s", "text", "rest"),
+    [
+        (9, 10, "yes", None),
+        (14, 15, "yes", "yes"),  # at another time it is news, although other times were guessed
+        (5, 10, "over the lazy dog yes", None),
+        (13, 16, "lazy dog yes", "yes"),
+        (9, 11, "yes dog", "dog"),
+    ],
+)
+def test_beside_guesses_words_with_times_are_compared_by_them(untimed, first_s, end_s, text, rest):
+    heard(untimed, said(9, 10, "Yes.", replayed=False))
+    assert heard(untimed, said(first_s, end_s, text, connection=2)) == rest
+
+
 def test_what_the_same_connection_says_again_is_said_again(untimed):
     assert heard(untimed, guess(9, 10, "Yes.", connection=2)) == "Yes."
     assert heard(untimed, guess(9, 10, "Yes.", connection=2)) == "Yes."

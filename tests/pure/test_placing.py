@@ -617,6 +617,17 @@ def test_channels_without_a_count_are_covered_once_those_that_have_spoken_are(pl
     assert told(placing, hypothesis("c", True, 1.0, 2.0, channel=2)).acknowledges == 2 * S
 
 
+def test_after_a_loss_channels_without_a_count_must_be_heard_again():
+    placing = new_placing(channels=2)
+    placing.sending(Frame(RUN, 3, 0, bytes(8 * S)), 100.0)
+    for channel in (0, 1, 7):  # the engine sends no channel 7
+        told(placing, hypothesis("a", True, 0.0, 2.0, channel=channel))
+    placing.connected(4)
+    placing.sending(Frame(RUN, 4, 0, bytes(8 * S)), 101.0)
+    assert told(placing, hypothesis("a", True, 0.0, 2.0)).acknowledges == 0
+    assert told(placing, hypothesis("b", True, 0.0, 1.0, channel=1)).acknowledges == S
+
+
 # What a final without times covers.
 
 

@@ -93,9 +93,7 @@ class Ledger:
         earlier = [word for word in self._words if word.connection < connection and word.channel == channel]
         if not (earlier and transcript.replayed):
             return News(transcript)
-        heard = _words_of(transcript, result.end)[:_MOST_WORDS]
-        compare = _longest_run if any(word.estimated for word in (*earlier, *heard)) else _same_times
-        return _without(transcript, compare(earlier, heard))
+        return _without(transcript, _known(earlier, _words_of(transcript, result.end)[:_MOST_WORDS]))
 
     def settle(self, result: control.Result, published: Transcript | None) -> int | None:
         """`published`, of `result`, is published. Returns the new acknowledged sample, None if it has not moved."""
@@ -169,6 +167,18 @@ def _words_of(transcript: Transcript, until: int) -> list[_Word]:
         )
         for text, start_s, end_s in places
     ]
+
+
+def _known(earlier: list[_Word], heard: list[_Word]) -> set[int]:
+    """The numbers of the words `heard`, of one final, that `earlier` has, too. Times count where both have them."""
+    if heard[0].estimated:
+        return _longest_run(earlier, heard)
+    known = _same_times([word for word in earlier if not word.estimated], heard)
+    guessed = [word for word in earlier if word.estimated]
+    left = [number for number in range(len(heard)) if number not in known]
+    if guessed and len(left) >= min(_LEAST_WORDS, len(heard)):
+        known |= {left[number] for number in _longest_run(guessed, [heard[number] for number in left])}
+    return known
 
 
 def _longest_run(earlier: list[_Word], heard: list[_Word]) -> set[int]:
