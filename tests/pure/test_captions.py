@@ -22,12 +22,12 @@ def _terminal(monkeypatch):
     monkeypatch.setattr(captions, "_columns", lambda: 20)
 
 
-def interim(text):
-    return messages.Transcript(text=text, is_final=False)
+def interim(text, channel=0):
+    return messages.Transcript(text=text, is_final=False, channel=channel)
 
 
-def final(text):
-    return messages.Transcript(text=text, is_final=True)
+def final(text, channel=0):
+    return messages.Transcript(text=text, is_final=True, channel=channel)
 
 
 def shown(*several, is_live=True, **style):
@@ -69,6 +69,20 @@ def test_time_without_a_capture_is_not_shown_as_lost(reason):
 def test_an_interim_that_is_taken_back_is_cleared():
     assert shown(interim("so"), interim(""))[1:] == [CLEAR]
     assert shown(interim("so"), interim(""), is_live=False) == ["... so\n", ""]
+
+
+@pytest.mark.parametrize("end", [interim("", 1), messages.Transcript(text="x", is_final=False, channel=1, interrupted=True)])
+def test_the_end_of_an_interim_leaves_that_of_another_channel(end):
+    assert shown(interim("yes", 1), interim("so"), end)[2:] == [""]
+
+
+def test_behind_the_final_of_another_channel_an_interim_is_drawn_again():
+    so = f"{CLEAR}{DIM}so{PLAIN}"
+    assert shown(interim("so"), final("Yes.", 1), interim("", 1), final("So."))[1:] == [
+        f"{CLEAR}Yes.\n{so}",
+        "",
+        f"{CLEAR}So.\n",
+    ]
 
 
 def test_a_gap_without_samples_is_not_shown():

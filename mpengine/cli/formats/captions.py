@@ -56,16 +56,20 @@ class Captions:
         self._style = style
         self._is_live = is_live
         self._interim = ""
+        self._channel = 0  # of that interim
 
     def show(self, message: Published | Hole | None) -> str:
         """The text for `message`; empty for a message that is not for readers."""
         match message:
-            case Transcript(is_final=True):
-                return self._clear() + "".join(f"{line}\n" for line in self._lines(message))
-            case Transcript(interrupted=True) | Transcript(text=""):
-                return self._clear()
+            case Transcript(is_final=True, channel=channel):
+                other = self._interim if channel != self._channel else ""
+                lines = self._clear() + "".join(f"{line}\n" for line in self._lines(message))
+                self._interim = other
+                return lines + self.again()
+            case Transcript(interrupted=True, channel=channel) | Transcript(text="", channel=channel):
+                return self._clear() if channel == self._channel else ""
             case Transcript() if self._is_live:
-                self._interim = self._text(message)
+                self._interim, self._channel = self._text(message), message.channel
                 return self.again()
             case Transcript():
                 return f"... {self._text(message)}\n"
