@@ -138,6 +138,7 @@ class Placing:
 
     def __init__(self, *, sample_rate: int, sample_bytes: int, hold_s: float, sent_before: int) -> None:
         self._rate = sample_rate
+        self._off = round(_OFF_S * sample_rate)
         self._sample_bytes = sample_bytes
         self.bytes_per_s = sample_bytes * sample_rate
         self.hold_s = hold_s
@@ -254,7 +255,8 @@ class Placing:
             sent = self._highest_sent
             channel, untimed = transcript.channel, self._untimed
             guess = Estimate(sent, sent, 0) if untimed is None else untimed.interim(channel, self.sent_until)
-            place, words = self._guessed(transcript, Range(guess.first, guess.end), words)
+            place = Range(guess.first, guess.end)
+        place, words = self._settled(transcript, place, words, is_timed=is_timed)
         return [Mention(self._result(transcript, place, words, is_estimated=not is_timed))]
 
     def _final(self, said: Hypothesis, now: float) -> list[Action]:
@@ -281,8 +283,7 @@ class Placing:
         elif transcript.text.strip() or not said.has_times:
             first, end, since = self._untimed.final(transcript.channel, self.sent_until, now)
             place, acknowledges = Range(first, end), self._acknowledges(said, since)
-        if not is_timed:
-            place, words = self._guessed(transcript, place, words)
+        place, words = self._settled(transcript, place, words, is_timed=is_timed)
         self._covered = max(self._covered, acknowledges or 0)
         if self._timeline.is_whole:
             result = self._result(transcript, place, words, since, acknowledges=acknowledges, is_estimated=not is_timed)
@@ -320,11 +321,16 @@ class Placing:
         place, *words = self._timeline.spans(times)
         return Range(place.first, max(place)), words
 
-    def _guessed(self, transcript: Transcript, place: Range, words: Sequence[Range]) -> tuple[Range, Sequence[Range]]:
-        """The samples of a transcript with estimated times, which are in `place`, and of each of its words.
+    def _settled(
+        self, transcript: Transcript, place: Range, words: Sequence[Range], *, is_timed: bool
+    ) -> tuple[Range, Sequence[Range]]:
+        """The samples of a transcript and of each of its words. Words far outside of a time that is true move into it.
 
-        Words with times of their own in `place` keep them. Others share the last side of wide gaps evenly.
+        With estimated times, words in `place` keep theirs. Others share the last side of wide gaps evenly.
         """
+        if is_timed:  # the words' clock may begin again with each utterance
+            low, high = place.first - self._off, place.end + self._off
+            return place, [word if low <= word.first and word.end <= high else _within(word, place) for word in words]
         have_times = any(word.end_s for word in transcript.words)
         if have_times and all(place.first <= word.first and word.end <= place.end for word in words):
             return place, words

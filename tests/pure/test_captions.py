@@ -71,8 +71,10 @@ def test_an_interim_that_is_taken_back_is_cleared():
     assert shown(interim("so"), interim(""), is_live=False) == ["... so\n", ""]
 
 
-@pytest.mark.parametrize("end", [interim("", 1), messages.Transcript(text="x", is_final=False, channel=1, interrupted=True)])
-def test_the_end_of_an_interim_leaves_that_of_another_channel(end):
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_the_end_of_an_interim_leaves_that_of_another_channel(is_interrupted):
+    text = "yes" if is_interrupted else ""
+    end = messages.Transcript(text=text, is_final=False, channel=1, interrupted=is_interrupted)
     assert shown(interim("yes", 1), interim("so"), end)[2:] == [""]
 
 

@@ -501,6 +501,14 @@ def test_it_is_replayed_as_long_as_it_may_be_about_replayed_audio(placing):
     assert [each.replayed for each in heard] == [True, True, True, False, False]
 
 
+def test_no_word_lies_far_from_its_transcript(placing):
+    send(placing, (0, 9 * S))
+    words = (word("as", 0.1, 0.5), word("of", 4.9, 5.0), word("now", 5.0, 6.1), word("then", 8.0, 8.5))
+    for heard in (final(5.0, 6.0, "as of now then", words=words), hypothesis("as of", False, 5.0, 1.0, words=words)):
+        placed = told(placing, heard).transcript.words
+        assert [(each.start_s, each.end_s) for each in placed] == [(5.0, 5.0), (4.9, 5.0), (5.0, 6.1), (6.0, 6.0)]
+
+
 def test_a_word_never_ends_before_it_starts(placing):
     send(placing, (0, S))
     (heard,) = told(placing, final(0.0, 1.0, "one", words=(word("one", 0.75, 0.5),))).transcript.words
