@@ -219,6 +219,13 @@ def test_what_the_same_connection_says_again_is_said_again(untimed):
     assert heard(untimed, guess(9, 10, "Yes.", connection=2)) == "Yes."
 
 
+def test_words_that_only_the_second_connection_heard_stand_in_their_place(untimed):
+    assert heard(untimed, guess(0, 20, "the quick brown", connection=2)) is None
+    assert heard(untimed, guess(0, 20, "little red", connection=2)) == "little red"
+    assert heard(untimed, guess(0, 20, "fox jumps over", connection=2)) is None
+    assert heard(untimed, guess(0, 20, "little red fox jumps over the lazy dog", connection=3)) is None
+
+
 def test_words_behind_those_that_came_again_are_still_expected(untimed):
     assert heard(untimed, guess(0, 20, "the quick brown fox", connection=2)) is None
     assert heard(untimed, guess(0, 20, "jumps over the lazy dog", connection=2)) is None

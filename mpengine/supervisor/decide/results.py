@@ -99,9 +99,17 @@ class Ledger:
         """`published`, of `result`, is published. Returns the new acknowledged sample, None if it has not moved."""
         moved = None if result.acknowledges is None else self.acknowledge(result.acknowledges)
         if published is not None and published.is_final and result.end > self.acknowledged + self._near:
-            self._words += _words_of(published, result.end)
-            del self._words[:-_MOST_WORDS]
+            self._insert(published, result.end)
         return moved
+
+    def _insert(self, final: Transcript, until: int) -> None:
+        """Put its words in order: after those of its channel that its connection has brought, or brought again."""
+        words, at = self._words, len(self._words)
+        for number, word in enumerate(words, 1):
+            if word.connection == final.connection and word.channel == final.channel:
+                at = number
+        words[at:at] = _words_of(final, until)
+        del words[:-_MOST_WORDS]
 
     def acknowledge(self, sample: int) -> int | None:
         """The audio of the current connection before `sample` has its finals. Returns the same as `settle`."""
