@@ -222,7 +222,8 @@ class Capture:
             self._tell_dropped(self._losses.dropped(forgotten))
         loudness = self._meter.add(block.pcm)
         if loudness is not None:
-            self._control.mention(control.LevelHeard(**loudness._asdict()))
+            first = end - self._meter.measured // self._audio.channels
+            self._control.mention(control.LevelHeard(first=first, end=end, **loudness._asdict()))
             self._has_told = True
         return Slot(placed.first_sample, arrival_ns, block.pcm)
 
@@ -271,8 +272,8 @@ class Capture:
     def _on_commands(self) -> None:
         for command in self._control.receive():
             match command:
-                case control.Grant(connection=number, sample=sample):
-                    self._pusher.granted(number, sample)
+                case control.Grant(connection=number, sample=sample, skipped=skipped):
+                    self._pusher.granted(number, sample, skipped)
                     self._push()
                 case control.Acknowledge(sample=sample):
                     self._window.acknowledge(sample)
