@@ -62,8 +62,8 @@ class Pusher:
         self._from_sample = self._expected = sample
         self._is_damaged = False
 
-    def end(self, sample: int) -> None:
-        """Send an end mark at `sample` after the last frame of this grant and of each later one."""
+    def end(self, sample: int | None) -> None:
+        """Send an end mark at `sample` after the last frame of this grant and of each later one. None: send none."""
         self._end_mark = sample
 
     def pump(self, latest: Sequence[Slot] = ()) -> bool:

@@ -265,3 +265,15 @@ def test_the_next_grant_skips_nothing_unless_it_says_so(ends):
     assert numbers(ends.received(5)) == list(range(5))
     ends.pusher.granted(2, 0)
     assert numbers(ends.received(20)) == list(range(20))
+
+
+def test_without_an_end_mark_any_more_none_is_sent(ends):
+    ends.fill(2)
+    ends.pusher.end(2 * BLOCK)
+    ends.pusher.granted(1, 0)
+    ends.received(3)
+    ends.pusher.end(None)
+    ends.pusher.granted(2, 0)
+    assert [frame.is_last for frame in ends.received(2)] == [False]
+    ends.push()
+    assert not ends.pull.poll(50)

@@ -1,11 +1,14 @@
-"""Long silence: what of it is sent again after a lost connection."""
+"""Long silence: what of it is sent again after a lost connection, and that a file gets over it."""
 
+import os
+import signal
 import time
 
 import pytest
 
-from tests.rig.configs import byok
+from tests.rig.configs import byok, write_wav
 from tests.rig.deepgram import FakeDeepgram
+from tests.rig.engine import listen_first
 from tests.rig.terse import Terse, sound
 from tests.rig.waiting import promised
 
@@ -64,3 +67,36 @@ def test_after_75_seconds_of_silence_and_a_drop_words_come_within_5_seconds(micr
 def test_a_recogniser_that_is_mute_in_silence_need_not_hear_it_again_either(microphone, engine):
     at_s, _ = drops_after_silence(microphone, engine, blank_s=None, silence_s=75.0)
     assert at_s < 45
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["none", "drop", "drop and kill at the end"])
+def test_a_file_gets_over_a_pause_of_twice_the_window(engine, tmp_path, fault):
+    """The recogniser says nothing in the pause. After a drop, the file is read again from where results are missing."""
+    terse = Terse()
+
+    def respond(connection, samples):
+        if connection.number == 1 and fault != "none" and samples > 100 * RATE:
+            if fault == "drop":
+                connection.reset()
+            return ()
+        return terse(connection, samples)
+
+    pcm = silence(1) + sound(1) + silence(1) + sound(2) + silence(130) + sound(3) + silence(1)
+    with FakeDeepgram(responder=respond, holds_upgrades=True) as server:
+        audio = {"source": str(write_wav(tmp_path / "pause.wav", pcm)), "paced": False}
+        running = engine(byok(server) | {"audio": audio, "buffer": {"seconds": 60}})
+        listen_first(running, server)
+        if "kill" in fault:
+            server.flush_delay_s = 60
+            server.wait_for_text("CloseStream")
+            server.flush_delay_s = 0
+            os.kill(running.child_pid("capture"), signal.SIGKILL)
+            server.current.reset()
+        assert running.wait(timeout=60) == 0
+        finals = running.bus.finals()
+        assert words(finals) == ["word 1", "word 2", "word 3"]
+        assert [final["start_s"] for final in finals] == pytest.approx([1.0, 2.5, 133.0], abs=0.1)
+        assert running.bus.of_type("gap") == []
+        assert len(server.connections) == 1 + (fault != "none")
+    running.assert_nothing_left()
