@@ -35,6 +35,7 @@ class Ends:
         )
         self.pull = self.context.socket(zmq.PULL)
         self.pull.connect(endpoint)
+        wait_until(lambda: self.pusher.socket.poll(20, zmq.POLLOUT), 30, "the peer's connection")
 
     def fill(self, count, first=0):
         for number in range(count):
@@ -130,7 +131,6 @@ def test_a_block_that_comes_alone_goes_out_alone_and_at_once(ends):
 def test_what_finds_no_room_waits_for_it_in_the_window(ends):
     ends.fill(2000)
     ends.pusher.granted(1, 0)
-    wait_until(lambda: ends.pusher.socket.poll(20, zmq.POLLOUT), 30, "the peer's connection")
     assert ends.push()
     got = ends.received(2000)
     assert numbers(got) == list(range(2000))
