@@ -85,6 +85,13 @@ def test_bare_refusals_count_only_in_a_row(between):
         assert not outage.failed(between).ends
 
 
+@pytest.mark.parametrize("cause", LASTING, ids=name)
+def test_what_a_connection_hears_that_had_been_accepted_is_no_refusal(cause):
+    outage = new_outage()
+    assert not any(outage.failed(cause, is_young=False).ends for _ in range(10))
+    assert outage.failed(cause).ends is cause.signed
+
+
 def test_a_bare_refusal_in_ever_new_words_is_the_same_one():
     outage = new_outage()
     ends = [outage.failed(causes.refused(403, "", f"Ray ID {number}", None)).ends for number in range(3)]
