@@ -88,6 +88,7 @@ NOON = "Sun, 06 Nov 1994 12:00:00 GMT"
         ({"retry-after": "9" * 4000}, float("inf")),
         ({"retry-after": "Sun, 06 Nov 1994 12:00:30 GMT"}, 40.0),  # by our clock
         ({"retry-after": "Sun, 06 Nov 1994 12:00:30 GMT", "date": NOON}, 30.0),
+        ({"retry-after": "Sunday, 06-Nov-94 12:00:30 GMT", "date": "Sun Nov  6 12:00:00 1994"}, 30.0),
         ({"retry-after": NOON, "date": "Sun, 06 Nov 1994 12:00:30 GMT"}, 0.0),
         ({"retry-after": "Sun, 06 Nov 1994 12:00:30 GMT", "date": "soon"}, 40.0),
         ({"retry-after": "soon"}, 0.0),

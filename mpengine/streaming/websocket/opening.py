@@ -5,6 +5,7 @@ another thread can end the attempt at any point except the name lookup. And ever
 whatever reason the one before failed.
 """
 
+import contextlib
 import socket
 import ssl
 import time
@@ -22,6 +23,8 @@ from mpengine.streaming.websocket.locked_socket import LockedSocket
 _MAX_ANSWER_BYTES = 1 << 16  # head and body of an HTTP answer; the rest is not read
 _MAX_BODY_CHARS = 4096
 _SHORTEST_SECRET_CHARS = 8  # of our headers' other words, none is so long
+# RFC 9110, section 5.6.7: the usual form of a date, and the two old ones that a recipient has to accept.
+_HTTP_DATES = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y")
 
 
 class NotOpenedError(Exception):
@@ -216,10 +219,10 @@ def retry_after_s(fields: Mapping[str, str], utc_s: float) -> float:
 def _http_date(text: str) -> float | None:
     import calendar  # noqa: PLC0415  rarely needed
 
-    try:
-        return calendar.timegm(time.strptime(text, "%a, %d %b %Y %H:%M:%S GMT"))
-    except ValueError:
-        return None
+    for form in _HTTP_DATES:
+        with contextlib.suppress(ValueError):
+            return calendar.timegm(time.strptime(text, form))
+    return None
 
 
 def _reason(exc: Exception, host: str, timeout_s: float) -> str:
