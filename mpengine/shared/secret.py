@@ -1,6 +1,7 @@
 """Secrets outside of the configuration: read from their files, and struck out of text for others."""
 
 import os
+import select
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,14 +13,23 @@ _STRUCK = "***"
 _MOST_BYTES = 65536
 
 
-def read_secret(path: str) -> str:
+def read_secret(path: str, *, wait_s: float = 0.0) -> str:
     """The secret in the file at `path`, without spaces around it. Raises OSError, UnicodeDecodeError.
 
-    A pipe never blocks the reader: it counts as an empty file.
+    A pipe without a writer counts as an empty file. One that is being written is read to its end, with waits of at most
+    `wait_s` each.
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        return os.read(fd, _MOST_BYTES).decode("utf-8").strip()
+        poller, data = select.poll(), b""
+        poller.register(fd, select.POLLIN)
+        while len(data) < _MOST_BYTES:
+            poller.poll(wait_s * 1000)
+            piece = os.read(fd, _MOST_BYTES)
+            if not piece:
+                break
+            data += piece
+        return data.decode("utf-8").strip()
     finally:
         os.close(fd)
 

@@ -1,6 +1,7 @@
 """Secrets: how they are read from their files, and that no piece of one stays in a text."""
 
 import os
+import subprocess
 
 import pytest
 from hypothesis import given
@@ -84,6 +85,18 @@ def test_a_pipe_without_a_writer_is_an_empty_file(tmp_path):
     os.mkfifo(tmp_path / "key")
     with within(5):
         assert read_secret(str(tmp_path / "key")) == ""
+
+
+def test_a_pipe_is_read_to_its_end_when_its_writer_takes_its_time():
+    script = "read -r _; printf a-; echo key"
+    with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+        path = f"/dev/fd/{writer.stdout.fileno()}"
+        with pytest.raises(BlockingIOError):
+            read_secret(path)
+        writer.stdin.close()
+        assert read_secret(path, wait_s=10.0) == "a-key"
 
 
 @pytest.mark.parametrize(("content", "error"), [(None, OSError), (b"\xff\xfe", UnicodeDecodeError)])
