@@ -10,11 +10,13 @@ from mpengine.supervisor.decide.coordinator import Coordinator
 from tests.pure.engine_history import (
     BYOK,
     CAPTURE,
+    FILE,
     STREAMING,
     Engine,
     S,
     connecting,
     device_opened,
+    down,
     heard,
     published,
     quiet,
@@ -109,6 +111,15 @@ def test_an_engine_that_is_refused_is_degraded_at_once_in_the_words_of_the_refus
     assert engine.status().state != "degraded"
 
 
+def test_an_engine_whose_file_is_over_is_degraded_while_it_is_refused():
+    engine = Engine({**FILE, "supervisor": {"wait": True}}).start()
+    engine.says(CAPTURE, device_opened(), control.SourceEnded(end=5 * S))
+    engine.says(STREAMING, connecting(1), refused(1))
+    assert (engine.status().state, engine.status().reason) == ("degraded", WORDS)
+    engine.connect(2)
+    assert engine.status().state == "stopping"
+
+
 def test_an_engine_without_a_device_that_was_told_to_wait_is_degraded():
     engine = Engine(WAITING).start()
     engine.connect()
@@ -162,11 +173,29 @@ def test_a_refusal_that_comes_after_each_upgrade_stands_all_the_while():
 def test_how_long_it_does_not_run_is_known():
     engine = Engine().run()
     situation = engine.coordinator.situation
+    engine.now = 130.0
+    engine.status()
     assert situation.not_running_s(130.0) == 0.0
     engine.now = 140.0
     engine.says(STREAMING, refused(1))
     engine.status()
     assert situation.not_running_s(210.0) == 70.0
+
+
+def test_a_recogniser_that_closes_each_connection_at_once_does_not_make_it_run():
+    engine = Engine().run()
+    situation = engine.coordinator.situation
+    for number in range(1, 11):
+        engine.now += 10.0
+        engine.connect(number)
+        engine.status()
+        engine.says(STREAMING, down(number, "closed: 1011"))
+        engine.status()
+    assert situation.not_running_s(engine.now) > 80.0
+    engine.connect(11)
+    engine.says(STREAMING, heard(0, S, connection=11, is_final=False))
+    assert engine.status().state == "running"
+    assert situation.not_running_s(engine.now) == 0.0
 
 
 def test_an_engine_that_is_refused_makes_progress_for_the_watchdog():

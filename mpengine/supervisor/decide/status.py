@@ -50,7 +50,7 @@ class Situation:
         self._was_running = False
         self._not_running_since: float | None = now
         self._refusal, self._refused_when_open = "", False
-        self._connected_at = now
+        self._connected_at, self._has_result = now, False  # of the last connection
         self._next_try_at: float | None = None
         self._disconnected_at: float | None = None
 
@@ -86,7 +86,7 @@ class Situation:
 
     def connected(self, now: float) -> None:
         """The recogniser is ready."""
-        self._connected_at = now
+        self._connected_at, self._has_result = now, False
         if not self._refused_when_open:
             self.refused_since = None
         self.is_connected = self.was_connected = True
@@ -112,9 +112,17 @@ class Situation:
 
     def is_refused(self, now: float) -> bool:
         """Whether a refusal stands. A connection ends it: where that was refused itself, only one that lives."""
-        if self.is_connected and now > self._connected_at + _ACCEPTED_AFTER_S:
+        if self.is_connected and self._is_accepted(now):
             self.refused_since = None
         return self.refused_since is not None
+
+    def _is_accepted(self, now: float) -> bool:
+        """Whether the connection has brought a result or has lived: many a recogniser says no after the upgrade."""
+        return self._has_result or now > self._connected_at + _ACCEPTED_AFTER_S
+
+    def heard(self) -> None:
+        """The connection has brought a result."""
+        self.refused_since, self._has_result = None, True
 
     def refused_s(self, now: float) -> float:
         """For how long a refusal has stood."""
@@ -161,8 +169,10 @@ class Situation:
         """The status as it is now. It is made on every news, and once a second."""
         if self.last_disconnect and self._disconnected_at is None:
             self._disconnected_at = now
-        state, reason = self._state(lives, now) if phase == "WORKING" else self._end_state(phase)
-        if state == EngineState.RUNNING:
+        # A recogniser that refuses the rest of a file is waited for without a limit.
+        is_working = phase == "WORKING" or (phase == "FILE_ENDED" and self.is_refused(now))
+        state, reason = self._state(lives, now) if is_working else self._end_state(phase)
+        if state == EngineState.RUNNING and self._is_accepted(now):
             self._not_running_since = None
         elif self._not_running_since is None:
             self._not_running_since = now
