@@ -371,7 +371,7 @@ class Coordinator:
             case control.ConnectionDown(connection=connection) if connection == self.situation.connection:
                 return self._down(message, now)
             case control.Result(transcript=transcript) if transcript.connection == self.situation.connection:
-                self.situation.heard()
+                self.situation.refused_since, self.situation.has_result = None, True
                 if self.lives.gives_up:
                     self.lives.keep_on()
                 return self.results.result(message)

@@ -36,6 +36,7 @@ class Situation:
         self.streaming_expects_audio = True  # by the last message to it
         self.last_disconnect = ""  # why a connection was last lost; stays when there is another one
         self.connect_timed_out = False
+        self.has_result = False  # of the last connection
         self.refused_since: float | None = None  # see `is_refused`; a result ends it
         self.stop_reason = ""
         self.fatal_reason = ""
@@ -50,7 +51,7 @@ class Situation:
         self._was_running = False
         self._not_running_since: float | None = now
         self._refusal, self._refused_when_open = "", False
-        self._connected_at, self._has_result = now, False  # of the last connection
+        self._connected_at = now
         self._next_try_at: float | None = None
         self._disconnected_at: float | None = None
 
@@ -86,7 +87,7 @@ class Situation:
 
     def connected(self, now: float) -> None:
         """The recogniser is ready."""
-        self._connected_at, self._has_result = now, False
+        self._connected_at, self.has_result = now, False
         if not self._refused_when_open:
             self.refused_since = None
         self.is_connected = self.was_connected = True
@@ -118,11 +119,7 @@ class Situation:
 
     def _is_accepted(self, now: float) -> bool:
         """Whether the connection has brought a result or has lived: many a recogniser says no after the upgrade."""
-        return self._has_result or now > self._connected_at + _ACCEPTED_AFTER_S
-
-    def heard(self) -> None:
-        """The connection has brought a result."""
-        self.refused_since, self._has_result = None, True
+        return self.has_result or now > self._connected_at + _ACCEPTED_AFTER_S
 
     def refused_s(self, now: float) -> float:
         """For how long a refusal has stood."""
