@@ -83,6 +83,8 @@ class Outage:
         wait = _Wait.REFUSED if is_refusal else _Wait.SLOW if cause.slow else _Wait.LOST
         self._failures[wait] += 1
         base_s, ceiling_s = wait.value
-        wait_s = full_jitter_s(self._failures[wait], base_s=base_s, ceiling_s=ceiling_s, chance=self._chance())
+        # Three refusals at nearly the same moment would show nothing: somebody on the way may be being restarted.
+        chance = (1 + self._chance()) / 2 if is_refusal else self._chance()
+        wait_s = full_jitter_s(self._failures[wait], base_s=base_s, ceiling_s=ceiling_s, chance=chance)
         wait_s = max(wait_s, min(cause.retry_after_s, _LONGEST_WAIT_S))
         return Verdict(is_refusal and is_enough and self._refusals_end, wait_s, is_news)

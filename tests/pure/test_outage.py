@@ -118,6 +118,11 @@ def test_the_waits_of_a_refusal_double_up_to_five_minutes(cause):
     assert waits(new_outage(refusals_end=False), cause, 11) == expected
 
 
+@pytest.mark.parametrize("cause", LASTING, ids=name)
+def test_a_refusal_is_never_tried_again_at_once(cause):
+    assert waits(new_outage(refusals_end=False, chance=0.0), cause, 3) == [0.5, 1, 2]
+
+
 def test_a_refusal_is_tried_again_soon_however_long_the_network_was_away():
     outage = new_outage(refusals_end=False)
     tries(outage, LOST, 50)
