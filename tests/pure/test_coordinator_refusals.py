@@ -11,6 +11,7 @@ from tests.pure.engine_history import (
     BYOK,
     CAPTURE,
     FILE,
+    SIGKILL,
     STREAMING,
     Engine,
     S,
@@ -18,6 +19,7 @@ from tests.pure.engine_history import (
     device_opened,
     down,
     heard,
+    hello,
     published,
     quiet,
 )
@@ -109,6 +111,16 @@ def test_an_engine_that_is_refused_is_degraded_at_once_in_the_words_of_the_refus
     assert (engine.status().state, engine.status().reason) == ("degraded", WORDS)
     engine.connect(2)
     assert engine.status().state != "degraded"
+
+
+def test_a_refusal_is_the_reason_though_streaming_was_killed_before():
+    engine = Engine().run()
+    engine.ends(STREAMING, SIGKILL)
+    engine.tick()
+    engine.says(STREAMING, hello(), connecting(2))
+    assert engine.status().reason == "streaming: killed by SIGKILL"
+    engine.says(STREAMING, refused(2))
+    assert (engine.status().state, engine.status().reason) == ("degraded", WORDS)
 
 
 def test_an_engine_whose_file_is_over_is_degraded_while_it_is_refused():
@@ -258,6 +270,15 @@ def test_errors_in_ever_new_words_are_published_twenty_a_minute_and_the_rest_is_
     actions = engine.tick()
     assert [error.message for error in faults(actions)] == ["words 999 (978 other errors of streaming are left out)"]
     assert len(of_kind(actions, Log)) == 1
+
+
+def test_an_engine_that_ends_says_how_many_errors_it_left_out():
+    engine = Engine().run()
+    for number in range(100):
+        engine.says(STREAMING, fault(f"words {number}", "busy"))
+    engine.says(STREAMING, down(1))
+    (error,) = faults(engine.stop())
+    assert error.message == "words 99 (78 other errors of streaming are left out)"
 
 
 def test_a_fatal_error_is_never_left_out():

@@ -395,6 +395,7 @@ class Coordinator:
         is_news = down.reason != self.situation.connection_reason
         if down.is_refusal:
             self.situation.refused(down.reason, now)
+        self.lives[Child.STREAMING].reason = ""  # why a process before it ended is not the trouble any more
         actions = self._disconnected(down.reason, now + down.next_try_in_s)
         if is_news:
             fields = {"reason": down.reason, "next_try_in_s": down.next_try_in_s}
@@ -425,7 +426,7 @@ class Coordinator:
         self._connect_by = NEVER
         alive = self.lives.alive
         self.lives.stopping()
-        return [Terminate(child) for child in alive] + self._all_gone()
+        return [*self._reports.rest(now), *(Terminate(child) for child in alive), *self._all_gone()]
 
     def _all_gone(self) -> list[Action]:
         if self.lives.alive:
