@@ -1,14 +1,17 @@
 """How loud the last quarter of a second was. Pure."""
 
 import array
+import functools
 import math
 import sys
 from typing import NamedTuple
 
 FLOOR_DBFS = -120.0
-# Every eleventh value is enough for a meter, and keeps numpy (16 MB) out of the process. Eleven is prime: each of up to
+# Every eleventh value is enough for the RMS, and keeps numpy (16 MB) out of the process. Eleven is prime: each of up to
 # eight channels gets its turn.
 _STEP = 11
+_LANE_BITS = 16
+_PEAK_BITS = 7  # the peak is exact to a tenth of a decibel
 
 
 class Loudness(NamedTuple):
@@ -22,13 +25,14 @@ class Loudness(NamedTuple):
 class LevelMeter:
     """Measures the loudness of every `interval_values` values, those of all channels together.
 
-    RMS and peak come from every eleventh value, `digital_silence` from all of them.
+    The RMS comes from every eleventh value, peak and `digital_silence` from all of them. `measured` is how many values
+    the last interval had.
     """
 
     def __init__(self, interval_values: int) -> None:
         self._interval = interval_values
         self._pcm: list[bytes] = []
-        self._values = 0
+        self._values = self.measured = 0
 
     def add(self, pcm: bytes) -> Loudness | None:
         """Take a block of int16 values. Returns the loudness of the interval when the block fills it."""
@@ -38,7 +42,7 @@ class LevelMeter:
             return None
         data = b"".join(self._pcm)
         self._pcm.clear()
-        self._values = 0
+        self.measured, self._values = self._values, 0
         return measure(data)
 
 
@@ -50,9 +54,35 @@ def measure(pcm: bytes) -> Loudness:
     if sys.byteorder == "big":
         samples.byteswap()
     some = samples[::_STEP]
-    rms = math.sqrt(sum(value * value for value in some) / len(some))
-    peak = max(abs(max(some)), abs(min(some)))
-    return Loudness(_dbfs(rms), _dbfs(peak), digital_silence=False)
+    rms = math.hypot(*some) / math.sqrt(len(some))
+    return Loudness(_dbfs(rms), _dbfs(_peak(pcm)), digital_silence=False)
+
+
+def _peak(pcm: bytes) -> int:
+    """The largest magnitude in `pcm`, its first bits.
+
+    All values are one long integer, with a lane of 16 bits for each. `max` of an array takes five times as long,
+    because it makes an object of each value.
+    """
+    ones = _ones(len(pcm) // 2)
+    values = int.from_bytes(pcm, "little")
+    negative = (values >> _LANE_BITS - 1) & ones
+    magnitudes = (values ^ negative * 0xFFFF) + negative
+    any_bits, width = magnitudes, len(pcm) * 8
+    while width > _LANE_BITS:  # fold the lanes into one, which has each bit that any lane has
+        width = -(-width // (2 * _LANE_BITS)) * _LANE_BITS
+        any_bits = any_bits >> width | any_bits & (1 << width) - 1
+    highest, peak, lanes = any_bits.bit_length(), 0, ones
+    for bit in range(highest - 1, max(-1, highest - 1 - _PEAK_BITS), -1):
+        if larger := magnitudes >> bit & lanes:  # the lanes with the largest values so far that have this bit, too
+            lanes, peak = larger, peak | 1 << bit
+    return peak
+
+
+@functools.lru_cache(maxsize=2)
+def _ones(values: int) -> int:
+    """The integer with a 1 in each lane."""
+    return int.from_bytes(b"\1\0" * values, "little")
 
 
 def _dbfs(value: float) -> float:

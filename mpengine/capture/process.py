@@ -31,6 +31,8 @@ _ANCHOR_S = 10.0
 _LEVELS_PER_S = 4
 _LONGEST_WAIT_S = 1.0
 _BEHIND_WAIT_S = 0.02
+# A file does not wait any longer for the results of a full window, all of which has been sent.
+_AWAITS_RESULTS_S = 10.0
 _UNLIMITED = 1 << 30
 _CODES = {ExitCode.DEVICE: ErrorCode.DEVICE, ExitCode.CONFIG: ErrorCode.CONFIG}
 
@@ -44,7 +46,7 @@ class Capture:
         self._loop = loop
         self._control = loop.control
         self._source = source
-        self._waits, _, self._ends = audio.kind
+        self._waits, self._is_seekable, self._ends = audio.kind
         self._sample_bytes = sample_bytes = 2 * audio.channels
         run = bytes.fromhex(settings.run)
         self._window = Window(
@@ -55,13 +57,8 @@ class Capture:
             block_samples=audio.block_samples,
             seconds=settings.buffer.seconds,
         )
-        self._clock = SampleClock(
-            sample_rate=audio.sample_rate,
-            sample_bytes=sample_bytes,
-            block_samples=audio.block_samples,
-            next_sample=max(self._window.end_sample, settings.captured),
-            keeps_time=not self._waits,
-        )
+        self._audio = audio
+        self._clock = self._clock_from(max(self._window.end_sample, settings.captured))
         self._pusher = Pusher(
             loop.context,
             settings.frames,
@@ -72,16 +69,18 @@ class Capture:
             missing=self._tell_lost,
         )
         self._meter = LevelMeter(audio.sample_rate * audio.channels // _LEVELS_PER_S)
-        self._audio = audio
         self._is_open = False
         self._is_behind = False  # whether the disk was, at the last look
         self._awaits_room = False  # whether the frames socket was full at the last send
         self._open_wanted = settings.open_device
         self._has_ended = False
+        self._captured_before = settings.captured_before  # a file that is read again gave audio up to here
+        self._finishes = False
         self._lost_reason = settings.lost_reason
         self._losses = Losses()
         self._next_beat = self._next_anchor = 0.0
         self._has_told = False
+        self._let_go_at = time.monotonic() + _AWAITS_RESULTS_S
 
     def run(self) -> None:
         """Work until the loop says to leave. Raises DeviceError when the device is missing or goes away."""
@@ -105,6 +104,15 @@ class Capture:
             self._source.close()
         self._pusher.socket.close(linger=0)
         self._window.close()
+
+    def _clock_from(self, sample: int) -> SampleClock:
+        return SampleClock(
+            sample_rate=self._audio.sample_rate,
+            sample_bytes=self._sample_bytes,
+            block_samples=self._audio.block_samples,
+            next_sample=sample,
+            keeps_time=not self._waits,
+        )
 
     def _timeout_s(self) -> float:
         timeout = min(_LONGEST_WAIT_S, self._next_beat - time.monotonic())
@@ -163,7 +171,19 @@ class Capture:
         """How many blocks may be read from the source now. While the disk is behind, they wait in the source."""
         if self._is_behind:
             return 0
-        return self._window.room if self._waits else _UNLIMITED
+        if not self._waits or self._may_let_go:
+            return _UNLIMITED
+        return self._window.room
+
+    @property
+    def _may_let_go(self) -> bool:
+        """Whether the window may forget what was sent longest ago, though it has no results yet.
+
+        Results may come only with audio that does not fit: recognisers say nothing in a long silence.
+        """
+        if self._window.room > 0 or time.monotonic() < self._let_go_at:
+            return False
+        return self._pusher.has_pushed(self._window.head - 1)
 
     def _capture(self) -> None:
         """Read the source once. From a source that waits, read no more than the window has room for."""
@@ -187,6 +207,8 @@ class Capture:
         if self._ends and self._source.has_ended():
             self._keep_held()
             self._end()
+        elif self._finishes:
+            self._finish()
 
     def _capture_rest(self) -> None:
         """After the device was closed: keep the blocks that wait in its queue and in the clock."""
@@ -222,7 +244,8 @@ class Capture:
             self._tell_dropped(self._losses.dropped(forgotten))
         loudness = self._meter.add(block.pcm)
         if loudness is not None:
-            self._control.mention(control.LevelHeard(**loudness._asdict()))
+            first = end - self._meter.measured // self._audio.channels
+            self._control.mention(control.LevelHeard(first=first, end=end, **loudness._asdict()))
             self._has_told = True
         return Slot(placed.first_sample, arrival_ns, block.pcm)
 
@@ -232,6 +255,33 @@ class Capture:
         self._pusher.end(self._clock.next_sample)
         self._push()
         self._control.tell(control.SourceEnded(end=self._clock.next_sample))
+
+    def _finish(self) -> None:
+        """Close the device, and send the end mark. A file that is read again first gets as far as it was."""
+        is_as_far = self._clock.next_sample >= self._captured_before
+        if self._is_seekable and not (self._has_ended or is_as_far):
+            if not self._is_open:
+                self._reopen()
+            return
+        self._close_device()
+        if not self._has_ended:
+            self._end()
+
+    def _read_again_from(self, sample: int) -> None:
+        """The window has let go of `sample`, which is needed again: read the file again from there."""
+        self._captured_before = max(self._captured_before, self._clock.next_sample)
+        self._window.forget_all(sample)
+        self._clock = self._clock_from(sample)
+        self._pusher.end(None)
+        self._has_ended = False
+        self._reopen()
+
+    def _reopen(self) -> None:
+        """Read the file from the clock's next sample on."""
+        if self._is_open:
+            self._source.close()
+        self._source.open(self._clock.next_sample)
+        self._is_open = True
 
     # Reports
 
@@ -271,20 +321,23 @@ class Capture:
     def _on_commands(self) -> None:
         for command in self._control.receive():
             match command:
-                case control.Grant(connection=number, sample=sample):
-                    self._pusher.granted(number, sample)
+                case control.Grant(connection=number, sample=sample, skipped=skipped):
+                    if self._is_seekable and sample < self._window.first_sample:
+                        self._read_again_from(sample)
+                    self._let_go_at = time.monotonic() + _AWAITS_RESULTS_S
+                    self._pusher.granted(number, sample, skipped)
                     self._push()
                 case control.Acknowledge(sample=sample):
-                    self._window.acknowledge(sample)
+                    if self._window.acknowledge(sample):
+                        self._let_go_at = time.monotonic() + _AWAITS_RESULTS_S
                 case control.OpenDevice():
                     if not self._is_open and not self._has_ended:
                         self._open()
                 case control.CloseDevice():
                     self._close_device()
                 case control.Finish():
-                    self._close_device()
-                    if not self._has_ended:
-                        self._end()
+                    self._finishes = True
+                    self._finish()
 
 
 def run(settings: CaptureSettings) -> ExitCode:

@@ -4,7 +4,8 @@ The main thread owns the socket. A successful send proves nothing: frames that s
 process. Therefore only an acknowledgement moves the window's tail.
 """
 
-from collections.abc import Callable, Sequence
+import collections
+from collections.abc import Callable, Iterable, Sequence
 
 import zmq
 
@@ -41,7 +42,8 @@ class Pusher:
         self._sample_bytes = sample_bytes
         self._missing = missing
         self._expected = 0
-        self._has_skipped = False
+        self._is_damaged = False  # the slot before the next one
+        self._skipped: collections.deque[Range] = collections.deque()
         self._most_together = max(1, int(_JOINED_S / block_s))
         hwm = max(4, int(_QUEUED_S / max(_JOINED_S, block_s)))
         self.socket = sockets.make(context, zmq.PUSH, send_hwm=hwm, linger_ms=1000)
@@ -52,15 +54,16 @@ class Pusher:
         self._end_mark: int | None = None
         self._end_sent_in: int | None = None
 
-    def granted(self, grant: int, sample: int) -> None:
-        """Send from `sample` on, in frames with the number `grant`."""
+    def granted(self, grant: int, sample: int, skipped: Iterable[Range] = ()) -> None:
+        """Send from `sample` on, in frames with the number `grant`; of slots that lie in `skipped`, nothing."""
         self._grant = grant
+        self._skipped = collections.deque(skipped)
         self._sequence = self._window.find(sample)
         self._from_sample = self._expected = sample
-        self._has_skipped = False
+        self._is_damaged = False
 
-    def end(self, sample: int) -> None:
-        """Send an end mark at `sample` after the last frame of this grant and of each later one."""
+    def end(self, sample: int | None) -> None:
+        """Send an end mark at `sample` after the last frame of this grant and of each later one. None: send none."""
         self._end_mark = sample
 
     def pump(self, latest: Sequence[Slot] = ()) -> bool:
@@ -89,15 +92,11 @@ class Pusher:
         together, sequence = self._next_together(latest)
         if together:
             first_sample = max(together[0].first_sample, self._from_sample)
-            if first_sample > self._expected:
-                reason = GapReason.WINDOW_DAMAGED if self._has_skipped else GapReason.WINDOW_FULL
-                self._missing(Range(self._expected, first_sample), reason)
-                self._expected = first_sample
-            self._has_skipped = False
+            self._expect(first_sample)
             pcm: bytes | memoryview = b"".join([slot.pcm for slot in together])
-            skipped = first_sample - together[0].first_sample
-            if skipped:
-                pcm = memoryview(pcm)[skipped * self._sample_bytes :]
+            before = first_sample - together[0].first_sample
+            if before:
+                pcm = memoryview(pcm)[before * self._sample_bytes :]
             frame = Frame(self._run, self._grant, first_sample, pcm)
             # A damaged slot may have misled `find` to slots that end before the granted sample: `pcm` is empty then.
             if len(pcm) and not sockets.try_send(self.socket, [frames.pack(frame)]):
@@ -107,21 +106,48 @@ class Pusher:
         return True
 
     def _next_together(self, latest: Sequence[Slot]) -> tuple[list[Slot], int]:
-        """The next slots without a gap between them, and the sequence after them. No slots: the next one is damaged."""
+        """The next slots without a gap between them, and the sequence after them.
+
+        No slots: the next one is damaged, or not sent.
+        """
         window, sequence, end = self._window, self._sequence, 0
         first_at_hand = window.head - len(latest)
         together: list[Slot] = []
         while sequence < window.head and len(together) < self._most_together:
             slot = latest[sequence - first_at_hand] if sequence >= first_at_hand else window.read(sequence)
             if slot is None and not together:
-                self._has_skipped = True
+                self._is_damaged = True
                 return together, sequence + 1
             if slot is None or (together and slot.first_sample != end):
                 break
+            slot_end = slot.first_sample + len(slot.pcm) // self._sample_bytes
+            if self._skipped and self._is_skipped(slot.first_sample, slot_end):
+                return together, sequence if together else self._skip(sequence)
             together.append(slot)
-            end = slot.first_sample + len(slot.pcm) // self._sample_bytes
+            end = slot_end
             sequence += 1
         return together, sequence
+
+    def _is_skipped(self, first: int, end: int) -> bool:
+        """Whether the slot of the samples [first, end) needs not be sent."""
+        while self._skipped and self._skipped[0].end < end:
+            self._skipped.popleft()
+        return bool(self._skipped) and first >= self._skipped[0].first
+
+    def _skip(self, sequence: int) -> int:
+        """Send nothing of the slots from `sequence` on that are skipped. Returns the sequence after them."""
+        skipped = self._skipped[0]
+        self._expect(skipped.first)
+        self._expected = max(self._expected, skipped.end)
+        return max(sequence + 1, self._window.find(skipped.end))
+
+    def _expect(self, sample: int) -> None:
+        """The next sample is `sample`: tell of those that are missing before it."""
+        if sample > self._expected:
+            reason = GapReason.WINDOW_DAMAGED if self._is_damaged else GapReason.WINDOW_FULL
+            self._missing(Range(self._expected, sample), reason)
+            self._expected = sample
+        self._is_damaged = False
 
     def _send_end_mark(self) -> bool:
         """Send the end mark once for each grant. False: the socket has no room for it."""

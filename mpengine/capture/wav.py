@@ -42,6 +42,7 @@ class WavFile(Source):
         file.setpos(min(first_sample, file.getnframes()))
         self._file = file
         self._next_due_ns = 0
+        self._has_ended = False
         return SourceInfo(path, 0.0)
 
     def read(self, now_ns: int, room: int) -> list[Block]:

@@ -97,6 +97,12 @@ class Window:
         """The slot `sequence`; None when it was forgotten, is not written yet, or is damaged."""
         return self._slot(sequence) if self.tail <= sequence < self.head else None
 
+    @property
+    def first_sample(self) -> int:
+        """The oldest sample that can be read; `end_sample` when there is none."""
+        oldest = self.read(self.tail)
+        return self.end_sample if oldest is None else oldest.first_sample
+
     def last(self) -> Slot | None:
         """The youngest slot, even if it is acknowledged: the sample clock of the next process goes on from there."""
         return self._slot(self.head - 1) if self.head else None
@@ -113,11 +119,18 @@ class Window:
                 high = middle
         return low
 
-    def acknowledge(self, sample: int) -> None:
-        """Forget the slots that end at or before `sample`."""
+    def acknowledge(self, sample: int) -> bool:
+        """Forget the slots that end at or before `sample`. Returns whether there were any."""
         tail = self.find(sample)
-        if tail != self.tail:
-            self._move_tail(tail)
+        if tail == self.tail:
+            return False
+        self._move_tail(tail)
+        return True
+
+    def forget_all(self, sample: int) -> None:
+        """Forget all slots. The next one begins at `sample`."""
+        self._move_tail(self.head)
+        self.end_sample = sample
 
     def close(self) -> None:
         """Close the file. It stays for the next process."""

@@ -139,6 +139,8 @@ class Dialect:
     """The first text to send. None: the recogniser is ready when the connection is open."""
     fails_with_last_word = False
     """Whether the recogniser says its last word before a failure, too. Then only a normal close confirms the end."""
+    answers_silence = False
+    """Whether the recogniser also sends results of silence. Then it is late when it sends none."""
     close_confirms = False
     """Whether a normal close after the texts of `finish` confirms the end, without any other last word."""
     request_id_header: str | None = None

@@ -2,8 +2,8 @@
 
 After the upgrade, the engine sends `auth`. The proxy answers with `ready` or `error`, then sends `transcript`,
 `credits_low`, `error` and `session_end`. It may support two additions: times in transcripts (`start`, `duration`,
-`words`), and `"features":["finalize"]` in `ready`. With the latter it promises to answer `{"type":"finalize"}` with its
-last finals, `session_end` and a close.
+`words`), and `features` in `ready`. By `finalize` it promises to answer `{"type":"finalize"}` with its last finals,
+`session_end` and a close; by `silence`, to send transcripts without text of audio without words.
 """
 
 import re
@@ -162,7 +162,7 @@ class Managed(JsonDialect):
     def opened(self) -> None:
         """See Dialect."""
         super().opened()
-        self._can_finalize = False
+        self._can_finalize = self.answers_silence = False
 
     def finish(self) -> Sequence[str]:
         """Ask for the last finals if the proxy supports that. Other proxies send them unasked."""
@@ -175,6 +175,7 @@ class Managed(JsonDialect):
                 return self.heard(_hypothesis(message))
             case _Ready(features=features):
                 self._can_finalize = self._can_finalize or "finalize" in features
+                self.answers_silence = self.answers_silence or "silence" in features
                 return (Ready(),)
             case _CreditsLow(seconds_remaining=seconds):
                 return (Said(CreditsLow(seconds_remaining=_or_0(seconds))),)

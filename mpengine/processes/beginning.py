@@ -55,6 +55,8 @@ class CaptureSettings(ChildSettings, frozen=True, kw_only=True):
     """The reason of a gap before its first sample."""
     captured: int = 0
     """The sample at which the clock stood, used if the window has less."""
+    captured_before: int = 0
+    """The end of all samples that were captured."""
 
 
 class StreamingSettings(ChildSettings, frozen=True, kw_only=True):

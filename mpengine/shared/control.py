@@ -8,6 +8,7 @@ import msgspec
 
 from mpengine.shared import messages
 from mpengine.shared.messages import ErrorKind
+from mpengine.shared.ranges import Range
 
 
 class _Tagged(msgspec.Struct, tag_field="type", frozen=True, kw_only=True):
@@ -37,12 +38,14 @@ class StreamBeat(_Tagged, tag=True, frozen=True, kw_only=True):
     """Progress of streaming.
 
     `sent`: the end of the samples sent on the current connection, 0 before its first audio. `highest_sent`: the highest
-    end of all connections. `replayed`: how many samples were sent a second time.
+    end of all connections. `replayed`: how many samples were sent a second time. `passed`: the recogniser is done with
+    the samples of the current connection before this one, see `placing.Passage`.
     """
 
     sent: int
     highest_sent: int
     replayed: int
+    passed: int = 0
 
 
 class RecogniserBeat(_Tagged, tag=True, frozen=True, kw_only=True):
@@ -73,8 +76,10 @@ class Anchor(_Tagged, tag=True, frozen=True, kw_only=True):
 
 
 class LevelHeard(_Tagged, tag=True, frozen=True, kw_only=True):
-    """Loudness over the last quarter of a second."""
+    """Loudness over the last quarter of a second, which had the samples [first, end)."""
 
+    first: int
+    end: int
     rms_dbfs: float
     peak_dbfs: float
     digital_silence: bool
@@ -197,10 +202,14 @@ class CloseDevice(_Tagged, tag=True, frozen=True, kw_only=True):
 
 
 class Grant(_Tagged, tag=True, frozen=True, kw_only=True):
-    """Capture: send from `sample` on, for the connection of this number. Each frame carries that number."""
+    """Capture: send from `sample` on, for the connection of this number. Each frame carries that number.
+
+    `skipped`: later samples that need no result any more, in order. They are not sent.
+    """
 
     connection: int
     sample: int
+    skipped: list[Range] = []
 
 
 class Acknowledge(_Tagged, tag=True, frozen=True, kw_only=True):

@@ -13,6 +13,11 @@ class Range(NamedTuple):
     end: int
 
 
+def total(ranges: Iterable[Range]) -> int:
+    """How many samples are in `ranges`, of which no two have a sample in common."""
+    return sum([end - first for first, end in ranges])
+
+
 _first, _end = attrgetter("first"), attrgetter("end")
 
 

@@ -58,6 +58,7 @@ class Liveness:
     """Pings, keep-alive texts and limits of one connection, which takes audio from `now` on.
 
     `keep_alive`: the protocol's text, if it has one. `dead_after_s`: how much audible audio may stay unanswered.
+    `last_answered_ping`: when the last ping went out that the peer has answered.
     """
 
     def __init__(self, *, keep_alive: str | None, now: float, dead_after_s: float = DEAD_AFTER_S) -> None:
@@ -66,6 +67,8 @@ class Liveness:
         self._keep_alive_at = NEVER  # not before the first audio: Deepgram does not expect it there
         self._next_ping = now + PING_INTERVAL_S
         self._pong_by = NEVER
+        self._pinged_at = now
+        self.last_answered_ping = -NEVER
         self._answers = AnswerWatch(now, dead_after_s)
 
     def sent(self, pcm: bytes | memoryview, duration_s: float, now: float) -> None:
@@ -80,7 +83,8 @@ class Liveness:
 
     def ponged(self) -> None:
         """The peer has answered a ping."""
-        self._pong_by = NEVER
+        if self._pong_by < NEVER:
+            self._pong_by, self.last_answered_ping = NEVER, self._pinged_at
 
     @property
     def deadline(self) -> float:
@@ -103,7 +107,7 @@ class Liveness:
         """The ping and the keep-alive text that are due."""
         actions: list[Action] = []
         if now >= self._next_ping:
-            self._next_ping = now + PING_INTERVAL_S
+            self._next_ping, self._pinged_at = now + PING_INTERVAL_S, now
             self._pong_by = now + PONG_LIMIT_S
             actions.append(SendPing(b"mpengine"))
         if now >= self._keep_alive_at and self._keep_alive is not None:

@@ -3,6 +3,7 @@
 Samples that were sent before are skipped: after a restart of capture they come a second time.
 """
 
+import bisect
 import collections
 import itertools
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from mpengine.dialects.base import (
     Unknown,
 )
 from mpengine.shared import control
+from mpengine.shared.deciding import NEVER
 from mpengine.shared.frames import Frame
 from mpengine.shared.messages import ErrorCode, ErrorKind, Published, SpeechStarted, Transcript, UtteranceEnd
 from mpengine.shared.ranges import Range, Ranges
@@ -38,6 +40,11 @@ _OFF_S = 0.25
 # No final lies on both sides of a longer gap.
 _WIDE_S = 1.0
 _MOST_HOLES = 100
+# See `Passage`.
+_NEAR_S = 1.0
+_MUTE_S, _DELAYS = 10.0, 4
+_LOG_STEP_S, _LOGGED = 0.5, 600
+_MOST_ANSWERS = 1000  # in a second
 _MOST_MALFORMED = 20  # are told for each connection
 
 
@@ -127,6 +134,69 @@ class Heard:
         return True
 
 
+class Passage:
+    """Decides up to which sample the recogniser of the current connection is done: no words will come for that audio.
+
+    It is done with audio that lies a second before audio of which it has spoken, with words or without. Some
+    recognisers say nothing in silence. Such a one is done with audio that was sent ten seconds ago, or four times its
+    longest delay, whichever is more, if it has answered a later ping and had words on this connection. A recogniser may
+    need as long for audio as the audio lasts: what is sent faster counts as sent in real time.
+
+    `answers`: channel, count of channels, the end of the samples that the message is about (None: it has no times),
+    whether it has words, whether these may change, and when it came.
+    """
+
+    def __init__(self, sample_rate: int, hold_s: float) -> None:
+        self._rate = sample_rate
+        self._hold_s = hold_s
+        self._longest_delay_s = 0.0
+        self.connected()
+
+    def connected(self) -> None:
+        """A new connection begins."""
+        self.answers: collections.deque[tuple[int, int, int | None, bool, bool, float]]
+        self.answers = collections.deque(maxlen=_MOST_ANSWERS)
+        self._ends: dict[int, int] = {}  # of the samples that were spoken of, by channel
+        self._channels = 1
+        self._has_words = False
+        self._count = 0
+        self._times: list[float] = []  # when audio counts as sent, in steps, and the end of that audio
+        self._sent: list[int] = []
+
+    def sent(self, end_sample: int, count: int, now: float) -> None:
+        """`count` samples have been sent on this connection; the last of them ends at `end_sample`."""
+        if self._times and now < self._times[-1] + _LOG_STEP_S and count - self._count < _LOG_STEP_S * self._rate:
+            return
+        in_real_time = (self._times[-1] if self._times else now) + (count - self._count) / self._rate
+        self._times.append(max(now, in_real_time))
+        self._sent.append(end_sample)
+        self._count = count
+        del self._times[:-_LOGGED], self._sent[:-_LOGGED]
+
+    def end(self, now: float, answered_ping: float) -> int:
+        """The recogniser is done with the audio before this sample. `answered_ping`: when that ping was sent."""
+        ends, rate = self._ends, self._rate
+        for channel, channels, end, has_words, may_change, came_at in self.answers:
+            if end is not None and not may_change:
+                self._channels, ends[channel] = channels, max(ends.get(channel, 0), end)
+            if has_words:
+                self._has_words = True
+                self._longest_delay_s = max(self._longest_delay_s, self._delay_s(end, came_at))
+        self.answers.clear()
+        counted = range(self._channels) if self._channels > 1 else ends  # some servers give no count of channels
+        spoken_of = min([ends.get(channel, 0) for channel in counted], default=0) - round(_NEAR_S * rate)
+        sent_by = min(answered_ping, now - max(_MUTE_S, _DELAYS * self._longest_delay_s))
+        number = bisect.bisect_right(self._times, sent_by)
+        return max(0, spoken_of, self._sent[number - 1] if number and self._has_words else 0)
+
+    def _delay_s(self, end: int | None, came_at: float) -> float:
+        """How long after its audio, which ends at sample `end`, a message came."""
+        if end is None:
+            return self._hold_s
+        number = bisect.bisect_left(self._sent, end)
+        return came_at - self._times[number] if number < len(self._sent) else 0.0
+
+
 class Placing:
     """The audio sent on the current connection, and the place of each result in it.
 
@@ -140,6 +210,7 @@ class Placing:
         self.hold_s = hold_s
         self._highest_sent = sent_before
         self._replayed = 0
+        self._passage = Passage(sample_rate, hold_s)
         self.connected(0)
 
     def connected(self, connection: int) -> None:
@@ -150,7 +221,8 @@ class Placing:
         self._channel_ends: dict[int, int] = {}
         self._heard: dict[int, Heard] = {}  # by channel
         self._shown: set[int] = set()  # channels with an interim that has text
-        self._covered = 0
+        self._passage.connected()
+        self._covered = self._passed = 0
         self._replayed_until = self._highest_sent  # on this connection, samples before it are sent again
         self._malformed = 0  # reported ones
         self._has_reported_left_out = False
@@ -171,6 +243,7 @@ class Placing:
         self._timeline.sent_samples(first, count)
         if now >= self._untimed.next_step:
             self._untimed.sent(end, now)
+            self._passage.sent(end, self._timeline.sent, now)
         if first < self._replayed_until:
             self._replayed += min(end, self._replayed_until) - first
         self._highest_sent = max(self._highest_sent, end)
@@ -186,15 +259,21 @@ class Placing:
         """Whether finals cover all audio of this connection, within the accuracy of their times."""
         return self._covered + self._timeline.tolerance(self._timeline.sent / self._rate) >= self.sent_until
 
-    def beat(self) -> control.StreamBeat:
-        """The progress of sending."""
-        return control.StreamBeat(sent=self.sent_until, highest_sent=self._highest_sent, replayed=self._replayed)
+    def beat(self, now: float, answered_ping: float = -NEVER) -> control.StreamBeat:
+        """The progress of sending, and of the recogniser. `answered_ping`: when the last answered ping was sent."""
+        self._passed = max(self._passed, self._passage.end(now, answered_ping))
+        return control.StreamBeat(
+            sent=self.sent_until,
+            highest_sent=self._highest_sent,
+            replayed=self._replayed,
+            passed=0 if self._shown else self._passed,  # an open interim may still get other words, also before it
+        )
 
     def said(self, meaning: Meaning, now: float) -> list[Action]:
         """The reports to the supervisor about a message of the recogniser."""
         match meaning:
             case Hypothesis(transcript=transcript):
-                return self._final(meaning, now) if transcript.is_final else self._interim(meaning)
+                return self._final(meaning, now) if transcript.is_final else self._interim(meaning, now)
             case Said(message=message):
                 return [Tell(control.Said(connection=self._connection, message=self._placed(message)))]
             case ServiceError(code=code, message=message):
@@ -233,17 +312,19 @@ class Placing:
                 return msgspec.structs.replace(message, at_s=self._timeline.end(at_s) / self._rate)
         return message
 
-    def _interim(self, said: Hypothesis) -> list[Action]:
+    def _interim(self, said: Hypothesis, now: float) -> list[Action]:
         """An interim with text, or the end of one: words that the recogniser takes back."""
-        transcript = said.transcript
-        if transcript.text.strip():
-            self._shown.add(transcript.channel)
-        elif transcript.channel in self._shown:
-            self._shown.discard(transcript.channel)
-        else:
-            return []
+        transcript, channel, has_words = said.transcript, said.transcript.channel, bool(said.transcript.text.strip())
         place, words = self._places(transcript)
         is_timed = said.has_times and self._was_sent(transcript) and transcript.end_s > transcript.start_s
+        answer = (channel, said.channels, place.end if is_timed else None, has_words, has_words, now)
+        self._passage.answers.append(answer)
+        if has_words:
+            self._shown.add(channel)
+        elif channel in self._shown:
+            self._shown.discard(channel)
+        else:
+            return []
         if not is_timed:
             sent = self._highest_sent
             guess = Estimate(sent, sent, 0) if self._untimed is None else self._untimed.interim(self.sent_until)
@@ -274,6 +355,8 @@ class Placing:
         elif transcript.text.strip() or not said.has_times:
             first, end, acknowledges = self._untimed.final(self.sent_until, now)
             place = Range(first, end)
+        spoken_of, has_words = place.end if is_timed else None, bool(transcript.text.strip())
+        self._passage.answers.append((transcript.channel, said.channels, spoken_of, has_words, False, now))
         if words and not is_timed:
             words = _guessed(transcript, place, words)
         self._covered = max(self._covered, acknowledges or 0)

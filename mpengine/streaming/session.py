@@ -307,7 +307,8 @@ class Session:
         actions: list[Action] = []
         if now >= self._next_beat:
             self._next_beat = now + _BEAT_S
-            actions.append(Mention(self._placing.beat()))
+            ping = self._liveness.last_answered_ping if not self._dialect.answers_silence else -NEVER
+            actions.append(Mention(self._placing.beat(now, ping)))
         if now >= self._state_deadline:
             actions += self._state_expired(now)
         elif self.state is State.READY:

@@ -35,6 +35,7 @@ class Ends:
         )
         self.pull = self.context.socket(zmq.PULL)
         self.pull.connect(endpoint)
+        wait_until(lambda: self.pusher.socket.poll(20, zmq.POLLOUT), 30, "the peer's connection")
 
     def fill(self, count, first=0):
         for number in range(count):
@@ -130,7 +131,6 @@ def test_a_block_that_comes_alone_goes_out_alone_and_at_once(ends):
 def test_what_finds_no_room_waits_for_it_in_the_window(ends):
     ends.fill(2000)
     ends.pusher.granted(1, 0)
-    wait_until(lambda: ends.pusher.socket.poll(20, zmq.POLLOUT), 30, "the peer's connection")
     assert ends.push()
     got = ends.received(2000)
     assert numbers(got) == list(range(2000))
@@ -203,3 +203,77 @@ def test_a_gap_in_the_clock_is_a_gap_too(ends):
     ends.pusher.granted(1, 0)
     assert [blocks_of(frame) for frame in ends.received(4)] == [[0, 1], [10, 11]]
     assert [lost for lost, _ in ends.missing] == [Range(2 * BLOCK, 10 * BLOCK)]
+
+
+# What needs no result
+
+
+def test_silence_that_was_acknowledged_is_not_sent_and_is_no_gap(ends):
+    ends.fill(100)
+    ends.pusher.granted(1, 0, [Range(10 * BLOCK, 40 * BLOCK), Range(60 * BLOCK, 90 * BLOCK)])
+    assert numbers(ends.received(40)) == [*range(10), *range(40, 60), *range(90, 100)]
+    assert ends.missing == []
+
+
+def test_a_block_that_is_only_partly_to_be_skipped_is_sent(ends):
+    ends.fill(100)
+    ends.pusher.granted(1, 0, [Range(10 * BLOCK - 1, 12 * BLOCK - 1), Range(60 * BLOCK + 1, 62 * BLOCK + 1)])
+    assert numbers(ends.received(98)) == [number for number in range(100) if number not in {10, 61}]
+    assert ends.missing == []
+
+
+def test_skipping_may_begin_with_the_first_and_end_with_the_last_block(ends):
+    ends.fill(100)
+    ends.pusher.end(100 * BLOCK)
+    ends.pusher.granted(1, 5 * BLOCK, [Range(5 * BLOCK, 95 * BLOCK), Range(96 * BLOCK, 100 * BLOCK)])
+    *got, mark = ends.received(2)
+    assert numbers(got) == [95]
+    assert mark.is_last
+    assert ends.missing == []
+
+
+def test_blocks_that_come_later_may_be_to_be_skipped_too(ends):
+    """A file is read again."""
+    ends.fill(5)
+    ends.pusher.granted(1, 0, [Range(3 * BLOCK, 8 * BLOCK)])
+    assert numbers(ends.received(3)) == [0, 1, 2]
+    ends.fill(5, first=5 * BLOCK)
+    assert numbers(ends.received(2)) == [8, 9]
+    assert ends.missing == []
+
+
+def test_skipped_audio_that_the_window_has_dropped_is_no_gap_but_what_lies_between_is(ends):
+    ends.fill(60 * 50 + 20)
+    ends.pusher.granted(1, 0, [Range(5 * BLOCK, 8 * BLOCK), Range(10 * BLOCK, 30 * BLOCK)])
+    assert ends.received(1)[0].first_sample == 30 * BLOCK
+    assert ends.missing == [(Range(0, 10 * BLOCK), "window_full")]
+
+
+def test_damage_before_skipped_audio_is_told(ends):
+    ends.fill(20)
+    ends.until_written(20)
+    for sequence in (8, 9):
+        damage(ends.path, sequence, b"torn", at=100)
+    ends.pusher.granted(1, 0, [Range(10 * BLOCK, 15 * BLOCK)])
+    assert numbers(ends.received(13)) == [*range(8), *range(15, 20)]
+    assert ends.missing == [(Range(8 * BLOCK, 10 * BLOCK), "window_damaged")]
+
+
+def test_the_next_grant_skips_nothing_unless_it_says_so(ends):
+    ends.fill(20)
+    ends.pusher.granted(1, 0, [Range(5 * BLOCK, 20 * BLOCK)])
+    assert numbers(ends.received(5)) == list(range(5))
+    ends.pusher.granted(2, 0)
+    assert numbers(ends.received(20)) == list(range(20))
+
+
+def test_without_an_end_mark_any_more_none_is_sent(ends):
+    ends.fill(2)
+    ends.pusher.end(2 * BLOCK)
+    ends.pusher.granted(1, 0)
+    ends.received(3)
+    ends.pusher.end(None)
+    ends.pusher.granted(2, 0)
+    assert [frame.is_last for frame in ends.received(2)] == [False]
+    ends.push()
+    assert not ends.pull.poll(50)

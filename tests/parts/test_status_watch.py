@@ -303,7 +303,7 @@ def test_the_answer_has_all_that_the_table_shows():
     for child in coordinator.lives:
         coordinator.spawned(child, 7, time.monotonic())
     says(Child.CAPTURE, control.DeviceOpened(name="USB", sample_rate=16000, channels=1, latency_s=0.1))
-    says(Child.CAPTURE, control.LevelHeard(rms_dbfs=-30.0, peak_dbfs=-20.0, digital_silence=False))
+    says(Child.CAPTURE, control.LevelHeard(first=0, end=4000, rms_dbfs=-30.0, peak_dbfs=-20.0, digital_silence=False))
     connection = {"connection": 1, "endpoint": "ws://here"}
     says(Child.STREAMING, control.Connecting(**connection), control.ConnectionReady(**connection))
     coordinator.exited(Child.STREAMING, -9, time.monotonic())

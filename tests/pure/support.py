@@ -17,7 +17,7 @@ from mpengine.dialects.base import Hypothesis
 from mpengine.shared import control
 from mpengine.shared.messages import Transcript, Word
 from mpengine.supervisor.decide.hangs import Look
-from tests.rig.waiting import scaled
+from tests.rig.waiting import PATIENCE_S, scaled
 
 RUN = bytes(range(8))
 # For interpreters that load nothing of site-packages, wherever the tests are started.
@@ -26,18 +26,25 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(mpeng
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """What runs inside must end by itself in that time: a loop that never ends fails, and does not hang the suite."""
+    """What runs inside must end by itself in that processor time: a loop that never ends fails.
+
+    A wait that never ends fails as well, in `PATIENCE_S`.
+    """
 
     def fail(*_: object) -> None:
         raise AssertionError(f"not done after {seconds} s")
 
-    before = signal.signal(signal.SIGALRM, fail)
-    signal.setitimer(signal.ITIMER_REAL, scaled(seconds))
+    timers = {signal.SIGPROF: (signal.ITIMER_PROF, seconds), signal.SIGALRM: (signal.ITIMER_REAL, PATIENCE_S)}
+    before = {kind: signal.signal(kind, fail) for kind in timers}
+    for timer, limit_s in timers.values():
+        signal.setitimer(timer, scaled(limit_s))
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for timer, _ in timers.values():
+            signal.setitimer(timer, 0)
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
 
 
 def pcm(first: int, end: int) -> bytes:

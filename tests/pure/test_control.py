@@ -6,17 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpengine.shared import control, messages
+from mpengine.shared.ranges import Range
 from tests.pure.support import word
 
 UP = [
     control.Hello(pid=4711),
     control.CaptureBeat(captured=16000),
-    control.StreamBeat(sent=15680, highest_sent=16000, replayed=320),
+    control.StreamBeat(sent=15680, highest_sent=16000, replayed=320, passed=8000),
     control.RecogniserBeat(),
     control.DeviceOpened(name="Mikrofon (Größe L)", sample_rate=16000, channels=1, latency_s=0.08),
     control.DeviceClosed(),
     control.Anchor(sample=2**40, utc_ns=1_770_000_000_000_000_000),
-    control.LevelHeard(rms_dbfs=-30.5, peak_dbfs=-12.0, digital_silence=False),
+    control.LevelHeard(first=0, end=4000, rms_dbfs=-30.5, peak_dbfs=-12.0, digital_silence=False),
     control.SamplesMissing(first=100, end=420, reason="overflow", uncertainty=320),
     control.SourceEnded(end=123),
     control.Fault(code="unauthorized", message="HTTP 401", request_id="abc", exit_code=4),
@@ -54,7 +55,7 @@ UP = [
 DOWN = [
     control.OpenDevice(),
     control.CloseDevice(),
-    control.Grant(connection=3, sample=2**40),
+    control.Grant(connection=3, sample=2**40, skipped=[Range(2**40 + 1, 2**41)]),
     control.Acknowledge(sample=16000),
     control.Expect(audio=False),
     control.Finish(),
@@ -85,6 +86,7 @@ def test_messages_are_told_apart_by_their_class_name():
         "type": "Grant",
         "connection": 1,
         "sample": 2,
+        "skipped": [],
     }
 
 

@@ -51,7 +51,7 @@ def test_when_all_is_done_there_is_nothing_to_wake_for():
 # What is news
 
 
-LEVEL = control.LevelHeard(rms_dbfs=-30.0, peak_dbfs=-10.0, digital_silence=False)
+LEVEL = control.LevelHeard(first=0, end=4000, rms_dbfs=-30.0, peak_dbfs=-10.0, digital_silence=False)
 
 
 def has_news(engine, child, message):

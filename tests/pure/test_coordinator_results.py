@@ -76,7 +76,7 @@ SAID = (
         *((STREAMING, control.Said(connection=1, message=message), message) for message in SAID),
         (
             CAPTURE,
-            control.LevelHeard(rms_dbfs=-30.0, peak_dbfs=-10.0, digital_silence=False),
+            control.LevelHeard(first=0, end=4000, rms_dbfs=-30.0, peak_dbfs=-10.0, digital_silence=False),
             messages.Level(rms_dbfs=-30.0, peak_dbfs=-10.0, digital_silence=False),
         ),
         (
@@ -182,7 +182,7 @@ def test_a_fault_that_repeats_is_published_once_until_the_child_works_again():
 
 
 def levels(engine, count, *, is_silent):
-    level = control.LevelHeard(rms_dbfs=-120.0, peak_dbfs=-120.0, digital_silence=is_silent)
+    level = control.LevelHeard(first=0, end=4000, rms_dbfs=-120.0, peak_dbfs=-120.0, digital_silence=is_silent)
     told = [each for _ in range(count) for each in published(engine.says(CAPTURE, level))]
     return [each for each in told if isinstance(each, messages.Error)]
 

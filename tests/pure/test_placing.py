@@ -76,9 +76,9 @@ def test_samples_are_skipped_of_every_channel():
 def test_progress_is_that_of_the_connection_and_the_highest_of_all(placing):
     send(placing, (0, 3200))
     placing.connected(4)
-    assert (placing.beat().sent, placing.beat().highest_sent) == (0, 3200)
+    assert (placing.beat(100.0).sent, placing.beat(100.0).highest_sent) == (0, 3200)
     send(placing, (0, 320))
-    assert (placing.beat().sent, placing.beat().highest_sent) == (320, 3200)
+    assert (placing.beat(100.0).sent, placing.beat(100.0).highest_sent) == (320, 3200)
 
 
 def test_what_a_connection_sent_ends_where_its_own_audio_ends(placing):
@@ -94,13 +94,13 @@ def test_samples_sent_a_second_time_are_counted(placing):
     send(placing, (0, 3200))
     placing.connected(4)
     send(placing, (1600, 2400), (2400, 4000))
-    assert placing.beat().replayed == 1600
+    assert placing.beat(100.0).replayed == 1600
 
 
 def test_what_an_earlier_process_had_sent_counts_too():
     placing = new_placing(sent_before=3200)
     send(placing, (1600, 4800))
-    assert placing.beat() == control.StreamBeat(sent=4800, highest_sent=4800, replayed=1600)
+    assert placing.beat(100.0) == control.StreamBeat(sent=4800, highest_sent=4800, replayed=1600)
 
 
 # Times

@@ -272,7 +272,10 @@ def test_a_second_loss_takes_the_place_of_the_first():
 
 
 def test_the_last_level_is_that_of_the_open_device():
-    quiet, loud = (control.LevelHeard(rms_dbfs=rms, peak_dbfs=0.0, digital_silence=False) for rms in (-60.0, -20.0))
+    quiet, loud = (
+        control.LevelHeard(first=0, end=4000, rms_dbfs=rms, peak_dbfs=0.0, digital_silence=False)
+        for rms in (-60.0, -20.0)
+    )
     opened = control.DeviceOpened(name="USB", sample_rate=S, channels=1, latency_s=0.1)
     view = View().report(opened)
     assert view.situation.level is None

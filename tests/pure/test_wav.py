@@ -229,6 +229,17 @@ def test_what_was_closed_is_opened_again_where_it_is_told(path, source):
     assert read_all(file) == pcm(1600, 3200)
 
 
+def test_what_is_over_is_read_again_where_it_is_opened_again(path, source):
+    write(path, pcm(0, 8000))
+    file = source(paced=False)
+    assert read_all(file) == pcm(0, 8000)
+    file.close()
+    file.open(5000)
+    assert not file.has_ended()
+    assert file.due_s(START) == 0.0
+    assert read_all(file) == pcm(5000, 8000)
+
+
 def test_a_file_has_no_descriptor_to_wait_for(source, path):
     write(path, pcm(0, 320))
     assert source().fileno() is None

@@ -1,6 +1,10 @@
-"""Refusals: what has worked is never given up, what never worked ends soon, and with --wait nothing ends."""
+"""Refusals: what has worked is never given up, what never worked ends soon, and with --wait nothing ends.
+
+MPENGINE_ALL_REFUSALS=1 tries every status and close code on an engine that has worked, two minutes long.
+"""
 
 import itertools
+import os
 import time
 
 import pytest
@@ -56,6 +60,44 @@ def test_what_has_worked_is_not_given_up(engine, of_a_file):
         assert not any(error["fatal"] for error in running.bus.of_type("error"))
         assert [error["code"] for error in running.bus.of_type("error")].count("unauthorized") == 1
     assert_nothing_lost(running)
+    running.assert_nothing_left()
+
+
+STATUSES = (400, 401, 402, 403, 404, 405, 408, 429, 500, 503)
+CLOSES = (1002, 1003, 1007, 1008, 1011, 4400)
+
+
+@pytest.mark.parametrize("make", [FakeDeepgram, FakeProxy])
+def test_after_two_finals_an_engine_outlives_each_answer(engine, of_a_file, make):
+    """The service signs its statuses, the proxy does not. Each close comes bare, and after an error."""
+    every = 1 if "MPENGINE_ALL_REFUSALS" in os.environ else 9
+    answers = [*STATUSES, *CLOSES, *(-code for code in CLOSES)][::every]
+    with make(echoing=True) as server:
+        running = engine((byok if make is FakeDeepgram else managed)(server) | of_a_file)
+        wait_for_finals(running, 2)
+        for answer in answers:
+            before, connection = len(server.connections), server.current
+            degraded = len(running.bus.of_type("status"))
+            if answer in STATUSES:
+                server.refuse(answer, {"retry-after": "1"} if answer == 429 else None)
+                connection.close(1001)
+            elif answer < 0:
+                connection.send({"type": "error" if make is FakeProxy else "Error", "code": "no", "message": "no"})
+                connection.close(-answer, "no")
+            else:
+                connection.close(answer)
+            server.wait_for_connection(before + 1, timeout=60)
+            wait_for_finals(running, len(running.bus.finals()) + 1)
+            states = [status["state"] for status in running.bus.of_type("status")[degraded:]]
+            assert "degraded" in states, answer
+            running.wait_for_state("running")
+        assert running.stop() == 0
+        assert not any(error["fatal"] for error in running.bus.of_type("error"))
+    if make is FakeDeepgram:
+        assert_nothing_lost(running)
+    else:
+        words = [word for final in running.bus.finals() for word in final["text"].split() if word != "words"]
+        assert words == [str(number) for number in range(1, len(words) + 1)]
     running.assert_nothing_left()
 
 

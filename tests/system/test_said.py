@@ -1,4 +1,9 @@
-"""What a recogniser says is published, whatever it says beside the words; and no time is shown as lost that was not."""
+"""What a recogniser says is published, whatever it says beside the words; and no time is shown as lost that was not.
+
+MPENGINE_STOP_SECONDS is how long no engine runs.
+"""
+
+import os
 
 import pytest
 
@@ -7,7 +12,7 @@ from tests.rig.deepgram import FakeDeepgram
 from tests.rig.engine import listen_first
 from tests.rig.oracle import Oracle, speech, spoken_positions
 
-STOP_S = 3  # longer than a final may span, and than a restart takes
+STOP_S = int(os.environ.get("MPENGINE_STOP_SECONDS", "3"))  # longer than a final may span, and than a restart takes
 
 
 class Says:
@@ -76,17 +81,24 @@ def test_an_exact_repetition_is_withheld_counted_and_logged(engine, tmp_path):
     assert 'withheld words="yes it is" reason=repeated' in running.log_text()
 
 
-@pytest.mark.parametrize("how", ["killed", "stopped"])
+@pytest.mark.parametrize("how", ["killed", "stopped", "refused"])
 def test_time_in_which_no_engine_ran_is_not_lost(microphone, engine, how):
     """Speech goes on all the time. The engine ends while the recogniser is away, and is started again later."""
-    with FakeDeepgram(responder=Oracle()) as server:
+    with FakeDeepgram(responder=Oracle(), holds_upgrades=how == "refused") as server:
         running = engine(byok(server), microphone)
-        running.wait_for_state("running")
-        microphone.play(speech(600))
-        running.bus.wait_until(lambda _: len(spoken_positions(running.bus.finals())) > 20, 30, "words")
+        if how != "refused":
+            running.wait_for_state("running")
+        microphone.play(speech(600 + 10 * STOP_S))
+        if how == "refused":
+            running.bus.wait_for(lambda m: m["type"] == "metrics" and m["captured_s"] > 2, 30)
+            server.refuse(401)
+            server.answer_upgrades()
+            assert running.wait() == 4
+        else:
+            running.bus.wait_until(lambda _: len(spoken_positions(running.bus.finals())) > 20, 30, "words")
         if how == "killed":
             running.kill()
-        else:
+        elif how == "stopped":
             server.muted = True
             sent = server.current.audio_bytes
             server.wait_for_audio(sent + 32_000, connection=server.current)
@@ -95,7 +107,7 @@ def test_time_in_which_no_engine_ran_is_not_lost(microphone, engine, how):
             server.refuse(503, times=1000)
             assert running.stop() == 0
             assert running.bus.of_type("status")[-1]["unacknowledged_s"] > 0.5
-        microphone.play(bytes(2 * 16000 * STOP_S)).wait(30)  # beside the speech: as long as it takes
+        microphone.play(bytes(2 * 16000 * STOP_S)).wait(30 + STOP_S)  # beside the speech: as long as it takes
         server.muted = False
         server.refuse(503, times=0)
         before = len(running.bus.finals())

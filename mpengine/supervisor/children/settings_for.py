@@ -57,6 +57,7 @@ class SettingsFor(NamedTuple):
                     open_device=coordinator.may_open_device,
                     lost_reason=situation.lost_reason,
                     captured=captured,
+                    captured_before=situation.captured,
                 )
             case Child.STREAMING:
                 ledger, situation = coordinator.results.ledger, coordinator.situation

@@ -129,8 +129,7 @@ class Coordinator:
             return True
         if situation.device is not None and not situation.is_paused:
             return True
-        is_all_acknowledged = situation.captured <= self.results.ledger.acknowledged
-        return not is_all_acknowledged and self.lives[Child.CAPTURE].state is ChildState.RUNNING
+        return situation.unacknowledged > 0 and self.lives[Child.CAPTURE].state is ChildState.RUNNING
 
     @property
     def deadline(self) -> float:
@@ -189,7 +188,7 @@ class Coordinator:
             # It closes the device: the sound server must answer.
             may_wait=situation.device is not None and (situation.is_paused or self.phase is not Phase.WORKING),
         )
-        backlog_s = self.results.seconds(situation.captured - situation.sent)
+        backlog_s = self.results.seconds(situation.backlog)
         must_send = situation.is_connected and capture.state is ChildState.RUNNING and backlog_s > _LEAST_BACKLOG_S
         streaming.progress(situation.sent, now, is_expected=must_send)
         if recogniser := self.lives.get(Child.RECOGNISER):
@@ -315,6 +314,8 @@ class Coordinator:
         match message:
             case control.CaptureBeat() | control.StreamBeat() | control.RecogniserBeat():
                 self.situation.beat(message)
+                if isinstance(message, control.StreamBeat) and self.situation.is_connected:
+                    return self.results.passed(message.passed)
                 return []
         return self._from_capture(message, now) if child is Child.CAPTURE else self._from_streaming(message, now)
 
@@ -341,8 +342,9 @@ class Coordinator:
         return Send(Child.CAPTURE, control.OpenDevice())
 
     def _grant(self) -> Action:
-        grant = control.Grant(connection=self.situation.connection, sample=self.results.ledger.granted())
-        return Send(Child.CAPTURE, grant)
+        ledger = self.results.ledger
+        sample, (_, *skipped) = ledger.granted(), ledger.covered
+        return Send(Child.CAPTURE, control.Grant(connection=self.situation.connection, sample=sample, skipped=skipped))
 
     def _from_capture(self, message: control.Up, now: float) -> list[Action]:
         match message:

@@ -114,6 +114,7 @@ class Reports:
             case control.DeviceOpened(name=name, sample_rate=rate, channels=channels, latency_s=latency_s):
                 self.works(Child.CAPTURE)
                 self._situation.opened(name)
+                self._results.silence.opened()
                 fields = {"name": name, "rate_hz": rate, "channels": channels, "latency_s": latency_s}
                 return [Log("info", "device_opened", fields)]
             case control.DeviceClosed():
@@ -128,6 +129,7 @@ class Reports:
 
     def level(self, heard: control.LevelHeard) -> list[Action]:
         """Publish how loud it is, and once the error that the device gives nothing but zeros."""
+        self._results.silence.level(heard)
         is_silent = heard.digital_silence
         level = messages.Level(rms_dbfs=heard.rms_dbfs, peak_dbfs=heard.peak_dbfs, digital_silence=is_silent)
         self._situation.level = level
@@ -148,13 +150,14 @@ class Reports:
 
     def _missing(self, message: control.SamplesMissing) -> list[Action]:
         """Publish a gap, without the parts that are published already."""
-        acknowledged = self._results.ledger.acknowledged
-        self._gaps.forget_before(acknowledged)  # nothing before that is sent again
+        ledger = self._results.ledger
+        self._gaps.forget_before(ledger.acknowledged)  # nothing before that is sent again
         actions: list[Action] = []
-        first = max(message.first, acknowledged)  # audio with a result is not missing, though the window dropped it
-        parts = self._gaps.cut(first, message.end)
-        self._gaps.join(first, message.end)
+        # Audio with a result is not missing, though the window dropped it.
+        needed = ledger.uncovered(message.first, message.end)
+        parts = [part for each in needed for part in self._gaps.cut(*each)]
         for part in parts:
+            self._gaps.join(*part)
             news = msgspec.structs.replace(message, first=part.first, end=part.end)
             self._situation.missing(news)
             gap = self._results.gap(news)

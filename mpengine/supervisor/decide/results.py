@@ -6,7 +6,7 @@ connections, and with nothing else: on one connection, every final with text is 
 
 import bisect
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -16,6 +16,7 @@ from mpengine.shared.messages import Transcript
 from mpengine.shared.ranges import Range, Ranges
 from mpengine.shared.text import of_words
 from mpengine.supervisor.decide.actions import Acknowledge, Action, Child, Log, Publish, Send
+from mpengine.supervisor.decide.silence import Silence
 
 # Without times only the words can be compared, and one word in common proves nothing.
 _LEAST_WORDS = 2
@@ -27,6 +28,7 @@ _SLACK_S, _GUESSED_SLACK_S = 0.25, 1.0
 # Of a final that ends so shortly after the acknowledged sample, no word is heard again.
 _NEAR_S = 0.01
 _PUNCTUATION = ".,;:!?\"'()\u2026\u3001\u3002\u300c\u300d\uff01\uff0c\uff1f"
+_MOST_RANGES = 100
 _KEPT_ANCHORS = 1000
 MOST_TRIES = 3  # of the end of a file, while no result of it comes
 
@@ -115,6 +117,8 @@ class Ledger:
         if first > self.acknowledged:
             self._beyond = self._beyond or Ranges()
             self._beyond.join(first, end)
+            if len(self._beyond) > _MOST_RANGES:
+                self._beyond.forget_before(self.covered[1].end)
             return None
         self.acknowledged = end
         if self._beyond is not None:
@@ -128,6 +132,15 @@ class Ledger:
     def covered(self) -> list[Range]:
         """The samples that need no further final."""
         return [Range(0, self.acknowledged), *(self._beyond or ())]
+
+    def uncovered(self, first: int, end: int) -> list[Range]:
+        """The parts of [first, end) that still need a final."""
+        return (self._beyond or Ranges()).cut(max(first, self.acknowledged), end)
+
+    @property
+    def words(self) -> Iterator[Range]:
+        """The samples of published words that may be heard again."""
+        return (Range(round(word.start_s * self._rate), word.until) for word in self._words)
 
     def _forget(self) -> None:
         """Audio with its finals is not sent again."""
@@ -276,6 +289,7 @@ class Results:
     def __init__(self, *, sample_rate: int, user_name: str, acknowledged: int = 0) -> None:
         self.ledger = Ledger(sample_rate, acknowledged)
         self.anchors = Anchors(sample_rate)
+        self.silence = Silence(sample_rate)
         self.user_name = user_name
         self.withheld = 0
         self._rate = sample_rate
@@ -299,12 +313,21 @@ class Results:
             actions.append(Publish(transcript, covers=acknowledged or 0))
         elif (interim := self._interims.pop(result.transcript.channel, None)) is not None:
             # The recogniser has taken back the words that people see.
+            self._without_final(interim)
             actions.append(Publish(msgspec.structs.replace(interim, text="", words=())))
         return actions if acknowledged is None else [*actions, *self._acknowledged(acknowledged)]
 
     def acknowledge(self, sample: int) -> list[Action]:
         """All audio of the current connection before `sample` has its results."""
         acknowledged = self.ledger.acknowledge(sample)
+        return [] if acknowledged is None else self._acknowledged(acknowledged)
+
+    def passed(self, sample: int) -> list[Action]:
+        """The recogniser is done with the audio of the current connection before `sample`: silence needs no final."""
+        ledger, acknowledged = self.ledger, None
+        self.silence.forget_before(ledger.acknowledged)
+        for first, end in self.silence.before(sample, ledger.words):
+            acknowledged = ledger.cover(first, end) or acknowledged
         return [] if acknowledged is None else self._acknowledged(acknowledged)
 
     def _acknowledged(self, sample: int) -> list[Action]:
@@ -314,7 +337,13 @@ class Results:
     def interrupted(self) -> list[Action]:
         """The connection is gone: publish the open interims again, marked as those without a final."""
         interims, self._interims = self._interims, {}
+        for interim in interims.values():
+            self._without_final(interim)
         return [Publish(msgspec.structs.replace(interim, interrupted=True)) for interim in interims.values()]
+
+    def _without_final(self, interim: Transcript) -> None:
+        """Some words of `interim` are in no final yet, and perhaps never will be."""
+        self.silence.spoken(round(interim.start_s * self._rate), round(interim.end_s * self._rate))
 
     def _complete(self, news: Transcript | None) -> Transcript | None:
         """`news` with the speaker's name and the time of day; None if its text is blank."""
@@ -323,7 +352,9 @@ class Results:
         start_time_ns = self.anchors.utc_ns(round(news.start_s * self._rate))
         transcript = msgspec.structs.replace(news, start_time_ns=start_time_ns, user_name=self.user_name)
         if transcript.is_final:
-            self._interims.pop(transcript.channel, None)
+            interim = self._interims.pop(transcript.channel, None)
+            if interim is not None and interim.end_s > transcript.end_s:
+                self._without_final(interim)
         else:
             self._interims[transcript.channel] = transcript
         return transcript

@@ -8,6 +8,7 @@ from mpengine.shared import control, messages
 from mpengine.shared.config import Config
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import NO_LOSS, ChildAnswer, ChildMetrics, ChildStatus, EngineState, GapReason
+from mpengine.shared.ranges import total
 from mpengine.supervisor.decide.actions import Child
 from mpengine.supervisor.decide.child_life import ChildState, Life
 from mpengine.supervisor.decide.results import Results
@@ -152,8 +153,13 @@ class Situation:
 
     @property
     def unacknowledged(self) -> int:
-        """Samples that were captured and have no result."""
-        return max(0, self.captured - self._results.ledger.acknowledged)
+        """How many samples were captured and need a result."""
+        return total(self._results.ledger.uncovered(0, self.captured))
+
+    @property
+    def backlog(self) -> int:
+        """How many samples are still to be sent on the current connection."""
+        return total(self._results.ledger.uncovered(self.sent, self.captured))
 
     @property
     def is_done(self) -> bool:
@@ -260,7 +266,7 @@ class Situation:
     ) -> messages.Metrics:
         """The positions as they are now. `usage` and `last` go into the message as they are."""
         seconds, ledger = self._results.seconds, self._results.ledger
-        backlog_s, pace = seconds(max(0, self.captured - self.sent)), self._config.pace
+        backlog_s, pace = seconds(self.backlog), self._config.pace
         return messages.Metrics(
             captured_s=seconds(self.captured),
             sent_s=seconds(self.sent),
