@@ -46,7 +46,8 @@ def check(target: Target) -> int:
         write_text(f"absent ({harmless(str(error))})\n")
         return _ABSENT
     is_ill = known.state == messages.EngineState.FAILED or known.not_running_s > _MINUTE_S
-    since = f" for {_span(known.not_running_s)}" if known.not_running_s else ""
+    verb = "after" if known.state == messages.EngineState.RUNNING else "for"
+    since = f" {verb} {_span(known.not_running_s)}" if known.not_running_s else ""
     write_text(f"{harmless(_state(known))}{since}\n")
     return int(ExitCode.CRASH if is_ill else ExitCode.OK)
 

@@ -409,7 +409,7 @@ class StatusAnswer(Status, tag="status", frozen=True, kw_only=True):
     """A `status` with all further facts for one screen.
 
     `level`: the last one of the open device. `last_disconnect`: why the last connection was lost. `not_running_s`: for
-    how long the state has been another one than `running`.
+    how long the state has been another one than `running`, which counts once its connection was accepted.
     """
 
     children: Mapping[str, ChildAnswer] = {}

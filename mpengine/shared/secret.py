@@ -1,6 +1,7 @@
 """Secrets outside of the configuration: read from their files, and struck out of text for others."""
 
 import os
+import select
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,16 +11,26 @@ import msgspec
 _PIECE_CHARS = 8
 _STRUCK = "***"
 _MOST_BYTES = 65536
+_MOST_PARTS = 32
 
 
-def read_secret(path: str) -> str:
+def read_secret(path: str, *, wait_s: float = 0.0) -> str:
     """The secret in the file at `path`, without spaces around it. Raises OSError, UnicodeDecodeError.
 
-    A pipe never blocks the reader: it counts as an empty file.
+    A pipe without a writer counts as an empty file. One that is being written is read to its end, with waits of at most
+    `wait_s` each.
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        return os.read(fd, _MOST_BYTES).decode("utf-8").strip()
+        poller, data = select.poll(), b""
+        poller.register(fd, select.POLLIN)
+        while len(data) < _MOST_BYTES:
+            poller.poll(wait_s * 1000)
+            piece = os.read(fd, _MOST_BYTES)
+            if not piece:
+                break
+            data += piece
+        return data.decode("utf-8").strip()
     finally:
         os.close(fd)
 
@@ -28,28 +39,27 @@ class StrikeOut:
     """Strikes out each run of `least_chars` or more characters of a secret: texts are cut, and secrets with them.
 
     A secret with fewer characters is struck out as a whole; with `spares_short`, not at all. A text, as UTF-8, that has
-    none of the `parts` stays as it is: that is a quick look, and nearly always enough.
+    none of the `parts` stays as it is: that is a quick look, and nearly always enough. A long token has so many parts
+    that the look would not be quick: then the only part is the empty one, which every text has.
     """
 
     def __init__(self, *secrets: str, least_chars: int = _PIECE_CHARS, spares_short: bool = False) -> None:
         self._pieces: dict[int, set[str]] = {}  # by their length
-        self._parts: dict[int, set[str]] = {}  # by the length of the pieces
+        self._halves: dict[int, set[str]] = {}  # by the length of the pieces: all halves of pieces
+        parts: set[str] = set()  # each piece has a whole one of these in it, and there are far fewer of them
         for secret in secrets:
             if not secret or (spares_short and len(secret) < least_chars):
                 continue
             chars = min(least_chars, len(secret))
-            pieces = (secret[first : first + chars] for first in range(len(secret) - chars + 1))
-            self._pieces.setdefault(chars, set()).update(pieces)
-            # Each piece has a whole one of these in it, and there are far fewer of them.
-            half = _half(chars)
-            parts = (secret[first : first + half] for first in range(0, len(secret) - half + 1, half))
-            self._parts.setdefault(chars, set()).update(parts)
-        self.parts = tuple(part.encode() for parts in self._parts.values() for part in parts)
+            self._pieces.setdefault(chars, set()).update(_runs(secret, chars))
+            self._halves.setdefault(chars, set()).update(_runs(secret, _half(chars)))
+            parts.update(_runs(secret, _half(chars), step=_half(chars)))
+        self.parts = tuple(part.encode() for part in parts) if len(parts) <= _MOST_PARTS else (b"",)
 
     def __call__(self, text: str) -> str:
         """`text` with stars in place of each piece. The time grows with the text's length alone."""
         for chars, pieces in self._pieces.items():
-            text = _struck(text, pieces, self._parts[chars], chars)
+            text = _struck(text, pieces, self._halves[chars], chars)
         return text
 
     def everywhere_in(self, value: Any) -> Any:
@@ -72,11 +82,18 @@ def _half(chars: int) -> int:
     return (chars + 1) // 2
 
 
-def _struck(text: str, pieces: set[str], parts: set[str], chars: int) -> str:
+def _runs(secret: str, chars: int, *, step: int = 1) -> Iterator[str]:
+    return (secret[first : first + chars] for first in range(0, len(secret) - chars + 1, step))
+
+
+def _struck(text: str, pieces: set[str], halves: set[str], chars: int) -> str:
     kept: list[str] = []
-    done = 0
-    for place in sorted(place for part in parts for place in _places(part, text)):
-        for first in range(max(done, place - chars + _half(chars)), place + 1):
+    done, half = 0, _half(chars)
+    # The places are so close that each piece has one of them, with a whole half after it.
+    for place in range(0, len(text), chars - half + 1):
+        if text[place : place + half] not in halves:
+            continue
+        for first in range(max(done, place - chars + half), place + 1):
             if text[first : first + chars] in pieces:
                 end = first + chars
                 while text[end - chars + 1 : end + 1] in pieces:
@@ -85,10 +102,3 @@ def _struck(text: str, pieces: set[str], parts: set[str], chars: int) -> str:
                 done = end
                 break
     return "".join((*kept, text[done:]))
-
-
-def _places(part: str, text: str) -> Iterator[int]:
-    place = text.find(part)
-    while place >= 0:
-        yield place
-        place = text.find(part, place + 1)

@@ -70,18 +70,21 @@ class Outage:
     def failed(self, cause: Cause, *, is_young: bool = True, is_told: bool = False) -> Verdict:
         """An attempt has failed. `is_told`: the recogniser's own error about it has been told.
 
-        `is_young`: the connection was not open for long. A refusal that comes later is no reason to wait for long.
+        `is_young`: the connection was not open for long. One that lived had been accepted, and was lost: gateways close
+        idle connections with codes of refusals.
         """
-        is_refusal = cause.exit_code is not None
+        is_refusal = cause.exit_code is not None and is_young
         self._in_a_row = self._in_a_row + 1 if cause.code == self._last_code else 1
-        self._last_code = cause.code
+        self._last_code = cause.code if is_refusal else ""
         is_enough = cause.signed or self._in_a_row >= _ENOUGH
         is_news = not (is_told or (self._is_refusal_told if is_refusal else self._is_told))
         self._is_told = self.awaits_result = True
         self._is_refusal_told |= is_refusal
-        wait = _Wait.REFUSED if is_refusal and is_young else _Wait.SLOW if cause.slow else _Wait.LOST
+        wait = _Wait.REFUSED if is_refusal else _Wait.SLOW if cause.slow else _Wait.LOST
         self._failures[wait] += 1
         base_s, ceiling_s = wait.value
-        wait_s = full_jitter_s(self._failures[wait], base_s=base_s, ceiling_s=ceiling_s, chance=self._chance())
+        # Three refusals at nearly the same moment would show nothing: somebody on the way may be being restarted.
+        chance = (1 + self._chance()) / 2 if is_refusal else self._chance()
+        wait_s = full_jitter_s(self._failures[wait], base_s=base_s, ceiling_s=ceiling_s, chance=chance)
         wait_s = max(wait_s, min(cause.retry_after_s, _LONGEST_WAIT_S))
         return Verdict(is_refusal and is_enough and self._refusals_end, wait_s, is_news)

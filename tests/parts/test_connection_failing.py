@@ -63,6 +63,9 @@ def test_a_refusal_is_told_in_the_peers_words(tls, status):
     )
 
 
+CHUNKED = b"HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
 @pytest.mark.parametrize(
     ("answer", "refused"),
     [
@@ -70,6 +73,12 @@ def test_a_refusal_is_told_in_the_peers_words(tls, status):
         (b"HTTP/1.1 402\r\nContent-Length: 2\r\n\r\n\xff!", Refused(402, "", "\ufffd!")),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", Refused(200, "OK", "hi")),
         (b"HTTP/1.1 500 x\r\nContent-Length: none\r\n\r\n", Refused(500, "x", "")),
+        (b"HTTP/1.0 401 No\r\n\r\nwhy not", Refused(401, "No", "why not")),
+        (CHUNKED + b"3\r\nwhy\r\n4;x=y\r\n not\r\n0\r\n\r\n", Refused(403, "No", "why not")),
+        (CHUNKED + b"3\r\nwhy\r\nfff\r\n not", Refused(403, "No", "why not")),
+        (CHUNKED + b"3\r\nwhy\r\nnone\r\n not", Refused(403, "No", "why")),
+        (CHUNKED + b"-3\r\n" + b"9" * 9000, Refused(403, "No", "")),
+        (CHUNKED, Refused(403, "No", "")),
     ],
 )
 def test_refusals_of_other_kinds(answer, refused):
@@ -88,6 +97,7 @@ NOON = "Sun, 06 Nov 1994 12:00:00 GMT"
         ({"retry-after": "9" * 4000}, float("inf")),
         ({"retry-after": "Sun, 06 Nov 1994 12:00:30 GMT"}, 40.0),  # by our clock
         ({"retry-after": "Sun, 06 Nov 1994 12:00:30 GMT", "date": NOON}, 30.0),
+        ({"retry-after": "Sunday, 06-Nov-94 12:00:30 GMT", "date": "Sun Nov  6 12:00:00 1994"}, 30.0),
         ({"retry-after": NOON, "date": "Sun, 06 Nov 1994 12:00:30 GMT"}, 0.0),
         ({"retry-after": "Sun, 06 Nov 1994 12:00:30 GMT", "date": "soon"}, 40.0),
         ({"retry-after": "soon"}, 0.0),

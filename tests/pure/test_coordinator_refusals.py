@@ -10,12 +10,16 @@ from mpengine.supervisor.decide.coordinator import Coordinator
 from tests.pure.engine_history import (
     BYOK,
     CAPTURE,
+    FILE,
+    SIGKILL,
     STREAMING,
     Engine,
     S,
     connecting,
     device_opened,
+    down,
     heard,
+    hello,
     published,
     quiet,
 )
@@ -109,6 +113,25 @@ def test_an_engine_that_is_refused_is_degraded_at_once_in_the_words_of_the_refus
     assert engine.status().state != "degraded"
 
 
+def test_a_refusal_is_the_reason_though_streaming_was_killed_before():
+    engine = Engine().run()
+    engine.ends(STREAMING, SIGKILL)
+    engine.tick()
+    engine.says(STREAMING, hello(), connecting(2))
+    assert engine.status().reason == "streaming: killed by SIGKILL"
+    engine.says(STREAMING, refused(2))
+    assert (engine.status().state, engine.status().reason) == ("degraded", WORDS)
+
+
+def test_an_engine_whose_file_is_over_is_degraded_while_it_is_refused():
+    engine = Engine({**FILE, "supervisor": {"wait": True}}).start()
+    engine.says(CAPTURE, device_opened(), control.SourceEnded(end=5 * S))
+    engine.says(STREAMING, connecting(1), refused(1))
+    assert (engine.status().state, engine.status().reason) == ("degraded", WORDS)
+    engine.connect(2)
+    assert engine.status().state == "stopping"
+
+
 def test_an_engine_without_a_device_that_was_told_to_wait_is_degraded():
     engine = Engine(WAITING).start()
     engine.connect()
@@ -162,11 +185,29 @@ def test_a_refusal_that_comes_after_each_upgrade_stands_all_the_while():
 def test_how_long_it_does_not_run_is_known():
     engine = Engine().run()
     situation = engine.coordinator.situation
+    engine.now = 130.0
+    engine.status()
     assert situation.not_running_s(130.0) == 0.0
     engine.now = 140.0
     engine.says(STREAMING, refused(1))
     engine.status()
     assert situation.not_running_s(210.0) == 70.0
+
+
+def test_a_recogniser_that_closes_each_connection_at_once_does_not_make_it_run():
+    engine = Engine().run()
+    situation = engine.coordinator.situation
+    for number in range(1, 11):
+        engine.now += 10.0
+        engine.connect(number)
+        engine.status()
+        engine.says(STREAMING, down(number, "closed: 1011"))
+        engine.status()
+    assert situation.not_running_s(engine.now) > 80.0
+    engine.connect(11)
+    engine.says(STREAMING, heard(0, S, connection=11, is_final=False))
+    assert engine.status().state == "running"
+    assert situation.not_running_s(engine.now) == 0.0
 
 
 def test_an_engine_that_is_refused_makes_progress_for_the_watchdog():
@@ -229,6 +270,15 @@ def test_errors_in_ever_new_words_are_published_twenty_a_minute_and_the_rest_is_
     actions = engine.tick()
     assert [error.message for error in faults(actions)] == ["words 999 (978 other errors of streaming are left out)"]
     assert len(of_kind(actions, Log)) == 1
+
+
+def test_an_engine_that_ends_says_how_many_errors_it_left_out():
+    engine = Engine().run()
+    for number in range(100):
+        engine.says(STREAMING, fault(f"words {number}", "busy"))
+    engine.says(STREAMING, down(1))
+    (error,) = faults(engine.stop())
+    assert error.message == "words 99 (78 other errors of streaming are left out)"
 
 
 def test_a_fatal_error_is_never_left_out():

@@ -85,6 +85,13 @@ def test_bare_refusals_count_only_in_a_row(between):
         assert not outage.failed(between).ends
 
 
+@pytest.mark.parametrize("cause", LASTING, ids=name)
+def test_what_a_connection_hears_that_had_been_accepted_is_no_refusal(cause):
+    outage = new_outage()
+    assert not any(outage.failed(cause, is_young=False).ends for _ in range(10))
+    assert outage.failed(cause).ends is cause.signed
+
+
 def test_a_bare_refusal_in_ever_new_words_is_the_same_one():
     outage = new_outage()
     ends = [outage.failed(causes.refused(403, "", f"Ray ID {number}", None)).ends for number in range(3)]
@@ -109,6 +116,11 @@ def waits(outage, cause, count):
 def test_the_waits_of_a_refusal_double_up_to_five_minutes(cause):
     expected = [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
     assert waits(new_outage(refusals_end=False), cause, 11) == expected
+
+
+@pytest.mark.parametrize("cause", LASTING, ids=name)
+def test_a_refusal_is_never_tried_again_at_once(cause):
+    assert waits(new_outage(refusals_end=False, chance=0.0), cause, 3) == [0.5, 1, 2]
 
 
 def test_a_refusal_is_tried_again_soon_however_long_the_network_was_away():

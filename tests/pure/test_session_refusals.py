@@ -170,13 +170,16 @@ def test_a_close_long_after_the_upgrade_is_no_refusal():
     assert not down.is_refusal
 
 
-def test_a_gateway_that_closes_idle_connections_is_not_waited_for_long():
-    session, now = heard_session(), 200.0
+@pytest.mark.parametrize("make", [heard_session, new_session])
+@pytest.mark.parametrize("before", [(), (Received('{"type":"Error","description":"no audio for 60 s"}'),)])
+def test_a_gateway_that_closes_idle_connections_is_not_waited_for_long(make, before):
+    session, now = make(), 200.0
     for _ in range(10):
         session.tick(now)
         session.event(Opened(SIGNED), now)
         now += 60.0
-        (down,) = told(session.event(CloseReceived(1008, "idle"), now), control.ConnectionDown)
+        actions = [action for event in (*before, CloseReceived(1008, "idle")) for action in session.event(event, now)]
+        (down,) = told(actions, control.ConnectionDown)
         now += down.next_try_in_s
     assert down.next_try_in_s == 10.0
     assert not down.is_refusal

@@ -101,6 +101,8 @@ def test_status_is_a_table_for_people_and_json_for_machines(microphone, engine):
         ({"state": "running"}, "running", 0),
         ({"state": "running", "reason": "paused", "paused": True}, "running (paused)", 0),
         ({"state": "connecting", "not_running_s": 9.5}, "connecting for 9.5 s", 0),
+        ({"state": "running", "not_running_s": 3.0}, "running after 3.0 s", 0),
+        ({"state": "running", "not_running_s": 600.0}, "running after 00:10:00", 1),
         ({"state": "connecting", "not_running_s": 61.0}, "connecting for 61.0 s", 1),
         ({"state": "degraded", "reason": "a\x1b\nb", "not_running_s": 59.0}, "degraded (a\ufffd b) for 59.0 s", 0),
         ({"state": "degraded", "reason": "no route", "not_running_s": 7200.0}, "degraded (no route) for 02:00:00", 1),

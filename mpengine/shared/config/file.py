@@ -15,6 +15,9 @@ from mpengine.shared.sources import is_path
 
 Key: TypeAlias = tuple[str, str]
 
+# How long a program may take that writes a secret into a pipe, as in --set remote.auth_token_file=<(pass show token).
+_PIPE_WAIT_S = 10.0
+
 
 def read(path: str | os.PathLike[str] | None, *, paths: Collection[Key]) -> dict[str, Any]:
     """The tables of the file at `path`; relative paths at the keys `paths` start at its folder. Raises ConfigError."""
@@ -103,7 +106,7 @@ def _credential(variable: str, key: str, environment: Mapping[str, str]) -> Secr
 
 def _read_secret(path: str, key: str) -> Secret:
     try:
-        return Secret(read_secret(path), os.path.abspath(path))
+        return Secret(read_secret(path, wait_s=_PIPE_WAIT_S), os.path.abspath(path))
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ConfigError(key, f"cannot read {path}: {why}") from None

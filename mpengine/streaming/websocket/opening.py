@@ -5,6 +5,7 @@ another thread can end the attempt at any point except the name lookup. And ever
 whatever reason the one before failed.
 """
 
+import contextlib
 import socket
 import ssl
 import time
@@ -21,7 +22,11 @@ from mpengine.streaming.websocket.locked_socket import LockedSocket
 
 _MAX_ANSWER_BYTES = 1 << 16  # head and body of an HTTP answer; the rest is not read
 _MAX_BODY_CHARS = 4096
+_BODY_LIMIT_S = 0.5  # for one whose length is unknown: a peer may keep the connection open behind it
+_LAST_CHUNK = b"0\r\n\r\n"
 _SHORTEST_SECRET_CHARS = 8  # of our headers' other words, none is so long
+# RFC 9110, section 5.6.7: the usual form of a date, and the two old ones that a recipient has to accept.
+_HTTP_DATES = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y")
 
 
 class NotOpenedError(Exception):
@@ -154,7 +159,29 @@ class _Answer:
         if not end or not (status.isascii() and status.isdigit()):
             return None
         fields = {name.strip().lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
-        return int(status), phrase, fields, body
+        is_chunked = fields.get("transfer-encoding", "").lower() == "chunked"
+        return int(status), phrase, fields, _without_sizes(body) if is_chunked else body
+
+    def read_on(self) -> None:
+        """Read a body that came without its length: the library reads no other one."""
+        self._deadline = min(self._deadline, time.monotonic() + _BODY_LIMIT_S)
+        with contextlib.suppress(OSError):
+            while not self._heard.endswith(_LAST_CHUNK) and self.recv(_MAX_ANSWER_BYTES):
+                pass
+
+
+def _without_sizes(chunks: bytes) -> bytes:
+    """The content of `chunks` (RFC 9112, section 7.1), as far as they came."""
+    pieces: list[bytes] = []
+    place = 0
+    while (end := chunks.find(b"\r\n", place)) >= 0:
+        try:
+            size = int(chunks[place:end].partition(b";")[0], 16)
+        except ValueError:
+            break
+        begin, place = end + 2, end + 2 + max(0, size) + 2
+        pieces.append(chunks[begin : place - 2])
+    return b"".join(pieces)
 
 
 def _ask_proxy(link: LockedSocket, host: str, port: int, user: library.User | None, deadline: float) -> None:
@@ -183,6 +210,9 @@ def _upgrade(link: LockedSocket, target: Target, deadline: float) -> Link:
     except ValueError:  # releases before 1.9 raise it for a header line that is no text, or a wrong length
         failure = websocket.WebSocketException()
     status, phrase, fields, body = answer.parsed() or (101, "", {}, b"")
+    if status != 101 and "content-length" not in fields:
+        answer.read_on()
+        status, phrase, fields, body = answer.parsed() or (status, phrase, fields, body)
     headers = {name: fields[name] for name in target.answer_headers if name in fields}
     if status != 101:
         strike_out = _strike_out(target.headers)
@@ -216,10 +246,10 @@ def retry_after_s(fields: Mapping[str, str], utc_s: float) -> float:
 def _http_date(text: str) -> float | None:
     import calendar  # noqa: PLC0415  rarely needed
 
-    try:
-        return calendar.timegm(time.strptime(text, "%a, %d %b %Y %H:%M:%S GMT"))
-    except ValueError:
-        return None
+    for form in _HTTP_DATES:
+        with contextlib.suppress(ValueError):
+            return calendar.timegm(time.strptime(text, form))
+    return None
 
 
 def _reason(exc: Exception, host: str, timeout_s: float) -> str:

@@ -373,7 +373,7 @@ class Coordinator:
             case control.ConnectionDown(connection=connection) if connection == self.situation.connection:
                 return self._down(message, now)
             case control.Result(transcript=transcript) if transcript.connection == self.situation.connection:
-                self.situation.refused_since = None
+                self.situation.refused_since, self.situation.has_result = None, True
                 if self.lives.gives_up:
                     self.lives.keep_on()
                 return self.results.result(message)
@@ -397,6 +397,7 @@ class Coordinator:
         is_news = down.reason != self.situation.connection_reason
         if down.is_refusal:
             self.situation.refused(down.reason, now)
+        self.lives[Child.STREAMING].reason = ""  # why a process before it ended is not the trouble any more
         actions = self._disconnected(down.reason, now + down.next_try_in_s)
         if is_news:
             fields = {"reason": down.reason, "next_try_in_s": down.next_try_in_s}
@@ -427,7 +428,7 @@ class Coordinator:
         self._connect_by = NEVER
         alive = self.lives.alive
         self.lives.stopping()
-        return [Terminate(child) for child in alive] + self._all_gone()
+        return [*self._reports.rest(now), *(Terminate(child) for child in alive), *self._all_gone()]
 
     def _all_gone(self) -> list[Action]:
         if self.lives.alive:

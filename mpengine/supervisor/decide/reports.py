@@ -97,6 +97,10 @@ class Reports:
                 actions += _published(error)
         return actions
 
+    def rest(self, now: float) -> list[Action]:
+        """Publish the number of faults that were left out until now: the engine ends."""
+        return self._due(self._repeats.rest(now))
+
     def _due(self, due: list[Due[messages.Error]]) -> list[Action]:
         actions: list[Action] = []
         for error, repeated in due:

@@ -37,6 +37,7 @@ class Situation:
         self.streaming_expects_audio = True  # by the last message to it
         self.last_disconnect = ""  # why a connection was last lost; stays when there is another one
         self.connect_timed_out = False
+        self.has_result = False  # of the last connection
         self.refused_since: float | None = None  # see `is_refused`; a result ends it
         self.stop_reason = ""
         self.fatal_reason = ""
@@ -87,7 +88,7 @@ class Situation:
 
     def connected(self, now: float) -> None:
         """The recogniser is ready."""
-        self._connected_at = now
+        self._connected_at, self.has_result = now, False
         if not self._refused_when_open:
             self.refused_since = None
         self.is_connected = self.was_connected = True
@@ -113,9 +114,13 @@ class Situation:
 
     def is_refused(self, now: float) -> bool:
         """Whether a refusal stands. A connection ends it: where that was refused itself, only one that lives."""
-        if self.is_connected and now > self._connected_at + _ACCEPTED_AFTER_S:
+        if self.is_connected and self._is_accepted(now):
             self.refused_since = None
         return self.refused_since is not None
+
+    def _is_accepted(self, now: float) -> bool:
+        """Whether the connection has brought a result or has lived: many a recogniser says no after the upgrade."""
+        return self.has_result or now > self._connected_at + _ACCEPTED_AFTER_S
 
     def refused_s(self, now: float) -> float:
         """For how long a refusal has stood."""
@@ -167,8 +172,10 @@ class Situation:
         """The status as it is now. It is made on every news, and once a second."""
         if self.last_disconnect and self._disconnected_at is None:
             self._disconnected_at = now
-        state, reason = self._state(lives, now) if phase == "WORKING" else self._end_state(phase)
-        if state == EngineState.RUNNING:
+        # A recogniser that refuses the rest of a file is waited for without a limit.
+        is_working = phase == "WORKING" or (phase == "FILE_ENDED" and self.is_refused(now))
+        state, reason = self._state(lives, now) if is_working else self._end_state(phase)
+        if state == EngineState.RUNNING and self._is_accepted(now):
             self._not_running_since = None
         elif self._not_running_since is None:
             self._not_running_since = now
