@@ -193,6 +193,12 @@ def test_the_longest_common_run_is_cut(untimed, text, rest):
     assert heard(untimed, guess(0, 20, text, connection=2)) == rest
 
 
+def test_in_order_a_single_word_counts_that_is_the_next_one(untimed):
+    assert heard(untimed, guess(0, 20, "the quick", connection=2)) is None
+    assert heard(untimed, guess(0, 20, "brown cats", connection=2)) == "cats"
+    assert heard(untimed, guess(0, 20, "jumps high", connection=2)) == "jumps high"  # "fox" would be the next one
+
+
 def test_what_is_acknowledged_is_not_expected(untimed):
     untimed.acknowledge(4 * S)
     assert heard(untimed, guess(0, 20, "quick brown fox again", connection=2)) == "quick brown fox again"

@@ -95,7 +95,9 @@ class Ledger:
         earlier = [word for word in self._words if word.connection < connection and word.channel == channel]
         if not (earlier and transcript.replayed):
             return News(transcript)
-        return _without(transcript, _known(earlier, _words_of(transcript, result.end)[:_MOST_WORDS]))
+        has_begun = any(word.connection == connection and word.channel == channel for word in self._words)
+        heard = _words_of(transcript, result.end)[:_MOST_WORDS]
+        return _without(transcript, _known(earlier, heard, has_begun=has_begun))
 
     def settle(self, result: control.Result, published: Transcript | None) -> int | None:
         """`published`, of `result`, is published. Returns the new acknowledged sample, None if it has not moved."""
@@ -190,29 +192,36 @@ def _words_of(transcript: Transcript, until: int) -> list[_Word]:
     ]
 
 
-def _known(earlier: list[_Word], heard: list[_Word]) -> set[int]:
-    """The numbers of the words `heard`, of one final, that `earlier` has, too. Times count where both have them."""
+def _known(earlier: list[_Word], heard: list[_Word], *, has_begun: bool) -> set[int]:
+    """The numbers of the words `heard`, of one final, that `earlier` has, too. Times count where both have them.
+
+    `has_begun`: their connection has brought words before these.
+    """
     if heard[0].estimated:
-        return _longest_run(earlier, heard)
+        return _longest_run(earlier, heard, has_begun=has_begun)
     known = _same_times([word for word in earlier if not word.estimated], heard)
     guessed = [word for word in earlier if word.estimated]
     left = [number for number in range(len(heard)) if number not in known]
     if guessed and len(left) >= min(_LEAST_WORDS, len(heard)):
-        known |= {left[number] for number in _longest_run(guessed, [heard[number] for number in left])}
+        run = _longest_run(guessed, [heard[number] for number in left], has_begun=has_begun)
+        known |= {left[number] for number in run}
     return known
 
 
-def _longest_run(earlier: list[_Word], heard: list[_Word]) -> set[int]:
+def _longest_run(earlier: list[_Word], heard: list[_Word], *, has_begun: bool) -> set[int]:
     """The numbers of the words `heard` that are the longest run of words which `earlier` has, too.
 
-    Words come in order: those before the run in `earlier` have come again on this connection, or never will.
+    Words come in order: those before the run in `earlier` have come again on this connection, or never will. So, once
+    the connection `has_begun`, a single word counts that is the next one in order.
     """
     matcher = difflib.SequenceMatcher(
         None, [word.text for word in earlier], [word.text for word in heard], autojunk=False
     )
     common = matcher.find_longest_match()
     if common.size < min(_LEAST_WORDS, len(heard)):
-        return set()
+        if not (has_begun and earlier[0].text == heard[0].text):
+            return set()
+        common = difflib.Match(0, 0, 1)
     for word in earlier[: common.a + common.size]:
         word.connection = heard[0].connection
     return set(range(common.b, common.b + common.size))
