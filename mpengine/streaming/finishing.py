@@ -1,10 +1,12 @@
 """The end of a connection: whether the recogniser has given all its results. Pure."""
 
-from mpengine.dialects.base import Meaning, Ready, Said, ServiceError
+from mpengine.dialects.base import Hypothesis, Meaning, Ready, Said, ServiceError
 from mpengine.streaming.websocket.events import NO_CLOSE_CODE
 
 # The origin engine's limit.
 FINISH_LIMIT_S = 10.0
+# A recogniser that says anything but finals for so long is not awaited any longer.
+_NO_FINAL_LIMIT_S = 60.0
 END_PING = b"mpengine end"
 """The payload of the ping that goes out after all audio."""
 # Libraries send a close frame without a code by default. 1001 is not normal: the server was shut down.
@@ -34,6 +36,7 @@ class Finishing:
         self._limit_s = FINISH_LIMIT_S if asked else min(hold_s, FINISH_LIMIT_S)
         self._has_last_word = self._has_read_all = self._close_sent = self._is_confirmed = False
         self.deadline = now + self._limit_s
+        self._final_by = now + _NO_FINAL_LIMIT_S
 
     @property
     def pings(self) -> bool:
@@ -48,7 +51,9 @@ class Finishing:
         """A message came that was understood, and more may follow. `ready` may be a proxy's heartbeat."""
         if isinstance(meaning, Ready):
             return
-        self.deadline = now + self._limit_s
+        if isinstance(meaning, Hypothesis) and meaning.transcript.is_final:
+            self._final_by = now + _NO_FINAL_LIMIT_S
+        self.deadline = min(now + self._limit_s, self._final_by)
         if self._asked and isinstance(meaning, Said) and meaning.is_last:
             self._has_last_word = True
             self._is_confirmed = not self._needs_close

@@ -34,7 +34,7 @@ from mpengine.streaming.actions import (
     SendText,
     Tell,
 )
-from mpengine.streaming.finishing import END_PING, FINISH_LIMIT_S, Finishing
+from mpengine.streaming.finishing import END_PING, Finishing
 from mpengine.streaming.liveness import DEAD_AFTER_S, Liveness, Pacer
 from mpengine.streaming.outage import Outage
 from mpengine.streaming.placing import Placing
@@ -270,7 +270,7 @@ class Session:
                 self._close_sent = True
                 return [SendClose(1000)]
             case State.FINISHING:
-                reason = f"last results did not come in {FINISH_LIMIT_S:.0f} s"
+                reason = "the last results did not come in time"
             case State.GREETING:
                 kind = ErrorKind.HANDSHAKE
                 reason = "Timed out waiting for proxy ready message"

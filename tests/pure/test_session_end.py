@@ -353,6 +353,15 @@ def test_every_last_result_gives_the_others_another_10_s():
     assert of_kind(session.tick(137.0), Drop) == [Drop()]
 
 
+def test_interims_without_end_are_awaited_for_a_minute_after_the_last_final():
+    session = finishing_session(now=100.0)
+    session.event(results(0.0, 1.0), 105.0)
+    for now in range(110, 165, 5):
+        session.event(results(1.0, 1.0, is_final=False), float(now))
+        assert of_kind(session.tick(now + 4.9), Drop) == []
+    assert of_kind(session.tick(165.0), Drop) == [Drop()]
+
+
 @pytest.mark.parametrize("event", [Failed("reset by peer"), CloseReceived(1011, "NET-0000"), CloseReceived(1001, "")])
 def test_a_loss_behind_the_end_is_no_clean_end(event):
     actions = finishing_session().event(event, 102.0)
