@@ -1,5 +1,6 @@
 """The engine as its users start it: the real command, a runtime directory of its own, nothing left behind."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -252,9 +253,12 @@ class EngineProcess:
 
     def signal_child(self, child: str, how: signal.Signals = signal.SIGKILL) -> int:
         """Send a child a signal (SIGKILL, SIGSTOP, ...); returns its pid."""
-        pid = self.child_pid(child)
-        os.kill(pid, how)
-        return pid
+        pid = 0
+        while True:
+            pid = self.child_pid(child, other_than=pid or None)
+            with contextlib.suppress(ProcessLookupError):  # it had just been killed: its successor is meant
+                os.kill(pid, how)
+                return pid
 
     def process_tree(self) -> list[ProcessInfo]:
         """Its running processes, orphans included: found by descent and by a mark in the environment."""
