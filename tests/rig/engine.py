@@ -255,7 +255,7 @@ class EngineProcess:
         """Send a child a signal (SIGKILL, SIGSTOP, ...); returns its pid."""
         pid = 0
         while True:
-            pid = self.child_pid(child, other_than=pid or None)
+            pid = self.child_pid(child, other_than=pid)
             with contextlib.suppress(ProcessLookupError):  # it had just been killed: its successor is meant
                 os.kill(pid, how)
                 return pid
