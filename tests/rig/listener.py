@@ -29,6 +29,7 @@ class Listener:
         self._socket.setsockopt(zmq.RECONNECT_IVL, 10)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 100)
         self._synced: set[str] = set()
+        self._status: Any = None  # of the last status: boot and seq
         self._socket.subscribe(f"{name}.")
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
         self._connections = 0
@@ -116,7 +117,12 @@ class Listener:
             self._synced.add(topic.decode())  # somebody else's answers pass here too
             return
         assert len(body) == 1, f"{len(body) + 1} parts under {topic!r}"
-        self.received.append(json.loads(body[0]))
+        message = json.loads(body[0])
+        key = (message.get("boot"), message.get("seq"))
+        if message.get("type") == "status" and key == self._status:
+            return  # the last status answers new subscriptions, and may come again
+        self._status = key if message.get("type") == "status" else self._status
+        self.received.append(message)
 
     def describe(self) -> str:
         """What came last, for a failure's message."""
