@@ -186,10 +186,15 @@ class EngineProcess:
 
     @property
     def bus(self) -> Listener:
-        """A listener of the rig's own, made before the start; its subscription is answered with the last status."""
+        """A listener of the rig's own, made before the start; a status it missed is asked for."""
         assert self._bus is not None, "start() first"
         if not self._bus_is_live:
             self._bus.sync()
+            before = len(self._bus.messages)
+            answer = self.query({"type": "status"})
+            status = answer.get("status", answer)
+            if "children" in status:
+                self._bus.received.insert(before, status | {"type": "status"})
             self._bus_is_live = True
         return self._bus
 
