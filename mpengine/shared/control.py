@@ -39,7 +39,7 @@ class StreamBeat(_Tagged, tag=True, frozen=True, kw_only=True):
 
     `sent`: the end of the samples sent on the current connection, 0 before its first audio. `highest_sent`: the highest
     end of all connections. `replayed`: how many samples were sent a second time. `passed`: the recogniser is done with
-    the samples of the current connection before this one, see `placing.Passage`.
+    the samples of the current connection before this one, see `passage.Passage`.
     """
 
     sent: int
