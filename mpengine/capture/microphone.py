@@ -1,4 +1,4 @@
-"""The microphone, through PortAudio: the only module that knows sounddevice.
+"""The microphone, through PortAudio.
 
 PortAudio's own thread runs `_on_audio`, which copies, counts and wakes the main thread. It takes no lock and uses no
 log and no socket. Everything else belongs to the main thread. `_blocks` is the border between them: `_on_audio` appends
@@ -6,17 +6,12 @@ on the right, the main thread pops on the left.
 """
 
 import collections
-import contextlib
-import ctypes
-import sys
 import time
-import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from mpengine.capture.portaudio import sounddevice, words
 from mpengine.capture.source import Block, Source, SourceInfo
-from mpengine.processes import tricks
-from mpengine.processes.tricks import Trick
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import DeviceError
 from mpengine.shared.wake import Wake
@@ -28,47 +23,6 @@ _WAITING_S = 30
 _EXACT_BLOCKS = 16
 # No block waits longer than this in the sound server: an older time is wrong.
 _OLDEST_S = 300.0
-_SONAME = "libportaudio.so.2"
-_FINDER = "ctypes.util"
-
-
-@contextlib.contextmanager
-def found_by_soname() -> Iterator[None]:
-    """Inside the block, `ctypes.util.find_library` answers with PortAudio's soname, if the linker finds that.
-
-    sounddevice asks `ctypes.util` where PortAudio is. That module loads `subprocess` and `shutil` and starts ldconfig,
-    which costs 10 ms of every restart (7 ms of processor time) and 0.7 MB. On Linux the soname is enough for the
-    dynamic linker. `scripts/bench tricks` measures the costs again.
-    """
-    if not tricks.is_used(Trick.SONAME) or _FINDER in sys.modules or not _is_known():
-        yield
-        return
-    finder = types.ModuleType(_FINDER)
-    finder.find_library = lambda _name: _SONAME  # type: ignore[attr-defined]
-    sys.modules[_FINDER] = finder
-    try:
-        yield
-    finally:
-        del sys.modules[_FINDER]
-
-
-def _is_known() -> bool:
-    if sys.platform != "linux":
-        return False
-    try:
-        ctypes.CDLL(_SONAME)
-    except OSError:
-        return False
-    return True
-
-
-try:
-    with found_by_soname():
-        import sounddevice
-except OSError as error:  # sounddevice raises it for a missing library
-    raise DeviceError(
-        f"{error}: on Debian, apt-get install libportaudio2 (scripts/install does it); on macOS, brew install portaudio"
-    ) from None
 
 
 class Device(NamedTuple):
@@ -116,7 +70,7 @@ class Microphone(Source):
             self.close()
             raise DeviceError(
                 f'cannot open "{device.name}" at {self._audio.sample_rate} Hz, {self._audio.channels} channel(s): '
-                f"{_words(error)}; mpengine devices lists what there is"
+                f"{words(error)}; mpengine devices lists what there is"
             ) from None
         return SourceInfo(device.name, float(self._stream.latency))
 
@@ -187,7 +141,7 @@ def input_devices() -> list[Device]:
             if entry["max_input_channels"] > 0
         ]
     except sounddevice.PortAudioError as error:
-        raise DeviceError(f"PortAudio cannot list the devices: {_words(error)}") from None
+        raise DeviceError(f"PortAudio cannot list the devices: {words(error)}") from None
 
 
 def choose(devices: Sequence[Device], wanted: str | int | None) -> Device:
@@ -214,9 +168,3 @@ def choose(devices: Sequence[Device], wanted: str | int | None) -> Device:
 
 def _listed(devices: Sequence[Device]) -> str:
     return ", ".join(f'{device.number} "{device.name}"' for device in devices)
-
-
-def _words(error: Exception) -> str:
-    """PortAudio's sentence without the names of its functions."""
-    text = str(error.args[0] if error.args else error)
-    return text.partition(": ")[2] or text

@@ -95,7 +95,7 @@ def test_nothing_wakes_while_nothing_comes(ends):
 def test_portaudio_is_found_without_looking_for_it_and_ctypes_is_whole_afterwards():
     code = """
 import sys
-from mpengine.capture.microphone import found_by_soname
+from mpengine.capture.portaudio import found_by_soname
 with found_by_soname():
     from ctypes.util import find_library
     print(find_library("portaudio"))
