@@ -249,7 +249,7 @@ class _Search:
     def _named(self, text: str, monitors: list[Known]) -> Choice:
         whole = [one for one in [*self._known, *monitors] if text in _whole_names(one)]
         printed = _PRINTED.match(str(self._wanted))
-        if printed and len(whole) == 1 and whole[0].way is Way.CARD:
+        if printed and len(whole) == 1 and printed["mark"] in _marks(whole[0]):
             return self._chosen(whole[0])  # the mark names one card, which needs no memory
         if not whole and (numbered := _HARDWARE.match(str(self._wanted))):
             # Printed when the card had another number.
@@ -291,7 +291,8 @@ class _Search:
         if not found:
             raise self._away(record)
         if len(found) > 1:
-            raise DeviceError(f'"{record.name}", which was open before, may be any of: {_listed(found)}; name one of them')
+            words = f"may be any of: {_listed(found)}; name one of them"
+            raise DeviceError(f'"{record.name}", which was open before, {words}')
         one = found[0]
         if one.is_hidden and one.pcm is not None:
             # The sound server has the card: it is the same microphone by another way.
