@@ -35,7 +35,8 @@ struct device {
     int period_steps;
     unsigned sounding; /* bit n: channel n has the sound */
     int timer;
-    int running, ended;       /* ended: unplugged once, and for this handle for ever */
+    int running, overrun;     /* overrun: until it is prepared again */
+    int ended;                /* unplugged once, and for this handle for ever */
     int64_t start;            /* position on the device's clock where the stream began */
     int64_t there;            /* samples offered since then */
     int64_t lost, lost_begin; /* left out without a flag; what lose_samples was at the start */
@@ -178,7 +179,7 @@ static int rig_prepare(snd_pcm_ioplug_t *io) {
     look(d);
     if (gone(d) || d->ended)
         return -ENODEV;
-    d->there = d->lost = 0;
+    d->there = d->lost = d->overrun = 0;
     return 0;
 }
 
@@ -218,7 +219,9 @@ static snd_pcm_sframes_t rig_pointer(snd_pcm_ioplug_t *io) {
     if (d->running && !still(d)) {
         there = brought(d, &lost);
         if (there - taken(d) >= (int64_t)io->buffer_size) {
-            tell(d, "overrun", next_position(d));
+            if (!d->overrun)
+                tell(d, "overrun", next_position(d));
+            d->overrun = 1;
             return -EPIPE;
         }
         if (there > d->there) {
