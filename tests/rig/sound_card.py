@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
-from tests.rig.numeric import np
 from tests.rig.waiting import PATIENCE_S, wait_until
 
 BUILT = Path(sys.prefix) / "rig"
@@ -303,6 +302,8 @@ class SoundCards:
 
 def converted(pcm: bytes, rate_hz: int) -> bytes:
     """Mono 16-bit samples of 16 kHz at another rate, without delay and without any filter but the band's own end."""
+    from tests.rig.numeric import np  # noqa: PLC0415 - conftest imports this module, and few tests need numpy
+
     if rate_hz == 16000:
         return pcm
     samples = np.frombuffer(pcm, "<i2").astype(float)
