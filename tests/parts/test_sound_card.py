@@ -380,3 +380,59 @@ def test_a_card_opens_by_every_name_that_alsa_has_for_it(cards):
     assert answers == dict.fromkeys(names, refused) | dict.fromkeys(plugged, converted_) | {
         name: [-19, None] for name in wrong
     }
+
+
+KERNEL = """
+import json, os, pathlib
+def text(path):
+    with open(path, "rb") as file:
+        return file.read().decode("latin-1")
+card = pathlib.Path("/proc/asound/card1")
+print(json.dumps({
+    "cards": text("/proc/asound/cards"), "id": (card / "id").read_text(),
+    "status": [status.read_text() for status in card.glob("pcm*c/sub*/status")],
+    "nodes": sorted(os.listdir("/dev/snd")), "usable": os.access("/dev/snd/pcmC1D0c", os.R_OK | os.W_OK),
+    "device": str(pathlib.Path("/sys/class/sound/card1/device").resolve(strict=True)),
+}))
+"""
+
+
+def kernel(cards: SoundCards) -> Any:
+    done = run(cards, KERNEL)
+    assert done.returncode == 0, done.stderr.decode()
+    return json.loads(done.stdout)
+
+
+def test_the_kernel_s_files_are_at_their_usual_place(cards):
+    device = cards.add("usb", card=USB._replace(socket="2.1", serial="A1"))
+    seen = kernel(cards)
+    assert seen["cards"].splitlines()[0] == " 1 [Device         ]: USB-Audio - USB PnP Sound Device"
+    assert seen["id"] == "Device\n"
+    assert seen["nodes"] == ["controlC1", "pcmC1D0c"]
+    assert seen["device"] == "/sys/class/sound/devices/0000:00:14.0/usb1/1-2.1/1-2.1:1.0"
+    assert seen["usable"]
+    device.set(open="EACCES")
+    assert not kernel(cards)["usable"]
+    device.set(open="ok")
+    assert kernel(cards)["usable"]
+    cards.unplug("usb")
+    assert not list((cards.root / "dev/snd").iterdir())
+    assert (cards.root / "proc/asound/cards").read_text() == "--- no soundcards ---\n"
+    cards.plug("usb", number=4)
+    assert {node.name for node in (cards.root / "dev/snd").iterdir()} == {"controlC4", "pcmC4D0c"}
+
+
+def test_a_card_has_one_user_and_proc_says_who_also_after_a_kill(cards):
+    device = cards.add("usb", card=USB)
+    assert kernel(cards)["status"] == ["closed\n"]
+    with recording(cards, USB_NAME):
+        assert kernel(cards)["status"] == [f"state: RUNNING\nowner_pid   : {device.events('start')[-1].pid}\n"]
+        assert listed(cards) == {}
+        assert device.events("EBUSY")
+        cards.unplug("usb")
+        cards.plug("usb")
+        assert listed(cards) == {USB_NAME: 1}
+    with recording(cards, USB_NAME):
+        pass
+    assert kernel(cards)["status"] == ["closed\n"]
+    assert listed(cards) == {USB_NAME: 1}
