@@ -8,12 +8,14 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from mpengine.capture.convert import Converter, converter
 from mpengine.capture.cutting import Cutter
+from mpengine.capture.device_format import channels_to_open, rates_to_try
 from mpengine.capture.guard import ends_within
 from mpengine.capture.pace import Pace, Patience
 from mpengine.capture.portaudio import sounddevice, words
 from mpengine.capture.source import Block, Source, SourceInfo
-from mpengine.capture.stream import PortAudioError, Stream, start_again
+from mpengine.capture.stream import PortAudioError, Stream, refuses_the_rate, start_again
 from mpengine.capture.timer import Timer, has_timers
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import DeviceError
@@ -48,6 +50,7 @@ class Microphone(Source):
         self._sample_bytes = 2 * audio.channels
         self._block_s = audio.block_samples / audio.sample_rate
         self._stream: Stream | None = None
+        self._converter: Converter | None = None
         self._is_lost = False
         self._name = ""
         self._has_tried = False
@@ -73,7 +76,7 @@ class Microphone(Source):
         self._cutter, self._pace = self._new_cutter(), self._new_pace(self._stream.latency_s)
         self._patience = Patience(time.monotonic())
         self._set_timer(self._pace.step_s)
-        return SourceInfo(device.name, self._stream.latency_s, self._audio.sample_rate)
+        return SourceInfo(device.name, self._stream.latency_s, self._stream.rate_hz)
 
     def fileno(self) -> int | None:
         """A descriptor that is readable when the device is to be read."""
@@ -104,20 +107,30 @@ class Microphone(Source):
         stream, self._stream = self._stream, None
         if self._timer is not None:
             self._timer.set(0, 0)
-        self._queue(self._cutter.cut_off())
+        self._end_stretch()
         if stream is not None:
             with ends_within(_CLOSING_LIMIT_S, "close"):
                 stream.close()
 
     def _open(self, device: Device) -> Stream:
+        """Open the device at the first rate that it takes. Raises DeviceError."""
         audio = self._audio
-        try:
-            return Stream(device.number, rate_hz=audio.sample_rate, channels=audio.channels, latency_s=audio.latency)
-        except PortAudioError as error:
-            raise DeviceError(
-                f'cannot open "{device.name}" at {audio.sample_rate} Hz, {audio.channels} channel(s): '
-                f"{words(error)}; mpengine devices lists what there is"
-            ) from None
+        channels = channels_to_open(audio, device.name, device.channels)
+        rates = rates_to_try(audio.sample_rate, device.sample_rate)
+        for rate_hz in rates:
+            try:
+                stream = Stream(device.number, rate_hz=rate_hz, channels=channels, latency_s=audio.latency)
+            except PortAudioError as error:
+                if refuses_the_rate(error) and rate_hz != rates[-1]:
+                    continue
+                tried = f"any of {', '.join(map(str, rates))} Hz" if refuses_the_rate(error) else f"{rate_hz} Hz"
+                raise DeviceError(
+                    f'cannot open "{device.name}" at {tried}, {channels} channel(s): {words(error)}; '
+                    "mpengine devices lists what there is"
+                ) from None
+            break
+        self._converter = converter(rate_hz=rate_hz, channels=channels, sample_format="int16", audio=audio)
+        return stream
 
     def _look_again(self) -> None:
         try:
@@ -152,13 +165,27 @@ class Microphone(Source):
             return 0, False
         pcm, overflowed = stream.read(samples)
         # A full buffer says nothing about the time, and another one may be ready behind it.
-        is_late = samples >= _FULL * stream.latency_s * self._audio.sample_rate
+        is_late = samples >= _FULL * stream.latency_s * stream.rate_hz
         if overflowed:
+            self._flush(at_ns)
             self._pace.hurry()
         if not is_late:
             self._pace.has_read()
+        if self._converter is not None:
+            pcm = self._converter.convert(pcm)
+            at_ns -= int(self._converter.held_s * 1e9)
         self._queue(self._cutter.add(pcm, at_ns, overflowed=overflowed, is_late=is_late))
         return samples, is_late
+
+    def _flush(self, at_ns: int) -> None:
+        """Samples are lost from here on: take what the converter holds back."""
+        if self._converter is not None:
+            self._queue(self._cutter.add(self._converter.flush(), at_ns))
+
+    def _end_stretch(self) -> None:
+        """Nothing that comes follows what came before: queue all of that."""
+        self._flush(time.monotonic_ns())
+        self._queue(self._cutter.cut_off())
 
     def _queue(self, blocks: list[Block]) -> None:
         """Let blocks wait for `read`; those for which there is no room are counted, and are lost."""
@@ -177,7 +204,7 @@ class Microphone(Source):
     def _lose(self) -> None:
         """The device is not read again. What it had delivered waits for `read`."""
         self._is_lost = True
-        self._queue(self._cutter.cut_off())
+        self._end_stretch()
         self._set_timer(0.0)
 
     def _set_timer(self, first_s: float, step_s: float | None = None) -> None:

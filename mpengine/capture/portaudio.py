@@ -14,6 +14,7 @@ __all__ = ["found_by_soname", "sounddevice", "words"]
 
 _SONAME = "libportaudio.so.2"
 _FINDER = "ctypes.util"
+_HOST_ERROR = 2  # of the arguments of a PortAudioError: the host API, its code and its text
 
 
 @contextlib.contextmanager
@@ -56,6 +57,8 @@ except OSError as error:  # sounddevice raises it for a missing library
 
 
 def words(error: Exception) -> str:
-    """PortAudio's sentence without the names of its functions."""
+    """PortAudio's sentence without the names of its functions; or that of the system below, where it has only that."""
+    if len(error.args) > _HOST_ERROR and error.args[_HOST_ERROR][-1]:  # "Unanticipated host error" says nothing
+        return str(error.args[_HOST_ERROR][-1])
     text = str(error.args[0] if error.args else error)
     return text.partition(": ")[2] or text
