@@ -12,7 +12,7 @@ from mpengine.capture.convert import Converter, converter
 from mpengine.capture.cutting import Cutter
 from mpengine.capture.device_format import channels_to_open, rates_to_try
 from mpengine.capture.guard import ends_within
-from mpengine.capture.pace import Pace, Patience
+from mpengine.capture.pace import LOST_AFTER_S, Pace, Patience
 from mpengine.capture.portaudio import sounddevice, words
 from mpengine.capture.source import Block, Source, SourceInfo
 from mpengine.capture.stream import PortAudioError, Stream, refuses_the_rate, start_again
@@ -152,7 +152,7 @@ class Microphone(Source):
             raise DeviceError(f'"{self._name}" has gone: {words(error)}') from None
         if self._patience.is_over(time.monotonic(), has_come=has_come):
             self._lose()
-            raise DeviceError(f'"{self._name}" has delivered nothing for some seconds')
+            raise DeviceError(f'"{self._name}" has delivered nothing for {LOST_AFTER_S:g} s')
         first_s, step_s = self._pace.first_step_s(self._cutter.rest_s), self._pace.step_s
         if first_s != step_s or step_s != self._step_s or self._timer is None:
             self._set_timer(first_s, step_s)

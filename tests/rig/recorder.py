@@ -2,12 +2,15 @@
 
 `python -m tests.rig.recorder` is that process. It writes each sample at the place of its index into a file, so a gap is
 a hole of zeros there. It opens a lost device again, as capture does, and says on standard output what happens.
+
+SIGUSR1 has it close the device and open it again.
 """
 
 import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -59,13 +62,19 @@ class Recorder:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of the process; None while it runs."""
+        assert self._process is not None
+        return self._process.poll()
+
     def said(self, kind: str) -> list[dict[str, Any]]:
         """The events of this kind."""
         return [event for event in list(self.events) if event["event"] == kind]
 
     def wait_for(self, kind: str, count: int = 1, timeout: float = PATIENCE_S) -> dict[str, Any]:
         """Wait for the `count`th event of this kind, and return it."""
-        wait_until(lambda: len(self.said(kind)) >= count or self._has_ended, timeout, f"{count} x {kind}")
+        wait_until(lambda: len(self.said(kind)) >= count or self.exit_code is not None, timeout, f"{count} x {kind}")
         return self.said(kind)[count - 1]
 
     def wait_for_samples(self, samples: int, timeout: float = PATIENCE_S) -> None:
@@ -86,10 +95,6 @@ class Recorder:
         assert self._process.wait(scaled(timeout)) == 0
         return self._path.read_bytes()
 
-    @property
-    def _has_ended(self) -> bool:
-        return self._process is not None and self._process.poll() is not None
-
     def _hear(self) -> None:
         assert self._process is not None
         assert self._process.stdout is not None
@@ -104,6 +109,7 @@ def main() -> None:
     from mpengine.capture.microphone import Microphone  # noqa: PLC0415
     from mpengine.shared.config_tables import AudioConfig  # noqa: PLC0415
     from mpengine.shared.errors import DeviceError  # noqa: PLC0415
+    from mpengine.shared.wake import Wake  # noqa: PLC0415
 
     audio = AudioConfig(**json.loads(sys.argv[2]))
     microphone, absence = Microphone(audio), Absence()
@@ -112,7 +118,8 @@ def main() -> None:
     is_open = False
 
     def say(event: str, **fields: Any) -> None:
-        print(json.dumps({"event": event, "at_ns": time.monotonic_ns(), **fields}), flush=True)
+        used = {"at_ns": time.monotonic_ns(), "cpu_s": time.process_time()}
+        print(json.dumps({"event": event, **used, **fields}), flush=True)
 
     def keep(placed: Iterator[Any]) -> None:
         for each in placed:
@@ -135,12 +142,20 @@ def main() -> None:
         say("opened", **info._asdict())
         return True
 
+    signals = Wake()
+    signal.set_wakeup_fd(signals.signal_fd)
+    signal.signal(signal.SIGUSR1, lambda *_: None)
     is_open = try_to_open()
     while True:
         wait_s = max(0.0, min(1.0, absence.next_try_at - time.monotonic()))
-        ready, _, _ = select.select([0, microphone.fileno()], [], [], wait_s)
+        ready, _, _ = select.select([0, microphone.fileno(), signals.fileno()], [], [], wait_s)
         if 0 in ready:
             break
+        if signals.fileno() in ready:
+            signals.drain()
+            microphone.close()
+            take()
+            is_open = try_to_open()
         if is_open:
             try:
                 take()
