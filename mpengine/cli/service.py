@@ -17,13 +17,13 @@ _HOMES = ("/home", "/root", "/run/user")
 _SPECIFIER = "%i"
 _INSTANCE = "NAME-OF-THE-INSTANCE"  # stands for it until all else is quoted
 _TEMPLATE = """\
-# A template: `systemctl {whose}enable --now {file}desk` runs an engine called desk, with the configuration
+# A template: `systemctl {whose}enable --now mpengine@desk` runs an engine called desk, with the configuration
 # {config}
 """
 
 _SYSTEM = """\
 # /etc/systemd/system/{file}.service
-{says}# The engine opens ALSA devices. A desktop's sound server (PipeWire, PulseAudio) serves its own user alone: there, use
+# The engine opens ALSA devices. A desktop's sound server (PipeWire, PulseAudio) serves its own user alone: there, use
 # the unit that `mpengine service --user` prints.
 # Only root can use the engine's sockets (XDG_RUNTIME_DIR=/run/{unit} mpengine listen{target}). To let everybody on this
 # machine use them, set bus.publish and bus.query to tcp://127.0.0.1:PORT.
@@ -72,7 +72,7 @@ WantedBy=multi-user.target
 
 _USER = """\
 # ~/.config/systemd/user/{file}.service
-{says}# The engine uses the user's sound server (PipeWire, PulseAudio), and ends with the user's last session. To start it
+# The engine uses the user's sound server (PipeWire, PulseAudio), and ends with the user's last session. To start it
 # with the machine: loginctl enable-linger
 
 [Unit]
@@ -153,7 +153,9 @@ def template(*, is_user: bool, config: str) -> str:
         text = f"with --template the path of the configuration needs {_SPECIFIER}, the instance"
         raise ConfigError("", f"{config}: {text}")
     text = unit(is_user=is_user, config=config.replace(_SPECIFIER, _INSTANCE), name=_INSTANCE, file="mpengine@")
-    return text.replace(_INSTANCE, _SPECIFIER)
+    place, _, rest = text.replace(_INSTANCE, _SPECIFIER).partition("\n")
+    whose = "--user " if is_user else ""
+    return f"{place}\n{_TEMPLATE.format(whose=whose, config=config.replace(_SPECIFIER, 'desk'))}{rest}"
 
 
 def unit(*, is_user: bool, config: str, name: str | None, file: str | None = None) -> str:
@@ -168,11 +170,9 @@ def unit(*, is_user: bool, config: str, name: str | None, file: str | None = Non
     if name is not None:
         command.append(f"--name={name}")
     label = "mpengine" if name is None else f"mpengine-{name}"
-    whose = "--user " if is_user else ""
     return (_USER if is_user else _SYSTEM).format(
         unit=label,
         file=file or label,
-        says="" if file is None else _TEMPLATE.format(whose=whose, file=file, config=config.replace(_INSTANCE, "desk")),
         target="" if name is None else f" --name {name}",
         service=_SERVICE.format(command=" ".join(_quoted(word).replace("$", "$$") for word in command)).strip(),
         credentials="\n".join(f"LoadCredential={variable}" for variable in secrets().values()),

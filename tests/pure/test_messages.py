@@ -156,9 +156,7 @@ GOLDEN = [
     (messages.Metadata(data={"a": [1]}), {"type": "metadata"} | HEAD | {"data": {"a": [1]}}, "n.metadata"),
     (
         messages.Level(rms_dbfs=-30.5, peak_dbfs=0.0, digital_silence=False, clipped=0.25),
-        {"type": "level"}
-        | HEAD
-        | {"rms_dbfs": -30.5, "peak_dbfs": 0.0, "digital_silence": False, "clipped": 0.25},
+        {"type": "level"} | HEAD | {"rms_dbfs": -30.5, "peak_dbfs": 0.0, "digital_silence": False, "clipped": 0.25},
         "n.level",
     ),
     (
