@@ -2,11 +2,10 @@
 
 import wave
 
-import numpy as np
 import pytest
-import soxr
 
 from tests.rig import wav_files
+from tests.rig.numeric import np, soxr
 from tests.rig.speech import PATH, SENTENCES
 
 LOCAL = {"remote": {"mode": "local"}}
