@@ -7,9 +7,9 @@ on the right, the main thread pops on the left.
 
 import collections
 import time
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from mpengine.capture import devices
 from mpengine.capture.portaudio import sounddevice, words
 from mpengine.capture.source import Block, Source, SourceInfo
 from mpengine.shared.config_tables import AudioConfig
@@ -23,17 +23,6 @@ _WAITING_S = 30
 _EXACT_BLOCKS = 16
 # No block waits longer than this in the sound server: an older time is wrong.
 _OLDEST_S = 300.0
-
-
-class Device(NamedTuple):
-    """An input device. PortAudio gives `number`, which may differ in another process."""
-
-    number: int
-    name: str
-    host_api: str
-    channels: int
-    sample_rate: int
-    is_default: bool = False
 
 
 class Microphone(Source):
@@ -51,7 +40,8 @@ class Microphone(Source):
 
     def open(self, first_sample: int) -> SourceInfo:  # noqa: ARG002  not seekable
         """Open and start the device. Raises DeviceError."""
-        device = choose(input_devices(), self._audio.device)
+        choice = devices.look_for(self._audio.device, "")[0]
+        devices.prepare(choice)
         self._has_finished = False
         self._exact_left = _EXACT_BLOCKS
         try:
@@ -59,7 +49,7 @@ class Microphone(Source):
                 samplerate=self._audio.sample_rate,
                 channels=self._audio.channels,
                 blocksize=self._audio.block_samples,
-                device=device.number,
+                device=choice.number,
                 dtype="int16",
                 latency=self._audio.latency,
                 callback=self._on_audio,
@@ -69,10 +59,10 @@ class Microphone(Source):
         except (sounddevice.PortAudioError, ValueError) as error:
             self.close()
             raise DeviceError(
-                f'cannot open "{device.name}" at {self._audio.sample_rate} Hz, {self._audio.channels} channel(s): '
+                f'cannot open "{choice.name}" at {self._audio.sample_rate} Hz, {self._audio.channels} channel(s): '
                 f"{words(error)}; mpengine devices lists what there is"
             ) from None
-        return SourceInfo(device.name, float(self._stream.latency))
+        return SourceInfo(choice.name, float(self._stream.latency))
 
     def fileno(self) -> int:
         """A descriptor that is readable while blocks wait, or when the stream has ended."""
@@ -121,50 +111,3 @@ class Microphone(Source):
     def _on_finished(self) -> None:
         self._has_finished = True
         self._wake.set()
-
-
-def input_devices() -> list[Device]:
-    """The devices with inputs, in PortAudio's order. Raises DeviceError."""
-    try:
-        apis = sounddevice.query_hostapis()
-        default = sounddevice.default.device[0]
-        return [
-            Device(
-                number=number,
-                name=entry["name"],
-                host_api=apis[entry["hostapi"]]["name"],
-                channels=entry["max_input_channels"],
-                sample_rate=int(entry["default_samplerate"]),
-                is_default=number == default,
-            )
-            for number, entry in enumerate(sounddevice.query_devices())
-            if entry["max_input_channels"] > 0
-        ]
-    except sounddevice.PortAudioError as error:
-        raise DeviceError(f"PortAudio cannot list the devices: {words(error)}") from None
-
-
-def choose(devices: Sequence[Device], wanted: str | int | None) -> Device:
-    """The device meant by `wanted`: None for the system's default, a number, a name, or a part of one name.
-
-    Upper and lower case are equal. Raises DeviceError, which lists the devices, when none or several fit.
-    """
-    if not devices:
-        raise DeviceError("there is no audio input device; plug in a microphone, or set audio.source to a WAV file")
-    if wanted is None:
-        return next((device for device in devices if device.is_default), devices[0])
-    if isinstance(wanted, int):
-        found = [device for device in devices if device.number == wanted]
-    else:
-        text = wanted.casefold()
-        found = [device for device in devices if device.name.casefold() == text]
-        found = found or [device for device in devices if text in device.name.casefold()]
-    if not found:
-        raise DeviceError(f"no audio input device {wanted!r}; there are: {_listed(devices)}")
-    if len({device.name for device in found}) > 1:  # one device may have several host APIs, the preferred one first
-        raise DeviceError(f"audio.device {wanted!r} fits several: {_listed(found)}; name one of them")
-    return found[0]
-
-
-def _listed(devices: Sequence[Device]) -> str:
-    return ", ".join(f'{device.number} "{device.name}"' for device in devices)

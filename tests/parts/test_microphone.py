@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from mpengine.capture.microphone import Device, Microphone, sounddevice
+from mpengine.capture.choosing import Choice
+from mpengine.capture.microphone import Microphone, sounddevice
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import DeviceError
 from tests.pure.support import in_fresh_interpreter
@@ -49,9 +50,9 @@ def ends(monkeypatch):
         streams.append(Stream(**options))
         return streams[-1]
 
-    device = Device(0, "played", "none", channels=1, sample_rate=16000, is_default=True)
+    choice = Choice("played", 0, None, {}, "")
     monkeypatch.setattr(sounddevice, "RawInputStream", opened)
-    monkeypatch.setattr("mpengine.capture.microphone.input_devices", lambda: [device])
+    monkeypatch.setattr("mpengine.capture.devices.look_for", lambda *_: [choice])
     microphone = Microphone(AudioConfig())
     microphone.open(0)
     yield microphone, *streams
