@@ -1,49 +1,46 @@
 """The capture sides of the ALSA cards as the kernel shows them, also those that PortAudio hides.
 
 PortAudio leaves out what it cannot open. /proc/asound says who has it open, /dev/snd who may open it, and /sys into
-which USB socket it is plugged. A file that is missing or odd costs that fact alone.
+which USB socket it is plugged. A file that is missing or odd costs that fact alone: Docker hides /proc/asound.
 """
 
 import grp
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from mpengine.capture.choosing import Holder, Pcm
 
 _CARD = re.compile(r"^ *(\d+) \[.*?\]: .*? - (.*)$", re.MULTILINE)
+_IN_PROC = re.compile(r"/card(\d+)/pcm(\d+)c$")
+_IN_SYS = re.compile(r"/pcmC(\d+)D(\d+)c$")
 _LONGEST = 65536
 _CLOSED = "closed"
 
 
 def pcms(root: Path = Path("/")) -> list[Pcm]:
     """The capture sides of all cards, by card and device. `root` is where proc, sys and dev lie."""
-    asound = root / "proc/asound"
-    return [
-        pcm
-        for number, name in _CARD.findall(_text(asound / "cards"))
-        for pcm in _of_card(root, asound / f"card{number}", int(number), name)
-    ]
+    names = {int(number): name.strip() for number, name in _CARD.findall(_text(root / "proc/asound/cards"))}
+    asound, sound = (root / "proc/asound").glob("card*/pcm*c"), (root / "sys/class/sound").glob("pcmC*D*c")
+    found = [_IN_PROC.search(str(path)) for path in asound] + [_IN_SYS.search(str(path)) for path in sound]
+    places = {(int(match[1]), int(match[2])) for match in found if match is not None}
+    return [_pcm(root, card, device, names.get(card, "")) for card, device in sorted(places)]
 
 
-def _of_card(root: Path, folder: Path, card: int, name: str) -> Iterator[Pcm]:
-    card_id = _text(folder / "id").strip()
-    usb_path, serial = _usb(root / f"sys/class/sound/card{card}/device")
-    for pcm in sorted(folder.glob("pcm*c"), key=lambda path: (len(path.name), path.name)):
-        if not pcm.name[3:-1].isdigit():
-            continue
-        device = int(pcm.name[3:-1])
-        yield Pcm(
-            card=card,
-            device=device,
-            card_id=card_id,
-            name=f"{name.strip()}: {_fact(_text(pcm / 'info'), 'name')}",
-            usb_path=usb_path,
-            serial=serial,
-            holder=_holder(root, pcm),
-            needs_group=_group(root / f"dev/snd/pcmC{card}D{device}c"),
-        )
+def _pcm(root: Path, card: int, device: int, name: str) -> Pcm:
+    proc, sys = root / f"proc/asound/card{card}", root / f"sys/class/sound/card{card}"
+    card_id = (_text(proc / "id") or _text(sys / "id")).strip()
+    usb_path, serial = _usb(sys / "device")
+    return Pcm(
+        card=card,
+        device=device,
+        card_id=card_id,
+        name=f"{name}: {_fact(_text(proc / f'pcm{device}c/info'), 'name')}" if name else card_id,
+        usb_path=usb_path,
+        serial=serial,
+        holder=_holder(root, proc / f"pcm{device}c"),
+        needs_group=_group(root / f"dev/snd/pcmC{card}D{device}c"),
+    )
 
 
 def _usb(device: Path) -> tuple[str, str]:
