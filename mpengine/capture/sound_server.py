@@ -265,6 +265,7 @@ class SoundServer:
             self._turn(left_s)
 
     def _ask_info(self, deadline: float) -> _Info:
+        self._info = None
         self._forget(self._pulse.pa_context_get_server_info(self._context, self._on_server, None))
         self._until(lambda: self._info is not None, deadline)
         return self._info or _Info("", "")
