@@ -19,8 +19,8 @@ from mpengine.shared.errors import DeviceError, ExitCode
 from mpengine.shared.standard_streams import drop_output, write_text
 from mpengine.shared.text import harmless, width
 
-_ON_TERMINAL_S = 0.1
-_IN_LINES_S = 1.0
+_READ_S = 0.1
+_READS_A_LINE = 10
 _SILENT_S = 3.0
 _MOST = 16
 _BAR = 40
@@ -35,6 +35,7 @@ class _Ear:
         self.loudness: Loudness | None = None
         self.trouble = ""
         self._heard_at = time.monotonic()
+        self._pcm = bytearray()
         self._stream: Any = None
         rates = dict.fromkeys((audio.sample_rate, choice.rate_hz or 48000, 48000, 44100))
         for rate_hz in rates:
@@ -55,14 +56,17 @@ class _Ear:
         if self._stream is None:
             return
         try:
-            pcm = bytes(self._stream.read(self._stream.read_available)[0])
+            self._pcm += self._stream.read(self._stream.read_available)[0]
         except portaudio.sounddevice.PortAudioError:
-            self._stream, self.loudness, self.trouble = None, None, "has gone"
-            return
+            self._stream, self.trouble = None, "has gone"
+
+    def judge(self) -> None:
+        """Measure what has come since the last time."""
         now = time.monotonic()
-        if pcm:
-            self.loudness, self._heard_at = measure(pcm), now
-        elif now > self._heard_at + _SILENT_S:
+        if self._pcm:
+            self.loudness, self._heard_at = measure(bytes(self._pcm)), now
+            self._pcm.clear()
+        elif self._stream is None or now > self._heard_at + _SILENT_S:
             self.loudness = None
 
     @property
@@ -124,17 +128,21 @@ def _draw(ears: list[_Ear], columns: int) -> None:
             lines = []
             for ear in ears:
                 ear.listen()
+                ear.judge()
                 name = harmless(ear.name)
                 lines.append(f"{name}{' ' * (columns - width(name))} [{ear.bar}] {harmless(ear.words)}")
             screen.show([*lines, "", "Ctrl-C ends this"])
-            time.sleep(_ON_TERMINAL_S)
+            time.sleep(_READ_S)
 
 
 def _print(ears: list[_Ear]) -> None:
     while True:
-        time.sleep(_IN_LINES_S)
+        for _ in range(_READS_A_LINE):
+            time.sleep(_READ_S)
+            for ear in ears:
+                ear.listen()
         for ear in ears:
-            ear.listen()
+            ear.judge()
             write_text(f"{harmless(ear.name)}: {harmless(ear.words)}\n")
 
 
