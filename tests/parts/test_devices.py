@@ -1,5 +1,6 @@
 """`mpengine devices` on pretended sound cards."""
 
+import grp
 import json
 import os
 import pty
@@ -15,6 +16,12 @@ from tests.rig.waiting import PATIENCE_S, scaled, wait_until
 
 USB = Card(1, "Device", "USB PnP Sound Device", "Audio")
 NAME = "USB PnP Sound Device: Audio"
+RECORDER = """
+import sys, sounddevice
+with sounddevice.RawInputStream(samplerate=16000, channels=1, dtype="int16", device=sys.argv[1]):
+    print("recording", flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture
@@ -43,7 +50,7 @@ def test_each_microphone_has_a_line_with_the_rate_at_which_it_would_be_opened(ca
     assert (code, errors) == (0, "")
     assert [" ".join(line.split()) for line in output.splitlines()[:4]] == [
         "NAME CH RATE STATE WHAT IT IS",
-        f"{NAME} 2 16000 from 48000 free ALSA card",
+        f"{NAME} 2 16000 from 48000 free hw:CARD=Device,DEV=0",
         "beam 6 16000 free ALSA",
         "* default - 16000 free ALSA",
     ]
@@ -74,9 +81,31 @@ def test_the_one_that_a_configuration_means_is_marked(cards, listed, tmp_path):
 
 def test_equal_names_and_names_of_any_bytes_are_listed_apart(cards, listed):
     cards.add("one", card=Card(1, "Device", "Größe".encode()[:5], "Audio"))
-    cards.add("two", card=Card(2, "Device_1", "USB", "Audio"))
-    cards.add("three", card=Card(3, "Device_2", "USB", "Audio"))
-    assert list(entries(listed)) == [r"Grö\xc3: Audio", "USB: Audio [hw:2,0]", "USB: Audio [hw:3,0]"]
+    cards.add("two", card=Card(2, "Device_1", "USB", "Audio", socket="2"))
+    cards.add("three", card=Card(3, "Device_2", "USB", "Audio", socket="3.1"))
+    assert list(entries(listed)) == [
+        r"Grö\xc3: Audio",
+        "USB: Audio [usb-0000:00:14.0-2]",
+        "USB: Audio [usb-0000:00:14.0-3.1]",
+    ]
+
+
+def test_a_microphone_that_cannot_be_opened_is_listed_with_the_reason(cards, listed):
+    cards.add("usb", card=USB)
+    cards.add("camera", card=Card(2, "C920", "HD Pro Webcam C920", socket="2")).set(open="EACCES")
+    cards.add("desk")
+    words = [sys.executable, "-c", RECORDER, NAME]
+    recorder = spawn(words, env=os.environ | cards.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert recorder.stdout.readline() == b"recording\n"
+    _, output, _ = listed()
+    assert f"busy: PID {recorder.pid} (" in output
+    found = entries(listed)
+    recorder.communicate()
+    assert found[NAME]["holder"]["pid"] == recorder.pid
+    assert (found[NAME]["number"], found[NAME]["alsa_name"]) == (None, "hw:CARD=Device,DEV=0")
+    group = grp.getgrgid(os.getgid()).gr_name
+    assert found["HD Pro Webcam C920: USB Audio"]["state"] == f"no permission (group {group})"
+    assert found["desk"]["state"] == entries(listed)[NAME]["state"] == "free"
 
 
 def test_without_anything_to_open_the_exit_code_is_3(cards, listed):
