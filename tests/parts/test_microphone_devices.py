@@ -60,7 +60,7 @@ def test_a_lost_device_is_opened_again_by_the_same_process_and_its_gap_is_exact(
 
 @pytest.mark.parametrize(
     ("rate_hz", "channels", "sample_format"),
-    [(48_000, 2, "S24_3LE"), (44_100, 1, "S16_LE"), (8_000, 1, "S16_LE"), (32_000, 6, "S32_LE"), (48_000, 1, "FLOAT_LE")],
+    [(48_000, 2, "S24_3LE"), (44_100, 1, "FLOAT_LE"), (8_000, 1, "S16_LE"), (32_000, 6, "S32_LE")],
 )
 def test_a_device_that_refuses_16_khz_is_converted_and_no_sample_is_lost(cards, rate_hz, channels, sample_format):
     cards.add("mic", rates_hz=(rate_hz,), channels=(channels,), formats=(sample_format,))

@@ -1,7 +1,5 @@
 """Devices that are missing at the start, and that go away: what the engine says, and what it starts again (nothing)."""
 
-import time
-
 import pytest
 
 from tests.rig.configs import byok
