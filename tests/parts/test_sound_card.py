@@ -233,7 +233,7 @@ def test_what_is_lost_can_be_told_to_the_sample(cards):
 def test_a_device_that_gives_too_little_flags_nothing(cards):
     device = cards.add("mic")
     device.set(short_permille=20)
-    pcm = record(cards, "mic", 32000)
+    pcm = record(cards, "mic", 48000)
     start, stop = device.events("start", "stop")[-2:]
     missing = sum(loss.samples for loss in losses(pcm, 16000))
     assert 0.01 < missing / (stop.position - start.position) < 0.03
