@@ -15,6 +15,7 @@ __all__ = ["found_by_soname", "inputs", "sounddevice", "takes", "words"]
 
 _SONAME = "libportaudio.so.2"
 _FINDER = "ctypes.util"
+_HOST_ERROR = 2  # of the arguments of a PortAudioError: the host API, its code and its text
 _ALSA = "libasound.so.2"
 # PortAudio lists some PCMs last. If the configuration has none of them, an assertion may end the process.
 _LISTED_LAST = (b"pcm.default", b"pcm.dmix")
@@ -88,7 +89,9 @@ except OSError as error:  # sounddevice raises it for a missing library
 
 
 def words(error: Exception) -> str:
-    """PortAudio's sentence without the names of its functions."""
+    """PortAudio's sentence without the names of its functions; or that of the system below, where it has only that."""
+    if len(error.args) > _HOST_ERROR and error.args[_HOST_ERROR][-1]:  # "Unanticipated host error" says nothing
+        return str(error.args[_HOST_ERROR][-1])
     text = str(error.args[0] if error.args else error)
     return text.partition(": ")[2] or text
 

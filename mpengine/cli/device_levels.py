@@ -76,8 +76,9 @@ class _Ear:
             return self.trouble
         if self.loudness is None:
             return "nothing comes"
-        rms, peak, is_silent = self.loudness
-        return "digital silence" if is_silent else f"{rms:.1f} dBFS, peak {peak:.1f}"
+        if self.loudness.digital_silence:
+            return "digital silence"
+        return f"{self.loudness.rms_dbfs:.1f} dBFS, peak {self.loudness.peak_dbfs:.1f}"
 
     @property
     def bar(self) -> str:

@@ -206,6 +206,12 @@ class VirtualMicrophone:
 
     # The daemon.
 
+    @property
+    def pid(self) -> int:
+        """The daemon's."""
+        assert self._daemon is not None
+        return self._daemon.pid
+
     def alive(self) -> bool:
         """Whether the daemon lives (many killed clients can abort it)."""
         return self._daemon is not None and self._daemon.poll() is None
