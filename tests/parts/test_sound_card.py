@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -202,6 +203,20 @@ def test_through_plug_a_device_is_converted_and_loses_nothing(cards):
     assert stretch.last - stretch.first > 15000
 
 
+def test_through_plug_a_reader_that_was_stopped_goes_on(cards):
+    cards.default = "plughw:1"
+    device = cards.add("usb", channels=(2,), card=USB, buffer_bytes=32000)
+    with recording(cards, "default") as pcm_now:
+        reader = device.events("start")[-1].pid
+        os.kill(reader, signal.SIGSTOP)
+        stopped = device.position(time.monotonic_ns())
+        wait_until(lambda: device.position(time.monotonic_ns()) > stopped + 16000, PATIENCE_S, "more than the buffer")
+        os.kill(reader, signal.SIGCONT)
+        device.wait_for("overrun")
+        more(pcm_now)
+        assert max(loss.samples for loss in losses(pcm_now(), 16000)) > 8000
+
+
 def test_what_is_lost_can_be_told_to_the_sample(cards):
     device = cards.add("mic")
     with recording(cards, "mic") as pcm_now:
@@ -322,7 +337,7 @@ def test_an_opening_can_hang(cards):
         assert not said()
 
 
-@pytest.mark.parametrize("rate_hz", [16000, 44100, 48000])
+@pytest.mark.parametrize("rate_hz", [8000, 16000, 44100, 48000])
 def test_what_is_played_is_heard_where_it_was_said(cards, rate_hz):
     device = cards.add("mic", rates_hz=(rate_hz,))
     device.set(signal="zeros")

@@ -289,14 +289,17 @@ static snd_pcm_sframes_t rig_transfer(snd_pcm_ioplug_t *io, const snd_pcm_channe
 static int rig_revents(snd_pcm_ioplug_t *io, struct pollfd *polled, unsigned count, unsigned short *events) {
     struct device *d = io->private_data;
     uint64_t ticks;
-    int64_t lost;
+    int64_t lost, there;
     *events = 0;
     look(d);
     if (count && polled->revents & POLLIN && read(d->timer, &ticks, sizeof ticks) < 0 && errno != EAGAIN)
         return -errno;
+    there = still(d) ? 0 : brought(d, &lost) - taken(d);
     if (gone(d))
         *events = POLLERR;
-    else if (!still(d) && brought(d, &lost) - taken(d) >= (int64_t)io->period_size)
+    else if (there >= (int64_t)io->buffer_size)
+        *events = POLLIN | POLLERR; /* as the kernel says it; ALSA's plug tells of an overrun in no other way */
+    else if (there >= (int64_t)io->period_size)
         *events = POLLIN;
     return 0;
 }
