@@ -57,6 +57,10 @@ class CaptureSettings(ChildSettings, frozen=True, kw_only=True):
     """The sample at which the clock stood, used if the window has less."""
     captured_before: int = 0
     """The end of all samples that were captured."""
+    remembered: str = ""
+    """The identity of the device that this run had open last, see `control.DeviceOpened`; empty: none yet."""
+    waits_for_device: bool = False
+    """Whether capture waits inside for a device that is missing, see `control.DeviceLost`. Otherwise it ends."""
 
 
 class StreamingSettings(ChildSettings, frozen=True, kw_only=True):

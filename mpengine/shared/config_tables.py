@@ -95,9 +95,23 @@ class AudioConfig(Section, frozen=True, kw_only=True):
     sample_rate: Annotated[
         int,
         Meta(ge=8000, le=192000),
-        about("audio is sent as it is captured, as 16-bit samples, without conversion", unit="Hz"),
+        about(
+            "the rate that is sent, as 16-bit samples; audio of another rate or format is converted once. A device is "
+            "tried at this rate first",
+            unit="Hz",
+        ),
     ] = 16000
-    channels: Annotated[int, Meta(ge=1, le=8), about("how many channels are captured and sent")] = 1
+    channels: Annotated[
+        int, Meta(ge=1, le=8), about("how many channels are sent: the first ones of several channels")
+    ] = 1
+    channel: Annotated[
+        Annotated[int, Meta(ge=0, le=127)] | Literal["mix"] | None,
+        about(
+            "the channel of the source that is sent alone, where `channels` is 1; `mix`: the mean of all",
+            values='0 (the first) to 127, or "mix"',
+            default="the mean of two, otherwise the first",
+        ),
+    ] = None
     block_ms: Annotated[
         int,
         Meta(ge=5, le=250),
@@ -122,7 +136,7 @@ class AudioConfig(Section, frozen=True, kw_only=True):
         str,
         Meta(min_length=1),
         about(
-            "a microphone, or a file with 16 bits and the same rate and channels",
+            "a microphone, or a file: PCM of 8 to 32 bit or floating point, any rate and number of channels",
             values='"portaudio" or a path of a WAV file',
             path=True,
         ),

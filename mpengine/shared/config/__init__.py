@@ -156,6 +156,8 @@ def _check(config: Config) -> None:
         require("remote.ca_file", os.access(remote.ca_file, os.R_OK), f"cannot read {remote.ca_file}")
     whole = audio.sample_rate * audio.block_ms % 1000 == 0
     require("audio.block_ms", whole, f"expected a whole number of samples at {audio.sample_rate} Hz")
+    is_one = audio.channel is None or audio.channels == 1
+    require("audio.channel", is_one, "it is for audio.channels = 1; several channels are the first ones")
     if buffer.directory is not None:
         is_usable = os.path.isdir(buffer.directory) and os.access(buffer.directory, os.W_OK)
         require("buffer.directory", is_usable, f"{buffer.directory} is not a writable directory")
