@@ -123,8 +123,20 @@ class AudioConfig(Section, frozen=True, kw_only=True):
     latency: Annotated[
         float,
         Meta(gt=0, le=2),
-        about("the latency to ask PortAudio for; smaller values cost more wake-ups", unit="seconds"),
-    ] = 0.08
+        about(
+            "the length of the device's buffer: so long a delay of this machine loses nothing. It delays no audio",
+            unit="seconds",
+        ),
+    ] = 1.0
+    quiet_ms: Annotated[
+        int,
+        Meta(ge=5, le=1000),
+        about(
+            "how far apart the reads of a device are while nobody speaks. It is the delay of the first word after a "
+            "pause. At most a third of `latency`",
+            unit="ms",
+        ),
+    ] = 200
     start: Annotated[
         Literal["immediate", "connected"],
         about(

@@ -78,7 +78,7 @@ def test_a_process_has_decisions_that_are_pure(room_of_a_process):
 @pytest.mark.parametrize(
     ("library", "homes"),
     [
-        ("sounddevice", {"mpengine.capture.microphone"}),
+        ("sounddevice", {"mpengine.capture.portaudio"}),
         ("tomllib", {"mpengine.shared.config.file"}),
         ("numpy", set()),
     ],
