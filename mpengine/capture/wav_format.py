@@ -12,7 +12,7 @@ _FORMATS = {1: {8: "uint8", 16: "int16", 24: "int24", 32: "int32"}, 3: {32: "flo
 _EXTENSIBLE = 0xFFFE
 _GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
 _TAG_NAMES = {2: "ADPCM", 6: "A-law", 7: "µ-law", 17: "IMA ADPCM", 49: "GSM", 80: "MPEG", 85: "MP3", 255: "AAC"}
-_OTHER_FILES = {
+OTHER_FILES = {
     b"RIFX": "a big-endian WAV file",
     b"FORM": "an AIFF file",
     b"fLaC": "a FLAC file",
@@ -72,7 +72,7 @@ class HeaderParser:
 
     def _begin(self, data: bytes) -> None:
         if data[:4] not in (b"RIFF", b"RF64", b"BW64") or data[8:12] != b"WAVE":
-            other = _OTHER_FILES.get(data[:4])
+            other = OTHER_FILES.get(data[:4])
             raise WavError(f"it is {other or 'no WAV file'}")
         self._want_chunk(12)
 
@@ -137,6 +137,12 @@ class HeaderStream:
         self._parser = HeaderParser()
         self._bytes = b""
         self._at = 0
+
+    @property
+    def wanted(self) -> int:
+        """How many more bytes are needed next. With no more than these, `feed` returns no audio."""
+        parser = self._parser
+        return max(0, parser.position - self._at) + parser.size - len(self._bytes)
 
     def feed(self, data: bytes) -> tuple[WavFormat, bytes] | None:
         """Go on with the next bytes. Returns the format and the audio among these bytes; None: more is needed.

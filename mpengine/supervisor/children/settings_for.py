@@ -58,6 +58,7 @@ class SettingsFor(NamedTuple):
                     lost_reason=situation.lost_reason,
                     captured=captured,
                     captured_before=situation.captured,
+                    has_notes=config.audio.home.is_pipe,
                 )
             case Child.STREAMING:
                 ledger, situation = coordinator.results.ledger, coordinator.situation
