@@ -1,6 +1,6 @@
 """The microphone: an input device, read by a timer. The main thread owns the device and the timer.
 
-PortAudio's blocking interface gives what has come, and no call waits for more: see `mpengine.capture.portaudio`.
+PortAudio's blocking interface gives what has come, and no call waits for more: see `mpengine.capture.stream`.
 """
 
 import collections
@@ -8,12 +8,12 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mpengine.capture import portaudio
 from mpengine.capture.cutting import Cutter
 from mpengine.capture.guard import ends_within
 from mpengine.capture.pace import Pace, Patience
-from mpengine.capture.portaudio import Stream
+from mpengine.capture.portaudio import sounddevice, words
 from mpengine.capture.source import Block, Source, SourceInfo
+from mpengine.capture.stream import PortAudioError, Stream, start_again
 from mpengine.capture.timer import Timer, has_timers
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import DeviceError
@@ -113,17 +113,17 @@ class Microphone(Source):
         audio = self._audio
         try:
             return Stream(device.number, rate_hz=audio.sample_rate, channels=audio.channels, latency_s=audio.latency)
-        except portaudio.PortAudioError as error:
+        except PortAudioError as error:
             raise DeviceError(
                 f'cannot open "{device.name}" at {audio.sample_rate} Hz, {audio.channels} channel(s): '
-                f"{portaudio.words(error)}; mpengine devices lists what there is"
+                f"{words(error)}; mpengine devices lists what there is"
             ) from None
 
     def _look_again(self) -> None:
         try:
-            portaudio.start_again()
-        except portaudio.PortAudioError as error:
-            raise DeviceError(f"PortAudio does not start: {portaudio.words(error)}") from None
+            start_again()
+        except PortAudioError as error:
+            raise DeviceError(f"PortAudio does not start: {words(error)}") from None
 
     def _take(self, stream: Stream) -> None:
         """Read what the device has. Raises DeviceError when it is lost."""
@@ -134,9 +134,9 @@ class Microphone(Source):
                 has_come |= samples > 0
                 if not is_late:
                     break
-        except portaudio.PortAudioError as error:
+        except PortAudioError as error:
             self._lose()
-            raise DeviceError(f'"{self._name}" has gone: {portaudio.words(error)}') from None
+            raise DeviceError(f'"{self._name}" has gone: {words(error)}') from None
         if self._patience.is_over(time.monotonic(), has_come=has_come):
             self._lose()
             raise DeviceError(f'"{self._name}" has delivered nothing for some seconds')
@@ -197,8 +197,8 @@ class Microphone(Source):
 def input_devices() -> list[Device]:
     """The devices with inputs, in PortAudio's order. Raises DeviceError."""
     try:
-        apis = portaudio.library.query_hostapis()
-        default = portaudio.library.default.device[0]
+        apis = sounddevice.query_hostapis()
+        default = sounddevice.default.device[0]
         return [
             Device(
                 number=number,
@@ -208,11 +208,11 @@ def input_devices() -> list[Device]:
                 sample_rate=int(entry["default_samplerate"]),
                 is_default=number == default,
             )
-            for number, entry in enumerate(portaudio.library.query_devices())
+            for number, entry in enumerate(sounddevice.query_devices())
             if entry["max_input_channels"] > 0
         ]
-    except portaudio.PortAudioError as error:
-        raise DeviceError(f"PortAudio cannot list the devices: {portaudio.words(error)}") from None
+    except PortAudioError as error:
+        raise DeviceError(f"PortAudio cannot list the devices: {words(error)}") from None
 
 
 def choose(devices: Sequence[Device], wanted: str | int | None) -> Device:

@@ -4,15 +4,15 @@ import select
 
 import pytest
 
-from mpengine.capture import portaudio
 from mpengine.capture.microphone import Device, Microphone
+from mpengine.capture.stream import PortAudioError, Reading
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import DeviceError
 from tests.pure.support import in_fresh_interpreter
 from tests.rig.waiting import scaled
 
 BLOCK = 320
-GONE = portaudio.PortAudioError("Error: it is unplugged", -9999)
+GONE = PortAudioError("Error: it is unplugged", -9999)
 
 
 def is_readable(microphone):
@@ -41,7 +41,7 @@ class Played:
         assert samples <= len(self.ready) // 2
         pcm, self.ready = self.ready[: 2 * samples], self.ready[2 * samples :]
         overflowed, self.overflowed = self.overflowed, False
-        return portaudio.Reading(pcm, overflowed)
+        return Reading(pcm, overflowed)
 
     def close(self):
         self.is_closed = True
@@ -59,7 +59,7 @@ def ends(monkeypatch):
     device = Device(0, "played", "none", channels=1, sample_rate=16000, is_default=True)
     monkeypatch.setattr("mpengine.capture.microphone.Stream", opened)
     monkeypatch.setattr("mpengine.capture.microphone.input_devices", lambda: [device])
-    monkeypatch.setattr(portaudio, "start_again", lambda: None)
+    monkeypatch.setattr("mpengine.capture.microphone.start_again", lambda: None)
     microphone = Microphone(AudioConfig())
     microphone.open(0)
     yield microphone, streams
