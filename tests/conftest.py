@@ -42,7 +42,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Whoever uses the microphone or a pretended card is a device test; whoever starts an engine, or a command, is a system test."""
+    """Mark the tests.
+
+    Whoever uses the microphone or a pretended card is a device test; whoever starts an engine, or a command, is a
+    system test.
+    """
     for item in items:
         if item.path.parent.name == "system":
             item.add_marker("system")

@@ -6,11 +6,11 @@ Only whole blocks are taken from the pipe, as long as more may come. See `Pipe` 
 import logging
 
 from mpengine.capture.allowance import Allowance
-from mpengine.capture.convert import SAMPLE_BYTES, Converter, converter
+from mpengine.capture.convert import Converter, converter
 from mpengine.capture.notes import Noted, Notes, file_id
 from mpengine.capture.pipe import Pipe
 from mpengine.capture.source import Block
-from mpengine.capture.wav_format import OTHER_FILES, HeaderStream, WavError, WavFormat
+from mpengine.capture.wav_format import OTHER_FILES, HeaderStream, WavFormat
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.logs import Event
 
@@ -135,18 +135,16 @@ class ByteStream:
         return self._format is not None
 
     def _choose(self, magic: bytes) -> None:
-        if magic in _WAV:
+        if magic in _WAV or magic in OTHER_FILES:  # which the header's reader refuses in words
             self._header, self._head = HeaderStream(), b""
             self._header.feed(magic)
-        elif magic in OTHER_FILES:
-            raise WavError(f"it is {OTHER_FILES[magic]}")
         else:
             audio = self._audio
             self._begin(WavFormat(audio.sample_rate, audio.channels, "int16", 0, None), None)
 
     def _begin(self, wav: WavFormat, left_bytes: int | None) -> None:
         self._format, self._left_bytes = wav, left_bytes
-        self._frame_bytes = wav.channels * SAMPLE_BYTES[wav.sample_format]
+        self._frame_bytes = wav.frame_bytes
         self._block_frames = max(1, wav.rate_hz * self._audio.block_samples // self._audio.sample_rate)
         self._converter = converter(
             rate_hz=wav.rate_hz, channels=wav.channels, sample_format=wav.sample_format, audio=self._audio

@@ -12,8 +12,6 @@ from typing import Protocol
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import ConfigError
 
-# The sample formats and their sizes in bytes. All are little-endian, and full scale is 1.0 for floating-point numbers.
-SAMPLE_BYTES = {"int16": 2, "uint8": 1, "int24": 3, "int32": 4, "float32": 4, "float64": 8}
 # The rates that can be converted, in Hz.
 LOWEST_HZ, HIGHEST_HZ = 1000, 384_000
 
@@ -22,8 +20,9 @@ _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Converter(Protocol):
-    """Converts a stream of samples, piece by piece. The lengths of the pieces do not change the result.
+    """Converts a stream of samples, piece by piece. The lengths of the pieces do not matter.
 
+    They change a sample by at most 1, and rarely: sums of float32 are rounded in another order.
     The filter has no delay: output sample m stands at the time m / `audio.sample_rate`, counted from the first sample
     of the stream. It looks ahead, so some input is held back. Silence stays exactly zero: there is no dither.
     """
@@ -58,6 +57,8 @@ class Converter(Protocol):
 def converter(*, rate_hz: int, channels: int, sample_format: str, audio: AudioConfig) -> Converter | None:
     """A converter from this rate, number of channels and sample format to what `audio` sends.
 
+    `sample_format` is one of `wav_format.SAMPLE_BYTES`.
+
     None: the samples are right as they are. Then numpy is not loaded. Raises ConfigError for channels that are not
     there, and for a rate that cannot be converted.
     """
@@ -66,7 +67,7 @@ def converter(*, rate_hz: int, channels: int, sample_format: str, audio: AudioCo
     if is_right and sample_format == "int16" and rate_hz == audio.sample_rate:
         return None
     if rate_hz != audio.sample_rate and not LOWEST_HZ <= rate_hz <= HIGHEST_HZ:
-        raise ConfigError("audio.source", f"its rate is {rate_hz} Hz; expected {LOWEST_HZ} to {HIGHEST_HZ} Hz")
+        raise ConfigError("audio.source", f"{rate_hz} Hz cannot be converted; expected {LOWEST_HZ} to {HIGHEST_HZ} Hz")
     with _one_thread():
         from mpengine.capture.polyphase import PcmConverter  # noqa: PLC0415  it loads numpy, 11 MB
     return PcmConverter(

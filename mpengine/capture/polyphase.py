@@ -11,6 +11,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from mpengine.capture.wav_format import SAMPLE_BYTES
+
 Samples = NDArray[np.float32]
 """One row a channel, in units of int16."""
 
@@ -108,17 +110,16 @@ class Resampler:
         channels, count = waiting.shape
         rows = self._weights.shape[0]
         groups = max(0, (count - rows) // self._step + 1)
-        if not groups:
-            return waiting[:, :0]
-        steps = np.lib.stride_tricks.sliding_window_view(waiting, rows, axis=1)[:, :: self._step]
         # A copy, because BLAS takes no rows that overlap.
-        made: Samples = (np.ascontiguousarray(steps) @ self._weights).reshape(channels, groups * self._group)
+        inputs = _windows(waiting, groups, self._step, rows).copy()
+        made: Samples = (inputs.reshape(-1, rows) @ self._weights).reshape(channels, -1)
         return made
 
     def _by_table(self, waiting: Samples) -> Samples:
         up, down, half = self._up, self._down, self._half
         origin = self._next * down // up - half
-        end = -(-(origin + waiting.shape[1] - half - 1) * up // down)
+        count = waiting.shape[1] - 2 * half - 1
+        end = -(-(origin + half + count) * up // down)
         if end <= self._next:
             return waiting[:, :0]
         places = np.arange(self._next, end, dtype=np.int64) * down
@@ -129,8 +130,14 @@ class Resampler:
             numbers, parts = np.divmod(phases * self._phases, up)
             lower = self._weights[numbers]
             weights = lower + (parts / up).astype(np.float32)[:, None] * (self._weights[numbers + 1] - lower)
-        taps = (bases - origin - half)[:, None] + np.arange(2 * half + 2)
-        return np.asarray(np.einsum("cot,ot->co", waiting[:, taps], weights), np.float32)
+        inputs = _windows(waiting, count, 1, 2 * half + 2)[:, bases - (origin + half)]
+        return np.asarray(np.einsum("cot,ot->co", inputs, weights), np.float32)
+
+
+def _windows(samples: Samples, count: int, step: int, length: int) -> Samples:
+    """Views of `length` samples of each channel, every `step` samples. numpy's own function takes 30 µs more."""
+    channels, row = samples.shape
+    return np.ndarray((channels, count, length), np.float32, samples, 0, (4 * row, 4 * step, 4))
 
 
 class PcmConverter:
@@ -146,7 +153,7 @@ class PcmConverter:
         self._channels = channels
         self._format = sample_format
         self._type = np.dtype(_TYPES[sample_format])
-        self._frame_bytes = channels * (3 if sample_format == "int24" else self._type.itemsize)
+        self._frame_bytes = channels * SAMPLE_BYTES[sample_format]
         self._mixed = mixed
         self._resampler = Resampler(rate_hz, sent_hz, len(mixed)) if rate_hz != sent_hz else None
         self._bytes_at_once = max(1, _OUTPUTS_AT_ONCE * rate_hz // sent_hz) * self._frame_bytes
@@ -204,7 +211,7 @@ class PcmConverter:
     def _scaled(self, values: NDArray[np.generic]) -> Samples:
         """The samples in units of int16."""
         if self._type.kind == "f":
-            values = np.nan_to_num(np.clip(values, -_FARTHEST, _FARTHEST))
+            values = np.nan_to_num(values.clip(-_FARTHEST, _FARTHEST))
         scaled = values.astype(np.float32)
         if self._format == "uint8":
             scaled -= 128
@@ -214,4 +221,4 @@ class PcmConverter:
 
 def _pcm(samples: Samples) -> bytes:
     """Rounded and limited to int16, channel beside channel."""
-    return np.clip(np.rint(samples), -32768, 32767).astype("<i2").T.tobytes()
+    return np.rint(samples).clip(-32768, 32767).astype("<i2").T.tobytes()  # np.clip is slower

@@ -7,6 +7,9 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
+# The sample formats that can be converted, and their sizes in bytes. All are little-endian; full scale of a
+# floating-point number is 1.0.
+SAMPLE_BYTES = {"int16": 2, "uint8": 1, "int24": 3, "int32": 4, "float32": 4, "float64": 8}
 # By format tag, the sample format for each number of bits.
 _FORMATS = {1: {8: "uint8", 16: "int16", 24: "int24", 32: "int32"}, 3: {32: "float32", 64: "float64"}}
 _EXTENSIBLE = 0xFFFE
@@ -24,6 +27,7 @@ OTHER_FILES = {
     b"ID3\x04": "an MP3 file",
     b"\x1aE\xdf\xa3": "a Matroska or WebM file",
 }
+_MEND = "; convert it (ffmpeg -i FILE out.wav)"
 _UNKNOWN_SIZE = 0xFFFFFFFF
 _MOST_CHUNKS = 1000
 _MOST_CHANNELS = 128
@@ -36,7 +40,7 @@ class WavError(Exception):
 
 
 class WavFormat(NamedTuple):
-    """What a header says. `sample_format` is one of those of `mpengine.capture.convert`.
+    """What a header says. `sample_format` is one of `SAMPLE_BYTES`.
 
     The audio begins at byte `data_at` and has `data_bytes` bytes. None: the header says nothing about its length, as a
     recorder leaves it that was killed or that writes into a pipe; then the audio lasts to the end of the stream.
@@ -47,6 +51,11 @@ class WavFormat(NamedTuple):
     sample_format: str
     data_at: int
     data_bytes: int | None
+
+    @property
+    def frame_bytes(self) -> int:
+        """The size of a frame: one sample of each channel."""
+        return self.channels * SAMPLE_BYTES[self.sample_format]
 
 
 class HeaderParser:
@@ -66,14 +75,18 @@ class HeaderParser:
 
     def take(self, data: bytes) -> WavFormat | None:
         """Go on with the bytes at `position`; fewer than `size` mean the end. None: more is needed. Raises WavError."""
-        if len(data) < self.size and not (self._expects == self._begin and data[:4] not in (b"", b"RIFF")):
-            raise WavError("it is empty" if not data and not self.position else "it ends before its audio")
+        if len(data) < self.size and self._expects != self._begin:
+            raise WavError("it ends before its audio")
         return self._expects(data)
 
     def _begin(self, data: bytes) -> None:
-        if data[:4] not in (b"RIFF", b"RF64", b"BW64") or data[8:12] != b"WAVE":
-            other = OTHER_FILES.get(data[:4])
-            raise WavError(f"it is {other or 'no WAV file'}")
+        if not data:
+            raise WavError("it is empty")
+        name = data[:4]
+        if name not in (b"RIFF", b"RF64", b"BW64") or data[8:12] not in (b"WAVE", b""):
+            raise WavError(f"it is {OTHER_FILES.get(name, 'no WAV file')}{_MEND}")
+        if len(data) < self.size:
+            raise WavError("it ends before its audio")
         self._want_chunk(12)
 
     def _want_chunk(self, position: int) -> None:
@@ -108,7 +121,7 @@ class HeaderParser:
             (tag,) = struct.unpack_from("<H", data, 24)
         formats = _FORMATS.get(tag)
         if formats is None:
-            raise WavError(f"its samples are {_TAG_NAMES.get(tag, 'of a kind')} (format {tag}), not PCM")
+            raise WavError(f"its samples are {_TAG_NAMES.get(tag, 'of a kind')} (format {tag}), not PCM{_MEND}")
         bits += -bits % 8  # 12 or 20 bits stand in the upper part of 16 or 24
         if bits not in formats:
             raise WavError(f"its samples have {bits} bits")
@@ -143,6 +156,11 @@ class HeaderStream:
         """How many more bytes are needed next. With no more than these, `feed` returns no audio."""
         parser = self._parser
         return max(0, parser.position - self._at) + parser.size - len(self._bytes)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How many bytes are kept: those of a chunk that has not come as a whole."""
+        return len(self._bytes)
 
     def feed(self, data: bytes) -> tuple[WavFormat, bytes] | None:
         """Go on with the next bytes. Returns the format and the audio among these bytes; None: more is needed.
