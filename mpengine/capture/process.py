@@ -77,6 +77,7 @@ class Capture:
         self._is_behind = False  # whether the disk was, at the last look
         self._awaits_room = False  # whether the frames socket was full at the last send
         self._open_wanted = settings.open_device
+        self._awaits_first = False  # the first audio since the device was opened
         self._has_ended = False
         self._captured_before = settings.captured_before  # a file that is read again gave audio up to here
         self._finishes = False
@@ -175,7 +176,7 @@ class Capture:
         self._await(None)
         self._absence.tries()
         info = self._source.open(self._clock.next_sample)
-        self._is_open = True
+        self._is_open = self._awaits_first = True
         if not self._waits:
             self._clock.interrupted(self._lost_reason)
         fd = self._source.fileno()
@@ -288,6 +289,9 @@ class Capture:
                 kept.append(self._keep(placed))  # noqa: PERF401  a comprehension costs another call, 28 times a second
         if kept and not self._awaits_room:
             self._push(kept)
+        if kept and self._awaits_first:
+            self._awaits_first = False
+            self._control.tell(self._beat())  # the connection is made behind the first audio
 
     def _capture_rest(self) -> None:
         """After the device was closed or lost: keep the blocks that wait in the source and in the clock."""

@@ -62,7 +62,8 @@ class CaptureSettings(ChildSettings, frozen=True, kw_only=True):
     remembered: str = ""
     """The identity of the device that this run had open last, see `control.DeviceOpened`; empty: none yet."""
     waits_for_device: bool = False
-    """Whether capture waits inside for a device that is missing, see `control.DeviceLost`. Otherwise it ends."""
+    """Whether capture waits inside for a device that is missing, see `control.DeviceLost`; otherwise it ends. It always
+    waits for a device that this process has had open."""
     has_notes: bool = False
     """Whether the descriptor `NOTES_FD` has what one capture process leaves for the next one: its source is a pipe."""
 

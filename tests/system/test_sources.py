@@ -13,6 +13,7 @@ import pytest
 from tests.rig import live_code
 from tests.rig.configs import byok, noise, write_wav
 from tests.rig.deepgram import FakeDeepgram
+from tests.rig.engine import listen_first
 from tests.rig.processes import all_processes, spawned
 from tests.rig.waiting import PATIENCE_S, wait_until
 
@@ -55,8 +56,10 @@ def assert_told(running, server, reasons):
 def test_a_file_by_cat_is_heard_whole_and_the_engine_ends(engine, tmp_path):
     pcm = noise(3)
     path = write_wav(tmp_path / "talk.wav", pcm)
-    with FakeDeepgram(echoing=True) as server, spawned(["cat", path], stdout=subprocess.PIPE) as cat:
+    knobs = {"echoing": True, "holds_upgrades": True}
+    with FakeDeepgram(**knobs) as server, spawned(["cat", path], stdout=subprocess.PIPE) as cat:
         running = engine(source(server, source="-"), stdin=cat.stdout)
+        listen_first(running, server)
         assert running.wait() == 0
         assert server.audio == pcm
         assert running.bus.of_type("gap") == []
@@ -68,8 +71,10 @@ def test_a_long_file_unpaced_is_heard_whole_and_fast(engine, tmp_path):
     pcm = noise(300)
     path = write_wav(tmp_path / "talk.wav", pcm)
     tables = {"buffer": {"seconds": 60}}
-    with FakeDeepgram(echoing=True) as server, spawned(["cat", path], stdout=subprocess.PIPE) as cat:
+    knobs = {"echoing": True, "holds_upgrades": True}
+    with FakeDeepgram(**knobs) as server, spawned(["cat", path], stdout=subprocess.PIPE) as cat:
         running = engine(source(server, source="-", paced=False) | tables, stdin=cat.stdout)
+        listen_first(running, server)
         assert running.wait(120) == 0
         assert server.audio == pcm
         assert running.bus.of_type("gap") == []
@@ -86,6 +91,7 @@ def test_a_killed_capture_goes_on_with_the_same_pipe(engine, tmp_path, paced):
         running = engine(source(server, source="-", paced=paced), stdin=reader)
         os.close(reader)
         os.write(writer, data[:half])
+        running.wait_for_state("running")
         server.wait_for_audio(SECOND)
         killed = running.signal_child("capture")
         running.child_pid("capture", other_than=killed)
@@ -106,6 +112,7 @@ def test_live_audio_from_a_pipe_survives_the_killing_of_capture(engine):
     with FakeDeepgram(echoing=True) as server, spawned(LIVE, stdout=subprocess.PIPE) as live:
         running = engine(source(server, source="-"), stdin=live.stdout)
         live.stdout.close()  # the engine alone reads it
+        running.wait_for_state("running")
         server.wait_for_audio(2 * SECOND)
         killed = running.signal_child("capture")
         running.child_pid("capture", other_than=killed)
@@ -193,6 +200,7 @@ def test_a_killed_capture_does_not_end_the_writer_of_a_fifo(engine, tmp_path):
 def test_a_command_that_is_killed_is_started_again_and_each_gap_is_told(engine):
     with FakeDeepgram(echoing=True) as server:
         running = engine(source(server, command=LIVE))
+        running.wait_for_state("running")
         for kills in range(3):
             server.wait_for_audio(2 * (kills + 1) * SECOND + SECOND)
             before = wait_until(lambda: program_of(running), PATIENCE_S, "the command")
@@ -207,6 +215,7 @@ def test_a_command_that_is_killed_is_started_again_and_each_gap_is_told(engine):
 def test_a_killed_capture_takes_its_command_along(engine):
     with FakeDeepgram(echoing=True) as server:
         running = engine(source(server, command=LIVE))
+        running.wait_for_state("running")
         server.wait_for_audio(2 * SECOND)
         before = program_of(running)
         running.signal_child("capture")
