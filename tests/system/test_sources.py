@@ -4,12 +4,17 @@ What is live is coded (`tests.rig.live_code`): the audio that arrives says how l
 """
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
+import mpengine
 from tests.rig import live_code
 from tests.rig.configs import byok, noise, write_wav
 from tests.rig.deepgram import FakeDeepgram
@@ -20,6 +25,12 @@ from tests.rig.waiting import PATIENCE_S, wait_until
 SECOND = 32000  # bytes
 LIVE = [sys.executable, live_code.__file__]
 BLOCK = 320
+PAGE = Path(mpengine.__file__).parent / "docs" / "configuration.md"
+EXAMPLES = [
+    tables["audio"]
+    for tables in map(tomllib.loads, re.findall(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL))
+    if "command" in tables.get("audio", {})
+]
 
 
 def source(server, **audio):
@@ -153,7 +164,45 @@ def test_a_terminal_as_standard_input_is_refused(engine):
     running.assert_nothing_left()
 
 
+def test_it_is_read_without_a_zygote_as_well(engine, tmp_path):
+    pcm = noise(2)
+    data = write_wav(tmp_path / "talk.wav", pcm).read_bytes()
+    reader, writer = os.pipe()
+    with FakeDeepgram(echoing=True) as server:
+        running = engine(source(server, source="-"), stdin=reader, environment={"MPENGINE_WITHOUT": "zygote"})
+        os.close(reader)
+        os.write(writer, data[: 44 + SECOND])
+        running.wait_for_state("running")
+        server.wait_for_audio(SECOND)
+        killed = running.signal_child("capture")
+        running.child_pid("capture", other_than=killed)
+        os.write(writer, data[44 + SECOND :])
+        os.close(writer)
+        assert running.wait() == 0
+        assert server.audio == pcm
+    running.assert_nothing_left()
+
+
 # A FIFO
+
+
+def test_an_engine_waits_for_the_first_writer_of_a_fifo_and_costs_nothing(engine, tmp_path):
+    path = tmp_path / "talk"
+    os.mkfifo(path)
+    with FakeDeepgram(echoing=True) as server:
+        running = engine(source(server, source=str(path)))
+        lost = running.wait_for_state("degraded")
+        assert f"nothing comes from the FIFO {path}" in lost["reason"]
+        calm = running.bus.wait_for(lambda m: m["type"] == "metrics")
+        later = running.bus.wait_for(lambda m: m["type"] == "metrics" and m["uptime_s"] >= calm["uptime_s"] + 4)
+        used_s = later["children"]["capture"]["cpu_s"] - calm["children"]["capture"]["cpu_s"]
+        assert used_s < 0.05 * (later["uptime_s"] - calm["uptime_s"])
+        assert later["restarts"] == 0
+        with spawned(["sh", "-c", f'exec "$@" > {path}', "sh", *LIVE]):
+            running.wait_for_state("running")
+            server.wait_for_audio(SECOND)
+        assert running.stop() == 0
+    running.assert_nothing_left()
 
 
 def test_the_writers_of_a_fifo_come_and_go(engine, tmp_path):
@@ -244,14 +293,34 @@ def test_a_command_that_never_worked_ends_the_engine(engine, command, words):
     running.assert_nothing_left()
 
 
-def test_a_recorder_of_the_sound_server_is_a_command(microphone, engine):
-    parec = ["parec", "--format=s16le", "--rate=16000", "--channels=1", "--latency-msec=20"]
+def test_an_engine_that_waits_starts_a_command_until_it_works(engine, tmp_path):
+    there = tmp_path / "there"
+    script = f'test -e {there} || {{ echo not yet >&2; exit 1; }}; exec "$@"'
     with FakeDeepgram(echoing=True) as server:
-        running = engine(source(server, command=[*parec, "-d", f"{microphone.name}.monitor"]), microphone)
+        running = engine(source(server, command=["sh", "-c", script, "sh", *LIVE]), arguments=("--wait",))
+        lost = running.wait_for_state("degraded")
+        assert "sh has ended with exit code 1: not yet" in lost["reason"]
+        pid = running.child_pid("capture")
+        there.touch()
+        running.wait_for_state("running")
+        server.wait_for_audio(SECOND)
+        assert running.child_pid("capture") == pid  # it has waited inside
+        assert running.stop() == 0
+        assert running.bus.of_type("gap") == []
+    running.assert_nothing_left()
+
+
+@pytest.mark.parametrize("audio", EXAMPLES, ids=lambda audio: audio["command"][0])
+def test_the_examples_of_the_page_configuration_work(microphone, engine, audio):
+    if shutil.which(audio["command"][0]) is None:
+        pytest.skip(f"{audio['command'][0]} is not here")
+    with FakeDeepgram(echoing=True) as server:
+        running = engine(source(server, **audio), microphone)
         running.wait_for_state("running")
         played = noise(1)
         microphone.play_and_wait(played)
         server.wait_for(lambda: played in server.audio, PATIENCE_S, "what was played")
         assert running.stop() == 0
         assert running.bus.of_type("gap") == []
+        assert running.bus.of_type("error") == []
     running.assert_nothing_left()
