@@ -42,11 +42,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests.
-
-    Whoever uses the microphone or a pretended card is a device test; whoever starts an engine, or a command, is a
-    system test.
-    """
+    """Whoever uses the microphone or pretended cards is a device test; whoever starts an engine or a command, a system
+    test."""
     for item in items:
         if item.path.parent.name == "system":
             item.add_marker("system")

@@ -101,6 +101,11 @@ class Choice(NamedTuple):
     alsa_name: str | None
     environment: dict[str, str]
     identity: str
+    is_card: bool = False
+    """Whether it is a card itself, so that no sound server stands between."""
+    channels: int = 0
+    """How many channels it has, and its usual rate in `rate_hz`: 0 if that is not known."""
+    rate_hz: int = 0
 
     @property
     def source(self) -> str | None:
@@ -333,7 +338,8 @@ class _Search:
         return self._by_alsa_name(name, _record(one), match.string if not has_number else name)
 
     def _by_alsa_name(self, alsa_name: str, record: _Record, name: str | None = None) -> Choice:
-        return Choice(name or alsa_name, None, alsa_name, {}, self._identity(record))
+        is_card = bool(record.card_name)
+        return Choice(name or alsa_name, None, alsa_name, {}, self._identity(record), is_card)
 
     # The default
 
@@ -342,7 +348,7 @@ class _Search:
         for entry in self._present.inputs:
             is_alsa = entry.host_api == _ALSA
             if (is_alsa and entry.name == _DEFAULT) or (not is_alsa and entry.is_default):
-                return Choice(entry.name, entry.number, None, {}, self._identity(_Record(other=entry.name)))
+                return self._listed(entry.name, entry, _Record(other=entry.name))
         if not self._known:
             raise self._nothing()
         words = f'ALSA\'s "{_DEFAULT}" takes no audio{self._hints(self._known)}'
@@ -358,7 +364,7 @@ class _Search:
             return self._through_server(one, one.source)
         if one.input is None:
             raise self._blocked(one)
-        return Choice(one.name, one.input.number, None, {}, self._identity(_record(one)))
+        return self._listed(one.name, one.input, _record(one))
 
     def _through_server(self, one: Known, source: ServerSource) -> Choice:
         doors = {entry.name: entry for entry in reversed(self._present.inputs) if entry.host_api == _ALSA}
@@ -368,8 +374,13 @@ class _Search:
                 f'the sound server has "{source.name}", but ALSA has no way to it: on Debian, apt-get install '
                 "libasound2-plugins (PulseAudio) or pipewire-alsa (PipeWire)"
             )
+        choice = self._listed(one.name, door, _record(one))
         environment = dict.fromkeys(VARIABLES, source.name)
-        return Choice(one.name, door.number, None, environment, self._identity(_record(one)))
+        return choice._replace(environment=environment, channels=source.channels, rate_hz=source.rate_hz)
+
+    def _listed(self, name: str, entry: Input, record: _Record) -> Choice:
+        identity = self._identity(record)
+        return Choice(name, entry.number, None, {}, identity, bool(record.card_name), entry.channels, entry.rate_hz)
 
     def _identity(self, record: _Record) -> str:
         """What is remembered: this microphone, and those of the other entries of the list."""

@@ -30,6 +30,10 @@ _ENVELOPE_WINDOW_NS = 30_000_000_000
 # only if the envelope has moved further than sound servers change their latency.
 _STALL_NS = 1_000_000_000
 _LEAST_MOVE_NS = 50_000_000
+# If the envelope of so long a time lies so far behind the one before, samples are missing that nobody flagged. No
+# crystal is that wrong.
+_UNFLAGGED_WINDOW_NS = 10_000_000_000
+_UNFLAGGED_NS = 200_000_000
 
 
 class Missing(msgspec.Struct, frozen=True, gc=False):
@@ -67,7 +71,8 @@ class SampleClock:
         self._block_samples = block_samples
         self.next_sample = next_sample
         self._offset_ns: int | None = None
-        self._minima: collections.deque[tuple[int, int]] = collections.deque()
+        self._minima: collections.deque[tuple[int, int]] = collections.deque()  # arrivals and offsets, both rise
+        self._next_look_ns = 0
         self._held: list[Block] = []
         self._begins_ns: list[int] = []  # for each held block: when the first one began, if no sample was lost between
         self._held_samples = 0
@@ -166,8 +171,10 @@ class SampleClock:
 
     def _place(self, block: Block) -> Placed:
         missing = None
-        if block.lost_before:
-            missing = Missing(self.next_sample, self.next_sample + block.lost_before, GapReason.OVERFLOW, 0)
+        lost = block.lost_before or self._lost_without_a_flag(block.arrival_ns)
+        if lost:
+            uncertainty = 0 if block.lost_before else self._block_samples
+            missing = Missing(self.next_sample, self.next_sample + lost, GapReason.OVERFLOW, uncertainty)
             self.next_sample = missing.end
         placed = self._count_in(block, missing)
         self._observe(self.next_sample, block.arrival_ns)
@@ -187,6 +194,20 @@ class SampleClock:
         while self._minima[0][0] < arrival_ns - _ENVELOPE_WINDOW_NS:
             self._minima.popleft()
         self._offset_ns = self._minima[0][1]
+
+    def _lost_without_a_flag(self, now_ns: int) -> int:
+        """How many samples are missing by the envelope of the last seconds, which nobody has reported."""
+        if not self._keeps_time or not self._minima or now_ns < self._next_look_ns:
+            return 0
+        self._next_look_ns = now_ns + _STALL_NS
+        begin_ns = now_ns - _UNFLAGGED_WINDOW_NS
+        recent = next((offset for arrival_ns, offset in self._minima if arrival_ns >= begin_ns), None)
+        if recent is None or recent - self._minima[0][1] < _UNFLAGGED_NS:
+            return 0
+        before = self._minima[0][1]
+        self._minima.clear()
+        self._minima.append((now_ns, before))  # the indexes jump, so the offsets are as before
+        return self._samples(recent - before)
 
     def _count(self, block: Block) -> int:
         return len(block.pcm) // self._sample_bytes

@@ -5,15 +5,17 @@ PortAudio's blocking interface gives what has come, and no call waits for more: 
 
 import collections
 import time
-from collections.abc import Sequence
-from typing import NamedTuple
 
+from mpengine.capture import devices
+from mpengine.capture.choosing import Choice
+from mpengine.capture.convert import Converter, converter
 from mpengine.capture.cutting import Cutter
+from mpengine.capture.device_format import channels_to_open, rates_to_try
 from mpengine.capture.guard import ends_within
-from mpengine.capture.pace import Pace, Patience
-from mpengine.capture.portaudio import sounddevice, words
+from mpengine.capture.pace import LOST_AFTER_S, Pace, Patience
+from mpengine.capture.portaudio import words
 from mpengine.capture.source import Block, Source, SourceInfo
-from mpengine.capture.stream import PortAudioError, Stream, start_again
+from mpengine.capture.stream import PortAudioError, Stream, refuses_the_rate, start_again
 from mpengine.capture.timer import Timer, has_timers
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import DeviceError
@@ -29,17 +31,6 @@ _OPENING_LIMIT_S = 5.0
 _CLOSING_LIMIT_S = 0.5
 
 
-class Device(NamedTuple):
-    """An input device. PortAudio gives `number`, which may differ in another process."""
-
-    number: int
-    name: str
-    host_api: str
-    channels: int
-    sample_rate: int
-    is_default: bool = False
-
-
 class Microphone(Source):
     """The configured input device, as int16 samples in blocks of the configured length."""
 
@@ -48,8 +39,10 @@ class Microphone(Source):
         self._sample_bytes = 2 * audio.channels
         self._block_s = audio.block_samples / audio.sample_rate
         self._stream: Stream | None = None
+        self._converter: Converter | None = None
         self._is_lost = False
-        self._name = ""
+        self._feed: devices.Feed | None = None
+        self._name = self._remembered = ""
         self._has_tried = False
         self._timer = Timer() if has_timers() else None
         self._due_ns = 0
@@ -67,13 +60,25 @@ class Microphone(Source):
             if self._has_tried:
                 self._look_again()
             self._has_tried = True
-            device = choose(input_devices(), self._audio.device)
-            self._stream = self._open(device)
-        self._name, self._is_lost = device.name, False
+            choice, self._stream = self._open_one(devices.look_for(self._audio.device, self._remembered))
+            self._feed = devices.Feed(choice)
+        self._name, self._remembered, self._is_lost = choice.name, choice.identity, False
         self._cutter, self._pace = self._new_cutter(), self._new_pace(self._stream.latency_s)
         self._patience = Patience(time.monotonic())
         self._set_timer(self._pace.step_s)
-        return SourceInfo(device.name, self._stream.latency_s, self._audio.sample_rate)
+        return SourceInfo(choice.name, self._stream.latency_s, self._stream.rate_hz, choice.identity)
+
+    def remember(self, identity: str) -> None:
+        """See `Source.remember`."""
+        self._remembered = identity
+
+    def feeding(self) -> str | None:
+        """The source of the sound server that feeds the device. Raises DeviceError when it is not the wanted one."""
+        try:
+            return None if self._feed is None or self._is_lost else self._feed.source()
+        except DeviceError:
+            self._lose()
+            raise
 
     def fileno(self) -> int | None:
         """A descriptor that is readable when the device is to be read."""
@@ -104,20 +109,46 @@ class Microphone(Source):
         stream, self._stream = self._stream, None
         if self._timer is not None:
             self._timer.set(0, 0)
-        self._queue(self._cutter.cut_off())
+        self._end_stretch()
+        feed, self._feed = self._feed, None
+        if feed is not None:
+            feed.close()
         if stream is not None:
             with ends_within(_CLOSING_LIMIT_S, "close"):
                 stream.close()
 
-    def _open(self, device: Device) -> Stream:
+    def _open_one(self, choices: list[Choice]) -> tuple[Choice, Stream]:
+        """Open the first of the choices that can be opened. Raises DeviceError for the best one."""
+        errors = []
+        for choice in choices:
+            try:
+                return choice, self._open(choice)
+            except DeviceError as error:
+                errors.append(error)
+        raise errors[0]
+
+    def _open(self, choice: Choice) -> Stream:
+        """Open the device at the first rate that it takes. Raises DeviceError."""
         audio = self._audio
-        try:
-            return Stream(device.number, rate_hz=audio.sample_rate, channels=audio.channels, latency_s=audio.latency)
-        except PortAudioError as error:
-            raise DeviceError(
-                f'cannot open "{device.name}" at {audio.sample_rate} Hz, {audio.channels} channel(s): '
-                f"{words(error)}; mpengine devices lists what there is"
-            ) from None
+        device = choice.alsa_name if choice.number is None else choice.number
+        assert device is not None
+        channels = channels_to_open(audio, choice.name, choice.channels or None)
+        rates = rates_to_try(audio.sample_rate, choice.rate_hz)
+        devices.prepare(choice)
+        for rate_hz in rates:
+            try:
+                stream = Stream(device, rate_hz=rate_hz, channels=channels, latency_s=audio.latency)
+            except PortAudioError as error:
+                if refuses_the_rate(error) and rate_hz != rates[-1]:
+                    continue
+                tried = f"any of {', '.join(map(str, rates))} Hz" if refuses_the_rate(error) else f"{rate_hz} Hz"
+                raise DeviceError(
+                    f'cannot open "{choice.name}" at {tried}, {channels} channel(s): {words(error)}; '
+                    "mpengine devices lists what there is"
+                ) from None
+            break
+        self._converter = converter(rate_hz=rate_hz, channels=channels, sample_format="int16", audio=audio)
+        return stream
 
     def _look_again(self) -> None:
         try:
@@ -139,7 +170,7 @@ class Microphone(Source):
             raise DeviceError(f'"{self._name}" has gone: {words(error)}') from None
         if self._patience.is_over(time.monotonic(), has_come=has_come):
             self._lose()
-            raise DeviceError(f'"{self._name}" has delivered nothing for some seconds')
+            raise DeviceError(f'"{self._name}" has delivered nothing for {LOST_AFTER_S:g} s')
         first_s, step_s = self._pace.first_step_s(self._cutter.rest_s), self._pace.step_s
         if first_s != step_s or step_s != self._step_s or self._timer is None:
             self._set_timer(first_s, step_s)
@@ -152,13 +183,27 @@ class Microphone(Source):
             return 0, False
         pcm, overflowed = stream.read(samples)
         # A full buffer says nothing about the time, and another one may be ready behind it.
-        is_late = samples >= _FULL * stream.latency_s * self._audio.sample_rate
+        is_late = samples >= _FULL * stream.latency_s * stream.rate_hz
         if overflowed:
+            self._flush(at_ns)
             self._pace.hurry()
         if not is_late:
             self._pace.has_read()
+        if self._converter is not None:
+            pcm = self._converter.convert(pcm)
+            at_ns -= int(self._converter.held_s * 1e9)
         self._queue(self._cutter.add(pcm, at_ns, overflowed=overflowed, is_late=is_late))
         return samples, is_late
+
+    def _flush(self, at_ns: int) -> None:
+        """Samples are lost from here on: take what the converter holds back."""
+        if self._converter is not None:
+            self._queue(self._cutter.add(self._converter.flush(), at_ns))
+
+    def _end_stretch(self) -> None:
+        """Nothing that comes follows what came before: queue all of that."""
+        self._flush(time.monotonic_ns())
+        self._queue(self._cutter.cut_off())
 
     def _queue(self, blocks: list[Block]) -> None:
         """Let blocks wait for `read`; those for which there is no room are counted, and are lost."""
@@ -177,7 +222,7 @@ class Microphone(Source):
     def _lose(self) -> None:
         """The device is not read again. What it had delivered waits for `read`."""
         self._is_lost = True
-        self._queue(self._cutter.cut_off())
+        self._end_stretch()
         self._set_timer(0.0)
 
     def _set_timer(self, first_s: float, step_s: float | None = None) -> None:
@@ -192,50 +237,3 @@ class Microphone(Source):
 
     def _new_pace(self, buffer_s: float) -> Pace:
         return Pace(block_s=self._block_s, quiet_s=self._audio.quiet_ms / 1000, buffer_s=buffer_s)
-
-
-def input_devices() -> list[Device]:
-    """The devices with inputs, in PortAudio's order. Raises DeviceError."""
-    try:
-        apis = sounddevice.query_hostapis()
-        default = sounddevice.default.device[0]
-        return [
-            Device(
-                number=number,
-                name=entry["name"],
-                host_api=apis[entry["hostapi"]]["name"],
-                channels=entry["max_input_channels"],
-                sample_rate=int(entry["default_samplerate"]),
-                is_default=number == default,
-            )
-            for number, entry in enumerate(sounddevice.query_devices())
-            if entry["max_input_channels"] > 0
-        ]
-    except PortAudioError as error:
-        raise DeviceError(f"PortAudio cannot list the devices: {words(error)}") from None
-
-
-def choose(devices: Sequence[Device], wanted: str | int | None) -> Device:
-    """The device meant by `wanted`: None for the system's default, a number, a name, or a part of one name.
-
-    Upper and lower case are equal. Raises DeviceError, which lists the devices, when none or several fit.
-    """
-    if not devices:
-        raise DeviceError("there is no audio input device; plug in a microphone, or set audio.source to a WAV file")
-    if wanted is None:
-        return next((device for device in devices if device.is_default), devices[0])
-    if isinstance(wanted, int):
-        found = [device for device in devices if device.number == wanted]
-    else:
-        text = wanted.casefold()
-        found = [device for device in devices if device.name.casefold() == text]
-        found = found or [device for device in devices if text in device.name.casefold()]
-    if not found:
-        raise DeviceError(f"no audio input device {wanted!r}; there are: {_listed(devices)}")
-    if len({device.name for device in found}) > 1:  # one device may have several host APIs, the preferred one first
-        raise DeviceError(f"audio.device {wanted!r} fits several: {_listed(found)}; name one of them")
-    return found[0]
-
-
-def _listed(devices: Sequence[Device]) -> str:
-    return ", ".join(f'{device.number} "{device.name}"' for device in devices)

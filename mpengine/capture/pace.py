@@ -31,7 +31,7 @@ _AIM_S = 0.001
 
 # An open device that delivers nothing for so long is lost: a card that goes may say 0 without an error. PulseAudio at
 # rest hands over two seconds at a time.
-_LOST_AFTER_S = 3.0
+LOST_AFTER_S = 3.0
 # A process that was stopped has heard nothing either. So the time between two looks counts no more than this.
 _LONGEST_LOOK_S = 1.0
 
@@ -47,7 +47,7 @@ class Patience:
         """Take a look; `has_come` says whether it brought samples. Returns whether the device is lost."""
         since_s, self._looked_at_s = now_s - self._looked_at_s, now_s
         self._silent_s = 0.0 if has_come else self._silent_s + min(since_s, _LONGEST_LOOK_S)
-        return self._silent_s >= _LOST_AFTER_S
+        return self._silent_s >= LOST_AFTER_S
 
 
 class Pace:

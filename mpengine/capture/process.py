@@ -73,6 +73,8 @@ class Capture:
         self._opened: SourceInfo | None = None  # until the first block comes: only then the device delivers
         self._absence = Absence()
         self._awaited_fd: int | None = None
+        self._fed_by: str | None = None
+        source.remember(settings.remembered)
         self._waits_for_device = settings.waits_for_device
         self._is_behind = False  # whether the disk was, at the last look
         self._awaits_room = False  # whether the frames socket was full at the last send
@@ -188,7 +190,7 @@ class Capture:
 
     def _tell_opened(self) -> None:
         """The device has delivered: from now on it is waited for when it goes."""
-        info, self._opened = self._opened, None
+        info, self._opened, self._fed_by = self._opened, None, None
         if info is None:
             return
         self._absence.ended()
@@ -218,6 +220,17 @@ class Capture:
         if self._absence.is_news(reason):
             self._control.tell(control.DeviceLost(reason=reason, next_try_in_s=next_try_in_s))
         self._await(self._source.awaited())
+
+    def _ask_feeding(self) -> None:
+        """Tell which source of the sound server feeds the device, when it is another one than before."""
+        try:
+            source = self._source.feeding()
+        except DeviceError as error:
+            self._lose(error)
+            return
+        if source is not None and source != self._fed_by:
+            self._fed_by = source
+            self._control.tell(control.DeviceFed(source=source))
 
     def _close_device(self) -> None:
         if not self._is_open and not self._absence.lasts:
@@ -385,6 +398,8 @@ class Capture:
         self._next_beat = now + _BEAT_S
         self._tell_dropped(self._losses.flush())
         self._control.mention(self._beat())
+        if self._is_open and self._opened is None:
+            self._ask_feeding()
         if self._is_open and now >= self._next_anchor:
             self._tell_anchor(now)
 

@@ -53,6 +53,16 @@ class Source(abc.ABC):
     def close(self) -> None:
         """Stop delivering and release the device. One more `read` gets what was delivered before."""
 
+    def remember(self, identity: str) -> None:  # noqa: B027  nothing to do for most sources
+        """Before the first `open`: `identity` was open last in this run, see `control.DeviceOpened`; empty: nothing."""
+
+    def feeding(self) -> str | None:
+        """The source of the sound server that feeds this one now; None if that is not known.
+
+        Raises DeviceError when it is not the one that is wanted. To be asked about once a second.
+        """
+        return None
+
     def fileno(self) -> int | None:
         """A descriptor that is readable while blocks wait; None if the source has no such descriptor."""
         return None

@@ -52,6 +52,7 @@ class Stream:
         del keep_alive
         self._stream = pointer[0]
         self._sample_bytes = 2 * channels
+        self.rate_hz = rate_hz
         info = _lib.Pa_GetStreamInfo(self._stream)
         self.latency_s: float = info.inputLatency
         """The length of the buffer that was got, less about a period."""
@@ -91,16 +92,7 @@ def start_again() -> None:
 
 def refuses_the_rate(error: Exception) -> bool:
     """Whether the device refuses the rate, and might take another one."""
-    return _code(error) == int(_lib.paInvalidSampleRate)
-
-
-def refuses_the_channels(error: Exception) -> bool:
-    """Whether the device does not have so many channels."""
-    return _code(error) == int(_lib.paInvalidChannelCount)
-
-
-def _code(error: Exception) -> int | None:
-    return error.args[1] if len(error.args) > 1 else None
+    return len(error.args) > 1 and bool(error.args[1] == _lib.paInvalidSampleRate)
 
 
 def _check(code: int) -> int:

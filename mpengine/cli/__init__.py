@@ -120,7 +120,7 @@ def _run(arguments: argparse.Namespace) -> int:
         case "devices":
             from mpengine.cli.devices import devices  # noqa: PLC0415
 
-            return devices(as_json=arguments.json)
+            return devices(arguments.config, as_json=arguments.json, as_levels=arguments.levels)
         case "service":
             from mpengine.cli.service import service  # noqa: PLC0415
 
@@ -201,7 +201,12 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     devices = _add_command(commands, "devices", "List the audio inputs.")
-    devices.add_argument("--json", action="store_true", help="print JSON")
+    devices.add_argument("--config", metavar="FILE", help="mark the one that this configuration means")
+    shape = devices.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print JSON")
+    shape.add_argument(
+        "--levels", action="store_true", help="show how loud each of them is, until Ctrl-C; this opens all of them"
+    )
 
     service = _add_command(commands, "service", "Print a systemd unit. Its first lines say where to put it.")
     whose = service.add_mutually_exclusive_group()

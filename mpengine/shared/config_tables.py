@@ -77,6 +77,8 @@ class EngineConfig(Section, frozen=True, kw_only=True):
     ] = "User"
 
 
+_Microphone = Annotated[str, Meta(min_length=1)] | int
+
 # Each block costs CPU time, and recognisers take blocks of this length.
 _UNPACED_BLOCK_MS = 200
 
@@ -85,10 +87,11 @@ class AudioConfig(Section, frozen=True, kw_only=True):
     """The source of the audio."""
 
     device: Annotated[
-        str | int | None,
+        _Microphone | Annotated[tuple[_Microphone, ...], Meta(min_length=1, max_length=32)] | None,
         about(
-            "a device's name, a part that only one name has, or a number (`mpengine devices`); numbers may change when "
-            "the machine starts",
+            "a microphone's name, a part that only one name has, an ALSA name, or a number (`mpengine devices`), or a "
+            "list of these in order of preference, see the page [microphones](microphones.md)",
+            values="text, a whole number, or a list of up to 32 of these",
             default="the system's default",
         ),
     ] = None

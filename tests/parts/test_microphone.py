@@ -4,7 +4,8 @@ import select
 
 import pytest
 
-from mpengine.capture.microphone import Device, Microphone
+from mpengine.capture.choosing import Choice
+from mpengine.capture.microphone import Microphone
 from mpengine.capture.stream import PortAudioError, Reading
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import DeviceError
@@ -23,7 +24,7 @@ def is_readable(microphone):
 class Played:
     """In place of PortAudio's stream."""
 
-    latency_s = 1.0
+    latency_s, rate_hz = 1.0, 16000
 
     def __init__(self, device, **options):
         self.device, self.options = device, options
@@ -56,9 +57,9 @@ def ends(monkeypatch):
         streams.append(Played(*arguments, **options))
         return streams[-1]
 
-    device = Device(0, "played", "none", channels=1, sample_rate=16000, is_default=True)
+    choice = Choice("played", 0, None, {}, "played:0", is_card=True)
     monkeypatch.setattr("mpengine.capture.microphone.Stream", opened)
-    monkeypatch.setattr("mpengine.capture.microphone.input_devices", lambda: [device])
+    monkeypatch.setattr("mpengine.capture.devices.look_for", lambda *_: [choice])
     monkeypatch.setattr("mpengine.capture.microphone.start_again", lambda: None)
     microphone = Microphone(AudioConfig())
     microphone.open(0)

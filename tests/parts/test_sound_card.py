@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -202,6 +203,20 @@ def test_through_plug_a_device_is_converted_and_loses_nothing(cards):
     assert stretch.last - stretch.first > 15000
 
 
+def test_through_plug_a_reader_that_was_stopped_goes_on(cards):
+    cards.default = "plughw:1"
+    device = cards.add("usb", channels=(2,), card=USB, buffer_bytes=32000)
+    with recording(cards, "default") as pcm_now:
+        reader = device.events("start")[-1].pid
+        os.kill(reader, signal.SIGSTOP)
+        stopped = device.position(time.monotonic_ns())
+        wait_until(lambda: device.position(time.monotonic_ns()) > stopped + 16000, PATIENCE_S, "more than the buffer")
+        os.kill(reader, signal.SIGCONT)
+        device.wait_for("overrun")
+        more(pcm_now)
+        assert max(loss.samples for loss in losses(pcm_now(), 16000)) > 8000
+
+
 def test_what_is_lost_can_be_told_to_the_sample(cards):
     device = cards.add("mic")
     with recording(cards, "mic") as pcm_now:
@@ -322,7 +337,7 @@ def test_an_opening_can_hang(cards):
         assert not said()
 
 
-@pytest.mark.parametrize("rate_hz", [16000, 44100, 48000])
+@pytest.mark.parametrize("rate_hz", [8000, 16000, 44100, 48000])
 def test_what_is_played_is_heard_where_it_was_said(cards, rate_hz):
     device = cards.add("mic", rates_hz=(rate_hz,))
     device.set(signal="zeros")
@@ -380,3 +395,59 @@ def test_a_card_opens_by_every_name_that_alsa_has_for_it(cards):
     assert answers == dict.fromkeys(names, refused) | dict.fromkeys(plugged, converted_) | {
         name: [-19, None] for name in wrong
     }
+
+
+KERNEL = """
+import json, os, pathlib
+def text(path):
+    with open(path, "rb") as file:
+        return file.read().decode("latin-1")
+card = pathlib.Path("/proc/asound/card1")
+print(json.dumps({
+    "cards": text("/proc/asound/cards"), "id": (card / "id").read_text(),
+    "status": [status.read_text() for status in card.glob("pcm*c/sub*/status")],
+    "nodes": sorted(os.listdir("/dev/snd")), "usable": os.access("/dev/snd/pcmC1D0c", os.R_OK | os.W_OK),
+    "device": str(pathlib.Path("/sys/class/sound/card1/device").resolve(strict=True)),
+}))
+"""
+
+
+def kernel(cards: SoundCards) -> Any:
+    done = run(cards, KERNEL)
+    assert done.returncode == 0, done.stderr.decode()
+    return json.loads(done.stdout)
+
+
+def test_the_kernel_s_files_are_at_their_usual_place(cards):
+    device = cards.add("usb", card=USB._replace(socket="2.1", serial="A1"))
+    seen = kernel(cards)
+    assert seen["cards"].splitlines()[0] == " 1 [Device         ]: USB-Audio - USB PnP Sound Device"
+    assert seen["id"] == "Device\n"
+    assert seen["nodes"] == ["controlC1", "pcmC1D0c"]
+    assert seen["device"] == "/sys/class/sound/devices/0000:00:14.0/usb1/1-2.1/1-2.1:1.0"
+    assert seen["usable"]
+    device.set(open="EACCES")
+    assert not kernel(cards)["usable"]
+    device.set(open="ok")
+    assert kernel(cards)["usable"]
+    cards.unplug("usb")
+    assert not list((cards.root / "dev/snd").iterdir())
+    assert (cards.root / "proc/asound/cards").read_text() == "--- no soundcards ---\n"
+    cards.plug("usb", number=4)
+    assert {node.name for node in (cards.root / "dev/snd").iterdir()} == {"controlC4", "pcmC4D0c"}
+
+
+def test_a_card_has_one_user_and_proc_says_who_also_after_a_kill(cards):
+    device = cards.add("usb", card=USB)
+    assert kernel(cards)["status"] == ["closed\n"]
+    with recording(cards, USB_NAME):
+        assert kernel(cards)["status"] == [f"state: RUNNING\nowner_pid   : {device.events('start')[-1].pid}\n"]
+        assert listed(cards) == {}
+        assert device.events("EBUSY")
+        cards.unplug("usb")
+        cards.plug("usb")
+        assert listed(cards) == {USB_NAME: 1}
+    with recording(cards, USB_NAME):
+        pass
+    assert kernel(cards)["status"] == ["closed\n"]
+    assert listed(cards) == {USB_NAME: 1}

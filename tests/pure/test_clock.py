@@ -142,6 +142,27 @@ def test_a_loss_behind_a_stall_is_a_gap_though_nobody_flagged_it(recording):
     assert recording.worst <= BLOCK
 
 
+@pytest.mark.parametrize("lost", [3_200, 4_000, 12_000])
+def test_what_is_lost_without_a_flag_or_a_stall_is_a_gap_some_seconds_later(recording, lost):
+    chance = Random(7)
+    recording.blocks(1000, chance, 50_000_000)
+    recording.lose(lost + BLOCK)
+    recording.blocks(550, chance, 50_000_000)
+    assert recording.missing_samples == pytest.approx(lost, abs=2 * BLOCK)
+    true, given = recording.indexes[-1]
+    assert abs(true - given) <= 2 * BLOCK
+    recording.blocks(3000, chance, 50_000_000)
+    assert len(recording.missing) == 1
+
+
+def test_a_device_that_gives_too_few_samples_all_the_time_is_found_out_again_and_again(recording):
+    for _ in range(600):
+        recording.blocks(10)
+        recording.lose(64)  # 2 %
+    assert recording.missing_samples == pytest.approx(600 * 64, abs=RATE // 2)
+    assert {each.reason for each in recording.missing} == {"overflow"}
+
+
 def test_a_crystal_that_is_off_makes_no_gap_of_its_drift():
     recording = Recording(ppm=100)
     recording.blocks(15_000)

@@ -4,9 +4,7 @@ import random
 import struct
 import tracemalloc
 
-import numpy as np
 import pytest
-import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +13,7 @@ from mpengine.capture.wav_format import SAMPLE_BYTES
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import ConfigError
 from tests.pure.support import in_fresh_interpreter
+from tests.rig.numeric import np, soxr
 
 # Those that a device is opened at, where it refuses 16 kHz.
 DEVICE_RATES = (48000, 44100, 32000, 8000, 96000)

@@ -5,7 +5,6 @@ import os
 import struct
 import wave
 
-import numpy as np
 import pytest
 
 from mpengine.capture.source import Block, SourceInfo
@@ -14,6 +13,7 @@ from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import ConfigError, DeviceError
 from tests.pure.support import in_fresh_interpreter, pcm
 from tests.rig import wav_files
+from tests.rig.numeric import np
 from tests.rig.wav_files import chunk, fmt, riff
 
 MS = 1_000_000

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
-from tests.rig.numeric import np
 from tests.rig.waiting import PATIENCE_S, wait_until
 
 BUILT = Path(sys.prefix) / "rig"
@@ -41,12 +40,14 @@ pcm.plug {{ @args [ SLAVE ] @args.SLAVE {{ type string }} type plug slave.pcm $S
 
 class Card(NamedTuple):
     """A sound card as ALSA lists it: PortAudio calls it "NAME: PCM_NAME (hw:NUMBER,0)". Names may be any bytes; the
-    kernel cuts `name` at 31 of them."""
+    kernel cuts `name` at 31 of them. `socket` and `serial`: where it is plugged into USB, as "1.2", and its number."""
 
     number: int
     id: str
     name: str | bytes
     pcm_name: str | bytes = "USB Audio"
+    socket: str = "1"
+    serial: str = ""
 
 
 class Event(NamedTuple):
@@ -69,12 +70,18 @@ class PretendedDevice:
         self.drift_ppm = drift_ppm
         self.card = card
         self.plugged = True
+        self.node: Path | None = None  # in the place of /dev/snd/pcmCxD0c
         self.epoch_ns = time.monotonic_ns()
         self.control, self.log = directory / f"{name}.control", directory / f"{name}.log"
         self._words: dict[str, str | int] = {}
         self._sounds = 0
         self.log.touch()
         self.set()
+
+    @property
+    def held(self) -> Path:
+        """Where a card's present plugging says who has it open, as /proc/asound does."""
+        return Path(f"{self.control.with_suffix('.held')}{self._words.get('plugged', 0)}")
 
     # Faults.
 
@@ -108,6 +115,8 @@ class PretendedDevice:
             "short_permille": short_permille,
         }
         self._write({key: value for key, value in words.items() if value is not None})
+        if open and self.node is not None:
+            self.node.chmod(0 if open == "EACCES" else 0o660)
 
     def lose(self, samples: int) -> None:
         """Leave out so many samples, once and without a flag, for those who record now."""
@@ -214,12 +223,19 @@ class SoundCards:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     @property
+    def root(self) -> Path:
+        """Has what the kernel says of these cards, in proc/asound, dev/snd and sys/class/sound. With `environment` a
+        process finds it at its usual place."""
+        return self.directory / "root"
+
+    @property
     def environment(self) -> dict[str, str]:
         """Variables that lead PortAudio, through ALSA, to these devices and to no others."""
         return {
             "ALSA_CONFIG_PATH": f"{self.directory}/alsa.conf",
             "LD_PRELOAD": str(BUILT / "cards.so"),
             "MPENGINE_RIG_CARDS": f"{self.directory}/cards",
+            "MPENGINE_RIG_ROOT": str(self.root),
             "PULSE_SERVER": f"unix:{self.directory}/no-server",
             "HOME": str(self.directory),
             "LC_ALL": "C.UTF-8",
@@ -259,6 +275,7 @@ class SoundCards:
             "drift_ppm": drift_ppm,
             "period_steps": "yes" if period_steps else "no",
             "buffer_bytes": buffer_bytes,
+            "held": device.held.with_suffix(".held") if card else "",
         }
         words = "\n".join(f'    {key} "{value}"' for key, value in definition.items())
         self._definitions[name] = f"mpengine_rig.{name} {{\n{words}\n}}\n"
@@ -299,10 +316,58 @@ class SoundCards:
             new = self.directory / f"{name}.new"
             new.write_bytes(content)
             new.rename(self.directory / name)
+        self._write_kernel_files([(device, device.card) for device in there if device.card])
+
+    def _write_kernel_files(self, there: list[tuple[PretendedDevice, Card]]) -> None:
+        """The cards' files come and go, in directories that stay, as inotify needs it."""
+        asound, nodes, system = (self.root / path for path in ("proc/asound", "dev/snd", "sys/class/sound"))
+        for folder in (asound, nodes, system / "devices"):
+            folder.mkdir(parents=True, exist_ok=True)
+        wanted = {f"card{card.number}" for _, card in there}
+        for old in [*asound.glob("card[0-9]*"), *system.glob("card[0-9]*")]:
+            if old.name in wanted and (asound / old.name / "of").read_text() == self._of(old.name, there):
+                continue
+            shutil.rmtree(old) if not old.is_symlink() else old.unlink()
+            for node in nodes.glob(f"*C{old.name[4:]}*"):
+                node.unlink()
+        lines = []
+        for device, card in sorted(there, key=lambda entry: entry[1].number):
+            usb = f"0000:00:14.0/usb1/1-{card.socket}"
+            lines.append(f" {card.number} [{card.id:<15}]: USB-Audio - ".encode() + _bytes(card.name)[:31] + b"\n")
+            lines.append(f"{'':22}of mpengine's tests at usb-0000:00:14.0-{card.socket}, full speed\n".encode())
+            folder = asound / f"card{card.number}"
+            if folder.exists():
+                continue
+            (folder / "pcm0c/sub0").mkdir(parents=True)
+            (folder / "id").write_text(f"{card.id}\n")
+            (folder / "of").write_text(self._of(folder.name, there))
+            (folder / "pcm0c/info").write_bytes(
+                f"card: {card.number}\ndevice: 0\nsubdevice: 0\nstream: CAPTURE\nid: USB Audio\nname: ".encode()
+                + _bytes(card.pcm_name)
+                + b"\nsubname: subdevice #0\nclass: 0\nsubclass: 0\nsubdevices_count: 1\nsubdevices_avail: 1\n"
+            )
+            if not device.held.exists():
+                device.held.write_text("closed\n")
+            (folder / "pcm0c/sub0/status").symlink_to(device.held)
+            interface = system / "devices" / usb / f"1-{card.socket}:1.0"
+            interface.mkdir(parents=True, exist_ok=True)
+            (interface.parent / "serial").write_text(f"{card.serial}\n")
+            (system / folder.name).mkdir()
+            (system / folder.name / "device").symlink_to(f"/sys/class/sound/devices/{usb}/1-{card.socket}:1.0")
+            device.node = nodes / f"pcmC{card.number}D0c"
+            device.node.touch(0o660)
+            (nodes / f"controlC{card.number}").touch(0o660)
+        (asound / "cards").write_bytes(b"".join(lines) or b"--- no soundcards ---\n")
+
+    def _of(self, folder: str, there: list[tuple[PretendedDevice, Card]]) -> str:
+        """Which plugging of which device the files of a card belong to."""
+        return next(f"{device.held}" for device, card in there if f"card{card.number}" == folder)
 
 
 def converted(pcm: bytes, rate_hz: int) -> bytes:
     """Mono 16-bit samples of 16 kHz at another rate, without delay and without any filter but the band's own end."""
+    from tests.rig.numeric import np  # noqa: PLC0415 - conftest imports this module, and few tests need numpy
+
     if rate_hz == 16000:
         return pcm
     samples = np.frombuffer(pcm, "<i2").astype(float)
@@ -313,7 +378,11 @@ def converted(pcm: bytes, rate_hz: int) -> bytes:
 
 
 def _line(card: Card, definition: str) -> bytes:
-    name, pcm_name = (text.encode() if isinstance(text, str) else text for text in (card.name, card.pcm_name))
+    name, pcm_name = _bytes(card.name), _bytes(card.pcm_name)
     assert not set(b"|\n\0") & set(name + pcm_name), card
     fields = [str(card.number).encode(), card.id.encode(), name[:31], pcm_name[:79], definition.encode()]
     return b"|".join(fields) + b"\n"
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text

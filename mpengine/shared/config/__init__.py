@@ -73,6 +73,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         file.take_secrets(tables, needed, os.environ if environment is None else environment)
         return cls.parse(tables)
 
+    @staticmethod
+    def load_audio(path: str | os.PathLike[str] | None) -> AudioConfig:
+        """The table [audio] of a TOML file alone, without secrets; the defaults without a file. Raises ConfigError."""
+        from mpengine.shared.config import file  # noqa: PLC0415  a program with an Engine reads no file
+
+        return _table("audio", AudioConfig, file.read(path, paths=_marked("path")).get("audio", {}))
+
     @classmethod
     def parse(cls, tables: Mapping[str, Any]) -> Self:
         """Check `tables` ({"audio": {"device": "USB"}}) and make a Config of them. Raises ConfigError."""

@@ -11,6 +11,7 @@
 #include <alsa/pcm_external.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
@@ -34,7 +35,7 @@ struct device {
     long drift_ppm;
     int period_steps;
     unsigned sounding; /* bit n: channel n has the sound */
-    int timer;
+    int timer, held;
     int running, overrun;     /* overrun: until it is prepared again */
     int ended;                /* unplugged once, and for this handle for ever */
     int64_t start;            /* position on the device's clock where the stream began */
@@ -288,14 +289,17 @@ static snd_pcm_sframes_t rig_transfer(snd_pcm_ioplug_t *io, const snd_pcm_channe
 static int rig_revents(snd_pcm_ioplug_t *io, struct pollfd *polled, unsigned count, unsigned short *events) {
     struct device *d = io->private_data;
     uint64_t ticks;
-    int64_t lost;
+    int64_t lost, there;
     *events = 0;
     look(d);
     if (count && polled->revents & POLLIN && read(d->timer, &ticks, sizeof ticks) < 0 && errno != EAGAIN)
         return -errno;
+    there = still(d) ? 0 : brought(d, &lost) - taken(d);
     if (gone(d))
         *events = POLLERR;
-    else if (!still(d) && brought(d, &lost) - taken(d) >= (int64_t)io->period_size)
+    else if (there >= (int64_t)io->buffer_size)
+        *events = POLLIN | POLLERR; /* as the kernel says it; ALSA's plug tells of an overrun in no other way */
+    else if (there >= (int64_t)io->period_size)
         *events = POLLIN;
     return 0;
 }
@@ -308,11 +312,38 @@ static int rig_delay(snd_pcm_ioplug_t *io, snd_pcm_sframes_t *delay) {
     return 0;
 }
 
+/* A card has one user at a time, and /proc/asound says who: the file has the kernel's words. Each plugging has one of its
+   own. The lock goes with the process, however that ends. */
+static int hold(struct device *d, const char *path) {
+    char name[300];
+    if (!*path)
+        return 0;
+    snprintf(name, sizeof name, "%s%ld", path, d->words.plugged);
+    if ((d->held = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) < 0)
+        return -errno;
+    if (flock(d->held, LOCK_EX | LOCK_NB)) {
+        close(d->held);
+        d->held = -1;
+        return -EBUSY;
+    }
+    if (ftruncate(d->held, 0) || dprintf(d->held, "state: RUNNING\nowner_pid   : %d\n", getpid()) < 0)
+        return -EIO;
+    return 0;
+}
+
+static void let_go(struct device *d) {
+    if (d->held >= 0 && (ftruncate(d->held, 0) || pwrite(d->held, "closed\n", 7, 0) != 7))
+        perror("mpengine_rig");
+    if (d->held >= 0)
+        close(d->held);
+}
+
 static int rig_close(snd_pcm_ioplug_t *io) {
     struct device *d = io->private_data;
     tell(d, "close", next_position(d));
     d->words.sound[0] = 0;
     load_sound(d);
+    let_go(d);
     close(d->timer);
     free(d);
     return 0;
@@ -408,9 +439,12 @@ SND_PCM_PLUGIN_DEFINE_FUNC(mpengine_rig) {
     for (count = list(text(definition, "sounding"), channels, 0); count; count--)
         d->sounding |= 1u << channels[count - 1];
     d->seed = 1;
+    d->held = -1;
     look(d);
     error = error_of(d->words.open);
-    tell(d, error || is(d->words.open, "HANG") ? d->words.open : "open", 0);
+    if (!error)
+        error = hold(d, text(definition, "held"));
+    tell(d, error == -EBUSY ? "EBUSY" : error || is(d->words.open, "HANG") ? d->words.open : "open", 0);
     while (is(d->words.open, "HANG"))
         pause();
     d->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
@@ -425,6 +459,7 @@ SND_PCM_PLUGIN_DEFINE_FUNC(mpengine_rig) {
     if (error < 0) {
         if (d->timer >= 0)
             close(d->timer);
+        let_go(d);
         free(d);
         return error;
     }
