@@ -45,6 +45,7 @@ class Command(Piped):
             why = program.how_it_ended()
             program.end()
             raise DeviceError(why)
+        self._is_paused = False  # what this one has written is new
         self._go_on(self._known)
         return SourceInfo(program.name, 0.0, self._known.rate_hz)
 
@@ -63,6 +64,7 @@ class Command(Piped):
 
     def close(self) -> None:
         """End the program. One more `read` gets what it had written."""
+        super().close()
         if self._program is not None:
             self._program.end()
 

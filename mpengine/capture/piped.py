@@ -48,7 +48,7 @@ class Piped(Source):
     def read(self, now_ns: int, room: int) -> list[Block]:
         """See Source."""
         stream = self._stream
-        if stream is None:
+        if stream is None or now_ns < self._next_read_ns:  # the work loop calls whenever it is awake
             return []
         try:
             blocks = stream.read(now_ns, room)
@@ -61,7 +61,8 @@ class Piped(Source):
         if blocks:
             self._pace.has_read()
         self._next_read_ns = now_ns + int(self._step_s(stream, has_read=bool(blocks)) * 1e9)
-        need_not_come = stream.has_ended or stream.is_file or self._audio.is_unpaced or self._is_starting(now_ns)
+        waits_for_us = stream.is_file and self._pipe.waiting() > 0
+        need_not_come = stream.has_ended or waits_for_us or self._audio.is_unpaced or self._is_starting(now_ns)
         if self._patience.is_over(now_ns / 1e9, has_come=bool(blocks) or need_not_come):
             self._lose()
             self._why_lost = self._words_of_silence
@@ -71,6 +72,7 @@ class Piped(Source):
     def close(self) -> None:
         """Read no more. The writer has to wait when the pipe is full, and can go on after a pause."""
         self._is_paused = self._known is not None and not self._is_lost
+        self._next_read_ns = 0
 
     def _go_on(self, stream: ByteStream) -> None:
         """Read `stream` from now on. What a live writer wrote in a pause is passed over."""

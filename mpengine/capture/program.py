@@ -103,12 +103,17 @@ class Program:
         """Wait at most so long for its end, and leave its pid in use: so nobody else can have the group's number."""
         give_up = time.monotonic() + limit_s
         while self._process.returncode is None:
-            if os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None:
+            if self._has_ended_now():
                 return True
             if time.monotonic() >= give_up:
                 return False
             time.sleep(_LOOK_S)
         return True
+
+    def _has_ended_now(self) -> bool:
+        if not hasattr(os, "waitid"):  # macOS, before Python 3.13
+            return self._process.poll() is not None
+        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
     def _reap(self) -> int:
         """Its exit code. The rest of its group is ended first."""

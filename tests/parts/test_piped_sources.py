@@ -406,3 +406,12 @@ def test_a_command_and_another_source_are_refused_together():
 def test_a_command_that_is_no_list_of_words_is_refused(command):
     with pytest.raises(ConfigError, match=r"^audio.command"):
         Config.parse({"remote": {"mode": "local"}, "audio": {"command": command}})
+
+
+def test_a_command_that_was_taken_for_a_file_and_stalls_is_lost(command):
+    source = command("sh", "-c", "head -c 6400 /dev/zero; exec sleep 1000")
+    source.open(0)
+    heard_until(source, bool)
+    source._known._allowance.is_file = True
+    with pytest.raises(DeviceError, match="sh writes nothing"):
+        reads_in_vain(source, 5)
