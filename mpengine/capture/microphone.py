@@ -180,6 +180,7 @@ class Microphone(Source):
         samples = stream.available()
         at_ns = time.monotonic_ns()
         if not samples:
+            self._pace.has_looked(has_come=False)
             return 0, False
         pcm, overflowed = stream.read(samples)
         # A full buffer says nothing about the time, and another one may be ready behind it.
@@ -188,7 +189,7 @@ class Microphone(Source):
             self._flush(at_ns)
             self._pace.hurry()
         if not is_late:
-            self._pace.has_read()
+            self._pace.has_looked(has_come=True)
         if self._converter is not None:
             pcm = self._converter.convert(pcm)
             at_ns -= int(self._converter.held_s * 1e9)

@@ -24,6 +24,9 @@ _LOWEST_FLOOR_DBFS = -78.0
 _FULL_SCALE = 32768.0
 # The buffer must have room for two late reads.
 _SHARE_OF_BUFFER = 1 / 3
+# What a card has ready moves once a period. Now and then reads are fast until it moves, and the later ones follow that:
+# otherwise all of them might come long after it, and the time of samples would be as wrong.
+_FOLLOWS_EVERY_S = 8.0
 # A read leaves no more than this over, which waits for the next one to fill a block. Then reads follow the device.
 _REMAINDER_S = 0.003
 _AIM_S = 0.001
@@ -60,7 +63,10 @@ class Pace:
         self._speaking_s = min(max(block_s, min(2 * block_s, _SPEAKING_S)), most_s)
         self._quiet_s = max(self._speaking_s, min(quiet_s, most_s))
         self._block_s = block_s
-        self._fast_left = 0
+        self._fast_left = self._empty_looks = 0
+        self._moves_by_steps = False
+        self._follows_in_s = _FOLLOWS_EVERY_S
+        self._awaits_step = False  # reads are fast until what is ready moves
         self._loud_for_s = _HOLD_S
         self._floor_dbfs: float | None = None
         self._last_dbfs = _LOWEST_FLOOR_DBFS
@@ -68,12 +74,12 @@ class Pace:
 
     def hurry(self) -> None:
         """Samples were lost: how many is decided with the next reads."""
-        self._fast_left = LOOKS
+        self._fast_left, self._empty_looks = LOOKS, 0
 
     @property
     def step_s(self) -> float:
         """Seconds from one read to the next."""
-        if self._fast_left > 0:
+        if self._fast_left > 0 or self._awaits_step:
             return _FAST_S
         return self._speaking_s if self._loud_for_s > 0 else self._quiet_s
 
@@ -82,13 +88,25 @@ class Pace:
 
         Where this is less than `step_s`, the reads move to where whole blocks are ready.
         """
-        if self._fast_left > 0 or remainder_s <= _REMAINDER_S:
-            return self.step_s
-        return max(_FAST_S, self.step_s - remainder_s + _AIM_S)
+        step_s = self.step_s
+        if step_s == _FAST_S or remainder_s <= _REMAINDER_S:
+            return step_s
+        return max(_FAST_S, step_s - remainder_s + _AIM_S)
 
-    def has_read(self) -> None:
-        """A read brought samples."""
-        self._fast_left -= 1
+    def has_looked(self, *, has_come: bool) -> None:
+        """A read brought samples, or nothing."""
+        if self._fast_left > 0:
+            self._fast_left -= has_come
+            self._empty_looks += not has_come
+            self._moves_by_steps = self._empty_looks >= LOOKS
+            self._awaits_step = False
+        elif self._awaits_step:
+            self._empty_looks += not has_come
+            self._awaits_step = not (has_come and self._empty_looks)
+        elif self._moves_by_steps:
+            self._follows_in_s -= self.step_s
+            if self._follows_in_s <= 0:
+                self._follows_in_s, self._awaits_step, self._empty_looks = _FOLLOWS_EVERY_S, True, 0
 
     def heard(self, pcm: bytes) -> None:
         """A block has come."""

@@ -216,9 +216,11 @@ class Capture:
         self._release()
 
     def _be_without(self, reason: str) -> None:
-        next_try_in_s = self._absence.failed(time.monotonic())
+        lost = control.DeviceLost(reason=reason, next_try_in_s=self._absence.failed(time.monotonic()))
         if self._absence.is_news(reason):
-            self._control.tell(control.DeviceLost(reason=reason, next_try_in_s=next_try_in_s))
+            self._control.tell(lost)
+        else:
+            self._control.mention(lost)
         self._await(self._source.awaited())
 
     def _ask_feeding(self) -> None:

@@ -80,7 +80,7 @@ class DeviceFed(_Tagged, tag=True, frozen=True, kw_only=True):
 class DeviceLost(_Tagged, tag=True, frozen=True, kw_only=True):
     """Capture has no device. It tries again by itself, next in `next_try_in_s`, until a `DeviceOpened`.
 
-    Sent at the loss, and again when `reason` changes. `reason`: why, in words for a person. Capture sends beats
+    Sent at the loss, and again at each try that fails. `reason`: why, in words for a person. Capture sends beats
     meanwhile, though it captures nothing.
     """
 

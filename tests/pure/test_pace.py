@@ -7,7 +7,8 @@ import struct
 import pytest
 
 from mpengine.capture.absence import Absence
-from mpengine.capture.cutting import LOOKS
+from mpengine.capture.clock import SampleClock
+from mpengine.capture.cutting import LOOKS, Cutter
 from mpengine.capture.pace import Pace, Patience
 
 BLOCK = 320
@@ -22,7 +23,7 @@ def block(dbfs, dc=0, seed=0):
 def pace(*, block_s=0.02, quiet_s=0.2, buffer_s=1.0, settled=True):
     made = Pace(block_s=block_s, quiet_s=quiet_s, buffer_s=buffer_s)
     for _ in range(LOOKS if settled else 0):
-        made.has_read()
+        made.has_looked(has_come=True)
     return made
 
 
@@ -35,7 +36,7 @@ def test_the_first_reads_are_fast_and_so_are_those_behind_a_loss():
     of = pace(settled=False)
     for _ in range(LOOKS):
         assert of.step_s == 0.003
-        of.has_read()
+        of.has_looked(has_come=True)
     assert of.step_s == 0.04
     of.hurry()
     assert of.step_s == 0.003
@@ -116,6 +117,55 @@ def test_reads_follow_a_device_whose_blocks_are_full_in_between():
         late_s.append(rest_s)
         step_s = of.first_step_s(rest_s)
     assert max(late_s[5:]) <= 0.0031
+
+
+class SteppingCard:
+    """What is ready moves by periods of 20 ms of a clock that is 100 ppm off. Reads are some 0.1 ms late."""
+
+    def __init__(self, by_steps):
+        self.by_steps, self.read_samples, self.now_s = by_steps, 0, 0.0
+        self.looks = 0
+
+    def run(self, of, cutter, clock, seconds):
+        chance, until_s, next_s = random.Random(1), self.now_s + seconds, self.now_s
+        while self.now_s < until_s:
+            self.now_s = next_s + chance.random() * 200e-6
+            self.looks += 1
+            ready = int(self.now_s * 16000 * (1 + 100e-6))
+            ready -= ready % 320 if self.by_steps else 0
+            samples, self.read_samples = ready - self.read_samples, ready
+            of.has_looked(has_come=samples > 0)
+            for each in cutter.add(bytes(2 * samples), int(self.now_s * 1e9)) if samples else ():
+                clock.add(each)
+            next_s += of.first_step_s(cutter.rest_s)
+
+    def late_s(self, clock):
+        """How much later than the truth the clock thinks that a sample came."""
+        true_s = clock.next_sample / 16000 / (1 + 100e-6)
+        return clock.arrival_ns(clock.next_sample) / 1e9 - true_s
+
+
+def test_the_time_on_a_card_that_moves_by_periods_stays_exact_though_its_crystal_is_off():
+    card, of = SteppingCard(by_steps=True), pace(settled=False)
+    cutter = Cutter(rate_hz=16000, sample_bytes=2, block_samples=BLOCK)
+    clock = SampleClock(sample_rate=16000, sample_bytes=2, block_samples=BLOCK)
+    late_s = []
+    for _ in range(30):
+        card.run(of, cutter, clock, 10)
+        late_s.append(card.late_s(clock))
+    assert min(late_s) > -0.004  # the envelope of half a minute, on a clock that is 100 ppm off
+    assert max(late_s) < 0.004
+
+
+@pytest.mark.parametrize("by_steps", [True, False])
+def test_fast_reads_in_between_are_few_and_only_for_cards_that_move_by_periods(by_steps):
+    card, of = SteppingCard(by_steps=by_steps), pace(settled=False)
+    cutter = Cutter(rate_hz=16000, sample_bytes=2, block_samples=BLOCK)
+    clock = SampleClock(sample_rate=16000, sample_bytes=2, block_samples=BLOCK)
+    card.run(of, cutter, clock, 2)
+    before = card.looks
+    card.run(of, cutter, clock, 100)
+    assert card.looks - before == pytest.approx(100 / 0.04, rel=0.06 if by_steps else 0.02)
 
 
 def test_a_device_is_lost_when_nothing_comes_for_three_seconds():
