@@ -19,8 +19,8 @@ _LONGEST = 65536
 _CLOSED = "closed"
 
 
-def pcms(root: str = "/") -> list[Pcm]:
-    """The capture sides of all cards, by card and device. `root` is where proc, sys and dev lie."""
+def pcms(root: str = "") -> list[Pcm]:
+    """The capture sides of all cards, by card and device. `root` stands before /proc, /sys and /dev."""
     asound, sound = f"{root}/proc/asound", f"{root}/sys/class/sound"
     names = {int(number): name.strip() for number, name in _CARD.findall(_text(f"{asound}/cards"))}
     places = {(int(node[1]), int(node[2])) for node in map(_PCM_NODE.fullmatch, _names(sound)) if node}
@@ -38,12 +38,29 @@ def _pcm(root: str, card: int, device: int, name: str) -> Pcm:
         card=card,
         device=device,
         card_id=card_id,
-        name=f"{name}: {_fact(_text(f'{proc}/pcm{device}c/info'), 'name')}" if name else card_id,
+        name=f"{name}: {_further(_fact(_text(f'{proc}/pcm{device}c/info'), 'name'), name)}" if name else card_id,
         usb_path=usb_path,
         serial=serial,
         holder=_holder(root, f"{proc}/pcm{device}c"),
         needs_group=_group(f"{root}/dev/snd/pcmC{card}D{device}c"),
     )
+
+
+def _further(name: str, card: str) -> str:
+    """The name of a PCM without the beginning that is in its card's name, too, just as PortAudio prints it."""
+    kept = 0  # behind the last word that was found
+    for start in [0, *(place + 1 for place, character in enumerate(card) if character == " ")]:
+        end = kept
+        for one, other in zip(name[kept:], card[start:], strict=False):
+            if one != other:
+                break
+            end += 1
+            if end == len(name) or name[end] == " ":
+                kept = end
+    if kept == len(name):
+        return "-"
+    rest = name[kept:].lstrip(" ")
+    return rest[2:] if rest.startswith(("- ", ": ")) else rest
 
 
 def _usb(device: str) -> tuple[str, str]:

@@ -47,7 +47,7 @@ def machine(tmp_path):
     return machine, machine_write
 
 
-FREE = Pcm(1, 0, "Device", "USB PnP Sound Device: USB Audio", "usb-0000:00:14.0-1.2", "0001A")
+FREE = Pcm(1, 0, "Device", "USB PnP Sound Device: Audio", "usb-0000:00:14.0-1.2", "0001A")
 
 
 def test_a_capture_side_has_its_name_its_id_its_socket_and_its_serial_number(machine):
@@ -99,6 +99,25 @@ def test_a_name_may_be_any_bytes(machine):
     root, write = machine
     write("proc/asound/cards", CARDS.encode().replace(b"USB PnP", b"M\xfcller"))
     assert pcms(str(root))[0].name == r"M\xfcller Sound Device: USB Audio"
+
+
+@pytest.mark.parametrize(
+    ("card", "name", "printed"),
+    [
+        ("HDA Intel PCH", "ALC255 Analog", "ALC255 Analog"),
+        ("USB PnP Sound Device", "USB Audio", "Audio"),
+        ("USB Audio", "USB Audio", "-"),
+        ("USB Audio Device", "USB Audio #1", "#1"),
+        ("Loopback", "Loopback PCM", "PCM"),
+        ("bcm2835 Headphones", "bcm2835 - Headphones", "Headphones"),
+        ("USBX", "USB Audio", "Audio"),
+    ],
+)
+def test_a_name_is_as_portaudio_prints_it(machine, card, name, printed):
+    root, write = machine
+    write("proc/asound/cards", CARDS.replace("USB PnP Sound Device\n", f"{card}\n", 1))
+    write("proc/asound/card1/pcm0c/info", INFO.replace("\nname: USB Audio", f"\nname: {name}"))
+    assert pcms(str(root))[0].name == f"{card}: {printed}"
 
 
 def test_without_cards_there_is_nothing(tmp_path):
