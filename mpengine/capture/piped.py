@@ -58,8 +58,7 @@ class Piped(Source):
             raise self._unreadable(error) from None
         for block in blocks:
             self._pace.heard(block.pcm)
-        if blocks:
-            self._pace.has_read()
+        self._pace.has_looked(has_come=bool(blocks))
         self._next_read_ns = now_ns + int(self._step_s(stream, has_read=bool(blocks)) * 1e9)
         waits_for_us = stream.is_file and self._pipe.waiting() > 0
         need_not_come = stream.has_ended or waits_for_us or self._audio.is_unpaced or self._is_starting(now_ns)

@@ -333,5 +333,5 @@ def test_the_examples_of_the_page_configuration_work(microphone, engine, audio):
         server.wait_for(lambda: played in server.audio, PATIENCE_S, "what was played")
         assert running.stop() == 0
         assert running.bus.of_type("gap") == []
-        assert running.bus.of_type("error") == []
+        assert [error["message"] for error in running.bus.of_type("error")] == []
     running.assert_nothing_left()
