@@ -57,7 +57,8 @@ class Command(Piped):
         if blocks:
             self._delivered_ns = now_ns
         stream = self._stream
-        if not blocks and stream is not None and stream.has_ended and self._program is not None:
+        has_ended = not blocks and stream is not None and stream.has_ended
+        if has_ended and not self._is_paused and self._program is not None:
             self._lose()
             raise DeviceError(self._program.how_it_ended())
         return blocks

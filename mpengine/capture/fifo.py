@@ -41,7 +41,8 @@ class Fifo(Piped):
     def read(self, now_ns: int, room: int) -> list[Block]:
         """See Source. The end of the writer is a loss."""
         blocks = super().read(now_ns, room)
-        if not blocks and self._stream is not None and self._stream.has_ended:
+        has_ended = not blocks and self._stream is not None and self._stream.has_ended
+        if has_ended and not self._is_paused:
             self._lose()
             self._why_lost = f"no writer at {self._path}"
             self._notes.forget()

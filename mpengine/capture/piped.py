@@ -53,11 +53,15 @@ class Piped(Source):
         try:
             blocks = stream.read(now_ns, room)
         except (WavError, ConfigError) as error:
+            if self._is_paused:
+                return []
             self._lose()
             self._known = None
             raise self._unreadable(error) from None
         for block in blocks:
             self._pace.heard(block.pcm)
+        if self._is_paused:  # closed: this is the rest, and nothing can be lost any more
+            return blocks
         self._pace.has_looked(has_come=bool(blocks))
         self._next_read_ns = now_ns + int(self._step_s(stream, has_read=bool(blocks)) * 1e9)
         waits_for_us = stream.is_file and self._pipe.waiting() > 0

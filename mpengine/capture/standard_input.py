@@ -34,7 +34,8 @@ class StandardInput(Piped):
     def read(self, now_ns: int, room: int) -> list[Block]:
         """See Source. Raises ConfigError when the end comes before the first sample."""
         blocks = super().read(now_ns, room)
-        if self._known is not None and self._known.has_ended and not self._known.has_given:
+        has_given_nothing = self.has_ended() and self._known is not None and not self._known.has_given
+        if has_given_nothing and not self._is_paused:
             raise ConfigError(_KEY, f"{_NAME} has ended without a sample")
         return blocks
 

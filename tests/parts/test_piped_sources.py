@@ -415,3 +415,29 @@ def test_a_command_that_was_taken_for_a_file_and_stalls_is_lost(command):
     source._known._allowance.is_file = True
     with pytest.raises(DeviceError, match="sh writes nothing"):
         reads_in_vain(source, 5)
+
+
+def test_after_its_closing_a_command_gives_the_rest_and_is_not_lost(command):
+    source = command("sh", "-c", "head -c 640 /dev/zero; trap 'head -c 1280 /dev/zero; exit 0' TERM; sleep 1000")
+    source.open(0)
+    heard_until(source, bool)
+    source.close()
+    rest = [block for _ in range(3) for block in source.read(time.monotonic_ns(), PLENTY)]
+    assert len(rest) in (0, 2)  # the program may not have come to its trap yet
+    assert source.read(time.monotonic_ns(), PLENTY) == []
+
+
+def test_after_its_closing_a_fifo_is_not_lost(fifo):
+    source, path = fifo
+    source.open(0)
+    with open(path, "wb") as writer:
+        writer.write(bytes(640))
+        writer.flush()
+        heard_until(source, bool)
+        source.close()
+        writer.write(bytes(700))
+    rest = source.read(time.monotonic_ns(), PLENTY)
+    assert sum(len(block.pcm) for block in rest) == 700
+    assert source.read(time.monotonic_ns(), PLENTY) == []
+    source.open(320)  # after the pause
+    assert loss_of(source) == f"no writer at {path}"
