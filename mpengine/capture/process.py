@@ -441,5 +441,9 @@ def run(settings: CaptureSettings) -> ExitCode:
 def _source(settings: CaptureSettings) -> Source:
     # Import only the module of this source: each may load a library.
     module, _, class_name = home_of(settings.audio.source).name.partition(".")
+    if module == "microphone" and not settings.waits_for_device:
+        from mpengine.capture import sound_server  # noqa: PLC0415  a file needs none
+
+        sound_server.check()  # a run that has worked waits in PortAudio instead, and goes on with the server
     source: Source = getattr(importlib.import_module(f"mpengine.capture.{module}"), class_name)(settings.audio)
     return source
