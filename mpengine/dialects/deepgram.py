@@ -97,7 +97,7 @@ class ByokConfig(RemoteConfig, tag="byok", frozen=True, kw_only=True):
         Meta(pattern=r"\Awss?://"),
         about(
             "a regional or compatible server",
-            values="a URL that starts with wss:// (or ws:// on a trusted network)",
+            values="a URL that starts with wss:// (or ws://, see `allow_plaintext`)",
         ),
     ] = "wss://api.deepgram.com/v1/listen"
     deepgram_model: Annotated[str, about("the model; Deepgram's newer one is `nova-3`")] = "nova-2"
@@ -109,6 +109,11 @@ class ByokConfig(RemoteConfig, tag="byok", frozen=True, kw_only=True):
             values="a table of text, numbers, true or false, and lists, which repeat the parameter",
         ),
     ] = msgspec.field(default_factory=dict)
+
+    @property
+    def address(self) -> tuple[str, str]:
+        """See RemoteConfig."""
+        return "byok_url", self.byok_url
 
     def check(self, audio: AudioConfig) -> None:  # noqa: ARG002  Deepgram takes any audio
         """See RemoteConfig."""

@@ -97,6 +97,11 @@ class ManagedConfig(RemoteConfig, tag="managed", frozen=True, kw_only=True):
     ] = Secret()
     deepgram_model: Annotated[str, about("passed on as it is")] = "nova-2"
 
+    @property
+    def address(self) -> tuple[str, str]:
+        """See RemoteConfig."""
+        return "server_url", transcribe_url(self.server_url)
+
     def check(self, audio: AudioConfig) -> None:  # noqa: ARG002  the proxy may refuse it
         """See RemoteConfig."""
         require("remote.server_url", self.server_url, "managed mode requires a server URL")
@@ -117,6 +122,10 @@ class LocalConfig(RemoteConfig, tag="local", frozen=True, kw_only=True):
     """pocketsphinx on this machine, in a process of its own: no account, no network, small, English only."""
 
     starts_recogniser = True
+
+    @property
+    def address(self) -> None:
+        """See RemoteConfig."""
 
     def check(self, audio: AudioConfig) -> None:
         """See RemoteConfig."""

@@ -247,7 +247,9 @@ class SupervisorConfig(Section, frozen=True, kw_only=True):
         ),
     ] = 20.0
     first_frame_limit_s: Annotated[
-        _AboveZero, about("the same limit while a child starts or opens a device", unit="seconds")
+        float,
+        Meta(ge=3, le=86400),
+        about("the same limit while a child starts or opens a device", unit="seconds"),
     ] = 60.0
     wait: Annotated[
         bool,
@@ -256,7 +258,9 @@ class SupervisorConfig(Section, frozen=True, kw_only=True):
             "or there is no device. `mpengine run --wait` sets this"
         ),
     ] = False
-    patience: Annotated[_AboveZero, about("multiplies these limits of silence; 3 for a slow board")] = 1.0
+    patience: Annotated[float, Meta(ge=1, le=1000), about("multiplies these limits of silence; 3 for a slow board")] = (
+        1.0
+    )
     stop_limit_s: Annotated[
         _AboveZero, about("how long a clean stop may take; it may take 6 s in any case", unit="seconds")
     ] = 30.0
