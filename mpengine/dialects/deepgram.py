@@ -29,6 +29,7 @@ from mpengine.dialects.wire import (
 )
 from mpengine.shared.config_tables import AudioConfig, Secret, about
 from mpengine.shared.errors import require
+from mpengine.shared.keys import scheme_of
 from mpengine.shared.messages import SpeechStarted, Transcript
 
 KEEP_ALIVE = '{"type":"KeepAlive"}'
@@ -147,8 +148,9 @@ class Deepgram(JsonDialect):
         from urllib.parse import quote, urlencode  # noqa: PLC0415  the supervisor has the table, and never a dialect
 
         super().__init__()
-        self.secret, url = remote.byok_api_key.reveal(), remote.byok_url
-        self.headers = (f"Authorization: Token {self.secret}",)  # `Bearer` is for temporary tokens
+        url = remote.byok_url
+        scheme, self.secret = scheme_of(remote.byok_api_key.reveal())
+        self.headers = (f"Authorization: {scheme or 'Token'} {self.secret}",)
         query: dict[str, Any] = {
             "model": remote.deepgram_model,
             "language": remote.language,

@@ -27,6 +27,7 @@ from mpengine.dialects.deepgram import Deepgram
 from mpengine.dialects.wire import Figure, JsonDialect, Part, Seconds, Words, by_name, complaint, spoken
 from mpengine.shared.config_tables import AudioConfig, Secret, about
 from mpengine.shared.errors import ExitCode, require
+from mpengine.shared.keys import scheme_of
 from mpengine.shared.messages import CreditsLow, ErrorCode, ErrorKind, SessionEnd, Transcript
 
 FINALIZE = '{"type":"finalize"}'
@@ -153,7 +154,7 @@ class Managed(JsonDialect):
         self._can_finalize = False  # the proxy of the current connection sends its last results when asked
         self.url = transcribe_url(remote.server_url)
         self.endpoint = shown(self.url)
-        self.secret = remote.auth_token.reveal()
+        _, self.secret = scheme_of(remote.auth_token.reveal())
         auth = {
             "type": "auth",
             "token": self.secret,

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from mpengine.shared.keys import mended
 from mpengine.shared.sources import SourceKind, home_of
 
 NAME = re.compile(r"\A[A-Za-z0-9_-]{1,32}\Z")
@@ -283,9 +284,11 @@ def decode_secret(kind: type, value: Any) -> Any:
     secret = Secret(value) if isinstance(value, str) else value
     if kind is not Secret or not isinstance(secret, Secret):
         raise TypeError("Expected `str`")
-    if not secret.reveal().isprintable() or secret.reveal() != secret.reveal().strip():
+    given = secret.reveal()
+    if not given.isprintable() or given != given.strip():
         raise ValueError("expected one line without spaces around it")
-    return secret
+    key = mended(given)
+    return secret if key == given else Secret(key, secret.path)
 
 
 def encode_secret(value: Any) -> str:

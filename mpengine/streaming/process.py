@@ -122,7 +122,7 @@ class Streaming:
             secret = decode_secret(Secret, read_secret(path))
         except (OSError, ValueError):
             return
-        if not secret or secret.reveal() == self._dialect.secret:
+        if not secret or secret == dialects.secret_of(self._remote):
             return
         self._remote = dialects.with_secret(self._remote, secret)
         self._dialect = self._remote.dialect(self._audio)

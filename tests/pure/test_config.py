@@ -801,6 +801,39 @@ def test_a_secrets_file_that_cannot_be_read_is_named(file, tmp_path, value, why)
     assert caught.value.path == "remote.auth_token_file"
 
 
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("/dev/zero", "cannot read /dev/zero: no key has more than 65536 bytes"),
+        ("/", "cannot read /: Is a directory"),
+        ("/dev/null", "byok mode requires an API key"),
+        ("a\0b", "expected text without a NUL character"),
+    ],
+)
+def test_an_absurd_secrets_file_is_refused_in_one_line(path, why):
+    overrides = {"remote.mode": "byok", "remote.byok_api_key_file": path}
+    with pytest.raises(ConfigError) as caught:
+        Config.load(overrides=overrides, environment={})
+    assert caught.value.path.startswith("remote.byok_api_key")
+    assert why in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [f'"{SECRET}"', f"DEEPGRAM_API_KEY={SECRET}", f"export K='{SECRET}'\r\n"])
+def test_what_is_copied_with_a_key_is_taken_away_wherever_the_key_stands(tmp_path, content):
+    (tmp_path / "key").write_text(content, encoding="utf-8")
+    byok = {"remote.mode": "byok"}
+    in_a_file = Config.load(overrides={**byok, "remote.byok_api_key_file": str(tmp_path / "key")}).remote.byok_api_key
+    assert (in_a_file.reveal(), in_a_file.path) == (SECRET, str(tmp_path / "key"))
+    around = Config.load(overrides=byok, environment={"DEEPGRAM_API_KEY": content}).remote.byok_api_key
+    assert around.reveal() == SECRET
+
+
+def test_a_key_with_a_quote_in_it_is_refused_without_showing_it():
+    error = refusal({"remote": {"mode": "byok", "byok_api_key": f'"{SECRET}'}})
+    assert str(error) == "remote.byok_api_key: expected the key alone, without a quote in it"
+
+
 @pytest.mark.parametrize("show", [repr, str, "{!r}".format, "{}".format, "%s".__mod__])
 def test_no_way_to_print_a_configuration_shows_a_secret(show):
     config = Config.parse({"remote": {"mode": "byok", "byok_api_key": SECRET, "auth_token": SECRET}})

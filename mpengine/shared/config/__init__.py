@@ -64,6 +64,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         known = secrets()
         tables = file.read(path, paths={**_marked("path"), **{(table, f"{key}_file"): True for table, key in known}})
         file.override(tables, overrides or {}, secrets=known)
+        file.check_texts(tables)
         remote = file.section(tables, "remote")
         keys = _kind_of(remote).__struct_fields__
         needed = {key: variable for key, variable in known.items() if key[0] != "remote" or key[1] in keys}
