@@ -241,9 +241,40 @@ def test_tls_to_a_server_without_it():
 
 def test_a_proxy_that_refuses(monkeypatch):
     with crooked_server(answers(b"HTTP/1.1 407 Who are you\r\n\r\n")) as proxy:
-        monkeypatch.setenv("http_proxy", proxy.replace("ws:", "http:"))
-        reason = "the HTTP proxy opened no tunnel to host.test: it answered 407"
+        address = proxy.rstrip("/").replace("ws:", "http:")
+        monkeypatch.setenv("http_proxy", address)
+        reason = f"the proxy {address} (http_proxy) opened no tunnel to host.test: it answered 407"
         assert outcome_of("ws://host.test/") == Failed(reason)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "why"),
+    [
+        ("http_proxy", "socks5h://me:hidden@10.0.0.1:1080", "the proxy in http_proxy is no http:// or https:// one; "),
+        ("ALL_PROXY", "http://me:hidden@:80", "the proxy in ALL_PROXY has no usable address: "),
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_told_without_its_password(monkeypatch, variable, value, why):
+    monkeypatch.setenv(variable, value)
+    failed = outcome_of("ws://host.test/")
+    assert failed.reason.startswith(why)
+    assert "hidden" not in failed.reason
+
+
+def test_a_proxy_that_is_not_there_is_named(monkeypatch):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        monkeypatch.setenv("HTTP_PROXY", f"me:hidden@{address}")
+        assert outcome_of("ws://host.test/") == Failed(f"connection refused by the proxy http://{address} (HTTP_PROXY)")
+
+
+def test_a_proxy_whose_certificate_is_not_trusted(monkeypatch, authority):
+    with crooked_server(until_gone, authority) as proxy:
+        address = proxy.rstrip("/").replace("wss:", "https:")
+        monkeypatch.setenv("https_proxy", address)
+        failed = outcome_of("wss://host.test/")
+    assert failed.reason.startswith(f"TLS certificate of the proxy {address} (https_proxy) not trusted: ")
 
 
 @contextlib.contextmanager
