@@ -165,8 +165,24 @@ def test_a_redirect_takes_the_key_nowhere(status):
         place = f"ws://127.0.0.1:{elsewhere.getsockname()[1]}/"
         answer = f"HTTP/1.1 {status} Over there\r\nLocation: {place}\r\n\r\n".encode()
         with crooked_server(answers(answer)) as url:
-            assert outcome_of(url) == Refused(status, "Over there", "")
+            assert outcome_of(url) == Refused(status, f"Over there, to {place}", "")
         assert select.select([elsewhere], [], [], 0)[0] == []
+
+
+@pytest.mark.parametrize(
+    ("location", "phrase"),
+    [
+        ("/login", "Found, to /login"),
+        (f"https://portal.test/a?back={SECRET}", "Found, to https://portal.test/a"),
+        (f"https://{SECRET}/a", "Found, to https://***/a"),
+        ("/" + "x" * 300, "Found, to /" + "x" * 199),
+        ("", "Found"),
+    ],
+)
+def test_the_place_to_which_a_redirect_leads_is_told(location, phrase):
+    answer = f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode()
+    with crooked_server(answers(answer)) as url:
+        assert outcome_of(url) == Refused(302, phrase, "")
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from mpengine.streaming.websocket.proxies import Proxy
 
 _MAX_ANSWER_BYTES = 1 << 16  # head and body of an HTTP answer; the rest is not read
 _MAX_BODY_CHARS = 4096
+_MAX_PLACE_CHARS = 200
 _BODY_LIMIT_S = 0.5  # for one whose length is unknown: a peer may keep the connection open behind it
 _LAST_CHUNK = b"0\r\n\r\n"
 _SHORTEST_SECRET_CHARS = 8  # of our headers' other words, none is so long
@@ -234,10 +235,17 @@ def _upgrade(link: LockedSocket, target: Target, deadline: float) -> Link:
         said = strike_out(body.decode("utf-8", "replace"))[:_MAX_BODY_CHARS]
         headers = {name: strike_out(value) for name, value in headers.items()}
         wait_s = retry_after_s(fields, time.time())
-        raise NotOpenedError(Refused(status, strike_out(phrase), said, headers, wait_s)) from None
+        phrase = strike_out(phrase + _leads_to(status, fields))
+        raise NotOpenedError(Refused(status, phrase, said, headers, wait_s)) from None
     if failure:
         raise failure
     return Link(link, headers)
+
+
+def _leads_to(status: int, fields: Mapping[str, str]) -> str:
+    """Where a redirect leads, to be told: nobody follows it. A captive portal is known by its address."""
+    place = fields.get("location", "").partition("?")[0].rpartition("@")[2]
+    return f", to {place[:_MAX_PLACE_CHARS]}" if 300 <= status < 400 and place else ""
 
 
 def _strike_out(headers: Sequence[str]) -> StrikeOut:
