@@ -5,7 +5,6 @@ connections, and with nothing else: on one connection, every final with text is 
 """
 
 import bisect
-import difflib
 import itertools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from mpengine.shared.messages import Transcript
 from mpengine.shared.ranges import Range, Ranges
 from mpengine.shared.text import of_words, spells
 from mpengine.supervisor.decide.actions import Acknowledge, Action, Child, Log, Publish, Send
+from mpengine.supervisor.decide.common_run import Run, longest_common_run
 from mpengine.supervisor.decide.silence import Silence
 
 # Without times only the words can be compared, and one word in common proves nothing.
@@ -215,17 +215,14 @@ def _longest_run(earlier: list[_Word], heard: list[_Word], *, has_begun: bool) -
     Words come in order: those before the run in `earlier` have come again on this connection, or never will. So, once
     the connection `has_begun`, a single word counts that is the next one in order.
     """
-    matcher = difflib.SequenceMatcher(
-        None, [word.text for word in earlier], [word.text for word in heard], autojunk=False
-    )
-    common = matcher.find_longest_match()
+    common = longest_common_run([word.text for word in earlier], [word.text for word in heard])
     if common.size < min(_LEAST_WORDS, len(heard)):
         if not (has_begun and earlier[0].text == heard[0].text):
             return set()
-        common = difflib.Match(0, 0, 1)
-    for word in earlier[: common.a + common.size]:
+        common = Run(0, 0, 1)
+    for word in earlier[: common.first_a + common.size]:
         word.connection = heard[0].connection
-    return set(range(common.b, common.b + common.size))
+    return set(range(common.first_b, common.first_b + common.size))
 
 
 def _same_times(earlier: list[_Word], heard: list[_Word]) -> set[int]:
