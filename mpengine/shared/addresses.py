@@ -66,8 +66,10 @@ def server(path: str, url: str) -> Server:
 
 
 def check_endpoint(path: str, endpoint: str) -> None:
-    """Raise ConfigError for the key at `path` if `endpoint` is a tcp:// one without ADDRESS:PORT."""
+    """Raise ConfigError for the key at `path` if `endpoint` is a tcp:// one without ADDRESS:PORT, or is no path."""
     scheme, _, address = endpoint.partition("://")
+    if scheme == "ipc" and address.startswith("@"):
+        raise ConfigError(path, "expected the path of a socket; every user of this machine can use an abstract one (@)")
     if scheme != "tcp":
         return
     try:

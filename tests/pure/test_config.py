@@ -378,6 +378,7 @@ def test_loopback_and_ipc_need_no_key(endpoint):
         "tcp://[::1:5555",
         "tcp://:5555",
         "tcp://local host:5555",
+        "ipc://@name",
     ],
 )
 @pytest.mark.parametrize("key", ["publish", "query"])
