@@ -266,7 +266,7 @@ def test_a_proxy_that_refuses(monkeypatch):
 @pytest.mark.parametrize(
     ("variable", "value", "why"),
     [
-        ("http_proxy", "socks5h://me:hidden@10.0.0.1:1080", "the proxy in http_proxy is no http:// or https:// one; "),
+        ("http_proxy", "socks5h://me:hidden@10.0.0.1:1080", "the proxy in http_proxy is a socks5h:// one, "),
         ("ALL_PROXY", "http://me:hidden@:80", "the proxy in ALL_PROXY has no usable address: "),
     ],
 )

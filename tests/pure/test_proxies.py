@@ -123,9 +123,9 @@ def test_this_machine_has_no_proxy(host):
 @pytest.mark.parametrize(
     ("value", "why"),
     [
-        ("socks5://me:hidden@proxy.test:1080", "is no http:// or https:// one"),
-        ("socks5h://proxy.test", "is no http:// or https:// one"),
-        ("ftp://proxy.test", "is no http:// or https:// one"),
+        ("socks5://me:hidden@proxy.test:1080", "is a socks5:// one, which is not supported"),
+        ("SOCKS5h://proxy.test", "is a socks5h:// one, which is not supported"),
+        ("ftp://proxy.test", "is a ftp:// one, which is not supported"),
         ("http://", "expected the name or the address of a host"),
         ("http://me:hidden@", "expected the name or the address of a host"),
         ("http://proxy.test:99999", "expected a port from 1 to 65535"),

@@ -60,7 +60,8 @@ def _proxy(value: str, variable: str) -> Proxy:
     scheme = (found["scheme"] or "http").lower()
     if scheme not in _PORTS:
         raise UnusableProxyError(
-            f"the proxy in {variable} is no http:// or https:// one; name such a proxy, or list the server in no_proxy"
+            f"the proxy in {variable} is a {scheme}:// one, which is not supported; name an http:// or https:// proxy, "
+            "or list the server in no_proxy"
         )
     login, _, where = found["authority"].rpartition("@")
     try:
