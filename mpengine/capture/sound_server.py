@@ -371,7 +371,8 @@ def _unreachable(what: str = "cannot be reached") -> str:
     """Where the server was looked for, as libpulse does it."""
     if server := os.environ.get("PULSE_SERVER"):
         return f"the sound server at PULSE_SERVER={server} {what}"
-    folder = os.environ.get("PULSE_RUNTIME_PATH")
-    if not folder:
-        folder = f"{os.environ.get('XDG_RUNTIME_DIR') or f'/run/user/{os.getuid()}'}/pulse"
-    return f"the sound server at {folder}/native {what}"
+    if folder := os.environ.get("PULSE_RUNTIME_PATH"):
+        return f"the sound server at {folder}/native {what}"
+    if folder := os.environ.get("XDG_RUNTIME_DIR"):
+        return f"the sound server at {folder}/pulse/native {what}"
+    return f"the sound server {what}; XDG_RUNTIME_DIR is not set, as in a session of this user"

@@ -183,5 +183,9 @@ def test_a_server_that_ends_and_one_that_is_not_there_are_told(server, monkeypat
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     with pytest.raises(ServerError, match=rf"the sound server at {tmp_path}/pulse/native cannot be reached"):
         SoundServer().sources()
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ServerError, match="the sound server cannot be reached; XDG_RUNTIME_DIR is not set"):
+        SoundServer().sources()
     sound_server.check()
     assert not list(tmp_path.rglob("pid"))  # none was started for that
