@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import zmq
 
+from mpengine.capture import wall_clock
 from mpengine.capture.absence import Absence
 from mpengine.capture.clock import Placed, SampleClock
 from mpengine.capture.level import LevelMeter
@@ -21,6 +22,7 @@ from mpengine.capture.window import Losses, Slot, Window
 from mpengine.processes.beginning import NOTES_FD, CaptureSettings
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control
+from mpengine.shared.clocks import Clocks
 from mpengine.shared.errors import DeviceError, ExitCode, MpengineError
 from mpengine.shared.messages import ErrorCode, GapReason
 from mpengine.shared.ranges import Range
@@ -86,6 +88,7 @@ class Capture:
         self._lost_reason = settings.lost_reason
         self._losses = Losses()
         self._next_beat = self._next_anchor = 0.0
+        self._told_clocks = Clocks()  # of the last anchor
         self._has_told = False
         self._let_go_at = time.monotonic() + _AWAITS_RESULTS_S
 
@@ -402,7 +405,7 @@ class Capture:
         self._control.mention(self._beat())
         if self._is_open and self._opened is None:
             self._ask_feeding()
-        if self._is_open and now >= self._next_anchor:
+        if self._is_open:
             self._tell_anchor(now)
 
     def _beat(self) -> control.CaptureBeat:
@@ -410,12 +413,15 @@ class Capture:
         return control.CaptureBeat(captured=self._clock.next_sample, is_waiting=is_waiting)
 
     def _tell_anchor(self, now: float) -> None:
+        """Tell when the last sample was captured: every few seconds, and at once when a clock has jumped."""
+        clocks = wall_clock.read()
+        if now < self._next_anchor and not clocks.jumped_since(self._told_clocks):
+            return
         sample = self._clock.next_sample
         arrival_ns = self._clock.arrival_ns(sample)
         if arrival_ns is not None:
-            self._next_anchor = now + _ANCHOR_S
-            utc_ns = time.time_ns() - (time.monotonic_ns() - arrival_ns)
-            self._control.tell(control.Anchor(sample=sample, utc_ns=utc_ns))
+            self._next_anchor, self._told_clocks = now + _ANCHOR_S, clocks
+            self._control.tell(control.Anchor(sample=sample, utc_ns=arrival_ns + clocks.utc_ahead_ns, clocks=clocks))
 
     # Commands
 
@@ -463,6 +469,10 @@ def run(settings: CaptureSettings) -> ExitCode:
 def _source(settings: CaptureSettings) -> Source:
     # Import only the module of this source: each may load a library.
     module, _, class_name = settings.audio.home.name.partition(".")
+    if module == "microphone" and not settings.waits_for_device:
+        from mpengine.capture import sound_server  # noqa: PLC0415  a file needs none
+
+        sound_server.check()  # a run that has worked waits in PortAudio instead, and goes on with the server
     source: Source = getattr(importlib.import_module(f"mpengine.capture.{module}"), class_name)(settings.audio)
     if settings.has_notes:
         source.keep_notes(NOTES_FD)
