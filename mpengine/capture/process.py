@@ -12,19 +12,20 @@ from collections.abc import Sequence
 
 import zmq
 
+from mpengine.capture import wall_clock
 from mpengine.capture.absence import Absence
 from mpengine.capture.clock import Placed, SampleClock
 from mpengine.capture.level import LevelMeter
 from mpengine.capture.pusher import Pusher
 from mpengine.capture.source import Source, SourceInfo
 from mpengine.capture.window import Losses, Slot, Window
-from mpengine.processes.beginning import CaptureSettings
+from mpengine.processes.beginning import NOTES_FD, CaptureSettings
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control
+from mpengine.shared.clocks import Clocks
 from mpengine.shared.errors import DeviceError, ExitCode, MpengineError
 from mpengine.shared.messages import ErrorCode, GapReason
 from mpengine.shared.ranges import Range
-from mpengine.shared.sources import home_of
 
 _BEAT_S = 1.0
 _EARLY_S = 0.2
@@ -73,6 +74,7 @@ class Capture:
         self._is_open = False
         self._opened: SourceInfo | None = None  # until the first block comes: only then the device delivers
         self._absence = Absence()
+        self._awaited_fd: int | None = None
         self._fed_by: str | None = None
         source.remember(settings.remembered)
         self._waits_for_device = settings.waits_for_device
@@ -86,6 +88,7 @@ class Capture:
         self._lost_reason = settings.lost_reason
         self._losses = Losses()
         self._next_beat = self._next_anchor = 0.0
+        self._told_clocks = Clocks()  # of the last anchor
         self._has_told = False
         self._let_go_at = time.monotonic() + _AWAITS_RESULTS_S
 
@@ -152,11 +155,30 @@ class Capture:
         try:
             self._open()
         except DeviceError as error:
-            if not self._waits_for_device:
+            if not self._is_waited_for:
                 raise
             self._be_without(str(error))
 
+    def _try_again(self) -> None:
+        """What is awaited may be there. If it is not, only the time leads to the next try: this must not spin."""
+        self._await(None)
+        self._try_to_open()
+        self._await(None)
+
+    @property
+    def _is_waited_for(self) -> bool:
+        return self._waits_for_device or self._source.awaited() is not None
+
+    def _await(self, fd: int | None) -> None:
+        """Try again when `fd` is readable; None: the time alone leads to the next try."""
+        if self._awaited_fd is not None:
+            self._loop.unwatch(self._awaited_fd)
+        self._awaited_fd = fd
+        if fd is not None:
+            self._loop.watch(fd, self._try_again)
+
     def _open(self) -> None:
+        self._await(None)
         self._absence.tries()
         info = self._source.open(self._clock.next_sample)
         self._is_open = self._awaits_first = True
@@ -190,7 +212,7 @@ class Capture:
     def _lose(self, error: DeviceError) -> None:
         """The device is gone. Keep what it had delivered, and wait for it. Raises DeviceError at the first start."""
         self._capture_rest()
-        if not self._waits_for_device:
+        if not self._is_waited_for:
             raise error
         self._lost_reason = GapReason.DEVICE
         self._be_without(str(error))  # before the device is closed: that may end the process
@@ -202,6 +224,7 @@ class Capture:
             self._control.tell(lost)
         else:
             self._control.mention(lost)
+        self._await(self._source.awaited())
 
     def _ask_feeding(self) -> None:
         """Tell which source of the sound server feeds the device, when it is another one than before."""
@@ -220,6 +243,7 @@ class Capture:
         if self._is_open and not self._waits:
             self._read_source()  # before the device is closed: that may end the process
         self._absence.ended()
+        self._await(None)
         self._release()
         self._capture_rest()
         self._lost_reason = GapReason.PAUSED
@@ -239,7 +263,7 @@ class Capture:
         """How many blocks may be read from the source now. While the disk is behind, they wait in the source."""
         if self._is_behind:
             return 0
-        if not self._waits or self._may_let_go:
+        if not (self._waits or self._source.is_file()) or self._may_let_go:
             return _UNLIMITED
         return self._window.room
 
@@ -381,19 +405,23 @@ class Capture:
         self._control.mention(self._beat())
         if self._is_open and self._opened is None:
             self._ask_feeding()
-        if self._is_open and now >= self._next_anchor:
+        if self._is_open:
             self._tell_anchor(now)
 
     def _beat(self) -> control.CaptureBeat:
-        return control.CaptureBeat(captured=self._clock.next_sample, is_waiting=self._window.is_behind)
+        is_waiting = self._window.is_behind or (self._is_open and self._room == 0)
+        return control.CaptureBeat(captured=self._clock.next_sample, is_waiting=is_waiting)
 
     def _tell_anchor(self, now: float) -> None:
+        """Tell when the last sample was captured: every few seconds, and at once when a clock has jumped."""
+        clocks = wall_clock.read()
+        if now < self._next_anchor and not clocks.jumped_since(self._told_clocks):
+            return
         sample = self._clock.next_sample
         arrival_ns = self._clock.arrival_ns(sample)
         if arrival_ns is not None:
-            self._next_anchor = now + _ANCHOR_S
-            utc_ns = time.time_ns() - (time.monotonic_ns() - arrival_ns)
-            self._control.tell(control.Anchor(sample=sample, utc_ns=utc_ns))
+            self._next_anchor, self._told_clocks = now + _ANCHOR_S, clocks
+            self._control.tell(control.Anchor(sample=sample, utc_ns=arrival_ns + clocks.utc_ahead_ns, clocks=clocks))
 
     # Commands
 
@@ -440,6 +468,12 @@ def run(settings: CaptureSettings) -> ExitCode:
 
 def _source(settings: CaptureSettings) -> Source:
     # Import only the module of this source: each may load a library.
-    module, _, class_name = home_of(settings.audio.source).name.partition(".")
+    module, _, class_name = settings.audio.home.name.partition(".")
+    if module == "microphone" and not settings.waits_for_device:
+        from mpengine.capture import sound_server  # noqa: PLC0415  a file needs none
+
+        sound_server.check()  # a run that has worked waits in PortAudio instead, and goes on with the server
     source: Source = getattr(importlib.import_module(f"mpengine.capture.{module}"), class_name)(settings.audio)
+    if settings.has_notes:
+        source.keep_notes(NOTES_FD)
     return source

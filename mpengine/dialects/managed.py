@@ -27,6 +27,7 @@ from mpengine.dialects.deepgram import Deepgram
 from mpengine.dialects.wire import Figure, JsonDialect, Part, Seconds, Words, by_name, complaint, spoken
 from mpengine.shared.config_tables import AudioConfig, Secret, about
 from mpengine.shared.errors import ExitCode, require
+from mpengine.shared.keys import scheme_of
 from mpengine.shared.messages import CreditsLow, ErrorCode, ErrorKind, SessionEnd, Transcript
 
 FINALIZE = '{"type":"finalize"}'
@@ -97,6 +98,11 @@ class ManagedConfig(RemoteConfig, tag="managed", frozen=True, kw_only=True):
     ] = Secret()
     deepgram_model: Annotated[str, about("passed on as it is")] = "nova-2"
 
+    @property
+    def address(self) -> tuple[str, str]:
+        """See RemoteConfig."""
+        return "server_url", transcribe_url(self.server_url)
+
     def check(self, audio: AudioConfig) -> None:  # noqa: ARG002  the proxy may refuse it
         """See RemoteConfig."""
         require("remote.server_url", self.server_url, "managed mode requires a server URL")
@@ -117,6 +123,10 @@ class LocalConfig(RemoteConfig, tag="local", frozen=True, kw_only=True):
     """pocketsphinx on this machine, in a process of its own: no account, no network, small, English only."""
 
     starts_recogniser = True
+
+    @property
+    def address(self) -> None:
+        """See RemoteConfig."""
 
     def check(self, audio: AudioConfig) -> None:
         """See RemoteConfig."""
@@ -145,7 +155,7 @@ class Managed(JsonDialect):
         self._can_finalize = False  # the proxy of the current connection sends its last results when asked
         self.url = transcribe_url(remote.server_url)
         self.endpoint = shown(self.url)
-        self.secret = remote.auth_token.reveal()
+        _, self.secret = scheme_of(remote.auth_token.reveal())
         auth = {
             "type": "auth",
             "token": self.secret,

@@ -17,7 +17,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from mpengine.shared.sources import SourceKind, home_of
+from mpengine.shared.keys import mended
+from mpengine.shared.sources import DEFAULT, Home, SourceKind, home_of
 
 NAME = re.compile(r"\A[A-Za-z0-9_-]{1,32}\Z")
 NAME_VALUES = "1 to 32 of A-Z a-z 0-9 _ -"
@@ -151,13 +152,26 @@ class AudioConfig(Section, frozen=True, kw_only=True):
         str,
         Meta(min_length=1),
         about(
-            "a microphone, or a file: PCM of 8 to 32 bit or floating point, any rate and number of channels",
-            values='"portaudio" or a path of a WAV file',
+            "a microphone; standard input; or a file or a FIFO: WAV with PCM of 8 to 32 bit or floating point, any "
+            "rate and number of channels. Standard input and a FIFO may also have raw 16-bit samples",
+            values='"portaudio", "-", or a path of a WAV file or a FIFO',
             path=True,
         ),
-    ] = "portaudio"
+    ] = DEFAULT
+    command: Annotated[
+        Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)] | None,
+        about(
+            "a program and its arguments, which writes live audio to its standard output, raw 16-bit samples or WAV; "
+            "instead of `source`",
+            values="a list of texts",
+        ),
+    ] = None
     paced: Annotated[
-        bool, about("a file: `true` plays it at the pace of speech, `false` as fast as the recogniser takes it")
+        bool,
+        about(
+            "a file, and standard input: `true` reads it at the pace of speech, `false` as fast as the recogniser "
+            "takes it"
+        ),
     ] = True
 
     @property
@@ -167,9 +181,14 @@ class AudioConfig(Section, frozen=True, kw_only=True):
         return self.sample_rate * block_ms // 1000
 
     @property
+    def home(self) -> Home:
+        """The implementation of the source."""
+        return home_of(self.source, self.command, paced=self.paced)
+
+    @property
     def kind(self) -> SourceKind:
         """The properties of the source."""
-        return home_of(self.source).kind
+        return self.home.kind
 
     @property
     def is_unpaced(self) -> bool:
@@ -276,7 +295,9 @@ class SupervisorConfig(Section, frozen=True, kw_only=True):
         ),
     ] = 20.0
     first_frame_limit_s: Annotated[
-        _AboveZero, about("the same limit while a child starts or opens a device", unit="seconds")
+        float,
+        Meta(ge=3, le=86400),
+        about("the same limit while a child starts or opens a device", unit="seconds"),
     ] = 60.0
     wait: Annotated[
         bool,
@@ -285,7 +306,9 @@ class SupervisorConfig(Section, frozen=True, kw_only=True):
             "or there is no device. `mpengine run --wait` sets this"
         ),
     ] = False
-    patience: Annotated[_AboveZero, about("multiplies these limits of silence; 3 for a slow board")] = 1.0
+    patience: Annotated[float, Meta(ge=1, le=1000), about("multiplies these limits of silence; 3 for a slow board")] = (
+        1.0
+    )
     stop_limit_s: Annotated[
         _AboveZero, about("how long a clean stop may take; it may take 6 s in any case", unit="seconds")
     ] = 30.0
@@ -308,9 +331,11 @@ def decode_secret(kind: type, value: Any) -> Any:
     secret = Secret(value) if isinstance(value, str) else value
     if kind is not Secret or not isinstance(secret, Secret):
         raise TypeError("Expected `str`")
-    if not secret.reveal().isprintable() or secret.reveal() != secret.reveal().strip():
+    given = secret.reveal()
+    if not given.isprintable() or given != given.strip():
         raise ValueError("expected one line without spaces around it")
-    return secret
+    key = mended(given)
+    return secret if key == given else Secret(key, secret.path)
 
 
 def encode_secret(value: Any) -> str:
