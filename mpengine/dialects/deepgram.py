@@ -33,6 +33,7 @@ from mpengine.shared.messages import SpeechStarted, Transcript
 
 KEEP_ALIVE = '{"type":"KeepAlive"}'
 CLOSE_STREAM = '{"type":"CloseStream"}'
+FINALIZE = '{"type":"Finalize"}'
 
 
 class _Alternative(Part):
@@ -110,6 +111,12 @@ class ByokConfig(RemoteConfig, tag="byok", frozen=True, kw_only=True):
         ),
     ] = msgspec.field(default_factory=dict)
 
+    @property
+    def hang_over_s(self) -> float:
+        """See RemoteConfig. Deepgram measures silence in the audio that it gets."""
+        endpointing_s, utterance_end_s = (_ms(self.parameters.get(key)) for key in ("endpointing", "utterance_end_ms"))
+        return max(super().hang_over_s, endpointing_s + 0.5, utterance_end_s + 1.0 if utterance_end_s else 0.0)
+
     def check(self, audio: AudioConfig) -> None:  # noqa: ARG002  Deepgram takes any audio
         """See RemoteConfig."""
         require(
@@ -139,10 +146,12 @@ class Deepgram(JsonDialect):
     close_names = re.compile(r"\b(DATA|NET|MESSAGE|BIG)-?(\d{4})\b", re.IGNORECASE)
 
     def __init__(self, remote: ByokConfig, audio: AudioConfig) -> None:
-        from urllib.parse import quote, urlencode  # noqa: PLC0415  the supervisor has the table, and never a dialect
+        from urllib.parse import quote, urlencode, urlsplit  # noqa: PLC0415  the supervisor has the table, and never a dialect
 
         super().__init__()
         self.secret, url = remote.byok_api_key.reveal(), remote.byok_url
+        host = urlsplit(url).hostname or ""
+        self._is_deepgram = host == "deepgram.com" or host.endswith(".deepgram.com")
         self.headers = (f"Authorization: Token {self.secret}",)  # `Bearer` is for temporary tokens
         query: dict[str, Any] = {
             "model": remote.deepgram_model,
@@ -166,6 +175,10 @@ class Deepgram(JsonDialect):
         servers end the session at it.
         """
         return (CLOSE_STREAM,)
+
+    def flush(self) -> Sequence[str]:
+        """`Finalize`, for Deepgram itself: compatible servers end the session at it."""
+        return (FINALIZE,) if self._is_deepgram else ()
 
     def meanings(self, message: Any) -> Sequence[Meaning]:
         """See JsonDialect."""
@@ -212,6 +225,14 @@ class Deepgram(JsonDialect):
         )
         meanings = self.heard(Hypothesis(transcript, has_times, channels))
         return meanings if unfit is None else (*meanings, LeftOut(f"Results: `{unfit[:100]}`"))
+
+
+def _ms(value: Any) -> float:
+    """A parameter in milliseconds, as seconds; 0 where it is none."""
+    try:
+        return 0.0 if isinstance(value, bool) else max(0.0, float(value) / 1000)
+    except (TypeError, ValueError):
+        return 0.0
 
 
 def _items(value: Any) -> Sequence[Any]:

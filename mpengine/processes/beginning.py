@@ -57,6 +57,8 @@ class CaptureSettings(ChildSettings, frozen=True, kw_only=True):
     """The sample at which the clock stood, used if the window has less."""
     captured_before: int = 0
     """The end of all samples that were captured."""
+    hang_over_s: float = 1.0
+    """How long the silence gate stays open after the last sound, where `audio.gate` is on."""
 
 
 class StreamingSettings(ChildSettings, frozen=True, kw_only=True):

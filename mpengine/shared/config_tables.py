@@ -127,6 +127,13 @@ class AudioConfig(Section, frozen=True, kw_only=True):
             path=True,
         ),
     ] = "portaudio"
+    gate: Annotated[
+        Literal["off", "energy"],
+        about(
+            "`energy`: what is hardly louder than the room is not sent, as the page engine says under [silence gate]"
+            "(engine.md#silence-gate)"
+        ),
+    ] = "off"
     paced: Annotated[
         bool, about("a file: `true` plays it at the pace of speech, `false` as fast as the recogniser takes it")
     ] = True

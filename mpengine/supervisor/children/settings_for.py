@@ -58,6 +58,7 @@ class SettingsFor(NamedTuple):
                     lost_reason=situation.lost_reason,
                     captured=captured,
                     captured_before=situation.captured,
+                    hang_over_s=config.remote.hang_over_s,
                 )
             case Child.STREAMING:
                 ledger, situation = coordinator.results.ledger, coordinator.situation

@@ -22,6 +22,7 @@ ROUTINE = frozenset(
     {
         control.LevelHeard,
         control.CaptureBeat,
+        control.Gated,
         control.StreamBeat,
         control.RecogniserBeat,
         control.Anchor,
@@ -59,6 +60,11 @@ class Reports:
     def continues(self, gaps: Iterable[tuple[int, int]]) -> None:
         """A supervisor before this one has published these `gaps`: samples [first, end) each."""
         self._gaps = Ranges(gaps)
+
+    @property
+    def has_unheard(self) -> bool:
+        """Whether audio from before the silence of now may have words, and has no final. Gaps have no audio."""
+        return any(self._gaps.cut(*part) for part in self._results.unheard)
 
     def works(self, child: Child) -> None:
         """`child` does its work: should an old fault come back, it is published again."""
@@ -123,6 +129,9 @@ class Reports:
                 self._results.anchors.add(sample, utc_ns)
             case control.LevelHeard():
                 return self.level(message)
+            case control.Gated(first=first, end=end, is_closed=is_closed):
+                self._situation.gate(is_closed=is_closed, gated=end - first)
+                return self._results.gated(first, end)
             case control.SamplesMissing():
                 return self._missing(message)
         return []
