@@ -67,7 +67,9 @@ class Gate:
         step = max(1, sample_rate // _VALUES_PER_S)
         self._step = step * channels  # from a value of a channel to the next one that counts
         self._piece_bytes = round(_PIECE_S * sample_rate) * 2 * channels
-        self._hang_over, self._pre_roll = round(hang_over_s * sample_rate), math.ceil(PRE_ROLL_S * sample_rate)
+        self._hang_over = round(hang_over_s * sample_rate)
+        # The sound that opens the gate may have begun a piece before the block that completes it.
+        self._pre_roll = math.ceil((PRE_ROLL_S + _PIECE_S) * sample_rate)
         self._gated: list[Range] = []
         self.opened(0)
 
