@@ -130,8 +130,7 @@ class AudioConfig(Section, frozen=True, kw_only=True):
     gate: Annotated[
         Literal["off", "energy"],
         about(
-            "`energy`: what is hardly louder than the room is not sent, as the page engine says under [silence gate]"
-            "(engine.md#silence-gate)"
+            "`energy`: what is hardly louder than the room is not sent, see [silence gate](recognisers.md#silence-gate)"
         ),
     ] = "off"
     paced: Annotated[
