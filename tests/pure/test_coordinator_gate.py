@@ -25,6 +25,7 @@ from tests.pure.engine_history import (
 from tests.pure.support import of_kind
 
 GATED = {**BYOK, "audio": {"gate": "energy"}}
+GATED_FILE = {**BYOK, "audio": {"gate": "energy", "source": "talk.wav"}}
 
 
 def gated(first_s, end_s, *, is_closed=True):
@@ -35,9 +36,9 @@ def rested(connection=1, sent_s=3.0):
     return control.Rested(connection=connection, sent=round(sent_s * S))
 
 
-def quiet_engine():
+def quiet_engine(tables=GATED):
     """Somebody spoke for two seconds and was heard; after a second more the gate has closed, ten seconds ago."""
-    engine = Engine(GATED).run()
+    engine = Engine(tables).run()
     engine.says(STREAMING, heard(0, 2 * S))
     engine.says(CAPTURE, gated(3, 13))
     engine.beats(captured=round(13.5 * S), sent=3 * S)
@@ -193,6 +194,32 @@ def test_a_stop_during_the_last_steps_to_a_rest_ends():
     engine = quiet_engine()
     assert leaves(engine.stop()) == set()
     assert leaves(engine.says(STREAMING, rested())) == {CAPTURE, STREAMING}
+
+
+def test_a_file_that_ends_in_a_rest_needs_no_further_connection():
+    engine = quiet_engine(GATED_FILE)
+    engine.says(STREAMING, rested())
+    assert leaves(engine.says(CAPTURE, gated(13, 14), control.SourceEnded(end=14 * S))) == {CAPTURE, STREAMING}
+
+
+def test_a_file_that_ends_on_the_way_to_a_rest_needs_none_either():
+    engine = quiet_engine(GATED_FILE)
+    assert leaves(engine.says(CAPTURE, gated(13, 14), control.SourceEnded(end=14 * S))) == set()
+    assert leaves(engine.says(STREAMING, rested())) == {CAPTURE, STREAMING}
+
+
+def test_a_file_that_ends_with_words_behind_a_rest_gets_a_connection():
+    engine = quiet_engine(GATED_FILE)
+    engine.says(STREAMING, rested())
+    actions = engine.says(CAPTURE, gated(13, 13, is_closed=False), control.SourceEnded(end=14 * S))
+    assert leaves(actions) == set()
+    assert expected(actions) == [True]
+
+
+def test_a_silence_that_is_judged_again_counts_once():
+    engine = quiet_engine()
+    engine.says(CAPTURE, gated(4, 12), gated(12, 14))
+    assert metrics(engine).gated_s == 11
 
 
 def test_a_connection_that_is_lost_in_a_silence_is_no_fault():

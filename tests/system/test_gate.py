@@ -101,6 +101,24 @@ def test_a_proxy_is_left_in_a_long_pause_and_called_again_with_the_first_word(en
         assert not server.violations
 
 
+@pytest.mark.slow
+def test_deepgram_is_left_after_half_a_minute_and_called_again_with_the_first_word(engine, tmp_path):
+    pcm = sound(1) + silence(40) + sound(2) + silence(2)
+    with FakeDeepgram(responder=Terse(), silence_limit_s=10, holds_upgrades=True) as server:
+        running = engine(byok(server) | of_file(tmp_path / "talk.wav", pcm))
+        listen_first(running, server)
+        assert running.wait(timeout=90) == 0
+        finals = running.bus.finals()
+        assert words(finals) == ["word 1", "word 2"], server.describe()
+        assert finals[1]["start_s"] == pytest.approx(40.5, abs=0.1)
+        first, second = ([text.json["type"] for text in each.texts] for each in server.connections)
+        assert first == ["KeepAlive"] * 7 + ["CloseStream"]
+        assert second == ["CloseStream"]
+        assert "degraded" not in states(running.bus.messages)
+        assert {error["code"] for error in running.bus.of_type("error")} <= {"digital_silence"}
+        assert not server.violations
+
+
 @pytest.mark.parametrize("child", ["capture", "streaming"])
 def test_a_kill_in_a_gated_silence_loses_nothing(microphone, engine, child):
     with FakeDeepgram(responder=Terse()) as server:
@@ -119,3 +137,20 @@ def test_a_kill_in_a_gated_silence_loses_nothing(microphone, engine, child):
         reasons = {gap["reason"] for gap in running.bus.of_type("gap")}
         assert reasons <= {"capture_restart"}
         assert running.bus.of_type("status")[-1]["unacknowledged_s"] == 0
+
+
+def test_a_killed_supervisor_that_is_started_again_goes_on_behind_a_gated_silence(microphone, engine):
+    with FakeDeepgram(responder=Terse()) as server:
+        running = engine(byok(server) | {"audio": GATE}, microphone)
+        running.wait_for_state("running")
+        microphone.play_and_wait(sound(1))
+        running.bus.wait_for(lambda m: is_final(m, "word 1"))
+        running.bus.wait_for(lambda m: has_gated(m, 1.0))
+        running.kill()
+        running.start()
+        server.wait_for_connection(2)
+        microphone.play_and_wait(sound(2) + silence(1))
+        running.bus.wait_for(lambda m: is_final(m, "word 2"))
+        assert running.stop() == 0
+        assert words(running.bus.finals()) == ["word 1", "word 2"]
+        assert {gap["reason"] for gap in running.bus.of_type("gap")} <= {"stopped"}

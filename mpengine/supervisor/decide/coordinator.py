@@ -359,6 +359,8 @@ class Coordinator:
                 if self.phase is Phase.WORKING:
                     self._enter(Phase.FILE_ENDED, NEVER)
                     self.situation.stop_reason = "the file is over"
+                    if self.situation.has_rested and self.situation.is_done:
+                        return self._leave(now)
                 elif self.phase is Phase.DRAINING and not self.situation.unacknowledged:
                     return self._leave(now)  # everything has its result already
         return self._reports.from_capture(message)
@@ -426,7 +428,8 @@ class Coordinator:
         self.situation.streaming_expects_audio = False  # streaming thinks so itself
         fields = {"connection": self.situation.connection}
         actions = [Log("info", "resting", fields), *self.results.acknowledge(sent), *self.results.interrupted()]
-        return actions + self._leave(now) if self.phase is Phase.DRAINING else actions
+        is_over = self.phase is Phase.DRAINING or (self.phase is Phase.FILE_ENDED and self.situation.is_done)
+        return actions + self._leave(now) if is_over else actions
 
     def _disconnected(self, reason: str, next_try_at: float | None = None) -> list[Action]:
         self.situation.disconnected(reason, next_try_at)

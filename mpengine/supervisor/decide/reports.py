@@ -130,7 +130,7 @@ class Reports:
             case control.LevelHeard():
                 return self.level(message)
             case control.Gated(first=first, end=end, is_closed=is_closed):
-                self._situation.gate(is_closed=is_closed, gated=end - first)
+                self._situation.gate(first, end, is_closed=is_closed)
                 return self._results.gated(first, end)
             case control.SamplesMissing():
                 return self._missing(message)

@@ -51,7 +51,7 @@ class Situation:
         self.highest_sent = 0  # on all connections; `sent` is on the current one
         self._sent = 0
         self._replayed = self._replayed_before = self._dropped = self._reconnects = 0
-        self._gated = 0
+        self._gated = self._gated_until = 0
         self._was_running = False
         self._not_running_since: float | None = now
         self._refusal, self._refused_when_open = "", False
@@ -73,10 +73,11 @@ class Situation:
         self.device = self.level = None
         self.is_gated = False
 
-    def gate(self, *, is_closed: bool, gated: int) -> None:
-        """The silence gate has kept back so many samples more."""
+    def gate(self, first: int, end: int, *, is_closed: bool) -> None:
+        """The silence gate has kept back the samples [first, end). A file that is read again is judged again."""
         self.is_gated = is_closed
-        self._gated += gated
+        self._gated += max(0, end - max(first, self._gated_until))
+        self._gated_until = max(end, self._gated_until)
 
     def capture_ended(self, status: int) -> None:
         """The capture process has ended, with `status` as in `subprocess`."""
