@@ -57,6 +57,11 @@ class CaptureSettings(ChildSettings, frozen=True, kw_only=True):
     """The sample at which the clock stood, used if the window has less."""
     captured_before: int = 0
     """The end of all samples that were captured."""
+    remembered: str = ""
+    """The identity of the device that this run had open last, see `control.DeviceOpened`; empty: none yet."""
+    waits_for_device: bool = False
+    """Whether capture waits inside for a device that is missing, see `control.DeviceLost`; otherwise it ends. It always
+    waits for a device that this process has had open."""
     hang_over_s: float = 1.0
     """How long the silence gate stays open after the last sound, where `audio.gate` is on."""
 

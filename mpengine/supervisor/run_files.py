@@ -20,7 +20,7 @@ class RunFiles:
     """The journal of a run, and the path of the window that capture writes.
 
     `recovered` is the content of a journal that goes on; None in a new run. `abandoned` is the message about an old run
-    that lost audio; empty if none did.
+    that lost audio; empty if none did. `wanted_device` is `audio.device` as text.
     """
 
     def __init__(self, config: Config, runtime_path: str) -> None:
@@ -29,6 +29,7 @@ class RunFiles:
         self.window_path = os.path.join(config.buffer.directory or runtime_path, f"{name}.window")
         self.recovered: Recovered | None = None
         self.abandoned = ""
+        self.wanted_device = repr(config.audio.device)
         source = config.audio.source
         shape = f"{config.buffer.seconds} s of {config.audio.block_samples} samples"
         wanted = Identity(
@@ -59,6 +60,12 @@ class RunFiles:
             self.journal = Journal.create(path, wanted, History(finals=bus.history, age_s=bus.history_s))
         except OSError as error:
             raise RuntimeDirError(f"cannot write the journal {path}: {error.strerror}") from None
+
+    @property
+    def remembered(self) -> str:
+        """The identity of the device that this run had open; empty if none, or if another one is wanted now."""
+        device = self.recovered.device if self.recovered else None
+        return device.identity if device is not None and device.wanted == self.wanted_device else ""
 
     def _left_without_journal(self, path: str) -> str:
         """The message about a window without a readable journal: a window on a disk outlives the machine's restart."""

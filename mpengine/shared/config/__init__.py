@@ -71,6 +71,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         file.take_secrets(tables, needed, os.environ if environment is None else environment)
         return cls.parse(tables)
 
+    @staticmethod
+    def load_audio(path: str | os.PathLike[str] | None) -> AudioConfig:
+        """The table [audio] of a TOML file alone, without secrets; the defaults without a file. Raises ConfigError."""
+        from mpengine.shared.config import file  # noqa: PLC0415  a program with an Engine reads no file
+
+        return _table("audio", AudioConfig, file.read(path, paths=_marked("path")).get("audio", {}))
+
     @classmethod
     def parse(cls, tables: Mapping[str, Any]) -> Self:
         """Check `tables` ({"audio": {"device": "USB"}}) and make a Config of them. Raises ConfigError."""
@@ -156,6 +163,8 @@ def _check(config: Config) -> None:
         require("remote.ca_file", os.access(remote.ca_file, os.R_OK), f"cannot read {remote.ca_file}")
     whole = audio.sample_rate * audio.block_ms % 1000 == 0
     require("audio.block_ms", whole, f"expected a whole number of samples at {audio.sample_rate} Hz")
+    is_one = audio.channel is None or audio.channels == 1
+    require("audio.channel", is_one, "it is for audio.channels = 1; several channels are the first ones")
     if buffer.directory is not None:
         is_usable = os.path.isdir(buffer.directory) and os.access(buffer.directory, os.W_OK)
         require("buffer.directory", is_usable, f"{buffer.directory} is not a writable directory")

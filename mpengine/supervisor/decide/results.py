@@ -322,19 +322,19 @@ class Results:
     """
 
     def __init__(self, *, sample_rate: int, user_name: str, acknowledged: int = 0, hang_over_s: float = 1.0) -> None:
+        self.sample_rate = sample_rate
         self.ledger = Ledger(sample_rate, acknowledged)
         self.anchors = Anchors(sample_rate)
         self.silence = Silence(sample_rate)
         self.user_name = user_name
         self.withheld = 0
-        self._rate = sample_rate
         self._hang_over = round(hang_over_s * sample_rate)
         self._quiet = Ranges()  # what the silence gate kept back, with the silence before that
         self._interims: dict[int, Transcript] = {}  # the open one of each channel
 
     def seconds(self, samples: int) -> float:
         """`samples` in seconds."""
-        return samples / self._rate
+        return samples / self.sample_rate
 
     def result(self, result: control.Result) -> list[Action]:
         """Publish `result`, then acknowledge its audio: audio without a published result is sent again."""
@@ -399,13 +399,13 @@ class Results:
 
     def _without_final(self, interim: Transcript) -> None:
         """Some words of `interim` are in no final yet, and perhaps never will be."""
-        self.silence.spoken(round(interim.start_s * self._rate), round(interim.end_s * self._rate))
+        self.silence.spoken(round(interim.start_s * self.sample_rate), round(interim.end_s * self.sample_rate))
 
     def _complete(self, news: Transcript | None) -> Transcript | None:
         """`news` with the speaker's name and the time of day; None if its text is blank."""
         if news is None or not news.text.strip():
             return None
-        start_time_ns = self.anchors.utc_ns(round(news.start_s * self._rate))
+        start_time_ns = self.anchors.utc_ns(round(news.start_s * self.sample_rate))
         transcript = msgspec.structs.replace(news, start_time_ns=start_time_ns, user_name=self.user_name)
         if transcript.is_final:
             interim = self._interims.pop(transcript.channel, None)
