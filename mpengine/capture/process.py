@@ -14,7 +14,7 @@ import zmq
 
 from mpengine.capture.absence import Absence
 from mpengine.capture.clock import Placed, SampleClock
-from mpengine.capture.gate import Gate
+from mpengine.capture.gate import Detector, Gate
 from mpengine.capture.level import LevelMeter
 from mpengine.capture.pusher import Pusher
 from mpengine.capture.source import Source, SourceInfo
@@ -72,7 +72,12 @@ class Capture:
         )
         self._gate: Gate | None = None
         if audio.gate != "off":
-            self._gate = Gate(sample_rate=audio.sample_rate, channels=audio.channels, hang_over_s=settings.hang_over_s)
+            self._gate = Gate(
+                sample_rate=audio.sample_rate,
+                channels=audio.channels,
+                hang_over_s=settings.hang_over_s,
+                detector=_detector() if audio.gate == "vad" else None,
+            )
         self._has_told_closed = False  # that the gate is
         self._meter = LevelMeter(audio.sample_rate * audio.channels // _LEVELS_PER_S)
         self._is_open = False
@@ -490,6 +495,12 @@ def run(settings: CaptureSettings) -> ExitCode:
             capture.close()
         loop.close()
     return ExitCode.OK
+
+
+def _detector() -> Detector:
+    """The detector of voices, which loads a library. Raises ConfigError where that is missing."""
+    detector: Detector = importlib.import_module("mpengine.capture.voice").VoiceDetector()
+    return detector
 
 
 def _source(settings: CaptureSettings) -> Source:

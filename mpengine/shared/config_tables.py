@@ -157,9 +157,10 @@ class AudioConfig(Section, frozen=True, kw_only=True):
         ),
     ] = "portaudio"
     gate: Annotated[
-        Literal["off", "energy"],
+        Literal["off", "energy", "vad"],
         about(
-            "`energy`: what is hardly louder than the room is not sent, see [silence gate](recognisers.md#silence-gate)"
+            "`energy`: what is hardly louder than the room is not sent; `vad`: nor is what has no voice, such as music "
+            "and keys; see [silence gate](recognisers.md#silence-gate)"
         ),
     ] = "off"
     paced: Annotated[

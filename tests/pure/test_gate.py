@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpengine.capture.gate import PRE_ROLL_S, Gate
+from mpengine.capture.gate import PRE_ROLL_OF_VOICES_S, PRE_ROLL_S, Detector, Gate
 from mpengine.shared.ranges import Range, Ranges, total
 from tests.rig import speech
 
@@ -60,9 +60,9 @@ def voiced(samples, at_s, over_db=20.0):
     return [Range(first + at, first + at + BLOCK) for at, level in levels.items() if level > loudest - over_db]
 
 
-def gated(samples, *, block=BLOCK, hang_over_s=HANG_OVER_S, channels=1):
+def gated(samples, *, block=BLOCK, hang_over_s=HANG_OVER_S, channels=1, detector=None):
     """What the gate keeps back of all this audio."""
-    gate = Gate(sample_rate=RATE, channels=channels, hang_over_s=hang_over_s)
+    gate = Gate(sample_rate=RATE, channels=channels, hang_over_s=hang_over_s, detector=detector)
     data, found = samples.tobytes(), []
     step = 2 * channels * block
     for number, at in enumerate(range(0, len(data), step)):
@@ -176,6 +176,60 @@ def test_after_a_source_was_opened_the_gate_is_open_and_knows_nothing():
     assert gate.closed_at is None
     gate.add(5 * RATE, noise(20, -60).tobytes())
     assert gate.closed_at is None
+
+
+# Voices
+
+
+class Ear(Detector):
+    """Hears a voice where a sample has the value 7."""
+
+    def __init__(self):
+        self.heard = []  # from each beginning on
+
+    def begins(self):
+        self.heard.append(b"")
+
+    def has_voice(self, pcm):
+        self.heard[-1] += pcm
+        return 7 in array.array("h", pcm)
+
+
+def listened(*stretches):
+    """What a gate with an ear keeps back of these (seconds, loudness, voice?) and what the ear was given."""
+    samples = array.array("h")
+    for seconds, loudness, has_voice in stretches:
+        stretch = array.array("h", [loudness, -loudness] * (round(seconds * RATE) // 2))
+        if has_voice:
+            stretch[::100] = array.array("h", [7]) * len(stretch[::100])
+        samples += stretch
+    ear = Ear()
+    return list(gated(samples, detector=ear)), ear.heard, samples.tobytes()
+
+
+def test_what_is_loud_without_a_voice_is_kept_back():
+    ((first, end),), _, _ = listened((10, 8000, False))
+    assert (first / RATE, end / RATE) == (1.0, 10.0)
+
+
+def test_a_voice_passes_with_the_second_before_and_the_hang_over():
+    (one, two), _, _ = listened((5, 8000, False), (2, 8000, True), (5, 8000, False))
+    assert (one.first / RATE, one.end / RATE) == (1.0, pytest.approx(5 - PRE_ROLL_OF_VOICES_S - 0.02, abs=0.001))
+    assert (two.first / RATE, two.end / RATE) == (pytest.approx(7 + HANG_OVER_S, abs=0.021), 12.0)
+
+
+def test_the_detector_hears_what_is_loud_with_what_was_just_before_and_nothing_else():
+    _, heard, data = listened((5, 0, False), (2, 8000, False), (5, 0, False), (1, 8000, True), (1, 0, False))
+    assert len(heard) == 2
+    for number, (begin_s, end_s) in enumerate([(5, 8), (12, 14)]):
+        assert len(heard[number]) / 2 / RATE == pytest.approx(end_s - begin_s + PRE_ROLL_OF_VOICES_S + 0.02, abs=0.06)
+        at = round((begin_s - 0.5) * RATE) * 2
+        assert data[at : at + 2 * RATE] in heard[number]
+
+
+def test_a_voice_that_is_not_louder_than_the_room_is_not_looked_for():
+    _, heard, _ = listened((5, 0, True))
+    assert heard == []
 
 
 @settings(max_examples=40)

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from tests.rig import speech
 from tests.rig.configs import byok, managed, write_wav
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.engine import listen_first
@@ -66,6 +67,19 @@ def test_a_file_has_the_same_transcript_with_less_audio(engine, tmp_path):
         assert running.bus.of_type("status")[-1]["unacknowledged_s"] == 0
         assert not server.violations
     running.assert_nothing_left()
+
+
+def test_what_has_no_voice_is_not_sent_either(engine, tmp_path):
+    hum = sound(5, 20)
+    pcm = hum + speech.pcm() + hum
+    with FakeDeepgram(echoing=True, holds_upgrades=True) as server:
+        running = engine(byok(server) | of_file(tmp_path / "talk.wav", pcm, paced=False, gate="vad"))
+        listen_first(running, server)
+        assert running.wait(timeout=60) == 0
+        voice_s = len(speech.pcm()) / 2 / RATE
+        assert voice_s - 1 < len(server.audio) / 2 / RATE < voice_s + 5
+        assert running.bus.of_type("gap") == []
+        assert running.bus.of_type("status")[-1]["unacknowledged_s"] == 0
 
 
 def test_a_connection_is_kept_alive_through_a_pause(engine, tmp_path):
