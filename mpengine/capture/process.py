@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import zmq
 
+from mpengine.capture import wall_clock
 from mpengine.capture.absence import Absence
 from mpengine.capture.clock import Placed, SampleClock
 from mpengine.capture.gate import Detector, Gate
@@ -22,6 +23,7 @@ from mpengine.capture.window import Losses, Slot, Window
 from mpengine.processes.beginning import CaptureSettings
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control
+from mpengine.shared.clocks import Clocks
 from mpengine.shared.errors import DeviceError, ExitCode, MpengineError
 from mpengine.shared.messages import ErrorCode, GapReason
 from mpengine.shared.ranges import Range
@@ -96,6 +98,7 @@ class Capture:
         self._lost_reason = settings.lost_reason
         self._losses = Losses()
         self._next_beat = self._next_anchor = 0.0
+        self._told_clocks = Clocks()  # of the last anchor
         self._has_told = False
         self._let_go_at = time.monotonic() + _AWAITS_RESULTS_S
 
@@ -440,19 +443,22 @@ class Capture:
         self._control.mention(self._beat())
         if self._is_open and self._opened is None:
             self._ask_feeding()
-        if self._is_open and now >= self._next_anchor:
+        if self._is_open:
             self._tell_anchor(now)
 
     def _beat(self) -> control.CaptureBeat:
         return control.CaptureBeat(captured=self._clock.next_sample, is_waiting=self._window.is_behind)
 
     def _tell_anchor(self, now: float) -> None:
+        """Tell when the last sample was captured: every few seconds, and at once when a clock has jumped."""
+        clocks = wall_clock.read()
+        if now < self._next_anchor and not clocks.jumped_since(self._told_clocks):
+            return
         sample = self._clock.next_sample
         arrival_ns = self._clock.arrival_ns(sample)
         if arrival_ns is not None:
-            self._next_anchor = now + _ANCHOR_S
-            utc_ns = time.time_ns() - (time.monotonic_ns() - arrival_ns)
-            self._control.tell(control.Anchor(sample=sample, utc_ns=utc_ns))
+            self._next_anchor, self._told_clocks = now + _ANCHOR_S, clocks
+            self._control.tell(control.Anchor(sample=sample, utc_ns=arrival_ns + clocks.utc_ahead_ns, clocks=clocks))
 
     # Commands
 

@@ -29,6 +29,7 @@ from mpengine.dialects.wire import (
 )
 from mpengine.shared.config_tables import AudioConfig, Secret, about
 from mpengine.shared.errors import require
+from mpengine.shared.keys import scheme_of
 from mpengine.shared.messages import SpeechStarted, Transcript
 
 KEEP_ALIVE = '{"type":"KeepAlive"}'
@@ -98,7 +99,7 @@ class ByokConfig(RemoteConfig, tag="byok", frozen=True, kw_only=True):
         Meta(pattern=r"\Awss?://"),
         about(
             "a regional or compatible server",
-            values="a URL that starts with wss:// (or ws:// on a trusted network)",
+            values="a URL that starts with wss:// (or ws://, see `allow_plaintext`)",
         ),
     ] = "wss://api.deepgram.com/v1/listen"
     deepgram_model: Annotated[str, about("the model; Deepgram's newer one is `nova-3`")] = "nova-2"
@@ -116,6 +117,11 @@ class ByokConfig(RemoteConfig, tag="byok", frozen=True, kw_only=True):
         """See RemoteConfig. Deepgram measures silence in the audio that it gets."""
         endpointing_s, utterance_end_s = (_ms(self.parameters.get(key)) for key in ("endpointing", "utterance_end_ms"))
         return max(super().hang_over_s, endpointing_s + 0.5, utterance_end_s + 1.0 if utterance_end_s else 0.0)
+
+    @property
+    def address(self) -> tuple[str, str]:
+        """See RemoteConfig."""
+        return "byok_url", self.byok_url
 
     def check(self, audio: AudioConfig) -> None:  # noqa: ARG002  Deepgram takes any audio
         """See RemoteConfig."""
@@ -146,13 +152,14 @@ class Deepgram(JsonDialect):
     close_names = re.compile(r"\b(DATA|NET|MESSAGE|BIG)-?(\d{4})\b", re.IGNORECASE)
 
     def __init__(self, remote: ByokConfig, audio: AudioConfig) -> None:
-        from urllib.parse import quote, urlencode, urlsplit  # noqa: PLC0415  the supervisor has the table, and never a dialect
+        from urllib.parse import quote, urlencode, urlsplit  # noqa: PLC0415  the supervisor never needs it
 
         super().__init__()
-        self.secret, url = remote.byok_api_key.reveal(), remote.byok_url
+        url = remote.byok_url
         host = urlsplit(url).hostname or ""
         self._is_deepgram = host == "deepgram.com" or host.endswith(".deepgram.com")
-        self.headers = (f"Authorization: Token {self.secret}",)  # `Bearer` is for temporary tokens
+        scheme, self.secret = scheme_of(remote.byok_api_key.reveal())
+        self.headers = (f"Authorization: {scheme or 'Token'} {self.secret}",)
         query: dict[str, Any] = {
             "model": remote.deepgram_model,
             "language": remote.language,

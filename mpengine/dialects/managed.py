@@ -29,6 +29,7 @@ from mpengine.dialects.wire import Figure, JsonDialect, Part, Seconds, Words, by
 from mpengine.shared.config_tables import AudioConfig, Secret, about
 from mpengine.shared.deciding import NEVER
 from mpengine.shared.errors import ExitCode, require
+from mpengine.shared.keys import scheme_of
 from mpengine.shared.messages import CreditsLow, ErrorCode, ErrorKind, SessionEnd, Transcript
 
 # Nobody knows what stands behind a proxy. Deepgram closes a connection that gets nothing after ten seconds; and it is
@@ -107,6 +108,11 @@ class ManagedConfig(RemoteConfig, tag="managed", frozen=True, kw_only=True):
         """See RemoteConfig."""
         return _HANG_OVER_S
 
+    @property
+    def address(self) -> tuple[str, str]:
+        """See RemoteConfig."""
+        return "server_url", transcribe_url(self.server_url)
+
     def check(self, audio: AudioConfig) -> None:  # noqa: ARG002  the proxy may refuse it
         """See RemoteConfig."""
         require("remote.server_url", self.server_url, "managed mode requires a server URL")
@@ -127,6 +133,10 @@ class LocalConfig(RemoteConfig, tag="local", frozen=True, kw_only=True):
     """pocketsphinx on this machine, in a process of its own: no account, no network, small, English only."""
 
     starts_recogniser = True
+
+    @property
+    def address(self) -> None:
+        """See RemoteConfig."""
 
     def check(self, audio: AudioConfig) -> None:
         """See RemoteConfig."""
@@ -155,7 +165,7 @@ class Managed(JsonDialect):
         self._can_finalize = False  # the proxy of the current connection sends its last results when asked
         self.url = transcribe_url(remote.server_url)
         self.endpoint = shown(self.url)
-        self.secret = remote.auth_token.reveal()
+        _, self.secret = scheme_of(remote.auth_token.reveal())
         auth = {
             "type": "auth",
             "token": self.secret,

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from mpengine.shared.keys import mended
 from mpengine.shared.sources import SourceKind, home_of
 
 NAME = re.compile(r"\A[A-Za-z0-9_-]{1,32}\Z")
@@ -283,7 +284,9 @@ class SupervisorConfig(Section, frozen=True, kw_only=True):
         ),
     ] = 20.0
     first_frame_limit_s: Annotated[
-        _AboveZero, about("the same limit while a child starts or opens a device", unit="seconds")
+        float,
+        Meta(ge=3, le=86400),
+        about("the same limit while a child starts or opens a device", unit="seconds"),
     ] = 60.0
     wait: Annotated[
         bool,
@@ -292,7 +295,9 @@ class SupervisorConfig(Section, frozen=True, kw_only=True):
             "or there is no device. `mpengine run --wait` sets this"
         ),
     ] = False
-    patience: Annotated[_AboveZero, about("multiplies these limits of silence; 3 for a slow board")] = 1.0
+    patience: Annotated[float, Meta(ge=1, le=1000), about("multiplies these limits of silence; 3 for a slow board")] = (
+        1.0
+    )
     stop_limit_s: Annotated[
         _AboveZero, about("how long a clean stop may take; it may take 6 s in any case", unit="seconds")
     ] = 30.0
@@ -315,9 +320,11 @@ def decode_secret(kind: type, value: Any) -> Any:
     secret = Secret(value) if isinstance(value, str) else value
     if kind is not Secret or not isinstance(secret, Secret):
         raise TypeError("Expected `str`")
-    if not secret.reveal().isprintable() or secret.reveal() != secret.reveal().strip():
+    given = secret.reveal()
+    if not given.isprintable() or given != given.strip():
         raise ValueError("expected one line without spaces around it")
-    return secret
+    key = mended(given)
+    return secret if key == given else Secret(key, secret.path)
 
 
 def encode_secret(value: Any) -> str:

@@ -7,6 +7,7 @@ indexes on the run's sample clock. They need no envelope: they stay on the machi
 import msgspec
 
 from mpengine.shared import messages
+from mpengine.shared.clocks import Clocks
 from mpengine.shared.messages import ErrorKind
 from mpengine.shared.ranges import Range
 
@@ -93,10 +94,11 @@ class DeviceClosed(_Tagged, tag=True, frozen=True, kw_only=True):
 
 
 class Anchor(_Tagged, tag=True, frozen=True, kw_only=True):
-    """Sample `sample` was captured at `utc_ns`."""
+    """Sample `sample` was captured at `utc_ns`. `clocks`: as they were read for this."""
 
     sample: int
     utc_ns: int
+    clocks: Clocks = Clocks()
 
 
 class LevelHeard(_Tagged, tag=True, frozen=True, kw_only=True):

@@ -90,6 +90,7 @@ class ErrorCode(enum.StrEnum):
     RUN_ABANDONED = "run_abandoned"
     TRANSCRIPT_STUCK = "transcript_stuck"
     TRANSCRIPT_AGAIN = "transcript_again"
+    CLOCK_STEPPED = "clock_stepped"
     # From any child
     CRASH = "crash"
     HUNG = "hung"
@@ -258,7 +259,8 @@ class ErrorKind(enum.StrEnum):
 class Error(Message, tag="error", frozen=True, kw_only=True):
     """Something went wrong. `fatal`: the engine ends because of it. `request_id`: for the recogniser's support.
 
-    `kind` is a word of `ErrorKind`; later versions may have more of them.
+    `kind` is a word of `ErrorKind`; later versions may have more of them. `step_ns`: by how much the wall clock was set
+    (`clock_stepped`); the `start_time_ns` of messages with a lower `seq` are right when this is added to them.
     """
 
     source: str
@@ -267,6 +269,7 @@ class Error(Message, tag="error", frozen=True, kw_only=True):
     fatal: bool = False
     request_id: str | None = None
     kind: str = ErrorKind.ENGINE
+    step_ns: int | None = None
 
 
 # A peer's words may have a megabyte. The history keeps errors in memory.

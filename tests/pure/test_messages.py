@@ -145,7 +145,7 @@ GOLDEN = [
         {"type": "error"}
         | HEAD
         | {"source": "streaming", "code": "unauthorized", "message": "HTTP 401", "fatal": True, "request_id": "r"}
-        | {"kind": "connection"},
+        | {"kind": "connection", "step_ns": None},
         "n.error",
     ),
     (

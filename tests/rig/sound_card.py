@@ -103,7 +103,7 @@ class PretendedDevice:
         pulled out; "gone" is ENODEV at each call, for ever. `signal`: the code of positions, digital silence, noise,
         or a square wave at full scale. `level`: of code and noise, of 32767 (1 with noise: nearly silent). `dc`: is
         added. `burst_ms`: samples come in lumps of this length. `short_permille`: so many of the clock's samples
-        are left out without a flag.
+        are left out without a flag, 20 ms at a time.
         """
         words = {
             "open": open,

@@ -255,6 +255,8 @@ def test_secrets_stand_nowhere_but_in_the_file(microphone, engine, without):
                 assert b"s3cr3t-k3y" not in file.read()
             with open(f"/proc/{process.pid}/environ", "rb") as file:
                 assert b"s3cr3t-k3y" not in file.read()
+            with open(f"/proc/{process.pid}/coredump_filter", "rb") as file:
+                assert int(file.read(), 16) == 0
         assert "s3cr3t" not in str(running.query({"type": "status"}))
         running.stop()
         assert "s3cr3t" not in running.log_text()

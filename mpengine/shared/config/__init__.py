@@ -12,6 +12,7 @@ import msgspec
 
 from mpengine import dialects
 from mpengine.dialects.base import RemoteConfig
+from mpengine.shared import addresses
 from mpengine.shared.config_tables import (
     AudioConfig,
     BufferConfig,
@@ -63,6 +64,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         known = secrets()
         tables = file.read(path, paths={**_marked("path"), **{(table, f"{key}_file"): True for table, key in known}})
         file.override(tables, overrides or {}, secrets=known)
+        file.check_texts(tables)
         remote = file.section(tables, "remote")
         keys = _kind_of(remote).__struct_fields__
         needed = {key: variable for key, variable in known.items() if key[0] != "remote" or key[1] in keys}
@@ -81,6 +83,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def parse(cls, tables: Mapping[str, Any]) -> Self:
         """Check `tables` ({"audio": {"device": "USB"}}) and make a Config of them. Raises ConfigError."""
+        from mpengine.shared.config import file  # noqa: PLC0415  no child parses
+
+        file.check_texts(tables)
         config = cls._of(tables)
         _check(config)
         return config
@@ -159,8 +164,12 @@ def _check(config: Config) -> None:
     """Check combinations of keys, and files that must be there. Raises ConfigError."""
     remote, audio, buffer = config.remote, config.audio, config.buffer
     remote.check(audio)
+    if remote.address is not None:
+        _check_server(remote, *remote.address)
     if remote.ca_file is not None:
-        require("remote.ca_file", os.access(remote.ca_file, os.R_OK), f"cannot read {remote.ca_file}")
+        from mpengine.shared.config import ca_file  # noqa: PLC0415  rarely needed
+
+        ca_file.check("remote.ca_file", remote.ca_file)
     whole = audio.sample_rate * audio.block_ms % 1000 == 0
     require("audio.block_ms", whole, f"expected a whole number of samples at {audio.sample_rate} Hz")
     is_one = audio.channel is None or audio.channels == 1
@@ -173,6 +182,17 @@ def _check(config: Config) -> None:
     _check_bus(config.bus)
 
 
+def _check_server(remote: RemoteConfig, key: str, url: str) -> None:
+    server = addresses.server(f"remote.{key}", url)
+    is_private = server.is_secure or remote.allow_plaintext or is_loopback(server.host)
+    require(
+        f"remote.{key}",
+        is_private or not dialects.secret_of(remote),
+        "without encryption (ws://) everybody on the way can read the key; use wss://, or set remote.allow_plaintext "
+        "= true on a network that you trust",
+    )
+
+
 def _check_bus(bus: BusConfig) -> None:
     if bus.transcript is not None:
         directory = os.path.dirname(os.path.abspath(bus.transcript))
@@ -181,6 +201,8 @@ def _check_bus(bus: BusConfig) -> None:
     is_other = bus.publish is None or bus.publish != bus.query
     require("bus.query", is_other, "expected another endpoint than that of bus.publish")
     for path, endpoint in (("bus.publish", bus.publish), ("bus.query", bus.query)):
+        if endpoint is not None:
+            addresses.check_endpoint(path, endpoint)
         scheme, _, address = (endpoint or "").partition("://")
         if scheme == "tcp" and not is_loopback(address.rpartition(":")[0]):
             require(path, bus.curve_secret_key, "tcp beyond this machine needs a key: set bus.curve_secret_key_file")

@@ -162,7 +162,7 @@ class Connection:
         except TimeoutError:
             raise ConnectionLost(self._ended(f"frame not sent within {self._send_timeout_s:g} s")) from None
         except OSError as exc:
-            raise ConnectionLost(self._ended(_loss(exc))) from None
+            raise ConnectionLost(self._ended(_loss(exc))) from exc
 
     def _run(self) -> None:
         try:

@@ -129,8 +129,8 @@ class Reports:
                 return [Log("info", "device_fed", {"source": source})]
             case control.DeviceClosed():
                 self._situation.closed()
-            case control.Anchor(sample=sample, utc_ns=utc_ns):
-                self._results.anchors.add(sample, utc_ns)
+            case control.Anchor(sample=sample, utc_ns=utc_ns, clocks=clocks):
+                return _stepped(self._results.anchors.add(sample, utc_ns, clocks))
             case control.LevelHeard():
                 return self.level(message, now)
             case control.Gated(first=first, end=end, is_closed=is_closed):
@@ -214,6 +214,18 @@ class Reports:
             fields = {"start_s": gap.start_s, "end_s": gap.end_s, "reason": gap.reason}
             actions += [Log("warning", "gap", fields), Publish(gap), KeepGap(part.first, part.end)]
         return actions
+
+
+def _stepped(step_ns: int) -> list[Action]:
+    """The wall clock was set by `step_ns`, if that is not 0: readers can repair the times that they have."""
+    if not step_ns:
+        return []
+    way, times = ("forward", "early") if step_ns > 0 else ("back", "late")
+    text = (
+        f"the clock of this machine was set {way} by {abs(step_ns) / 1e9:.3f} s; start_time_ns of the messages before "
+        f"this one is too {times} by as much"
+    )
+    return report(messages.Error(source="supervisor", code=ErrorCode.CLOCK_STEPPED, message=text, step_ns=step_ns))
 
 
 def _published(error: messages.Error) -> list[Action]:

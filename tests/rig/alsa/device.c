@@ -113,7 +113,8 @@ static void look(struct device *d) {
     while (fgets(line, sizeof line, file)) {
         if (sscanf(line, "%31s %255[^\n]", key, value) != 2)
             continue;
-#define TEXT(field) else if (!strcmp(key, #field)) snprintf(w.field, sizeof w.field, "%.*s", (int)sizeof w.field - 1, value)
+#define TEXT(field) \
+    else if (!strcmp(key, #field)) snprintf(w.field, sizeof w.field, "%.*s", (int)sizeof w.field - 1, value)
 #define NUMBER(field) else if (!strcmp(key, #field)) w.field = atoll(value)
         if (0)
             ;
@@ -150,13 +151,14 @@ static int still(struct device *d) { return d->ended || is(d->words.run, "frozen
 
 /* How many samples the stream has brought by now, and how many of the clock's it has left out. */
 static int64_t brought(struct device *d, int64_t *lost) {
-    int64_t ns = now_ns(), burst_ns = d->words.burst_ms * 1000000LL, start_ns = d->epoch_ns, all;
+    int64_t ns = now_ns(), burst_ns = d->words.burst_ms * 1000000LL, all, lump;
     if (burst_ns)
-        ns = start_ns + (ns - start_ns) / burst_ns * burst_ns;
+        ns = d->epoch_ns + (ns - d->epoch_ns) / burst_ns * burst_ns;
     all = position_at(d, ns) - d->start;
     if (all < 0)
         all = 0;
-    *lost = d->words.lose_samples - d->lost_begin + all * d->words.short_permille / 1000;
+    lump = d->io.rate / 50; /* the code must be heard in between */
+    *lost = d->words.lose_samples - d->lost_begin + all * d->words.short_permille / 1000 / lump * lump;
     if (*lost < d->lost)
         *lost = d->lost;
     all -= *lost;
@@ -312,8 +314,8 @@ static int rig_delay(snd_pcm_ioplug_t *io, snd_pcm_sframes_t *delay) {
     return 0;
 }
 
-/* A card has one user at a time, and /proc/asound says who: the file has the kernel's words. Each plugging has one of its
-   own. The lock goes with the process, however that ends. */
+/* A card has one user at a time, and /proc/asound says who: the file has the kernel's words. Each plugging has a file
+   of its own. The lock goes with the process, however that ends. */
 static int hold(struct device *d, const char *path) {
     char name[300];
     if (!*path)
