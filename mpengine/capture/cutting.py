@@ -34,15 +34,17 @@ class Cutter:
         """Take samples, the last of which had arrived at `at_ns`. Returns the blocks that are full.
 
         `overflowed`: an unknown number of samples was lost before these. `is_late`: more samples may have been ready,
-        so `at_ns` says nothing about the time.
+        so `at_ns` says nothing about the time. All blocks have it then: behind a backlog each one seems earlier, and
+        the sample clock sees that the backlog goes on.
         """
         blocks = self.cut_off() if overflowed else []
         self._overflowed |= overflowed
         self._taken += len(pcm) // self._sample_bytes
         self._rest += pcm
         origin_ns = at_ns - self._duration_ns(self._taken)
+        late_ns = at_ns if is_late else None
         if not self._looks_left:
-            return blocks + self._full_blocks(origin_ns)
+            return blocks + self._full_blocks(origin_ns, late_ns=late_ns)
         if self._origin_ns is None or origin_ns < self._origin_ns:
             self._origin_ns = origin_ns
         if not is_late:
@@ -51,7 +53,7 @@ class Cutter:
         if not is_decided and len(self._rest) < _LONGEST_HELD_S * self._rate_hz * self._sample_bytes:
             return blocks
         self._looks_left = 0
-        return blocks + self._full_blocks(self._origin_ns, is_exact=is_decided)
+        return blocks + self._full_blocks(self._origin_ns, is_exact=is_decided, late_ns=late_ns)
 
     def cut_off(self) -> list[Block]:
         """Nothing that comes follows what came before. Returns all that is left, in blocks."""
@@ -64,16 +66,19 @@ class Cutter:
         self._rest, self._taken, self._given, self._origin_ns = b"", 0, 0, None
         return blocks
 
-    def _full_blocks(self, origin_ns: int, *, is_exact: bool = False) -> list[Block]:
+    def _full_blocks(self, origin_ns: int, *, is_exact: bool = False, late_ns: int | None = None) -> list[Block]:
         self._origin_ns = origin_ns
         size = self._block_samples * self._sample_bytes
         whole = len(self._rest) - len(self._rest) % size
         pcm, self._rest = self._rest, self._rest[whole:]
-        return [self._block(pcm[at : at + size], origin_ns, is_exact=is_exact) for at in range(0, whole, size)]
+        return [
+            self._block(pcm[at : at + size], origin_ns, is_exact=is_exact, late_ns=late_ns)
+            for at in range(0, whole, size)
+        ]
 
-    def _block(self, pcm: bytes, origin_ns: int, *, is_exact: bool = False) -> Block:
+    def _block(self, pcm: bytes, origin_ns: int, *, is_exact: bool = False, late_ns: int | None = None) -> Block:
         self._given += len(pcm) // self._sample_bytes
-        arrival_ns = origin_ns + self._duration_ns(self._given)
+        arrival_ns = origin_ns + self._duration_ns(self._given) if late_ns is None else late_ns
         block = Block(pcm, arrival_ns, overflowed=self._overflowed, is_exact=is_exact)
         self._overflowed = False
         return block

@@ -63,9 +63,9 @@ class Feed:
             self.close()
 
     def source(self) -> str | None:
-        """The name of the source; None while it is unknown, or where there is no sound server.
+        """The source that the sound server has chosen; None while it is unknown, and where the server has no choice.
 
-        Raises DeviceError when it is another one than was chosen: the chosen one has gone.
+        Raises DeviceError when another source was chosen by name, which has gone.
         """
         if self._server is None:
             return None
@@ -76,7 +76,7 @@ class Feed:
             return None
         if feeding is not None and (words := moved(self._choice, feeding)) is not None:
             raise DeviceError(words)
-        return feeding
+        return feeding if self._choice.source is None else None
 
     def close(self) -> None:
         """Ask no more."""

@@ -24,8 +24,6 @@ from mpengine.shared.errors import DeviceError
 _WAITING_S = 30
 # A driver that has stood still hands over one buffer after the other.
 _READS_AT_ONCE = 32
-# From this share of its length on, the buffer counts as full.
-_FULL = 0.9
 # A sound server that hangs makes these calls hang.
 _OPENING_LIMIT_S = 5.0
 _CLOSING_LIMIT_S = 0.5
@@ -183,8 +181,8 @@ class Microphone(Source):
             self._pace.has_looked(has_come=False)
             return 0, False
         pcm, overflowed = stream.read(samples)
-        # A full buffer says nothing about the time, and another one may be ready behind it.
-        is_late = samples >= _FULL * stream.latency_s * stream.rate_hz
+        # More than this step can have brought is a backlog, the rest of which may be on its way.
+        is_late = samples > self._pace.most_s * stream.rate_hz
         if overflowed:
             self._flush(at_ns)
             self._pace.hurry()

@@ -27,6 +27,8 @@ _SHARE_OF_BUFFER = 1 / 3
 # What a card has ready moves once a period. Now and then reads are fast until it moves, and the later ones follow that:
 # otherwise all of them might come long after it, and the time of samples would be as wrong.
 _FOLLOWS_EVERY_S = 8.0
+# A read that brings more than its step and these is late.
+_LATE_FACTOR, _LATE_S = 1.5, 0.05
 # A read leaves no more than this over, which waits for the next one to fill a block. Then reads follow the device.
 _REMAINDER_S = 0.003
 _AIM_S = 0.001
@@ -82,6 +84,11 @@ class Pace:
         if self._fast_left > 0 or self._awaits_step:
             return _FAST_S
         return self._speaking_s if self._loud_for_s > 0 else self._quiet_s
+
+    @property
+    def most_s(self) -> float:
+        """The longest audio that a read brings, unless it was late or the device has a backlog."""
+        return self.step_s * _LATE_FACTOR + _LATE_S
 
     def first_step_s(self, remainder_s: float) -> float:
         """Seconds to the next read, after which the reads are `step_s` apart; `remainder_s` waits to fill a block.

@@ -3,8 +3,8 @@
 ALSA shows a sound server as one device, "pulse" or "default". Only the server knows the microphones behind it, and it
 moves a stream to another one without a word. The library libpulse is there wherever ALSA's plugin for the server is.
 
-Whoever makes a `SoundServer` owns it; all calls come from one thread. Nothing starts a thread, and nothing blocks:
-libpulse works only within the calls of this module, each of which has a deadline. A server that hangs answers nothing.
+Whoever makes a `SoundServer` owns it; all calls come from one thread. Nothing starts a thread, and nothing hangs:
+libpulse works only within the calls of this module, each of which has a deadline.
 """
 
 import ctypes
@@ -22,8 +22,10 @@ ANSWER_S = 1.0
 _NOTHING = 0xFFFFFFFF
 _NO_AUTOSPAWN = 1
 _READY, _FAILED, _TERMINATED = 4, 5, 6
-_SOURCE_OUTPUTS = 0x0010
-# A server that tells no change is asked again after this time; PipeWire's PulseAudio protocol may not tell all.
+_BRIEFLY_S = 0.01
+_PROCESS_ID = b"application.process.id"
+_SOURCE_OUTPUTS = 0x0008
+# PulseAudio tells each change, and is asked again after this time only to be sure. PipeWire may not tell all.
 _ASK_AGAIN_S = 30.0
 _ASK_PIPEWIRE_S = 1.0
 
@@ -92,9 +94,19 @@ class _Output(ctypes.Structure):  # pa_source_output_info: a stream that records
     )
 
 
-_Notice = ctypes.CFUNCTYPE(None, c_void_p, c_void_p)
+class _Client(ctypes.Structure):  # pa_client_info
+    _fields_ = (
+        ("index", c_uint32),
+        ("name", c_char_p),
+        ("module", c_uint32),
+        ("driver", c_char_p),
+        ("properties", c_void_p),
+    )
+
+
 _OnServer = ctypes.CFUNCTYPE(None, c_void_p, POINTER(_Server), c_void_p)
 _OnSource = ctypes.CFUNCTYPE(None, c_void_p, POINTER(_Source), c_int, c_void_p)
+_OnClient = ctypes.CFUNCTYPE(None, c_void_p, POINTER(_Client), c_int, c_void_p)
 _OnOutput = ctypes.CFUNCTYPE(None, c_void_p, POINTER(_Output), c_int, c_void_p)
 _OnEvent = ctypes.CFUNCTYPE(None, c_void_p, c_int, c_uint32, c_void_p)
 
@@ -114,6 +126,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pa_context_get_server_info": (c_void_p, (c_void_p, _OnServer, c_void_p)),
     "pa_context_get_source_info_list": (c_void_p, (c_void_p, _OnSource, c_void_p)),
     "pa_context_get_source_info_by_index": (c_void_p, (c_void_p, c_uint32, _OnSource, c_void_p)),
+    "pa_context_get_client_info_list": (c_void_p, (c_void_p, _OnClient, c_void_p)),
     "pa_context_get_source_output_info_list": (c_void_p, (c_void_p, _OnOutput, c_void_p)),
     "pa_context_set_subscribe_callback": (None, (c_void_p, _OnEvent, c_void_p)),
     "pa_context_subscribe": (c_void_p, (c_void_p, c_int, c_void_p, c_void_p)),
@@ -142,12 +155,14 @@ class SoundServer:
         self._feeding: str | None = None
         self._feeding_index = _NOTHING
         self._found_index = _NOTHING
+        self._own_clients: set[int] = set()
         self._is_watching = self._has_news = self._is_asking = False
         self._info: _Info | None = None
         self._ask_at = 0.0
         # libpulse keeps no reference to Python's functions, so they live as long as the connection.
         self._on_server = _OnServer(self._about)
         self._on_event = _OnEvent(self._event)
+        self._on_client = _OnClient(self._client)
         self._on_output = _OnOutput(self._output)
         self._on_feeding_source = _OnSource(self._feeding_source)
         self._answers: list[Any] = []
@@ -176,8 +191,8 @@ class SoundServer:
     def feeding(self) -> str | None:
         """The source that feeds the stream of this process now; None while that is unknown.
 
-        Call it about once a second: it takes what the server has said since, and waits for nothing. Raises ServerError
-        when the connection has ended.
+        Call it about once a second: it takes what the server has said since, and waits for an answer at most 10 ms, if
+        there was news. Raises ServerError when the connection has ended.
         """
         self._turn(0.0)
         state = self._pulse.pa_context_get_state(self._context)
@@ -192,8 +207,12 @@ class SoundServer:
             self._has_news, self._is_asking, self._found_index = False, True, _NOTHING
             is_pipewire = self._info is None or "pipewire" in self._info.name.lower()
             self._ask_at = now + (_ASK_PIPEWIRE_S if is_pipewire else _ASK_AGAIN_S)
+            self._own_clients.clear()
+            self._forget(self._pulse.pa_context_get_client_info_list(self._context, self._on_client, None))
             self._forget(self._pulse.pa_context_get_source_output_info_list(self._context, self._on_output, None))
-            self._turn(0.0)
+            # An answer takes about 1 ms. What comes later is taken at the next call.
+            while self._is_asking and (left_s := now + _BRIEFLY_S - time.monotonic()) > 0:
+                self._turn(left_s)
         return self._feeding
 
     def settle(self, limit_s: float) -> None:
@@ -221,11 +240,18 @@ class SoundServer:
     def _event(self, _context: int, _kind: int, _index: int, _data: int) -> None:
         self._has_news = True
 
+    def _client(self, _context: int, entry: Any, end: int, _data: int) -> None:
+        """One client, or the end of their list. The server answers in order: the streams come behind it."""
+        if end == 0 and self._property(entry.contents.properties, _PROCESS_ID) == self._pid:
+            self._own_clients.add(entry.contents.index)
+
     def _output(self, _context: int, entry: Any, end: int, _data: int) -> None:
         """One recording stream, or the end of their list."""
         if end == 0:
             output = entry.contents
-            if self._property(output.properties, b"application.process.id") == self._pid:
+            # A stream that speaks PipeWire's own protocol does not name its process. Its client does.
+            of_process = self._property(output.properties, _PROCESS_ID)
+            if of_process == self._pid or (not of_process and output.client in self._own_clients):
                 self._found_index = output.source
             return
         self._is_asking = False

@@ -47,62 +47,81 @@ def machine(tmp_path):
     return machine, machine_write
 
 
-FREE = Pcm(1, 0, "Device", "USB PnP Sound Device: USB Audio", "usb-0000:00:14.0-1.2", "0001A")
+FREE = Pcm(1, 0, "Device", "USB PnP Sound Device: Audio", "usb-0000:00:14.0-1.2", "0001A")
 
 
 def test_a_capture_side_has_its_name_its_id_its_socket_and_its_serial_number(machine):
     root, _ = machine
-    assert pcms(root) == [FREE]
+    assert pcms(str(root)) == [FREE]
 
 
 def test_who_has_it_open_is_told_by_process_and_not_by_thread(machine):
     root, write = machine
     write("proc/asound/card1/pcm0c/sub0/status", OPEN)
     write("proc/813/status", "Name:\tarecord\nTgid:\t812\nPid:\t813\n")
-    assert pcms(root)[0].holder == Holder(812, "arecord")
+    assert pcms(str(root))[0].holder == Holder(812, "arecord")
 
 
 def test_a_process_that_cannot_be_seen_is_told_as_that(machine):
     root, write = machine
     write("proc/asound/card1/pcm0c/sub0/status", OPEN.replace("813", "0"))
-    assert pcms(root)[0].holder == Holder(0, "a process of another container")
+    assert pcms(str(root))[0].holder == Holder(0, "a process of another container")
     write("proc/asound/card1/pcm0c/sub0/status", OPEN)
-    assert pcms(root)[0].holder == Holder(813, "unknown")
+    assert pcms(str(root))[0].holder == Holder(813, "unknown")
 
 
 def test_it_is_free_while_a_part_of_it_is(machine):
     root, write = machine
     write("proc/asound/card1/pcm0c/sub0/status", OPEN)
     write("proc/asound/card1/pcm0c/sub1/status", "closed\n")
-    assert pcms(root)[0].holder is None
+    assert pcms(str(root))[0].holder is None
 
 
 def test_the_group_that_may_open_it_is_told_to_a_user_who_may_not(machine, monkeypatch):
     root, _ = machine
     monkeypatch.setattr(os, "access", lambda *_: False)
-    assert pcms(root)[0].needs_group == grp.getgrgid(os.getgid()).gr_name
+    assert pcms(str(root))[0].needs_group == grp.getgrgid(os.getgid()).gr_name
 
 
 def test_where_proc_is_hidden_the_rest_is_known(machine):
     root, _ = machine
     (root / "proc").rename(root / "hidden")
-    assert pcms(root) == [FREE._replace(name="Device")]
+    assert pcms(str(root)) == [FREE._replace(name="Device")]
 
 
 def test_where_sys_is_hidden_the_rest_is_known(machine):
     root, _ = machine
     (root / "sys").rename(root / "hidden")
-    assert pcms(root) == [FREE._replace(usb_path="", serial="")]
+    assert pcms(str(root)) == [FREE._replace(usb_path="", serial="")]
 
 
 def test_a_name_may_be_any_bytes(machine):
     root, write = machine
     write("proc/asound/cards", CARDS.encode().replace(b"USB PnP", b"M\xfcller"))
-    assert pcms(root)[0].name == r"M\xfcller Sound Device: USB Audio"
+    assert pcms(str(root))[0].name == r"M\xfcller Sound Device: USB Audio"
+
+
+@pytest.mark.parametrize(
+    ("card", "name", "printed"),
+    [
+        ("HDA Intel PCH", "ALC255 Analog", "ALC255 Analog"),
+        ("USB PnP Sound Device", "USB Audio", "Audio"),
+        ("USB Audio", "USB Audio", "-"),
+        ("USB Audio Device", "USB Audio #1", "#1"),
+        ("Loopback", "Loopback PCM", "PCM"),
+        ("bcm2835 Headphones", "bcm2835 - Headphones", "Headphones"),
+        ("USBX", "USB Audio", "Audio"),
+    ],
+)
+def test_a_name_is_as_portaudio_prints_it(machine, card, name, printed):
+    root, write = machine
+    write("proc/asound/cards", CARDS.replace("USB PnP Sound Device\n", f"{card}\n", 1))
+    write("proc/asound/card1/pcm0c/info", INFO.replace("\nname: USB Audio", f"\nname: {name}"))
+    assert pcms(str(root))[0].name == f"{card}: {printed}"
 
 
 def test_without_cards_there_is_nothing(tmp_path):
-    assert pcms(tmp_path) == []
+    assert pcms(str(tmp_path)) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 5000, b" 1 [", b"--- no soundcards ---\n"])
@@ -111,4 +130,4 @@ def test_odd_files_harm_nothing(machine, content):
     for path in list(root.rglob("*")):
         if path.is_file() and not path.is_symlink():
             write(path.relative_to(root), content)
-    assert len(pcms(root)) == 1
+    assert len(pcms(str(root))) == 1

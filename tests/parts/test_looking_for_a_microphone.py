@@ -58,6 +58,29 @@ def test_it_is_found_again_under_another_number_and_no_other_is_taken(cards, fou
     assert name
 
 
+@pytest.mark.parametrize(
+    ("card", "name"),
+    [
+        ("USB PnP Sound Device", "USB Audio"),
+        ("USB Audio", "USB Audio"),
+        ("USB Audio Device", "USB Audio #1"),
+        ("HDA Intel PCH", "HDA - Intel"),
+        ("HDA Intel PCH", "PCH"),
+        ("Loopback", "Loopback PCM"),
+        ("bcm2835 Headphones", "bcm2835 - Headphones"),
+        ("bcm2835 Headphones", "bcm2835 Headphones - in"),
+        ("USBX", "USB Audio"),
+        ("a b c d", "a c e"),
+        ("a b c d", "b a"),
+    ],
+)
+def test_a_card_has_one_name_whether_portaudio_lists_it_or_hides_it(cards, found, card, name):
+    mic = cards.add("mic", card=Card(1, "Device", card, name))
+    listed, *_ = found(0)
+    mic.set(open="EACCES")
+    assert found("hw:CARD=Device")[1].startswith(f'"{listed}" is there, but this user may not open it')
+
+
 def test_a_serial_number_is_known_in_any_socket(cards, found):
     cards.add("mine", card=Card(1, "Device", MIC, "Audio", socket="1", serial="A"))
     identity = found("USB")[2]

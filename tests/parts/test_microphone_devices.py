@@ -201,6 +201,20 @@ def test_on_a_sound_server_a_gap_is_exact_within_half_a_block(microphone):
     assert max(map(abs, found)) <= EXACT
 
 
+def test_a_recorder_that_was_stopped_finds_all_of_it_on_a_sound_server(microphone):
+    microphone.play(coded(0, 60 * RATE, RATE))
+    with Recorder(microphone.environment) as recorder:
+        recorder.wait_for("opened")
+        recorder.wait_for_samples(2 * RATE)
+        os.kill(recorder.pid, signal.SIGSTOP)
+        time.sleep(4)
+        os.kill(recorder.pid, signal.SIGCONT)
+        recorder.wait_for_samples(6 * RATE)
+        pcm = recorder.stop()
+    assert recorder.said("lost") == recorder.said("missing") == []
+    assert len(heard(pcm, RATE)) == 1
+
+
 def test_a_sound_server_that_hangs_ends_the_process_and_not_the_engine(microphone):
     with Recorder(microphone.environment) as recorder:
         recorder.wait_for("opened")

@@ -11,7 +11,7 @@ from mpengine.capture.choosing import ServerSource
 from mpengine.capture.sound_server import ServerError, SoundServer
 from tests.rig.microphone import VirtualMicrophone
 from tests.rig.processes import spawn
-from tests.rig.waiting import PATIENCE_S, scaled
+from tests.rig.waiting import PATIENCE_S, scaled, wait_until
 
 pytestmark = pytest.mark.device
 
@@ -27,7 +27,7 @@ stream.start()
 feed = devices.Feed(choice)
 for _ in sys.stdin:
     try:
-        print(choice.name, feed.source(), flush=True)
+        print(choice.name, feed.source(), choice.source, flush=True)
     except DeviceError as error:
         print("lost:", error, flush=True)
 feed.close()
@@ -74,10 +74,7 @@ class Listener:
         return self.process.stdout.readline().strip()
 
     def wait_until_it_says(self, words):
-        deadline = time.monotonic() + scaled(PATIENCE_S)
-        while (said := self.said()) != words:
-            assert time.monotonic() < deadline, said
-            time.sleep(0.01)
+        wait_until(lambda: self.said() == words, PATIENCE_S, words)
 
 
 @pytest.fixture
@@ -110,23 +107,42 @@ def test_the_sources_are_listed_with_their_names_monitors_and_default(server):
 
 
 @pytest.mark.parametrize("wanted", ["usbmic", "USB Mikrofon", "mikrofon gross"])
-def test_a_source_is_opened_by_its_name_its_description_or_a_part_of_it(listen, wanted):
+def test_a_source_is_opened_by_its_name_its_description_or_a_part_of_it(listen, server, wanted):
     name = "deskmic" if "gross" in wanted else "usbmic"
-    assert listen(wanted).said() == f"{name} {name}"
+    listener = listen(wanted)
+    assert listener.said() == f"{name} None {name}"
+    assert server.recorded_sources()[listener.process.pid] == name
 
 
 def test_the_source_that_was_chosen_is_lost_when_the_server_moves_the_stream(listen, server):
     listener = listen("usbmic")
-    assert listener.said() == "usbmic usbmic"
+    assert listener.said() == "usbmic None usbmic"
     server.remove_source("usbmic")
     listener.wait_until_it_says('lost: "usbmic" has gone: the sound server has put "deskmic" in its place')
 
 
 def test_of_the_default_it_is_told_which_source_it_is_now(listen, server):
     listener = listen("pulse")
-    assert listener.said() == "pulse deskmic"
+    assert listener.said() == "pulse deskmic None"
     server.set_default_source("usbmic")
-    listener.wait_until_it_says("pulse usbmic")
+    listener.wait_until_it_says("pulse usbmic None")
+
+
+def test_a_change_is_told_by_the_server_which_is_not_asked_for_it(server):
+    as_this_process = {"PULSE_PROP": f"application.process.id={os.getpid()}"}
+    recorder = spawn(["parec", "--raw"], env=os.environ | server.environment | as_this_process, stdout=subprocess.PIPE)
+    assert recorder.stdout.read(1)
+    asked = SoundServer()
+    asked.settle(scaled(PATIENCE_S))
+    wait_until(lambda: asked.feeding() == "deskmic", PATIENCE_S, "the default source")
+    asked._ask_at = float("inf")
+    server.set_default_source("usbmic")
+    wait_until(lambda: asked.feeding() == "usbmic", PATIENCE_S, "the other source")
+    recorder.kill()
+    recorder.wait()
+    wait_until(lambda: asked.feeding() is None, PATIENCE_S, "the end of the stream")
+    recorder.stdout.close()
+    asked.close()
 
 
 def test_a_server_that_hangs_is_waited_for_only_briefly(server):

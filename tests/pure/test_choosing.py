@@ -29,10 +29,10 @@ PIPEWIRE = Input(8, "pipewire", "ALSA", 64, 48000)
 PULSE_JACK = Input(9, "pulse", "JACK", 32, 44100)
 ALL = [BUILT_IN, USB, YETI, PULSE, DEFAULT, PULSE_JACK]
 
-MIC = "USB PnP Sound Device: USB Audio"
+MIC = "USB PnP Sound Device: Audio"
 MIC_1 = Pcm(1, 0, "Device", MIC, "usb-0000:00:14.0-1")
 MIC_2 = Pcm(2, 0, "Device_1", MIC, "usb-0000:00:14.0-2")
-CAMERA = Pcm(3, 0, "C920", "USB Camera: USB Audio", "usb-0000:00:14.0-3")
+CAMERA = Pcm(3, 0, "C920", "USB Camera: Audio", "usb-0000:00:14.0-3")
 
 DESK = ServerSource("alsa_input.usb-C-Media.mono", "USB PnP Sound Device Mono", 1, 48000, card=1)
 HEADSET = ServerSource("bluez_input.00_11", "Kopfhörer", 1, 16000, is_default=True)
@@ -102,7 +102,7 @@ def test_without_a_default_no_other_device_is_taken():
     hidden = CAMERA._replace(holder=Holder(812, "arecord"))
     words = refused(None, plugged(MIC_1, hidden=[hidden], others=(), server="no sound server answers"))
     assert 'there is no default audio input device: ALSA\'s "default" takes no audio' in words
-    assert '"USB Camera: USB Audio": it is busy: PID 812 (arecord) has it open; no sound server answers' in words
+    assert '"USB Camera: Audio": it is busy: PID 812 (arecord) has it open; no sound server answers' in words
     assert words.endswith("set audio.device to one of them")
     # PortAudio calls its first entry the default where ALSA's is hidden.
     assert "no default" in refused(None, Present([YETI._replace(is_default=True)]))

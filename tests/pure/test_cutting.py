@@ -4,6 +4,7 @@ from random import Random
 
 import pytest
 
+from mpengine.capture.clock import SampleClock
 from mpengine.capture.cutting import LOOKS, Cutter
 
 RATE, BLOCK = 16000, 320
@@ -78,6 +79,23 @@ def test_a_full_buffer_counts_for_no_look_and_is_not_held_for_long(source):
     source.give(RATE, late_ns=5_000_000_000, is_late=True)
     assert len(source.blocks) == RATE // BLOCK
     assert not any(block.is_exact for block in source.blocks)
+
+
+def test_a_backlog_of_full_buffers_is_no_gap(source):
+    """The sound server has kept five seconds, and gives them a second at a time, all at once."""
+    clock = SampleClock(sample_rate=RATE, sample_bytes=2, block_samples=BLOCK)
+    missing = []
+    for seconds in range(20):
+        for _ in range(25):
+            source.give(2 * BLOCK)
+        if seconds == 10:
+            until = source.position + 5 * RATE
+            while source.position < until:
+                source.give(RATE - 1, late_ns=ns(until - source.position - RATE + 1), is_late=True)
+        blocks, source.blocks = source.blocks, []
+        missing += [placed.missing for block in blocks for placed in clock.add(block) if placed.missing]
+    assert missing == []
+    assert clock.next_sample > 24 * RATE
 
 
 def test_behind_an_overflow_the_time_is_decided_anew(source):

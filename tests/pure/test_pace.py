@@ -102,6 +102,15 @@ def test_reads_move_to_where_blocks_are_full():
     assert pace(block_s=0.005).first_step_s(0.0049) >= 0.003
 
 
+def test_a_read_that_brings_far_more_than_its_step_is_late():
+    of = pace()
+    assert of.most_s == pytest.approx(0.11)
+    hear(of, 5, -60)
+    assert of.most_s == pytest.approx(0.35)
+    of.hurry()
+    assert of.most_s < 0.06
+
+
 def test_an_empty_block_is_no_error():
     pace().heard(b"")
 

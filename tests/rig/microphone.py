@@ -199,6 +199,17 @@ class VirtualMicrophone:
         entries = self._pactl("list", "source-outputs").split("Source Output #")[1:]
         return [RecordingClient(int(_property(entry, "id") or 0), _property(entry, "binary")) for entry in entries]
 
+    def recorded_sources(self) -> dict[int, str]:
+        """From which source each process records now."""
+        outputs = self._pactl("list", "source-outputs").split("Source Output #")[1:]
+        sources = [line.split("\t") for line in self._pactl("list", "short", "sources").splitlines()]
+        names = {source[0]: source[1] for source in sources}
+        indexes = [re.search(r"Source: (\d+)", output) for output in outputs]
+        return {
+            int(_property(output, "id") or 0): names.get(index[1], "") if index else ""
+            for output, index in zip(outputs, indexes, strict=True)
+        }
+
     def wait_for_recording(self, count: int = 1, timeout: float = PATIENCE_S) -> list[RecordingClient]:
         """Wait until exactly `count` clients record (0: until the device is free)."""
         wait_until(lambda: len(self.recording_clients()) == count, timeout, f"{count} recording clients", every=0.03)

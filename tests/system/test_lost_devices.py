@@ -126,3 +126,25 @@ def test_a_run_that_had_a_device_waits_for_it_after_a_kill_too(cards, engine, se
     cards.plug("mic")
     running.wait_for_state("running")
     assert running.stop() == 0
+
+
+# Levels
+
+
+@pytest.mark.slow
+def test_what_is_wrong_with_the_level_is_told_and_when_it_is_over(cards, engine, server):
+    mic = cards.add("mic", card=USB)
+    mic.set(signal="clip")
+    running = engine(byok(server) | QUICK | WANTED, cards)
+    for code, cure in (("clipping", {"signal": "code"}), ("dc_offset", {"dc": 0})):
+        if code == "dc_offset":
+            mic.set(dc=6000)
+        running.bus.wait_for(lambda m, code=code: m["type"] == "error" and m["code"] == code)
+        assert [m["code"] for m in running.bus.of_type("error")][-1] == code
+        mic.set(**cure)
+        running.bus.wait_for(lambda m, code=code: m["type"] == "error" and m["code"] == f"{code}_over")
+    levels = running.bus.of_type("level")
+    assert levels[0]["clipped"] == pytest.approx(1.0, abs=0.1)
+    assert levels[-1]["clipped"] == 0.0
+    assert [m["fatal"] for m in running.bus.of_type("error")] == [False] * 4
+    assert running.stop() == 0

@@ -27,6 +27,7 @@ class Situation:
         self._results = results
         self._started_at = now
         self.device: str | None = None
+        self.has_audio = False  # of the open device
         self.fed_by = ""  # the sound server's source of the open device, if that may be any
         self.remembered = ""  # the identity of the device that was open last
         self.lost_why = ""  # why capture has no device, by its last `DeviceLost`
@@ -92,18 +93,13 @@ class Situation:
 
     def _no_device(self) -> None:
         self.device = self._level = self._device_try_at = None
-        self.is_gated = False
+        self.is_gated = self.has_audio = False
         self.fed_by = ""
 
     @property
     def is_lost(self) -> bool:
         """Whether a device was lost, or missing from the start, and is not back."""
         return self._lost_at is not None
-
-    @property
-    def has_audio(self) -> bool:
-        """Whether the open device has given any audio."""
-        return self.device is not None and self.captured > self.captured_at_open
 
     def heard(self, level: messages.Level, now: float) -> None:
         """A level of the open device."""
@@ -191,6 +187,7 @@ class Situation:
         match message:
             case control.CaptureBeat(captured=captured, is_waiting=is_waiting):
                 self.captured = max(self.captured, captured)
+                self.has_audio = self.device is not None and self.captured > self.captured_at_open
                 self.capture_waits = is_waiting
             case control.RecogniserBeat(received=received, decoded=decoded):
                 self.decoded, self.is_decoding = decoded, received != decoded
