@@ -19,7 +19,6 @@ import array
 import collections
 import math
 import sys
-from operator import mul
 
 from mpengine.shared.ranges import Range
 
@@ -43,11 +42,11 @@ class _Ear:
         self._floor_db = _LOWEST_FLOOR_DB
         self._last_db: float | None = None
 
-    def is_loud(self, values: "array.array[int]", duration_s: float) -> bool:
+    def is_loud(self, values: list[int], duration_s: float) -> bool:
         """Whether somebody may be heard in a piece with these values."""
         count = len(values)
         mean = sum(values) / count
-        variance = sum(map(mul, values, values)) / count - mean * mean
+        variance = math.hypot(*values) ** 2 / count - mean * mean
         now_db = max(_SILENT_DB, 10 * math.log10(variance) - _FULL_SCALE_DB) if variance > 0 else _SILENT_DB
         level_db = now_db if self._last_db is None else (now_db + self._last_db) / 2
         self._last_db = now_db
@@ -165,10 +164,12 @@ class Gate:
         return self._is_loud_piece(pcm)
 
     def _is_loud_piece(self, pcm: bytes) -> bool:
-        samples = array.array("h", pcm)
         if sys.byteorder == "big":
-            samples.byteswap()
+            swapped = array.array("h", pcm)
+            swapped.byteswap()
+            pcm = swapped.tobytes()
+        samples = memoryview(pcm).cast("h")
         is_loud = False
         for number, ear in enumerate(self._ears):
-            is_loud |= ear.is_loud(samples[number :: self._step], _PIECE_S)
+            is_loud |= ear.is_loud(samples[number :: self._step].tolist(), _PIECE_S)
         return is_loud
