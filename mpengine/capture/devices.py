@@ -6,6 +6,7 @@ it makes a `Feed`, and asks that about once a second. All of it belongs to one t
 
 import contextlib
 import os
+import sys
 from collections.abc import Sequence
 
 from mpengine.capture import cards, portaudio
@@ -54,7 +55,7 @@ class Feed:
         """
         self._choice = choice
         self._server: SoundServer | None = None
-        if choice.is_card:
+        if choice.is_card or sys.platform != "linux":
             return
         try:
             self._server = SoundServer()
@@ -87,6 +88,8 @@ class Feed:
 
 def _asked() -> tuple[list[ServerSource], str]:
     """The sources of the sound server, or why there are none."""
+    if sys.platform != "linux":
+        return [], ""
     try:
         server = SoundServer()
     except ServerError as error:

@@ -3,7 +3,7 @@
 Output sample m stands at the input m * down / up. It is the sum of the inputs around this place, each weighted by a
 windowed sinc at its distance. Rates with a short common period have the weights of a whole group of outputs in one
 matrix. Others have a table of weights by the fraction of m * down / up. It is exact up to a period of 1024 outputs;
-beyond it is interpolated linearly (error below -100 dB), so that no rate needs more than 4 MB.
+beyond it is interpolated linearly (error below -115 dB), so that no rate needs more than 4 MB.
 """
 
 import math
@@ -46,7 +46,6 @@ class Resampler:
         self._half = half = math.ceil(_HALF * rate_hz / low)
         self._cycles = 2 * _CUT_OFF * low / rate_hz
         self._channels = channels
-        self.outputs_at_once = _OUTPUTS_AT_ONCE
         # The outputs of a group stand behind one another in the columns of `_weights`, where there are groups.
         self._group = self._up * max(1, round(_GROUP_S * sent_hz / self._up))
         self._has_groups = self._group <= _LONGEST_GROUP_S * sent_hz

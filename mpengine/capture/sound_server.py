@@ -15,6 +15,7 @@ from ctypes import POINTER, c_char_p, c_int, c_uint8, c_uint32, c_uint64, c_void
 from typing import Any, NamedTuple
 
 from mpengine.capture.choosing import ServerSource
+from mpengine.shared.errors import DeviceError
 
 _LIBRARY = "libpulse.so.0"
 ANSWER_S = 1.0
@@ -32,6 +33,26 @@ _ASK_PIPEWIRE_S = 1.0
 
 class ServerError(Exception):
     """The sound server cannot be asked. The text says where it was looked for."""
+
+
+class ServerHangs(ServerError):
+    """The sound server is there and does not answer."""
+
+
+def check() -> None:
+    """Raise DeviceError where the sound server hangs. PortAudio's start would wait as long as it does."""
+    try:
+        server = SoundServer()
+    except ServerError:
+        return
+    try:
+        server.sources()
+    except ServerHangs as error:
+        raise DeviceError(f"{error}: restart it") from None
+    except ServerError:
+        pass
+    finally:
+        server.close()
 
 
 class _Format(ctypes.Structure):
@@ -287,7 +308,7 @@ class SoundServer:
             if self._pulse.pa_context_get_state(self._context) in (_FAILED, _TERMINATED):
                 raise ServerError(_unreachable())
             if left_s <= 0:
-                raise ServerError(_unreachable("does not answer"))
+                raise ServerHangs(_unreachable("does not answer"))
             self._turn(left_s)
 
     def _ask_info(self, deadline: float) -> _Info:
@@ -350,7 +371,8 @@ def _unreachable(what: str = "cannot be reached") -> str:
     """Where the server was looked for, as libpulse does it."""
     if server := os.environ.get("PULSE_SERVER"):
         return f"the sound server at PULSE_SERVER={server} {what}"
-    folder = os.environ.get("PULSE_RUNTIME_PATH")
-    if not folder:
-        folder = f"{os.environ.get('XDG_RUNTIME_DIR') or f'/run/user/{os.getuid()}'}/pulse"
-    return f"the sound server at {folder}/native {what}"
+    if folder := os.environ.get("PULSE_RUNTIME_PATH"):
+        return f"the sound server at {folder}/native {what}"
+    if folder := os.environ.get("XDG_RUNTIME_DIR"):
+        return f"the sound server at {folder}/pulse/native {what}"
+    return f"the sound server {what}; XDG_RUNTIME_DIR is not set, as in a session of this user"

@@ -16,6 +16,8 @@ from mpengine.shared.text import harmless, width
 _MOST_CHANNELS = 16
 # What a microphone is opened at that refuses the wanted rate, best first.
 _OTHER_RATES_HZ = (48000, 44100, 32000, 8000)
+# What capture calls itself, see `proc_title`.
+_OWN_NAME = "mpe-capture"
 _SERVERS = ("pulse", "pipewire")
 _HEADINGS = ("NAME", "CH", "RATE", "STATE", "WHAT IT IS")
 
@@ -90,6 +92,8 @@ def _opened_at_hz(one: Known, audio: AudioConfig) -> int:
 
 def _state(one: Known) -> str:
     pcm = one.pcm
+    if pcm is not None and pcm.holder is not None and pcm.holder.program == _OWN_NAME:
+        return f"busy: mpengine (PID {pcm.holder.pid})"
     if pcm is not None and pcm.holder is not None:
         return f"busy: PID {pcm.holder.pid} ({pcm.holder.program})"
     if pcm is not None and pcm.needs_group:

@@ -3,6 +3,7 @@
 import os
 import threading
 
+from mpengine.capture import sound_server
 from mpengine.processes import beginning
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.standard_streams import complain
@@ -13,13 +14,14 @@ _LIST_LIMIT_S = 15.0
 def devices(config_path: str | None, *, as_json: bool, as_levels: bool) -> int:
     """Print the microphones. Returns exit code 3 when none can be opened. Raises DeviceError, ConfigError.
 
-    PortAudio hangs for ever while a sound server is stopped. Then a line says so, and the process ends with 3.
+    PortAudio may hang for ever, as a device does. Then a line says so, and the process ends with 3.
     """
     beginning.silence_native_stderr()  # PortAudio writes to stderr as it loads
     watchdog = threading.Timer(_LIST_LIMIT_S, _give_up)
     watchdog.daemon = True
     watchdog.start()
     try:
+        sound_server.check()
         if as_levels:
             from mpengine.cli.device_levels import show_levels  # noqa: PLC0415
 
@@ -32,5 +34,5 @@ def devices(config_path: str | None, *, as_json: bool, as_levels: bool) -> int:
 
 
 def _give_up() -> None:
-    complain(f"PortAudio has not answered for {_LIST_LIMIT_S:g} s: a sound server hangs, or a device does")
+    complain(f"PortAudio has not answered for {_LIST_LIMIT_S:g} s: a device hangs, or the sound server")
     os._exit(int(ExitCode.DEVICE))

@@ -7,8 +7,10 @@ import time
 
 import pytest
 
+from mpengine.capture import sound_server
 from mpengine.capture.choosing import ServerSource
 from mpengine.capture.sound_server import ServerError, SoundServer
+from mpengine.shared.errors import DeviceError
 from tests.rig.microphone import VirtualMicrophone
 from tests.rig.processes import spawn
 from tests.rig.waiting import PATIENCE_S, scaled, wait_until
@@ -155,11 +157,14 @@ def test_a_server_that_hangs_is_waited_for_only_briefly(server):
             with pytest.raises(ServerError, match=r"the sound server at PULSE_SERVER=unix:.*/native does not answer"):
                 one.sources()
             assert one.feeding() is None
-        assert time.monotonic() - begun < scaled(4)
+        with pytest.raises(DeviceError, match="does not answer: restart it"):
+            sound_server.check()
+        assert time.monotonic() - begun < scaled(6)
     finally:
         server.go_on()
     assert len(asked.sources()) == 3
     asked.close()
+    sound_server.check()
 
 
 def test_a_server_that_ends_and_one_that_is_not_there_are_told(server, monkeypatch, tmp_path):
@@ -178,4 +183,9 @@ def test_a_server_that_ends_and_one_that_is_not_there_are_told(server, monkeypat
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     with pytest.raises(ServerError, match=rf"the sound server at {tmp_path}/pulse/native cannot be reached"):
         SoundServer().sources()
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ServerError, match="the sound server cannot be reached; XDG_RUNTIME_DIR is not set"):
+        SoundServer().sources()
+    sound_server.check()
     assert not list(tmp_path.rglob("pid"))  # none was started for that

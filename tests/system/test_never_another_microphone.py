@@ -1,5 +1,9 @@
 """Which microphone an engine listens to when its own goes away, and others are there."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from tests.rig.configs import byok
@@ -28,6 +32,13 @@ def desktop():
         yield made
 
 
+def listed(cards):
+    """What `mpengine devices` prints."""
+    words = [sys.executable, "-m", "mpengine", "devices"]
+    environment = os.environ | cards.environment
+    return subprocess.run(words, env=environment, capture_output=True, text=True, check=False).stdout
+
+
 def is_lost(message):
     return message["type"] == "status" and message["state"] == "degraded" and message["device"] is None
 
@@ -50,6 +61,7 @@ def test_another_one_that_fits_is_not_taken_while_the_wanted_one_is_away(cards, 
     running = engine(byok(server) | {"audio": {"device": wanted}}, cards)
     assert running.wait_for_state("running")["device"] == NAME
     running.bus.wait_for(lambda m: m["type"] == "transcript")
+    assert f"busy: mpengine (PID {running.child_pid('capture')})" in listed(cards)
     twin = cards.add("twin", card=Card(0, "Device_1", MIC, socket="2"))
     camera = cards.add("camera", card=Card(2, "C920", "USB Camera", socket="3"))
     cards.unplug("mine")
