@@ -25,7 +25,7 @@ class WindowFile:
         """Open the file, or make an empty one. Raises WindowError."""
         self._path = path
         try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            self._fd = one_writer.open_file(path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise WindowError(f"cannot open the replay window {path}: {error.strerror}") from None
         try:

@@ -24,7 +24,10 @@ class RunFiles:
     """
 
     def __init__(self, config: Config, runtime_path: str) -> None:
-        """Open the journal of the run that goes on, or make a new one. Raises RuntimeDirError (disk full)."""
+        """Open the journal of the run that goes on, or make a new one.
+
+        Raises RuntimeDirError (disk full, or something else in the journal's place).
+        """
         name, rate = config.engine.name, config.audio.sample_rate
         self.window_path = os.path.join(config.buffer.directory or runtime_path, f"{name}.window")
         self.recovered: Recovered | None = None
@@ -42,7 +45,16 @@ class RunFiles:
         path = os.path.join(runtime_path, "journal")
         bus = config.bus
         history = History(finals=bus.history, age_s=bus.history_s)
-        found = Journal.recover(path, history, now=time.monotonic(), utc_ns=time.time_ns())
+        try:
+            found = Journal.recover(
+                path,
+                history,
+                now=time.monotonic(),
+                utc_ns=time.time_ns(),
+                window_samples=round(config.buffer.seconds * rate),
+            )
+        except OSError as error:
+            raise RuntimeDirError(f"cannot open the journal {path}: {error.strerror}") from None
         if found is not None:
             self.journal, recovered = found
             if wanted.machine_boot and recovered.identity.continues(wanted):
@@ -63,11 +75,13 @@ class RunFiles:
     def _left_without_journal(self, path: str) -> str:
         """The message about a window without a readable journal: a window on a disk outlives the machine's restart."""
         left = left_in(self.window_path)
-        if left is not None:
-            return _abandoned(left.run, left.seconds, "without its journal")
         if os.path.exists(path):
-            return "the journal of the run before this one cannot be read: its audio without a result is lost"
-        return ""
+            seconds = "" if left is None else f", {left.seconds:.1f} s,"
+            return (
+                f"the journal of the run before this one is damaged, or another version wrote it: it cannot be read, "
+                f"and the audio{seconds} without a result is lost"
+            )
+        return "" if left is None else _abandoned(left.run, left.seconds, "without its journal")
 
     def close(self, *, is_done: bool) -> None:
         """Close the journal. `is_done`: all audio has its result, so no file is needed any more."""

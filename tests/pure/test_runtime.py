@@ -51,10 +51,26 @@ def test_it_lies_below_the_users_runtime_directory(base):
     assert RuntimeDir("mic").path == f"{base}/mpengine/mic"
 
 
-def test_without_one_it_lies_below_the_temporary_directory(monkeypatch):
+@pytest.mark.parametrize("base", [None, "", "relative"])
+def test_without_one_it_lies_below_the_temporary_directory(monkeypatch, tmp_path, base):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", base or "")
+    if base is None:
+        monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert runtime.runtime_path("mic") == f"{tmp_path}/mpengine-{os.getuid()}/mic"
+
+
+@pytest.mark.parametrize("place", ["/nowhere", "relative", "."])
+def test_without_a_place_to_write_to_it_never_lies_in_the_working_directory(monkeypatch, tmp_path, place):
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("relative")
     monkeypatch.delenv("XDG_RUNTIME_DIR")
-    monkeypatch.setattr("tempfile.gettempdir", lambda: "/some/tmp")
-    assert runtime.runtime_path("mic") == f"/some/tmp/mpengine-{os.getuid()}/mic"
+    for variable in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.setenv(variable, place)
+    monkeypatch.setattr("os.path.isdir", lambda path: not path.startswith(("/tmp", "/var/tmp")))
+    monkeypatch.setattr("os.access", lambda path, _mode: not path.startswith("/nowhere"))
+    with pytest.raises(RuntimeDirError, match=r"no place for the engine's sockets .*/var/tmp\): set XDG_RUNTIME_DIR"):
+        runtime.runtime_path("mic")
 
 
 def test_an_endpoint_is_a_socket_in_it(base):
