@@ -6,6 +6,7 @@ oldest blocks, which are reported as a gap.
 """
 
 import importlib
+import logging
 import os
 import time
 from collections.abc import Sequence
@@ -21,9 +22,12 @@ from mpengine.processes.beginning import CaptureSettings
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control
 from mpengine.shared.errors import DeviceError, ExitCode, MpengineError
+from mpengine.shared.logs import Event
 from mpengine.shared.messages import ErrorCode, GapReason
 from mpengine.shared.ranges import Range
 from mpengine.shared.sources import home_of
+
+log = logging.getLogger(__name__)
 
 _BEAT_S = 1.0
 _EARLY_S = 0.2
@@ -318,7 +322,15 @@ class Capture:
 
     # Commands
 
-    def _on_commands(self) -> None:
+    def _make_again(self) -> None:
+        """The supervisor tells of lost names again as long as they are lost."""
+        try:
+            self._window.make_again()
+            self._pusher.make_again()
+        except MpengineError as error:
+            log.warning(Event("not_made_again", reason=error))
+
+    def _on_commands(self) -> None:  # noqa: C901  a table, one case a command
         for command in self._control.receive():
             match command:
                 case control.Grant(connection=number, sample=sample, skipped=skipped):
@@ -330,6 +342,8 @@ class Capture:
                 case control.Acknowledge(sample=sample):
                     if self._window.acknowledge(sample):
                         self._let_go_at = time.monotonic() + _AWAITS_RESULTS_S
+                case control.MakeAgain():
+                    self._make_again()
                 case control.OpenDevice():
                     if not self._is_open and not self._has_ended:
                         self._open()

@@ -1,5 +1,6 @@
-"""Which file a path stands for. Pure."""
+"""Which file a path stands for."""
 
+import contextlib
 import os
 from typing import TypeAlias
 
@@ -10,3 +11,10 @@ FileId: TypeAlias = tuple[int, int]
 def file_id(found: os.stat_result) -> FileId:
     """The identity of a file from its `stat`."""
     return (found.st_dev, found.st_ino)
+
+
+def find(path: str) -> FileId | None:
+    """What stands at `path`, a link itself; None if there is nothing to be seen."""
+    with contextlib.suppress(OSError):
+        return file_id(os.lstat(path))
+    return None

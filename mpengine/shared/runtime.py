@@ -14,6 +14,7 @@ import time
 
 from mpengine.shared import one_writer
 from mpengine.shared.errors import AlreadyRunning, RuntimeDirError
+from mpengine.shared.file_id import FileId, file_id, find
 
 # sun_path has 108 bytes on Linux (unix(7)) and 104 on macOS, the terminating zero included.
 _SOCKET_PATH_LIMIT = 103 if os.uname().sysname == "Darwin" else 107
@@ -85,12 +86,12 @@ class RuntimeDir:
         Raises RuntimeDirError when it cannot be made, AlreadyRunning when another engine has it by now.
         """
         self._make()
-        is_same = _is_at(self.path, self._directory_fd)
-        if is_same and _is_at(self.lock_path, self._lock_fd):
-            return
-        if not is_same:
+        directory, lock = self.held()
+        if find(self.path) != directory:
             self._let_go()
             self.lock()
+            return
+        if find(self.lock_path) == lock:
             return
         os.close(self._lock_fd)
         self._lock_fd = -1
@@ -98,9 +99,13 @@ class RuntimeDir:
             os.unlink(self.lock_path)
         self._hold()
 
+    def held(self) -> tuple[FileId, FileId]:
+        """Which directory is held, and which file in it."""
+        return file_id(os.fstat(self._directory_fd)), file_id(os.fstat(self._lock_fd))
+
     def unlock(self) -> None:
         """Give up the directory. Its sockets must be closed by now."""
-        if _is_at(self.lock_path, self._lock_fd):
+        if self._lock_fd >= 0 and self.held() == (find(self.path), find(self.lock_path)):
             self._remove_dead_sockets()
         self._let_go()
 
@@ -151,13 +156,6 @@ class RuntimeDir:
             if stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(entry.path)
-
-
-def _is_at(path: str, fd: int) -> bool:
-    """Whether `path` is (still) what was opened as `fd`."""
-    with contextlib.suppress(OSError):
-        return fd >= 0 and os.path.samestat(os.lstat(path), os.fstat(fd))
-    return False
 
 
 def _make_private(path: str) -> None:
