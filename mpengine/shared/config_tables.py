@@ -8,6 +8,7 @@ supervisor sends whole tables to its children over a pipe.
     values       the possible values in words, where the type does not say them
     default      the default in words, where the value does not say it
     path         that the value is a path; a relative one starts at the file's folder
+    endpoint     that the value is an endpoint; the path of ipc://PATH is treated like other paths
     environment  that the value is a secret, and the variable for it
 """
 
@@ -176,7 +177,11 @@ class BufferConfig(Section, frozen=True, kw_only=True):
 
 
 _Endpoint = Annotated[str, Meta(pattern=r"\A(ipc|tcp)://.")]
-_ENDPOINT = {"values": "ipc://PATH or tcp://ADDRESS:PORT", "default": "a socket in the runtime directory"}
+_ENDPOINT = {
+    "values": "ipc://PATH or tcp://ADDRESS:PORT",
+    "default": "a socket in the runtime directory",
+    "endpoint": True,
+}
 
 
 class BusConfig(Section, frozen=True, kw_only=True):

@@ -81,12 +81,15 @@ class NameKeeper:
             advice = "after a logout, `loginctl enable-linger` keeps it" if Name.DIRECTORY in lost.names else ""
             raise RuntimeDirError("; ".join(filter(None, [what, str(error), advice]))) from None
         self.are_ours = True
+        outcome = "All is made again, and who was connected still is"
         if Name.JOURNAL in lost.names:
-            with contextlib.suppress(OSError):  # no room: the next look tries again
+            try:
                 self._journal.write_again()
+            except OSError as error:  # the next look tries again
+                outcome = f"Made again but for the journal ({error.strerror}): a kill may cost results"
         actions: list[Action] = []
         if lost.new:
-            text = f"{what}. All is made again, and who was connected still is"
+            text = f"{what}. {outcome}"
             actions += report(Error(source="supervisor", code=ErrorCode.NAMES_VANISHED, message=text))
         if {Name.FRAMES, Name.WINDOW} & set(lost.names):
             actions.append(Send(Child.CAPTURE, control.MakeAgain()))

@@ -5,6 +5,7 @@ This package imports the recognisers' tables, and so stands above them. The othe
 """
 
 import os
+import stat
 from collections.abc import Mapping
 from typing import Any, Self, TypeVar
 
@@ -61,7 +62,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         from mpengine.shared.config import file  # noqa: PLC0415  a program with an Engine reads no file
 
         known = secrets()
-        tables = file.read(path, paths={**_marked("path"), **{(table, f"{key}_file"): True for table, key in known}})
+        paths = {**_marked("path"), **{(table, f"{key}_file"): True for table, key in known}}
+        tables = file.read(path, paths=paths, endpoints=_marked("endpoint"))
         file.override(tables, overrides or {}, secrets=known)
         remote = file.section(tables, "remote")
         keys = _kind_of(remote).__struct_fields__
@@ -171,5 +173,10 @@ def _check_bus(bus: BusConfig) -> None:
     require("bus.query", is_other, "expected another endpoint than that of bus.publish")
     for path, endpoint in (("bus.publish", bus.publish), ("bus.query", bus.query)):
         scheme, _, address = (endpoint or "").partition("://")
+        if scheme == "ipc":
+            why = "expected the path of a socket: a name without a file (@) is open to every user"
+            require(path, not address.startswith("@") and "\0" not in address, why)
+            is_free = not os.path.lexists(address) or stat.S_ISSOCK(os.lstat(address).st_mode)
+            require(path, is_free, f"{address} is there, and is no socket; name another path, or remove it")
         if scheme == "tcp" and not is_loopback(address.rpartition(":")[0]):
             require(path, bus.curve_secret_key, "tcp beyond this machine needs a key: set bus.curve_secret_key_file")

@@ -19,8 +19,11 @@ Key: TypeAlias = tuple[str, str]
 _PIPE_WAIT_S = 10.0
 
 
-def read(path: str | os.PathLike[str] | None, *, paths: Collection[Key]) -> dict[str, Any]:
-    """The tables of the file at `path`; relative paths at the keys `paths` start at its folder. Raises ConfigError."""
+def read(path: str | os.PathLike[str] | None, *, paths: Collection[Key], endpoints: Collection[Key]) -> dict[str, Any]:
+    """The tables of the file at `path`. Raises ConfigError.
+
+    Relative paths start at its folder: those at the keys `paths`, and those of ipc endpoints at the keys `endpoints`.
+    """
     if path is None:
         return {}
     path = os.fspath(path)
@@ -35,6 +38,13 @@ def read(path: str | os.PathLike[str] | None, *, paths: Collection[Key]) -> dict
         value = section(tables, table).get(key)
         if isinstance(value, str) and value and is_path(value):
             tables[table][key] = os.path.join(os.path.dirname(path), os.path.expanduser(value))
+    for table, key in endpoints:
+        value = section(tables, table).get(key)
+        scheme, _, socket = value.partition("://") if isinstance(value, str) else ("", "", "")
+        if scheme == "ipc" and socket and not socket.startswith("@"):
+            # Absolute, because others get to know it.
+            full = os.path.abspath(os.path.join(os.path.dirname(path), os.path.expanduser(socket)))
+            tables[table][key] = f"ipc://{full}"
     return tables
 
 
