@@ -1,9 +1,12 @@
 """Which run a supervisor serves: a new one, the one before, or a new one that says what was left."""
 
+import os
+
 import pytest
 
 from mpengine.capture.window import Window
 from mpengine.shared.config import Config
+from mpengine.shared.errors import RuntimeDirError
 from mpengine.supervisor.run_files import RunFiles
 
 LOCAL = {"remote": {"mode": "local"}}
@@ -77,3 +80,23 @@ def test_a_window_without_its_journal_is_named_with_what_it_holds(opened, tmp_pa
 def test_what_is_no_window_is_not_named(opened, tmp_path, content):
     (tmp_path / "default.window").write_bytes(content)
     assert opened().abandoned == ""
+
+
+@pytest.mark.parametrize("put", [os.mkdir, os.mkfifo, lambda path: os.symlink("/dev/zero", path)])
+def test_anything_but_a_file_in_place_of_the_journal_is_one_line(tmp_path, put):
+    put(tmp_path / "journal")
+    with pytest.raises(RuntimeDirError, match=r"cannot open the journal .*journal: (not a regular|Is a directory)"):
+        RunFiles(Config.parse(LOCAL), str(tmp_path))
+
+
+@pytest.mark.parametrize("put", [os.mkdir, os.mkfifo, lambda path: os.symlink("/dev/zero", path)])
+def test_anything_but_a_file_in_place_of_the_window_holds_nothing_up(opened, tmp_path, put):
+    put(tmp_path / "default.window")
+    assert opened().abandoned == ""
+
+
+def test_an_acknowledgement_that_cannot_be_abandons_the_run_in_words(opened, tmp_path):
+    first = opened(progress=(16_000, 16_000 * 1000))
+    second = opened()
+    assert second.run != first.run
+    assert "is damaged, or another version wrote it" in second.abandoned
