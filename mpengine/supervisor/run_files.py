@@ -8,6 +8,7 @@ import contextlib
 import os
 import time
 
+from mpengine.shared import one_writer
 from mpengine.shared.config import Config
 from mpengine.shared.errors import RuntimeDirError
 from mpengine.shared.sources import is_path
@@ -26,10 +27,11 @@ class RunFiles:
     def __init__(self, config: Config, runtime_path: str) -> None:
         """Open the journal of the run that goes on, or make a new one.
 
-        Raises RuntimeDirError (disk full, or something else in the journal's place).
+        Raises RuntimeDirError (disk full, or something else in the place of the journal or the window).
         """
         name, rate = config.engine.name, config.audio.sample_rate
         self.window_path = os.path.join(config.buffer.directory or runtime_path, f"{name}.window")
+        _require_file(self.window_path)
         self.recovered: Recovered | None = None
         self.abandoned = ""
         source = config.audio.source
@@ -89,6 +91,16 @@ class RunFiles:
         if is_done:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.window_path)
+
+
+def _require_file(path: str) -> None:
+    """Raise RuntimeDirError if the window cannot be at `path`. Without a file there, capture makes one."""
+    try:
+        os.close(one_writer.open_file(path, os.O_RDONLY))
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise RuntimeDirError(f"cannot open the replay window {path}: {error.strerror}") from None
 
 
 def _abandoned(run: str, left_s: float, why: str) -> str:
