@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -112,8 +113,8 @@ def test_what_vanishes_is_made_again_and_nothing_is_lost(engine, config, server,
     running.assert_nothing_left()
 
 
-def test_where_nothing_can_be_made_it_ends_with_a_word_and_the_watchdog_gets_nothing(engine, config, server):
-    manager = Manager(WATCHDOG_USEC="60000000")
+def test_where_nothing_can_be_made_it_ends_with_a_word(engine, config, server):
+    manager = Manager()
     running = engine(config, manager)
     running.wait_for_state("running")
     shutil.rmtree(running.runtime.parent)
@@ -124,7 +125,6 @@ def test_where_nothing_can_be_made_it_ends_with_a_word_and_the_watchdog_gets_not
     assert "File exists; set XDG_RUNTIME_DIR" in error["message"]
     assert "loginctl enable-linger" in error["message"]
     assert running.bus.of_type("status")[-1]["state"] == "failed"
-    assert manager.count("WATCHDOG=1") == 1
     assert manager.count("STOPPING=1") == 1
     assert_no_hole(running)
     running.assert_nothing_left()
@@ -143,6 +143,28 @@ def test_a_directory_that_another_engine_has_by_now_is_left_to_it(engine, config
     assert "by now another engine of this name has taken its place" in running.log_text()
     assert os.listdir(running.runtime) == ["lock"]
     other.unlock()
+
+
+def test_an_engine_that_took_the_place_of_a_stopped_one_stays_reachable(engine, config):
+    """The end of the first removes sockets by their paths: the second makes them again."""
+    first = engine(config)
+    first.wait_for_state("running")
+    until_complete(first)
+    first.send_signal(signal.SIGSTOP)
+    shutil.rmtree(first.runtime)
+    command = [*first.command, "--config", first.directory / "config.toml"]
+    with (
+        (first.directory / "second").open("wb") as log,
+        subprocess.Popen(command, env=first.environment, stdin=subprocess.DEVNULL, stderr=log) as second,
+    ):
+        until_complete(first)
+        first.send_signal(signal.SIGCONT)
+        assert first.process.wait(scaled(60)) == 1
+        until_complete(first)
+        answer = first.query({"type": "status"})
+        assert answer.get("status", answer)["state"] == "running"
+        second.terminate()
+        assert second.wait(scaled(60)) == 0
 
 
 @pytest.mark.skipif(shutil.which("systemd-tmpfiles") is None, reason="no systemd-tmpfiles here")
