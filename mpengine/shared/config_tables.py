@@ -205,7 +205,9 @@ class BusConfig(Section, frozen=True, kw_only=True):
     transcript: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
         about(
-            "a file to which finals and gaps are appended as lines of JSON (mode 0600); it outlives the run", path=True
+            "a file to which finals and gaps are appended as lines of JSON (mode 0600); it outlives the run. Other "
+            "programs may rename or remove it",
+            path=True,
         ),
     ] = None
     transcript_mb: Annotated[
