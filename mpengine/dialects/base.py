@@ -95,13 +95,25 @@ class RemoteConfig(Section, tag_field="mode", frozen=True, kw_only=True):
     ] = 3.0
     ca_file: Annotated[
         str | None,
-        about("a certificate authority, for a server of your own; certificates are always verified", path=True),
+        about("a certificate authority (PEM), for a server of your own; certificates are always verified", path=True),
     ] = None
+    allow_plaintext: Annotated[
+        bool,
+        about(
+            "let the key or token go to another machine without encryption, over `ws://`: everybody on the way can "
+            "read it, and the audio. Servers on this machine need no permission"
+        ),
+    ] = False
 
     @property
     def mode(self) -> str:
         """The word by which the recogniser is chosen."""
         return str(self.__struct_config__.tag)
+
+    @property
+    def address(self) -> tuple[str, str] | None:
+        """The key that has the server's address, and that address with its scheme. None if `starts_recogniser`."""
+        raise NotImplementedError
 
     def check(self, audio: AudioConfig) -> None:
         """Raises ConfigError for keys that are missing or do not fit each other or `audio`."""

@@ -29,6 +29,7 @@ from mpengine.dialects.wire import (
 )
 from mpengine.shared.config_tables import AudioConfig, Secret, about
 from mpengine.shared.errors import require
+from mpengine.shared.keys import scheme_of
 from mpengine.shared.messages import SpeechStarted, Transcript
 
 KEEP_ALIVE = '{"type":"KeepAlive"}'
@@ -97,7 +98,7 @@ class ByokConfig(RemoteConfig, tag="byok", frozen=True, kw_only=True):
         Meta(pattern=r"\Awss?://"),
         about(
             "a regional or compatible server",
-            values="a URL that starts with wss:// (or ws:// on a trusted network)",
+            values="a URL that starts with wss:// (or ws://, see `allow_plaintext`)",
         ),
     ] = "wss://api.deepgram.com/v1/listen"
     deepgram_model: Annotated[str, about("the model; Deepgram's newer one is `nova-3`")] = "nova-2"
@@ -109,6 +110,11 @@ class ByokConfig(RemoteConfig, tag="byok", frozen=True, kw_only=True):
             values="a table of text, numbers, true or false, and lists, which repeat the parameter",
         ),
     ] = msgspec.field(default_factory=dict)
+
+    @property
+    def address(self) -> tuple[str, str]:
+        """See RemoteConfig."""
+        return "byok_url", self.byok_url
 
     def check(self, audio: AudioConfig) -> None:  # noqa: ARG002  Deepgram takes any audio
         """See RemoteConfig."""
@@ -142,8 +148,9 @@ class Deepgram(JsonDialect):
         from urllib.parse import quote, urlencode  # noqa: PLC0415  the supervisor has the table, and never a dialect
 
         super().__init__()
-        self.secret, url = remote.byok_api_key.reveal(), remote.byok_url
-        self.headers = (f"Authorization: Token {self.secret}",)  # `Bearer` is for temporary tokens
+        url = remote.byok_url
+        scheme, self.secret = scheme_of(remote.byok_api_key.reveal())
+        self.headers = (f"Authorization: {scheme or 'Token'} {self.secret}",)
         query: dict[str, Any] = {
             "model": remote.deepgram_model,
             "language": remote.language,

@@ -27,6 +27,7 @@ from mpengine.dialects.deepgram import Deepgram
 from mpengine.dialects.wire import Figure, JsonDialect, Part, Seconds, Words, by_name, complaint, spoken
 from mpengine.shared.config_tables import AudioConfig, Secret, about
 from mpengine.shared.errors import ExitCode, require
+from mpengine.shared.keys import scheme_of
 from mpengine.shared.messages import CreditsLow, ErrorCode, ErrorKind, SessionEnd, Transcript
 
 FINALIZE = '{"type":"finalize"}'
@@ -97,6 +98,11 @@ class ManagedConfig(RemoteConfig, tag="managed", frozen=True, kw_only=True):
     ] = Secret()
     deepgram_model: Annotated[str, about("passed on as it is")] = "nova-2"
 
+    @property
+    def address(self) -> tuple[str, str]:
+        """See RemoteConfig."""
+        return "server_url", transcribe_url(self.server_url)
+
     def check(self, audio: AudioConfig) -> None:  # noqa: ARG002  the proxy may refuse it
         """See RemoteConfig."""
         require("remote.server_url", self.server_url, "managed mode requires a server URL")
@@ -118,10 +124,15 @@ class LocalConfig(RemoteConfig, tag="local", frozen=True, kw_only=True):
 
     starts_recogniser = True
 
+    @property
+    def address(self) -> None:
+        """See RemoteConfig."""
+
     def check(self, audio: AudioConfig) -> None:
         """See RemoteConfig."""
-        require("audio.sample_rate", audio.sample_rate == 16000, "local mode recognises 16000 Hz only")
-        require("audio.channels", audio.channels == 1, "local mode recognises one channel only")
+        is_right = audio.sample_rate == 16000
+        require("audio.sample_rate", is_right, "local mode recognises 16000 Hz only; all audio is converted to it")
+        require("audio.channels", audio.channels == 1, "local mode recognises one channel only; see audio.channel")
         require("remote.language", self.language.lower().startswith("en"), "local mode knows English only")
 
     def started_at(self, url: str, token: Secret) -> ManagedConfig:
@@ -144,7 +155,7 @@ class Managed(JsonDialect):
         self._can_finalize = False  # the proxy of the current connection sends its last results when asked
         self.url = transcribe_url(remote.server_url)
         self.endpoint = shown(self.url)
-        self.secret = remote.auth_token.reveal()
+        _, self.secret = scheme_of(remote.auth_token.reveal())
         auth = {
             "type": "auth",
             "token": self.secret,

@@ -4,9 +4,11 @@ The supervisor writes the settings into a pipe: they may hold secrets, and other
 environment. Only the supervisor has the write end, and keeps it open: when the pipe closes, the parent has ended.
 """
 
+import contextlib
 import ctypes
 import faulthandler
 import os
+import resource
 import signal
 import sys
 from typing import TypeVar
@@ -57,6 +59,11 @@ class CaptureSettings(ChildSettings, frozen=True, kw_only=True):
     """The sample at which the clock stood, used if the window has less."""
     captured_before: int = 0
     """The end of all samples that were captured."""
+    remembered: str = ""
+    """The identity of the device that this run had open last, see `control.DeviceOpened`; empty: none yet."""
+    waits_for_device: bool = False
+    """Whether capture waits inside for a device that is missing, see `control.DeviceLost`; otherwise it ends. It always
+    waits for a device that this process has had open."""
 
 
 class StreamingSettings(ChildSettings, frozen=True, kw_only=True):
@@ -96,6 +103,21 @@ def payload(settings: Parent) -> bytes:
     return len(body).to_bytes(_LENGTH_BYTES, "little") + body
 
 
+def leave_no_core() -> None:
+    """From now on, no core file of this process and its children has a secret in it.
+
+    The limit alone is not enough: Linux ignores it where cores go to a program. The filter leaves all memory of the
+    process's own out of them. (PR_SET_DUMPABLE would do the same, but the user could not look at the process any more.)
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError):  # not Linux, or a sandbox without /proc
+        fd = os.open("/proc/self/coredump_filter", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, b"0")
+        finally:
+            os.close(fd)
+
+
 def receive(kind: type[_Kind], name: str) -> _Kind:
     """Begin as the child `name`: read the settings, arrange to die with the parent, and set up signals.
 
@@ -106,6 +128,7 @@ def receive(kind: type[_Kind], name: str) -> _Kind:
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # with `stty tostop`, a log line must not stop the process
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     faulthandler.enable()
+    leave_no_core()
     os.set_inheritable(PIPE_FD, False)
     length = int.from_bytes(_read_exactly(_LENGTH_BYTES), "little")
     settings = msgspec.msgpack.decode(_read_exactly(length), type=kind, dec_hook=decode_secret)

@@ -23,7 +23,7 @@ from mpengine.shared.messages import Error, ErrorCode
 from mpengine.shared.runtime import RuntimeDir
 from mpengine.supervisor.bus.answers import Answers
 from mpengine.supervisor.bus.bus import Bus
-from mpengine.supervisor.bus.journal import ToldGap
+from mpengine.supervisor.bus.journal import OpenDevice, ToldGap
 from mpengine.supervisor.bus.transcript_file import TranscriptFile
 from mpengine.supervisor.children.channel import ChildChannel
 from mpengine.supervisor.children.process import ChildProcess
@@ -35,6 +35,7 @@ from mpengine.supervisor.decide.actions import (
     Action,
     Child,
     Exit,
+    KeepDevice,
     KeepGap,
     Kill,
     Log,
@@ -195,6 +196,7 @@ class Supervisor:
                 sent=recovered.sent,
                 connection=recovered.connection,
                 gaps=recovered.gaps,
+                device=self._files.remembered,
                 finals=list(filter(None, (final.transcript() for final in recovered.recent))),
             )
             rest_s = (recovered.captured - recovered.acknowledged) / recovered.identity.sample_rate
@@ -316,13 +318,15 @@ class Supervisor:
 
     # Performing
 
-    def _perform(self, actions: list[Action]) -> None:  # noqa: C901  a table, one case an action
+    def _perform(self, actions: list[Action]) -> None:  # noqa: C901, PLR0912  a table, one case an action
         for action in actions:
             match action:
                 case Publish(message=message, covers=covers):
                     self._bus.publish(message, covers=covers)
                 case KeepGap(first=first, end=end):
                     self._bus.keep(ToldGap(first, end))
+                case KeepDevice(identity=identity):
+                    self._bus.keep(OpenDevice(identity, self._files.wanted_device))
                 case Acknowledge(sample=sample):
                     self._files.journal.acknowledge(sample)
                 case Send(child=child, message=command):

@@ -21,7 +21,7 @@ class RunFiles:
     """The journal of a run, and the path of the window that capture writes.
 
     `recovered` is the content of a journal that goes on; None in a new run. `abandoned` is the message about an old run
-    that lost audio; empty if none did.
+    that lost audio; empty if none did. `wanted_device` is `audio.device` as text.
     """
 
     def __init__(self, config: Config, runtime_path: str) -> None:
@@ -34,6 +34,7 @@ class RunFiles:
         _require_file(self.window_path)
         self.recovered: Recovered | None = None
         self.abandoned = ""
+        self.wanted_device = repr(config.audio.device)
         source = config.audio.source
         shape = f"{config.buffer.seconds} s of {config.audio.block_samples} samples"
         wanted = Identity(
@@ -48,13 +49,7 @@ class RunFiles:
         bus = config.bus
         history = History(finals=bus.history, age_s=bus.history_s)
         try:
-            found = Journal.recover(
-                path,
-                history,
-                now=time.monotonic(),
-                utc_ns=time.time_ns(),
-                window_samples=round(config.buffer.seconds * rate),
-            )
+            found = Journal.recover(path, history, now=time.monotonic(), utc_ns=time.time_ns())
         except OSError as error:
             raise RuntimeDirError(f"cannot open the journal {path}: {error.strerror}") from None
         if found is not None:
@@ -73,6 +68,12 @@ class RunFiles:
             self.journal = Journal.create(path, wanted, History(finals=bus.history, age_s=bus.history_s))
         except OSError as error:
             raise RuntimeDirError(f"cannot write the journal {path}: {error.strerror}") from None
+
+    @property
+    def remembered(self) -> str:
+        """The identity of the device that this run had open; empty if none, or if another one is wanted now."""
+        device = self.recovered.device if self.recovered else None
+        return device.identity if device is not None and device.wanted == self.wanted_device else ""
 
     def _left_without_journal(self, path: str) -> str:
         """The message about a window without a readable journal: a window on a disk outlives the machine's restart."""

@@ -108,6 +108,21 @@ def test_the_key_goes_into_a_header_as_token():
 
 
 @pytest.mark.parametrize(
+    ("key", "header"),
+    [
+        ("KEY", "Token KEY"),
+        ("Bearer KEY", "Bearer KEY"),
+        ("eyJhbGciOi.eyJzdWIi.c2ln-_", "Bearer eyJhbGciOi.eyJzdWIi.c2ln-_"),
+        ("eyJ.x", "Token eyJ.x"),
+    ],
+)
+def test_a_temporary_token_is_sent_as_such(key, header):
+    made = ByokConfig(byok_api_key=Secret(key)).dialect(AudioConfig())
+    assert list(made.headers) == [f"Authorization: {header}"]
+    assert made.secret == header.split()[1]
+
+
+@pytest.mark.parametrize(
     ("url", "shown"),
     [
         (URL, URL),

@@ -13,6 +13,7 @@ import msgspec
 
 from mpengine import dialects
 from mpengine.dialects.base import RemoteConfig
+from mpengine.shared import addresses
 from mpengine.shared.config_tables import (
     AudioConfig,
     BufferConfig,
@@ -65,6 +66,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         paths = {**_marked("path"), **{(table, f"{key}_file"): True for table, key in known}}
         tables = file.read(path, paths=paths, endpoints=_marked("endpoint"))
         file.override(tables, overrides or {}, secrets=known)
+        file.check_texts(tables)
         remote = file.section(tables, "remote")
         keys = _kind_of(remote).__struct_fields__
         needed = {key: variable for key, variable in known.items() if key[0] != "remote" or key[1] in keys}
@@ -73,9 +75,19 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         file.take_secrets(tables, needed, os.environ if environment is None else environment)
         return cls.parse(tables)
 
+    @staticmethod
+    def load_audio(path: str | os.PathLike[str] | None) -> AudioConfig:
+        """The table [audio] of a TOML file alone, without secrets; the defaults without a file. Raises ConfigError."""
+        from mpengine.shared.config import file  # noqa: PLC0415  a program with an Engine reads no file
+
+        return _table("audio", AudioConfig, file.read(path, paths=_marked("path")).get("audio", {}))
+
     @classmethod
     def parse(cls, tables: Mapping[str, Any]) -> Self:
         """Check `tables` ({"audio": {"device": "USB"}}) and make a Config of them. Raises ConfigError."""
+        from mpengine.shared.config import file  # noqa: PLC0415  no child parses
+
+        file.check_texts(tables)
         config = cls._of(tables)
         _check(config)
         return config
@@ -154,14 +166,31 @@ def _check(config: Config) -> None:
     """Check combinations of keys, and files that must be there. Raises ConfigError."""
     remote, audio, buffer = config.remote, config.audio, config.buffer
     remote.check(audio)
+    if remote.address is not None:
+        _check_server(remote, *remote.address)
     if remote.ca_file is not None:
-        require("remote.ca_file", os.access(remote.ca_file, os.R_OK), f"cannot read {remote.ca_file}")
+        from mpengine.shared.config import ca_file  # noqa: PLC0415  rarely needed
+
+        ca_file.check("remote.ca_file", remote.ca_file)
     whole = audio.sample_rate * audio.block_ms % 1000 == 0
     require("audio.block_ms", whole, f"expected a whole number of samples at {audio.sample_rate} Hz")
+    is_one = audio.channel is None or audio.channels == 1
+    require("audio.channel", is_one, "it is for audio.channels = 1; several channels are the first ones")
     if buffer.directory is not None:
         is_usable = os.path.isdir(buffer.directory) and os.access(buffer.directory, os.W_OK)
         require("buffer.directory", is_usable, f"{buffer.directory} is not a writable directory")
     _check_bus(config.bus)
+
+
+def _check_server(remote: RemoteConfig, key: str, url: str) -> None:
+    server = addresses.server(f"remote.{key}", url)
+    is_private = server.is_secure or remote.allow_plaintext or is_loopback(server.host)
+    require(
+        f"remote.{key}",
+        is_private or not dialects.secret_of(remote),
+        "without encryption (ws://) everybody on the way can read the key; use wss://, or set remote.allow_plaintext "
+        "= true on a network that you trust",
+    )
 
 
 def _check_bus(bus: BusConfig) -> None:
@@ -172,10 +201,10 @@ def _check_bus(bus: BusConfig) -> None:
     is_other = bus.publish is None or bus.publish != bus.query
     require("bus.query", is_other, "expected another endpoint than that of bus.publish")
     for path, endpoint in (("bus.publish", bus.publish), ("bus.query", bus.query)):
+        if endpoint is not None:
+            addresses.check_endpoint(path, endpoint)
         scheme, _, address = (endpoint or "").partition("://")
         if scheme == "ipc":
-            why = "expected the path of a socket: a name without a file (@) is open to every user"
-            require(path, not address.startswith("@") and "\0" not in address, why)
             is_free = not os.path.lexists(address) or stat.S_ISSOCK(os.lstat(address).st_mode)
             require(path, is_free, f"{address} is there, and is no socket; name another path, or remove it")
         if scheme == "tcp" and not is_loopback(address.rpartition(":")[0]):

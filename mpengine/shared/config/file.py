@@ -17,9 +17,10 @@ Key: TypeAlias = tuple[str, str]
 
 # How long a program may take that writes a secret into a pipe, as in --set remote.auth_token_file=<(pass show token).
 _PIPE_WAIT_S = 10.0
+_MOST_BYTES = 1 << 20
 
 
-def read(path: str | os.PathLike[str] | None, *, paths: Collection[Key], endpoints: Collection[Key]) -> dict[str, Any]:
+def read(path: str | os.PathLike[str] | None, *, paths: Collection[Key], endpoints: Collection[Key] = ()) -> dict[str, Any]:
     """The tables of the file at `path`. Raises ConfigError.
 
     Relative paths start at its folder: those at the keys `paths`, and those of ipc endpoints at the keys `endpoints`.
@@ -29,23 +30,40 @@ def read(path: str | os.PathLike[str] | None, *, paths: Collection[Key], endpoin
     path = os.fspath(path)
     try:
         with open(path, "rb") as file:
-            tables = tomllib.load(file)
+            content = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise ConfigError("", f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError:  # a NUL in the path
+        raise ConfigError("", f"cannot read {path!r}: not a path") from None
+    if len(content) > _MOST_BYTES:
+        raise ConfigError("", f"{path} is not valid TOML: it has more than {_MOST_BYTES} bytes")
+    try:
+        tables = tomllib.loads(content.decode("utf-8-sig"))  # editors on Windows write a byte order mark
+    except RecursionError:
+        raise ConfigError("", f"{path} is not valid TOML: nested too deeply") from None
+    except ValueError as error:  # also for bad UTF-8, and for numbers of thousands of digits
         raise ConfigError("", f"{path} is not valid TOML: {error}") from None
+    _resolve(tables, os.path.dirname(path), paths, endpoints)
+    return tables
+
+
+def _resolve(tables: dict[str, Any], folder: str, paths: Collection[Key], endpoints: Collection[Key]) -> None:
     for table, key in paths:
         value = section(tables, table).get(key)
         if isinstance(value, str) and value and is_path(value):
-            tables[table][key] = os.path.join(os.path.dirname(path), os.path.expanduser(value))
+            tables[table][key] = os.path.join(folder, os.path.expanduser(value))
     for table, key in endpoints:
         value = section(tables, table).get(key)
-        scheme, _, socket = value.partition("://") if isinstance(value, str) else ("", "", "")
-        if scheme == "ipc" and socket and not socket.startswith("@"):
-            # Absolute, because others get to know it.
-            full = os.path.abspath(os.path.join(os.path.dirname(path), os.path.expanduser(socket)))
-            tables[table][key] = f"ipc://{full}"
-    return tables
+        if isinstance(value, str):
+            tables[table][key] = _absolute(value, folder)
+
+
+def _absolute(endpoint: str, folder: str) -> str:
+    """`endpoint` with an absolute path, because others get to know it; one without a path as it is."""
+    scheme, _, path = endpoint.partition("://")
+    if scheme != "ipc" or not path or path.startswith("@"):
+        return endpoint
+    return f"ipc://{os.path.abspath(os.path.join(folder, os.path.expanduser(path)))}"
 
 
 def override(tables: dict[str, Any], overrides: Mapping[str, Any], *, secrets: Mapping[Key, str]) -> None:
@@ -84,8 +102,24 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise ConfigError(key, "expected --set table.key=value")
     try:
         return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except RecursionError:
+        raise ConfigError(key, "nested too deeply") from None
+    except ValueError:
         return key, value.strip()
+
+
+def check_texts(tables: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a text that has a NUL: the system takes none in a path, a name or an address."""
+    waiting: list[tuple[str, Any]] = [("", tables)]
+    while waiting:
+        path, value = waiting.pop()
+        match value:
+            case str() if "\0" in value:
+                raise ConfigError(path, "expected text without a NUL character")
+            case Mapping():
+                waiting += [(f"{path}.{key}".lstrip("."), item) for key, item in value.items()]
+            case list():
+                waiting += [(path, item) for item in value]
 
 
 def section(tables: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from mpengine.shared.deciding import NEVER
 from mpengine.shared.errors import ConfigError, MpengineError
 from mpengine.shared.logs import Event
 from mpengine.shared.messages import INTERIMS, OVER, TOPICS, Message
-from mpengine.supervisor.bus.journal import Final, Journal, Note, ToldGap, stamp_of
+from mpengine.supervisor.bus.journal import Final, Journal, Note, OpenDevice, ToldGap, stamp_of
 from mpengine.supervisor.bus.transcript_file import TranscriptFile
 
 log = logging.getLogger("mpengine.supervisor")
@@ -207,7 +207,7 @@ class Bus:
         if self._transcript is not None and self._transcript.all_written():
             self._journal.has_transcribed(self._lasting)
 
-    def keep(self, entry: Final | ToldGap | Note) -> None:
+    def keep(self, entry: Final | ToldGap | Note | OpenDevice) -> None:
         """Put `entry` into the journal. On a full disk, `notices` has an error."""
         try:
             self._journal.append(entry)

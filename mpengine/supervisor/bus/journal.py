@@ -1,10 +1,10 @@
 """The run's journal: with it, a supervisor that is started again goes on where the last one was killed.
 
 The header has the counters, twice, each time with a crc32, all written with one `pwrite`. After it come records: the
-identity, then one for each final, each published gap and each other message that the history keeps. The page cache
-suffices, because it outlives a killed process. A record that the kill cut short ends the journal. A final is appended,
-published, then acknowledged. It is marked as published some time later, since the last published messages may die in
-the socket's queue.
+identity, then one for each final, each published gap, each change of the device, and each other message that the
+history keeps. The page cache suffices, because it outlives a killed process. A record that the kill cut short ends the
+journal. A final is appended, published, then acknowledged. It is marked as published some time later, since the last
+published messages may die in the socket's queue.
 
 A journal is believed only if its counters are whole in one place and can be true. Otherwise it is as if there were no
 journal: a wrong position would cost audio without a word. What another version wrote is no journal, either.
@@ -31,6 +31,7 @@ _HEADER_BYTES = 256
 _COUNTERS_AT = (16, 96)
 # The highest number of a connection that fits a frame with room to spare, and of a message that JSON readers take.
 _MOST_CONNECTIONS, _MOST_SEQ = 1 << 31, 1 << 53
+_MOST_SAMPLES = 1 << 53  # a million years
 # `seq` is reserved in steps, so that not every message costs a write. After a kill it goes on after the step.
 _RESERVE = 1000
 # After it has grown by this, it is written again with the records that are still needed.
@@ -86,6 +87,13 @@ class Note(msgspec.Struct, frozen=True, array_like=True, tag=True):
     body: bytes
 
 
+class OpenDevice(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The device of this `identity` was open, while the configuration wanted `wanted`. Only the last one counts."""
+
+    identity: str
+    wanted: str
+
+
 class Forgotten(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """For each topic the `seq` of the last message that the history had forgotten when the journal was compacted."""
 
@@ -121,20 +129,19 @@ class Counters(NamedTuple):
                 return cls(*_COUNTERS.unpack(fields))
         return None
 
-    def can_be(self, last: int, window_samples: int) -> bool:
-        """Whether they can be true, with `last` as the highest `seq` of a final, and a window of so many samples."""
+    def can_be(self, last: int) -> bool:
+        """Whether they can be true, with `last` as the highest `seq` of a final."""
         return (
             self.connection < _MOST_CONNECTIONS
             and max(self.published, self.transcribed) <= max(self.reserved, last) < _MOST_SEQ
-            and self.acknowledged <= self.captured + window_samples
-            and self.sent <= self.captured + window_samples
+            and max(self.acknowledged, self.sent) <= self.captured < _MOST_SAMPLES
         )
 
 
 _COUNTERS = struct.Struct(f"<{len(Counters._fields)}Q")
 _CRC = struct.Struct("<I")
 
-Record = Final | ToldGap | Note | Forgotten
+Record = Final | ToldGap | Note | OpenDevice | Forgotten
 
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
 
@@ -151,6 +158,7 @@ class Recovered(NamedTuple):
     gaps: list[Range]
     recent: list[Final]
     unpublished: list[Final]
+    device: OpenDevice | None = None
 
 
 def _framed(content: Identity | Record) -> bytes:
@@ -189,6 +197,7 @@ class Journal:
         self._end = os.lseek(fd, 0, os.SEEK_END)
         self._compact_at = self._end + _COMPACT_BYTES
         self._unpublished: list[Final] = []  # appended, and not yet marked as published
+        self._device: OpenDevice | None = None
         self._gaps = Ranges()  # published; those before the acknowledged sample are forgotten when another one comes
 
     @classmethod
@@ -206,7 +215,6 @@ class Journal:
         *,
         now: float = 0.0,
         utc_ns: int = 0,
-        window_samples: int = _MOST_SEQ,
     ) -> tuple[Self, Recovered] | None:
         """The journal at `path`, open, and its content; None if there is none that can be believed.
 
@@ -227,7 +235,7 @@ class Journal:
             records, end = _read_records(data, _HEADER_BYTES + _RECORD.size + len(identity_record))
             finals = [record for record in records if isinstance(record, Final)]
             last = max((final.seq for final in finals), default=0)
-            if not counters.can_be(last, window_samples):
+            if not counters.can_be(last):
                 raise ValueError("impossible counters")
         except UNREADABLE:  # damaged, or of another version
             os.close(fd)
@@ -239,6 +247,7 @@ class Journal:
         journal._unpublished = [final for final in finals if final.seq > counters.published]
         journal._gaps = Ranges((record.first, record.end) for record in records if isinstance(record, ToldGap))
         journal._gaps.forget_before(covered)
+        journal._device = next((record for record in reversed(records) if isinstance(record, OpenDevice)), None)
         journal.acknowledge(covered)
         recovered = Recovered(
             identity=identity,
@@ -250,6 +259,7 @@ class Journal:
             gaps=list(journal._gaps),
             recent=finals[-LEAST_FINALS:],
             unpublished=list(journal._unpublished),
+            device=journal._device,
         )
         return journal, recovered
 
@@ -268,7 +278,7 @@ class Journal:
         if seq > self._counters.reserved:
             self._set(reserved=seq + _RESERVE)
 
-    def append(self, entry: Final | ToldGap | Note) -> None:
+    def append(self, entry: Final | ToldGap | Note | OpenDevice) -> None:
         """Keep `entry`. Call it before publishing. Raises OSError (disk full); nothing is kept of the entry then."""
         record = _framed(entry)
         try:
@@ -282,6 +292,8 @@ class Journal:
         elif isinstance(entry, ToldGap):
             self._gaps.forget_before(self._counters.acknowledged)
             self._gaps.join(entry.first, entry.end)
+        elif isinstance(entry, OpenDevice):
+            self._device = entry
         if self._end > self._compact_at:
             self._compact()
 
@@ -294,10 +306,14 @@ class Journal:
     def acknowledge(self, sample: int) -> None:
         """Finals cover all samples before `sample`."""
         if sample > self._counters.acknowledged:
-            self._set(acknowledged=sample)
+            self._set(acknowledged=sample, captured=max(sample, self._counters.captured))
 
     def progress(self, *, captured: int, sent: int, connection: int) -> None:
-        """Note the positions of capture and streaming, and the number of the current connection."""
+        """Note the positions of capture and streaming, and the number of the current connection.
+
+        Of capture the supervisor may have heard less than of the others: what was sent was captured.
+        """
+        captured = max(captured, sent, self._counters.acknowledged)
         self._set(captured=captured, sent=sent, connection=connection)
 
     def has_transcribed(self, seq: int) -> None:
@@ -329,7 +345,7 @@ class Journal:
             self.write_again()
 
     def _needed(self) -> list[Record]:
-        """The records of the history, of finals that perhaps did not go out, and of gaps."""
+        """The records of the history, of finals that perhaps did not go out, of gaps, and of the last device."""
         finals = {final.seq: final for final in self._unpublished}
         notes: list[Record] = []
         for entry in self.history.entries():
@@ -340,7 +356,8 @@ class Journal:
         in_order = sorted(finals.values(), key=lambda final: final.seq)
         self._gaps.forget_before(self._counters.acknowledged)
         gaps = [ToldGap(*gap) for gap in self._gaps]
-        return [Forgotten(self.history.forgotten), *in_order, *notes, *gaps]
+        device = [] if self._device is None else [self._device]
+        return [Forgotten(self.history.forgotten), *device, *in_order, *notes, *gaps]
 
     def _set(self, **changes: int) -> None:
         self._counters = self._counters._replace(**changes)

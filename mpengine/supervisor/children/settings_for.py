@@ -58,6 +58,8 @@ class SettingsFor(NamedTuple):
                     lost_reason=situation.lost_reason,
                     captured=captured,
                     captured_before=situation.captured,
+                    remembered=situation.remembered,
+                    waits_for_device=coordinator.waits_for_device,
                 )
             case Child.STREAMING:
                 ledger, situation = coordinator.results.ledger, coordinator.situation
