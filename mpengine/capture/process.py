@@ -9,7 +9,7 @@ import importlib
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import zmq
 
@@ -92,6 +92,8 @@ class Capture:
         self._lost_reason = settings.lost_reason
         self._losses = Losses()
         self._next_beat = self._next_anchor = 0.0
+        # The supervisor does not look at a window that may be on a disk.
+        self._is_elsewhere = settings.buffer.directory is not None
         self._told_clocks = Clocks()  # of the last anchor
         self._has_told = False
         self._let_go_at = time.monotonic() + _AWAITS_RESULTS_S
@@ -385,6 +387,8 @@ class Capture:
             return
         self._next_beat = now + _BEAT_S
         self._tell_dropped(self._losses.flush())
+        if self._is_elsewhere:
+            self._make_again(self._window.make_again)
         self._control.mention(self._beat())
         if self._is_open and self._opened is None:
             self._ask_feeding()
@@ -407,11 +411,10 @@ class Capture:
 
     # Commands
 
-    def _make_again(self) -> None:
-        """The supervisor tells of lost names again as long as they are lost."""
+    def _make_again(self, make: Callable[[], None]) -> None:
+        """Call `make`. If that fails, there will be another try: names are looked at again and again."""
         try:
-            self._window.make_again()
-            self._pusher.make_again()
+            make()
         except MpengineError as error:
             log.warning(Event("not_made_again", reason=error))
 
@@ -428,7 +431,8 @@ class Capture:
                     if self._window.acknowledge(sample):
                         self._let_go_at = time.monotonic() + _AWAITS_RESULTS_S
                 case control.MakeAgain():
-                    self._make_again()
+                    self._make_again(self._window.make_again)
+                    self._make_again(self._pusher.make_again)
                 case control.OpenDevice():
                     if not self._is_open and not self._has_ended:
                         self._try_to_open()

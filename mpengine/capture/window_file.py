@@ -6,17 +6,13 @@ writes to it, in the order of the calls.
 """
 
 import contextlib
-import logging
 import os
 from typing import TypeAlias
 
 from mpengine.shared import one_writer
 from mpengine.shared.errors import WindowError
 from mpengine.shared.file_id import file_id, find
-from mpengine.shared.logs import Event
 from mpengine.shared.window_layout import HEADER_BYTES
-
-log = logging.getLogger(__name__)
 
 _Piece: TypeAlias = tuple[int, bytes]  # offset, and the data to write there
 
@@ -108,6 +104,8 @@ class WrittenBehind(WindowFile):
         super().__init__(path)
         self._most_bytes = most_bytes
         self._writer: one_writer.Writer[_Piece] = one_writer.Writer(self._write, name="window-writer", size=_bytes_of)
+        self._is_asked = False  # to make the file again; the thread sets it back
+        self._failure: WindowError | None = None  # of the last time
         self._newest: dict[int, bytes] = {}  # waiting data by offset; guarded by the writer's lock
 
     @property
@@ -128,8 +126,13 @@ class WrittenBehind(WindowFile):
             self._newest[offset] = data
 
     def make_again(self) -> None:
-        """Have the thread do it, in turn with its writes. A failure is logged."""
-        self._writer.put(_MAKE_AGAIN)
+        """Have the thread do it, in turn with its writes. Raises WindowError if that failed the last time."""
+        failure, self._failure = self._failure, None
+        if not self._is_asked:  # behind a stuck disk, once
+            self._is_asked = True
+            self._writer.put(_MAKE_AGAIN)
+        if failure is not None:
+            raise failure
 
     def close(self) -> None:
         """Write the waiting data, in bounded time, and close the file."""
@@ -139,10 +142,11 @@ class WrittenBehind(WindowFile):
     def _write(self, piece: _Piece) -> bool:
         """Write one piece, in the writer's thread. Raises WindowError."""
         if piece is _MAKE_AGAIN:
+            self._is_asked = False
             try:
                 super().make_again()
             except WindowError as error:
-                log.warning(Event("window_not_made_again", reason=error))
+                self._failure = error
             return True
         offset, data = piece
         super().write(data, offset)

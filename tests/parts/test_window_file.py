@@ -279,6 +279,28 @@ def test_without_room_the_window_goes_on_in_the_old_file(path, monkeypatch):
     window.close()
 
 
+def test_a_thread_that_found_no_room_says_so_the_next_time_and_tries_again(path, monkeypatch):
+    monkeypatch.setattr(window_file, "is_in_memory", lambda _: False)
+    really = window_file._allocate
+    window = window_at(path)
+    window.append(0, b"ab" * 320, 0)
+    os.unlink(path)
+
+    def allocate(_fd, _size):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(window_file, "_allocate", allocate)
+    window.make_again()
+    wait_until(lambda: not window._file._is_asked and window._file._failure, 30, "the thread's try")
+    monkeypatch.setattr(window_file, "_allocate", really)
+    with pytest.raises(WindowError, match=r"again: No space left on device"):
+        window.make_again()
+    window.close()
+    successor = window_at(path)
+    assert [slot.pcm[:2] for slot in heard(successor)] == [b"ab"]
+    successor.close()
+
+
 @pytest.mark.parametrize("put", [os.mkdir, os.mkfifo, lambda path: os.symlink("/dev/zero", path)])
 def test_anything_but_a_file_in_its_place_is_one_line(path, put):
     put(path)

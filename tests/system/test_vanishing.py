@@ -12,6 +12,7 @@ import time
 import pytest
 
 from mpengine.shared.runtime import RuntimeDir
+from mpengine.shared.window_layout import left_in
 from tests.rig import small_disk as namespaces
 from tests.rig.configs import byok, silent_file
 from tests.rig.deepgram import FakeDeepgram
@@ -111,6 +112,23 @@ def test_what_vanishes_is_made_again_and_nothing_is_lost(engine, config, server,
     assert running.stop() == 0
     assert_no_hole(running)
     running.assert_nothing_left()
+
+
+def test_a_window_elsewhere_is_written_again(engine, config, tmp_path):
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    window = directory / "rig.window"
+    running = engine(config | {"buffer": config["buffer"] | {"directory": str(directory)}})
+    running.wait_for_state("running")
+    size = window.stat().st_size
+    window.unlink()
+    wait_until(lambda: window.exists() and left_in(str(window)) is not None, 30, "the window")
+    assert window.stat().st_size == size
+    running.kill()
+    running.start().wait_for_state("running")
+    assert running.stop() == 0
+    assert_no_hole(running)
+    assert len({final["run"] for final in running.bus.finals()}) == 1
 
 
 def test_where_nothing_can_be_made_it_ends_with_a_word(engine, config, server):

@@ -20,7 +20,9 @@ _PIPE_WAIT_S = 10.0
 _MOST_BYTES = 1 << 20
 
 
-def read(path: str | os.PathLike[str] | None, *, paths: Collection[Key], endpoints: Collection[Key] = ()) -> dict[str, Any]:
+def read(
+    path: str | os.PathLike[str] | None, *, paths: Collection[Key], endpoints: Collection[Key] = ()
+) -> dict[str, Any]:
     """The tables of the file at `path`. Raises ConfigError.
 
     Relative paths start at its folder: those at the keys `paths`, and those of ipc endpoints at the keys `endpoints`.
