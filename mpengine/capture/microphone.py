@@ -197,7 +197,7 @@ class Microphone(Source):
     def _flush(self, at_ns: int) -> None:
         """Samples are lost from here on: take what the converter holds back."""
         if self._converter is not None:
-            self._queue(self._cutter.add(self._converter.flush(), at_ns))
+            self._queue(self._cutter.add(self._converter.flush(), at_ns, is_late=True))
 
     def _end_stretch(self) -> None:
         """Nothing that comes follows what came before: queue all of that."""

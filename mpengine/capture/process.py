@@ -20,7 +20,7 @@ from mpengine.capture.level import LevelMeter
 from mpengine.capture.pusher import Pusher
 from mpengine.capture.source import Source, SourceInfo
 from mpengine.capture.window import Losses, Slot, Window
-from mpengine.processes.beginning import CaptureSettings
+from mpengine.processes.beginning import NOTES_FD, CaptureSettings
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control
 from mpengine.shared.clocks import Clocks
@@ -28,7 +28,6 @@ from mpengine.shared.errors import DeviceError, ExitCode, MpengineError
 from mpengine.shared.logs import Event
 from mpengine.shared.messages import ErrorCode, GapReason
 from mpengine.shared.ranges import Range
-from mpengine.shared.sources import home_of
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +78,7 @@ class Capture:
         self._is_open = False
         self._opened: SourceInfo | None = None  # until the first block comes: only then the device delivers
         self._absence = Absence()
+        self._awaited_fd: int | None = None
         self._fed_by: str | None = None
         source.remember(settings.remembered)
         self._waits_for_device = settings.waits_for_device
@@ -161,11 +161,30 @@ class Capture:
         try:
             self._open()
         except DeviceError as error:
-            if not self._waits_for_device:
+            if not self._is_waited_for:
                 raise
             self._be_without(str(error))
 
+    def _try_again(self) -> None:
+        """What is awaited may be there. If it is not, only the time leads to the next try: this must not spin."""
+        self._await(None)
+        self._try_to_open()
+        self._await(None)
+
+    @property
+    def _is_waited_for(self) -> bool:
+        return self._waits_for_device or self._source.awaited() is not None
+
+    def _await(self, fd: int | None) -> None:
+        """Try again when `fd` is readable; None: the time alone leads to the next try."""
+        if self._awaited_fd is not None:
+            self._loop.unwatch(self._awaited_fd)
+        self._awaited_fd = fd
+        if fd is not None:
+            self._loop.watch(fd, self._try_again)
+
     def _open(self) -> None:
+        self._await(None)
         self._absence.tries()
         info = self._source.open(self._clock.next_sample)
         self._is_open = self._awaits_first = True
@@ -199,7 +218,7 @@ class Capture:
     def _lose(self, error: DeviceError) -> None:
         """The device is gone. Keep what it had delivered, and wait for it. Raises DeviceError at the first start."""
         self._capture_rest()
-        if not self._waits_for_device:
+        if not self._is_waited_for:
             raise error
         self._lost_reason = GapReason.DEVICE
         self._be_without(str(error))  # before the device is closed: that may end the process
@@ -211,6 +230,7 @@ class Capture:
             self._control.tell(lost)
         else:
             self._control.mention(lost)
+        self._await(self._source.awaited())
 
     def _ask_feeding(self) -> None:
         """Tell which source of the sound server feeds the device, when it is another one than before."""
@@ -229,6 +249,7 @@ class Capture:
         if self._is_open and not self._waits:
             self._read_source()  # before the device is closed: that may end the process
         self._absence.ended()
+        self._await(None)
         self._release()
         self._capture_rest()
         self._lost_reason = GapReason.PAUSED
@@ -248,7 +269,7 @@ class Capture:
         """How many blocks may be read from the source now. While the disk is behind, they wait in the source."""
         if self._is_behind:
             return 0
-        if not self._waits or self._may_let_go:
+        if not (self._waits or self._source.is_file()) or self._may_let_go:
             return _UNLIMITED
         return self._window.room
 
@@ -396,7 +417,8 @@ class Capture:
             self._tell_anchor(now)
 
     def _beat(self) -> control.CaptureBeat:
-        return control.CaptureBeat(captured=self._clock.next_sample, is_waiting=self._window.is_behind)
+        is_waiting = self._window.is_behind or (self._is_open and self._room == 0)
+        return control.CaptureBeat(captured=self._clock.next_sample, is_waiting=is_waiting)
 
     def _tell_anchor(self, now: float) -> None:
         """Tell when the last sample was captured: every few seconds, and at once when a clock has jumped."""
@@ -464,10 +486,12 @@ def run(settings: CaptureSettings) -> ExitCode:
 
 def _source(settings: CaptureSettings) -> Source:
     # Import only the module of this source: each may load a library.
-    module, _, class_name = home_of(settings.audio.source).name.partition(".")
+    module, _, class_name = settings.audio.home.name.partition(".")
     if module == "microphone" and not settings.waits_for_device:
         from mpengine.capture import sound_server  # noqa: PLC0415  a file needs none
 
         sound_server.check()  # a run that has worked waits in PortAudio instead, and goes on with the server
     source: Source = getattr(importlib.import_module(f"mpengine.capture.{module}"), class_name)(settings.audio)
+    if settings.has_notes:
+        source.keep_notes(NOTES_FD)
     return source

@@ -71,6 +71,20 @@ class Source(abc.ABC):
         """For a source without a descriptor: seconds until `read` is to be called; None if no block will come."""
         return None
 
+    def awaited(self) -> int | None:
+        """While the source is lost: a descriptor that is readable when it may be back; None if only trying tells.
+
+        A source with such a descriptor is waited for even where a missing device would end the engine.
+        """
+        return None
+
+    def is_file(self) -> bool:
+        """Whether a source that is live by its kind has turned out to be a file: its samples wait for their reader."""
+        return False
+
+    def keep_notes(self, fd: int) -> None:  # noqa: B027  most sources need none
+        """For a source that reads a pipe: the file `fd` has what the process before this one noted about the pipe."""
+
     def has_ended(self) -> bool:
         """Whether the last sample has been read. Only a source that ends is asked."""
         return False

@@ -19,6 +19,8 @@ _ALSA = 8  # PaHostApiTypeId
 
 
 _lib, _ffi = sounddevice._lib, sounddevice._ffi  # noqa: SLF001  its stream classes open no device by an ALSA name
+_available, _read = _lib.Pa_GetStreamReadAvailable, _lib.Pa_ReadStream
+_OVERFLOWED = int(_lib.paInputOverflowed)
 PortAudioError: type[Exception] = sounddevice.PortAudioError
 
 
@@ -64,16 +66,16 @@ class Stream:
 
     def available(self) -> int:
         """How many samples of each channel can be read now."""
-        return _check(_lib.Pa_GetStreamReadAvailable(self._stream))
+        count: int = _available(self._stream)
+        return count if count >= 0 else _check(count)
 
     def read(self, samples: int) -> Reading:
         """Read `samples` of each channel, not more than are available: PortAudio would wait for the rest."""
         data = _ffi.new("char[]", samples * self._sample_bytes)
-        code = _lib.Pa_ReadStream(self._stream, data, samples)
-        overflowed = code == _lib.paInputOverflowed
-        if not overflowed:
+        code: int = _read(self._stream, data, samples)
+        if code < 0 and code != _OVERFLOWED:
             _check(code)
-        return Reading(bytes(_ffi.buffer(data)), overflowed)
+        return Reading(bytes(_ffi.buffer(data)), code == _OVERFLOWED)
 
     def close(self) -> None:
         """Stop and close the device, whatever state it is in. A sound server that hangs makes this hang."""

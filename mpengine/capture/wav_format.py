@@ -15,7 +15,7 @@ _FORMATS = {1: {8: "uint8", 16: "int16", 24: "int24", 32: "int32"}, 3: {32: "flo
 _EXTENSIBLE = 0xFFFE
 _GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
 _TAG_NAMES = {2: "ADPCM", 6: "A-law", 7: "µ-law", 17: "IMA ADPCM", 49: "GSM", 80: "MPEG", 85: "MP3", 255: "AAC"}
-_OTHER_FILES = {
+OTHER_FILES = {
     b"RIFX": "a big-endian WAV file",
     b"FORM": "an AIFF file",
     b"fLaC": "a FLAC file",
@@ -84,7 +84,7 @@ class HeaderParser:
             raise WavError("it is empty")
         name = data[:4]
         if name not in (b"RIFF", b"RF64", b"BW64") or data[8:12] not in (b"WAVE", b""):
-            raise WavError(f"it is {_OTHER_FILES.get(name, 'no WAV file')}{_MEND}")
+            raise WavError(f"it is {OTHER_FILES.get(name, 'no WAV file')}{_MEND}")
         if len(data) < self.size:
             raise WavError("it ends before its audio")
         self._want_chunk(12)
@@ -150,6 +150,12 @@ class HeaderStream:
         self._parser = HeaderParser()
         self._bytes = b""
         self._at = 0
+
+    @property
+    def wanted(self) -> int:
+        """How many more bytes are needed next. With no more than these, `feed` returns no audio."""
+        parser = self._parser
+        return max(0, parser.position - self._at) + parser.size - len(self._bytes)
 
     @property
     def waiting_bytes(self) -> int:

@@ -21,6 +21,8 @@ from mpengine.shared.config_tables import AudioConfig, BufferConfig, decode_secr
 PACKAGE_HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PIPE_FD = 3
 LISTENER_FD = 4
+NOTES_FD = 4
+"""Capture has no listener. See `CaptureSettings.has_notes`."""
 
 _LENGTH_BYTES = 4
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # prctl(2)
@@ -64,6 +66,8 @@ class CaptureSettings(ChildSettings, frozen=True, kw_only=True):
     waits_for_device: bool = False
     """Whether capture waits inside for a device that is missing, see `control.DeviceLost`; otherwise it ends. It always
     waits for a device that this process has had open."""
+    has_notes: bool = False
+    """Whether the descriptor `NOTES_FD` has what one capture process leaves for the next one: its source is a pipe."""
 
 
 class StreamingSettings(ChildSettings, frozen=True, kw_only=True):

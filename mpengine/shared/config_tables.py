@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Meta
 
 from mpengine.shared.keys import mended
-from mpengine.shared.sources import SourceKind, home_of
+from mpengine.shared.sources import DEFAULT, Home, SourceKind, home_of
 
 NAME = re.compile(r"\A[A-Za-z0-9_-]{1,32}\Z")
 NAME_VALUES = "1 to 32 of A-Z a-z 0-9 _ -"
@@ -153,13 +153,26 @@ class AudioConfig(Section, frozen=True, kw_only=True):
         str,
         Meta(min_length=1),
         about(
-            "a microphone, or a file: PCM of 8 to 32 bit or floating point, any rate and number of channels",
-            values='"portaudio" or a path of a WAV file',
+            "a microphone; standard input; or a file or a FIFO: WAV with PCM of 8 to 32 bit or floating point, any "
+            "rate and number of channels. Standard input and a FIFO may also have raw 16-bit samples",
+            values='"portaudio", "-", or a path of a WAV file or a FIFO',
             path=True,
         ),
-    ] = "portaudio"
+    ] = DEFAULT
+    command: Annotated[
+        Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)] | None,
+        about(
+            "a program and its arguments, which writes live audio to its standard output, raw 16-bit samples or WAV; "
+            "instead of `source`",
+            values="a list of texts",
+        ),
+    ] = None
     paced: Annotated[
-        bool, about("a file: `true` plays it at the pace of speech, `false` as fast as the recogniser takes it")
+        bool,
+        about(
+            "a file, and standard input: `true` reads it at the pace of speech, `false` as fast as the recogniser "
+            "takes it"
+        ),
     ] = True
 
     @property
@@ -169,9 +182,14 @@ class AudioConfig(Section, frozen=True, kw_only=True):
         return self.sample_rate * block_ms // 1000
 
     @property
+    def home(self) -> Home:
+        """The implementation of the source."""
+        return home_of(self.source, self.command, paced=self.paced)
+
+    @property
     def kind(self) -> SourceKind:
         """The properties of the source."""
-        return home_of(self.source).kind
+        return self.home.kind
 
     @property
     def is_unpaced(self) -> bool:

@@ -26,6 +26,7 @@ from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.bus.journal import OpenDevice, ToldGap
 from mpengine.supervisor.bus.transcript_file import TranscriptFile
 from mpengine.supervisor.children.channel import ChildChannel
+from mpengine.supervisor.children.held_pipe import HeldPipe
 from mpengine.supervisor.children.process import ChildProcess
 from mpengine.supervisor.children.settings_for import SettingsFor
 from mpengine.supervisor.children.spawner import Spawner
@@ -120,6 +121,9 @@ class Supervisor:
             self._listener = None
             if self._config.remote.starts_recogniser:  # the socket is the supervisor's, so that the port stays the same
                 self._listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            self._held_pipe = None
+            if self._config.audio.home.is_pipe:
+                self._held_pipe = stack.enter_context(contextlib.closing(HeldPipe(self._config.audio)))
             self._settings_for = SettingsFor(
                 self._config,
                 path=self._directory.path,
@@ -352,10 +356,12 @@ class Supervisor:
     def _spawn(self, child: Child) -> None:
         identity = self._channel.new_identity(child)
         settings = self._settings_for(child, identity, self._coordinator)
-        listener = self._listener.fileno() if child is Child.RECOGNISER and self._listener else None
+        inherited = self._listener.fileno() if child is Child.RECOGNISER and self._listener else None
+        if child is Child.CAPTURE and self._held_pipe is not None:
+            inherited = self._held_pipe.notes_fd()
         now = time.monotonic()
         try:
-            process = self._spawner.start(child.value, settings, inherit_fd=listener)
+            process = self._spawner.start(child.value, settings, inherit_fd=inherited)
         except OSError as error:
             self._perform(self._coordinator.lives.spawn_failed(child, str(error), now))
             return

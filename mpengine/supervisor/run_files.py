@@ -6,6 +6,7 @@ run begins, and `abandoned` says how much audio of the old one has no result.
 
 import contextlib
 import os
+import shlex
 import time
 
 from mpengine.shared import one_writer
@@ -34,15 +35,15 @@ class RunFiles:
         _require_file(self.window_path)
         self.recovered: Recovered | None = None
         self.abandoned = ""
+        source, command = config.audio.source, config.audio.command
         self.wanted_device = repr(config.audio.device)
-        source = config.audio.source
         shape = f"{config.buffer.seconds} s of {config.audio.block_samples} samples"
         wanted = Identity(
             run=os.urandom(8).hex(),
             machine_boot=_machine_boot(),
             sample_rate=rate,
             channels=config.audio.channels,
-            source=os.path.abspath(source) if is_path(source) else source,
+            source=shlex.join(command) if command else os.path.abspath(source) if is_path(source) else source,
             window=f"{os.path.abspath(self.window_path)} {shape}",
         )
         path = os.path.join(runtime_path, "journal")

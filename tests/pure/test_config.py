@@ -227,7 +227,7 @@ def test_an_unknown_key_is_refused_by_its_path(tables, path):
         (merged({"audio": {"device": []}}), "audio.device", DEVICES),
         (merged({"audio": {"device": ""}}), "audio.device", DEVICES),
         (merged({"audio": {"device": ["USB", 1.5]}}), "audio.device[1]", DEVICES),
-        (merged({"audio": {"source": ""}}), "audio.source", '"portaudio" or a path of a WAV file'),
+        (merged({"audio": {"source": ""}}), "audio.source", '"portaudio", "-", or a path of a WAV file or a FIFO'),
         (merged({"buffer": {"seconds": "long"}}), "buffer.seconds", "a number, 60 to 86400 seconds, not text"),
         (merged({"buffer": {"catch_up": 1}}), "buffer.catch_up", "more than 1, at most 100"),
         (merged({"buffer": {"directory": 5}}), "buffer.directory", "a path, not a whole number"),

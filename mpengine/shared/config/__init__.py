@@ -27,6 +27,7 @@ from mpengine.shared.config_tables import (
 )
 from mpengine.shared.errors import ConfigError, require
 from mpengine.shared.loopback import is_loopback
+from mpengine.shared.sources import DEFAULT, FIFO, is_path
 
 _Table = TypeVar("_Table", bound=Section)
 
@@ -89,6 +90,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
         file.check_texts(tables)
         config = cls._of(tables)
+        config = msgspec.structs.replace(config, audio=_known_as_fifo(config.audio))
         _check(config)
         return config
 
@@ -162,6 +164,16 @@ def _table(name: str, kind: type[_Table], table: Any) -> _Table:
         raise words.explained(error, name, kind) from None
 
 
+def _known_as_fifo(audio: AudioConfig) -> AudioConfig:
+    """The table with `source` marked as a FIFO, if it is one now. All processes then know it as one."""
+    source = audio.source
+    try:
+        is_fifo = is_path(source) and stat.S_ISFIFO(os.stat(source).st_mode)
+    except (OSError, ValueError):  # what is wrong with a file is told when it is opened
+        return audio
+    return msgspec.structs.replace(audio, source=f"{FIFO}{os.path.abspath(source)}") if is_fifo else audio
+
+
 def _check(config: Config) -> None:
     """Check combinations of keys, and files that must be there. Raises ConfigError."""
     remote, audio, buffer = config.remote, config.audio, config.buffer
@@ -172,6 +184,8 @@ def _check(config: Config) -> None:
         from mpengine.shared.config import ca_file  # noqa: PLC0415  rarely needed
 
         ca_file.check("remote.ca_file", remote.ca_file)
+    is_alone = audio.command is None or audio.source == DEFAULT
+    require("audio.command", is_alone, "expected either this key or audio.source, not both")
     whole = audio.sample_rate * audio.block_ms % 1000 == 0
     require("audio.block_ms", whole, f"expected a whole number of samples at {audio.sample_rate} Hz")
     is_one = audio.channel is None or audio.channels == 1

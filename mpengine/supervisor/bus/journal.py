@@ -281,12 +281,11 @@ class Journal:
     def append(self, entry: Final | ToldGap | Note | OpenDevice) -> None:
         """Keep `entry`. Call it before publishing. Raises OSError (disk full); nothing is kept of the entry then."""
         record = _framed(entry)
-        try:
-            _write(self._fd, record, self._end)
-        except OSError:
+        written = os.pwrite(self._fd, record, self._end)
+        if written != len(record):
             os.ftruncate(self._fd, self._end)
-            raise
-        self._end += len(record)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path)
+        self._end += written
         if isinstance(entry, Final):
             self._unpublished.append(entry)
         elif isinstance(entry, ToldGap):
@@ -305,8 +304,10 @@ class Journal:
 
     def acknowledge(self, sample: int) -> None:
         """Finals cover all samples before `sample`."""
-        if sample > self._counters.acknowledged:
-            self._set(acknowledged=sample, captured=max(sample, self._counters.captured))
+        counters = self._counters
+        if sample > counters.acknowledged:  # for each final: without another call
+            self._counters = counters._replace(acknowledged=sample, captured=max(sample, counters.captured))
+            os.pwrite(self._fd, self._counters.packed(), _COUNTERS_AT[0])
 
     def progress(self, *, captured: int, sent: int, connection: int) -> None:
         """Note the positions of capture and streaming, and the number of the current connection.

@@ -60,6 +60,7 @@ class SettingsFor(NamedTuple):
                     captured_before=situation.captured,
                     remembered=situation.remembered,
                     waits_for_device=coordinator.waits_for_device,
+                    has_notes=config.audio.home.is_pipe,
                 )
             case Child.STREAMING:
                 ledger, situation = coordinator.results.ledger, coordinator.situation
