@@ -11,10 +11,12 @@ import sys
 import time
 from typing import NoReturn
 
+import zmq
+
 from mpengine.processes import beginning
 from mpengine.processes.beginning import ChildSettings
 from mpengine.processes.loop import ChildLoop
-from mpengine.shared import control
+from mpengine.shared import control, sockets
 
 KIND = "RIG_BAD_KIND"
 EXIT_CODE = 7
@@ -27,6 +29,8 @@ class BadBoot(ChildSettings, frozen=True, kw_only=True):
     """What is needed of the settings of capture and of streaming."""
 
     first_connection: int = 1
+    frames: str = ""
+    window_path: str = ""
 
 
 class BadChild:
@@ -34,6 +38,7 @@ class BadChild:
 
     def __init__(self, settings: BadBoot) -> None:
         self.loop = ChildLoop(settings)
+        self._settings = settings
         self.name = settings.identity.partition(".")[0]
         self._connection = settings.first_connection
         self._samples = 0
@@ -46,12 +51,19 @@ class BadChild:
         """Say that there is a device, or a connection."""
         self.hello()
         if self.name == "capture":
+            self._make_names()
             opened = control.DeviceOpened(name="bad", sample_rate=16000, channels=1, latency_s=0.0)
             self.loop.control.tell(opened)
         else:
             endpoint = "ws://bad.example"
             self.loop.control.tell(control.Connecting(connection=self._connection, endpoint=endpoint))
             self.loop.control.tell(control.ConnectionReady(connection=self._connection, endpoint=endpoint))
+
+    def _make_names(self) -> None:
+        """Make the socket and the window, as a good capture does: the supervisor looks after them."""
+        self._frames = sockets.make(self.loop.context, zmq.PUSH)
+        sockets.bind(self._frames, self._settings.frames)
+        os.close(os.open(self._settings.window_path, os.O_CREAT | os.O_RDWR, 0o600))
 
     def beat(self, *, working: bool = True) -> None:
         """Say how far the work is."""
