@@ -199,9 +199,13 @@ def test_a_capture_that_is_killed_without_a_device_comes_back_and_finds_none():
     engine.says(CAPTURE, lost())
     engine.now += 5.0
     assert [code for code, _, _ in errors(engine.ends(CAPTURE, SIGKILL))] == ["crash"]
+    assert engine.coordinator.situation.lost_reason == "device"  # whatever the next process takes for the gap
     engine.tick()
     assert errors(engine.says(CAPTURE, hello(), lost())) == []
     assert engine.status().state == "degraded"
+    engine.says(CAPTURE, device_opened())
+    engine.ends(CAPTURE, SIGKILL)
+    assert engine.coordinator.situation.lost_reason == "capture_restart"
 
 
 # A pause, and a stop

@@ -50,7 +50,7 @@ def wait_until_lost(running):
 
 def wait_until_back(running):
     """The device."""
-    running.bus.wait_for(lambda m: m["type"] == "gap")
+    assert running.bus.wait_for(lambda m: m["type"] == "gap")["reason"] == "device"
     return running.wait_for_state("running")["device"]
 
 
@@ -115,4 +115,5 @@ def test_of_the_default_it_is_told_which_source_it_is(desktop, engine, server):
     wait_until(lambda: is_told("pulse (fed by deskmic)"), PATIENCE_S, "the default source")
     desktop.set_default_source("usbmic")
     wait_until(lambda: is_told("pulse (fed by usbmic)"), PATIENCE_S, "the other source")
+    running.bus.wait_for(lambda m: m["type"] == "status" and m["device"] == "pulse (fed by usbmic)")
     assert running.stop() == 0
