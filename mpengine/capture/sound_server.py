@@ -306,7 +306,7 @@ class SoundServer:
         while not is_done():
             left_s = deadline - time.monotonic()
             if self._pulse.pa_context_get_state(self._context) in (_FAILED, _TERMINATED):
-                raise ServerError(_unreachable())
+                raise ServerHangs(_unreachable("does not answer")) if _is_crowded() else ServerError(_unreachable())
             if left_s <= 0:
                 raise ServerHangs(_unreachable("does not answer"))
             self._turn(left_s)
@@ -368,11 +368,41 @@ def _decoded(text: bytes | None) -> str:
 
 
 def _unreachable(what: str = "cannot be reached") -> str:
-    """Where the server was looked for, as libpulse does it."""
+    """Where the server was looked for."""
     if server := os.environ.get("PULSE_SERVER"):
         return f"the sound server at PULSE_SERVER={server} {what}"
-    if folder := os.environ.get("PULSE_RUNTIME_PATH"):
-        return f"the sound server at {folder}/native {what}"
-    if folder := os.environ.get("XDG_RUNTIME_DIR"):
-        return f"the sound server at {folder}/pulse/native {what}"
+    if path := _socket_path():
+        return f"the sound server at {path} {what}"
     return f"the sound server {what}; XDG_RUNTIME_DIR is not set, as in a session of this user"
+
+
+def _socket_path() -> str:
+    """The server's socket, as libpulse finds it; empty if it is none of this machine, or not known."""
+    if server := os.environ.get("PULSE_SERVER"):
+        path = server.removeprefix("unix:")
+        return path if path.startswith("/") else ""
+    if folder := os.environ.get("PULSE_RUNTIME_PATH"):
+        return f"{folder}/native"
+    if folder := os.environ.get("XDG_RUNTIME_DIR"):
+        return f"{folder}/pulse/native"
+    return ""
+
+
+def _is_crowded() -> bool:
+    """Whether connections wait at the server's socket until there is no room for one more: a server that hangs.
+
+    Each connection that was given up waits there, too. To libpulse a socket without room is like one of no server.
+    """
+    import socket  # noqa: PLC0415  hardly ever needed
+
+    path = _socket_path()
+    if not path:
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(path)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+    return False

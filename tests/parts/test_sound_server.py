@@ -1,5 +1,6 @@
 """The sound server's sources, and which of them feeds a process, with a PulseAudio daemon of our own."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from tests.rig.processes import spawn
 from tests.rig.waiting import PATIENCE_S, scaled, wait_until
 
 pytestmark = pytest.mark.device
+
+_BACKLOG = 16  # more connections than a server lets wait
 
 # Opens what `audio.device` means, and says after each line that it gets which source feeds it.
 LISTENER = """
@@ -160,6 +163,14 @@ def test_a_server_that_hangs_is_waited_for_only_briefly(server):
         with pytest.raises(DeviceError, match="does not answer: restart it"):
             sound_server.check()
         assert time.monotonic() - begun < scaled(6)
+        # Connections that were given up fill the server's socket, until it takes no more.
+        for _ in range(_BACKLOG):
+            with contextlib.suppress(ServerError):
+                connecting = SoundServer()
+                connecting.feeding()
+            connecting.close()
+        with pytest.raises(DeviceError, match="does not answer: restart it"):
+            sound_server.check()
     finally:
         server.go_on()
     assert len(asked.sources()) == 3
