@@ -9,7 +9,7 @@ import pytest
 from tests.rig.configs import byok
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.microphone import VirtualMicrophone
-from tests.rig.sound_card import Card
+from tests.rig.sound_card import Card, SoundCards
 from tests.rig.waiting import PATIENCE_S, wait_until
 
 MIC = "USB PnP Sound Device"
@@ -76,6 +76,26 @@ def test_another_one_that_fits_is_not_taken_while_the_wanted_one_is_away(cards, 
     assert len(mine.events("start")) == 2
     assert not twin.events("start") + camera.events("start")
     assert running.stop() == 0
+
+
+@pytest.mark.slow
+def test_the_default_of_alsa_does_not_lead_to_another_card_that_has_the_number_now(engine, server):
+    with SoundCards(default="plughw:0") as cards:
+        mine = cards.add("mine", card=Card(0, "Device", MIC, socket="1"))
+        running = engine(byok(server), cards)
+        running.wait_for_state("running")
+        told = f"default (fed by {NAME})"
+        running.bus.wait_for(lambda m: m["type"] == "status" and m["device"] == told)
+        running.bus.wait_for(lambda m: m["type"] == "transcript")
+        cards.unplug("mine")
+        cards.add("camera", card=Card(0, "C920", "USB Camera", socket="2")).set(signal="clip")
+        running.bus.wait_for(lambda m: is_lost(m) and '"default" leads to "USB Camera: Audio" now' in m["reason"])
+        cards.plug("mine", number=3)
+        assert wait_until_back(running) == NAME
+        assert len(mine.events("start")) == 2
+        assert running.stop() == 0
+        clipped = b"\xff\x7f" * 16
+        assert clipped not in server.audio
 
 
 @pytest.mark.slow
