@@ -70,6 +70,10 @@ class Feed:
         except ServerError:
             self.close()
 
+    def may_have_moved(self) -> bool:
+        """Whether to ask for the `source` before anything is read: a source was chosen, and the server has news."""
+        return self._server is not None and self._choice.source is not None and self._server.has_news()
+
     def source(self) -> str | None:
         """The source that the sound server has chosen, or the card to which the ALSA configuration has led.
 

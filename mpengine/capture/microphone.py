@@ -165,6 +165,8 @@ class Microphone(Source):
 
     def _take(self, stream: Stream) -> None:
         """Read what the device has. Raises DeviceError when it is lost."""
+        if self._feed is not None and self._feed.may_have_moved():
+            self.feeding()  # what waits may be of another microphone
         has_come = False
         try:
             for _ in range(_READS_AT_ONCE):

@@ -141,13 +141,17 @@ def test_a_change_is_told_by_the_server_which_is_not_asked_for_it(server):
     asked.settle(scaled(PATIENCE_S))
     wait_until(lambda: asked.feeding() == "deskmic", PATIENCE_S, "the default source")
     asked._ask_at = float("inf")
+    assert asked.feeding() == "deskmic"
+    assert not asked.has_news()
     server.set_default_source("usbmic")
+    wait_until(asked.has_news, PATIENCE_S, "the news")
     wait_until(lambda: asked.feeding() == "usbmic", PATIENCE_S, "the other source")
     recorder.kill()
     recorder.wait()
     wait_until(lambda: asked.feeding() is None, PATIENCE_S, "the end of the stream")
     recorder.stdout.close()
     asked.close()
+    assert not asked.has_news()
 
 
 def test_a_server_that_hangs_is_waited_for_only_briefly(server):

@@ -14,6 +14,7 @@ from tests.rig.waiting import PATIENCE_S, wait_until
 
 MIC = "USB PnP Sound Device"
 NAME = f"{MIC}: Audio"
+OF_THE_DESK = b"\x21\x43"  # a sample of the other source, whose sound has no other
 
 
 @pytest.fixture
@@ -24,10 +25,11 @@ def server():
 
 @pytest.fixture
 def desktop():
-    """A sound server with two microphones, "usbmic" and "deskmic", the latter being the default."""
+    """A sound server with two microphones, "usbmic" and "deskmic", the latter being the default, with its own sound."""
     with VirtualMicrophone() as made:
-        for name in ("usbmic", "deskmic"):
-            made.add_source(name, f"The {name}")
+        made.add_sink("desk")
+        made.add_source("usbmic", "The usbmic")
+        made.add_source("deskmic", "The deskmic", sink="desk")
         made.set_default_source("deskmic")
         yield made
 
@@ -112,6 +114,7 @@ def test_of_a_list_the_next_one_is_taken(cards, engine, server):
 
 @pytest.mark.slow
 def test_a_source_that_the_server_replaces_is_a_lost_device_and_is_taken_again(desktop, engine, server):
+    desktop.play(OF_THE_DESK * 16000 * 120, sink="desk")
     running = engine(byok(server) | {"audio": {"device": "The usbmic"}}, desktop)
     assert running.wait_for_state("running")["device"] == "usbmic"
     running.bus.wait_for(lambda m: m["type"] == "transcript")
@@ -123,6 +126,7 @@ def test_a_source_that_the_server_replaces_is_a_lost_device_and_is_taken_again(d
     desktop.add_source("usbmic", "The usbmic")
     assert wait_until_back(running) == "usbmic"
     assert running.stop() == 0
+    assert OF_THE_DESK not in server.audio
 
 
 @pytest.mark.slow
