@@ -315,7 +315,8 @@ class SoundServer:
             self._descriptors, self._waiting = descriptors, select.poll()
             for descriptor in descriptors:
                 self._waiting.register(descriptor, select.POLLIN)
-        return max(0, self._poll(entries, count, limit_ms))
+        ready: int = self._poll(entries, count, limit_ms)
+        return max(0, ready)
 
     def _turn(self, limit_s: float) -> None:
         """Let libpulse work until nothing is left to do, and wait at most `limit_s` for the first thing."""
