@@ -106,6 +106,8 @@ class Choice(NamedTuple):
     channels: int = 0
     """How many channels it has, and its usual rate in `rate_hz`: 0 if that is not known."""
     rate_hz: int = 0
+    led_to: str = ""
+    """The card to which the ALSA configuration has led, see `led`; empty if that is not known."""
 
     @property
     def source(self) -> str | None:
@@ -164,8 +166,18 @@ class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def name(self) -> str:
         """For people."""
+        return self.source or self.other or self.card
+
+    @property
+    def card(self) -> str:
+        """The card, for people."""
         mark = self.usb_path or self.card_id
-        return self.source or self.other or (f"{self.card_name} [{mark}]" if mark else self.card_name)
+        return f"{self.card_name} [{mark}]" if mark else self.card_name
+
+    @property
+    def leads_to_card(self) -> bool:
+        """Whether it is a name of the ALSA configuration, and the card is known to which that led."""
+        return bool(self.other and self.card_name)
 
 
 _Memory = dict[str, _Record]
@@ -179,7 +191,9 @@ def choose(wanted: Wanted | Sequence[str | int], remembered: str, present: Prese
 
 
 def choices(wanted: Wanted | Sequence[str | int], remembered: str, present: Present) -> list[Choice]:
-    """The microphones to try, best first: more than one only if `wanted` is a list, and at least one.
+    """The microphones to try, best first, and at least one.
+
+    There are several if `wanted` is a list, or if the ALSA configuration led it to a card, which `led` remembers.
 
     `remembered` is the identity of the choice that was open last, or empty. Raises DeviceError.
     """
@@ -190,7 +204,7 @@ def choices(wanted: Wanted | Sequence[str | int], remembered: str, present: Pres
     failures: list[tuple[Wanted, DeviceError]] = []
     for entry in entries:
         try:
-            found.append(_Search(entry, memory, present).choice())
+            found += _Search(entry, memory, present).choices()
         except DeviceError as error:
             failures.append((entry, error))
     if found:
@@ -225,6 +239,30 @@ def moved(choice: Choice, feeding: str) -> str | None:
     return f'"{choice.source}" has gone: the sound server has put "{feeding}" in its place'
 
 
+def led(choice: Choice, remembered: str, pcms: Sequence[Pcm], pid: int) -> Choice:
+    """`choice`, which process `pid` has just opened, with the card behind it: that is remembered, too.
+
+    A name of the ALSA configuration, such as "default", leads to another card when the numbers of the cards change.
+    Raises DeviceError when it leads to another one than before. One of the same name is accepted while the other one is
+    away, because nobody has chosen between them: it is mostly the same one in another USB socket.
+    """
+    held = next((pcm for pcm in pcms if pcm.holder is not None and pcm.holder.pid == pid), None)
+    if held is None or choice.is_card or choice.source is not None:
+        return choice
+    memory, before = _memory(choice.identity), _memory(remembered)
+    for key, record in memory.items():
+        if record.other != choice.name:
+            continue
+        old = before.get(key, record)
+        if old.other == record.other and old.card_name and not _may_be(held, old, pcms):
+            raise DeviceError(
+                f'"{choice.name}" leads to "{held.name}" now, and not to "{old.card}", which was open before; set '
+                "audio.device to the one that is meant"
+            )
+        memory[key] = msgspec.structs.replace(_record(_of_pcm(held)), other=record.other)
+    return choice._replace(identity=_write(memory).decode(), led_to=held.name)
+
+
 class _Search:
     """One entry of `audio.device` on its way to a choice."""
 
@@ -234,6 +272,27 @@ class _Search:
         self._record = memory.get(_key(wanted))
         self._present = present
         self._known = known(present)
+
+    def choices(self) -> list[Choice]:
+        """The choice, and behind it the card to which it led before. Raises DeviceError."""
+        cards = self._card_behind()
+        try:
+            first = self.choice()
+        except DeviceError:
+            if not cards:
+                raise
+            return cards
+        return [first] if first.is_card or first.source is not None else [first, *cards]
+
+    def _card_behind(self) -> list[Choice]:
+        """The card to which a name of the ALSA configuration led, if it is there, maybe under another number."""
+        record = self._record
+        if record is None or not record.leads_to_card:
+            return []
+        for one in self._known:
+            if one.input is not None and one.way is Way.CARD and _is_same_card(one, record):
+                return [self._listed(one.name, one.input, msgspec.structs.replace(_record(one), other=record.other))]
+        return []
 
     def choice(self) -> Choice:
         """Raises DeviceError."""
@@ -439,8 +498,12 @@ def _cards(present: Present) -> list[Known]:
         seen.add(place)
         pcm = pcms.get(place)
         found.append(Known(match["base"], Way.CARD, (entry.name,), input=entry, pcm=pcm))
-    found += [Known(pcm.name, Way.CARD, (), pcm=pcm) for place, pcm in pcms.items() if place not in seen]
+    found += [_of_pcm(pcm) for place, pcm in pcms.items() if place not in seen]
     return [_told_apart(one, found) for one in found]
+
+
+def _of_pcm(pcm: Pcm) -> Known:
+    return Known(pcm.name, Way.CARD, pcm=pcm)
 
 
 def _told_apart(one: Known, cards: Sequence[Known]) -> Known:
@@ -538,8 +601,12 @@ def _is_same(one: Known, record: _Record) -> bool:
     """
     if one.source is not None:
         return one.source.name == record.source
-    if one.way is Way.OTHER:
-        return bool(record.other) and one.name == record.other
+    if one.way is Way.OTHER or record.other:
+        return one.way is Way.OTHER and one.name == record.other
+    return _is_same_card(one, record)
+
+
+def _is_same_card(one: Known, record: _Record) -> bool:
     if not record.card_name or fold(_base(one)) != fold(record.card_name) or _hardware(one)[1] != record.device:
         return False
     pcm = one.pcm
@@ -550,3 +617,11 @@ def _is_same(one: Known, record: _Record) -> bool:
     if record.usb_path:
         return pcm.usb_path == record.usb_path
     return not record.card_id or pcm.card_id == record.card_id
+
+
+def _may_be(held: Pcm, record: _Record, pcms: Sequence[Pcm]) -> bool:
+    """Whether `held` is the card of `record`, or one of its name while that card is away."""
+    if _is_same_card(_of_pcm(held), record):
+        return True
+    is_away = not any(_is_same_card(_of_pcm(pcm), record) for pcm in pcms)
+    return is_away and (fold(held.name), held.device) == (fold(record.card_name), record.device)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from mpengine.capture import cards, portaudio
-from mpengine.capture.choosing import VARIABLES, Choice, Present, ServerSource, Wanted, choices, moved
+from mpengine.capture.choosing import VARIABLES, Choice, Present, ServerSource, Wanted, choices, led, moved
 from mpengine.capture.sound_server import ANSWER_S, ServerError, SoundServer
 from mpengine.shared.errors import DeviceError
 
@@ -45,6 +45,13 @@ def prepare(choice: Choice) -> None:
             os.environ[name] = value
 
 
+def settle(choice: Choice, remembered: str) -> Choice:
+    """`choice`, which has just been opened, see `choosing.led`. Raises DeviceError when it is another card."""
+    if choice.is_card or choice.source is not None or sys.platform != "linux":
+        return choice
+    return led(choice, remembered, cards.pcms(), os.getpid())
+
+
 class Feed:
     """Which source of the sound server feeds the microphone that is open. A card has no server between."""
 
@@ -55,7 +62,7 @@ class Feed:
         """
         self._choice = choice
         self._server: SoundServer | None = None
-        if choice.is_card or sys.platform != "linux":
+        if choice.is_card or choice.led_to or sys.platform != "linux":
             return
         try:
             self._server = SoundServer()
@@ -63,13 +70,18 @@ class Feed:
         except ServerError:
             self.close()
 
-    def source(self) -> str | None:
-        """The source that the sound server has chosen; None while it is unknown, and where the server has no choice.
+    def may_have_moved(self) -> bool:
+        """Whether to ask for the `source` before anything is read: a source was chosen, and the server has news."""
+        return self._server is not None and self._choice.source is not None and self._server.has_news()
 
+    def source(self) -> str | None:
+        """The source that the sound server has chosen, or the card to which the ALSA configuration has led.
+
+        None while it is unknown, and where the server has no choice.
         Raises DeviceError when another source was chosen by name, which has gone.
         """
         if self._server is None:
-            return None
+            return self._choice.led_to or None
         try:
             feeding = self._server.feeding()
         except ServerError:

@@ -123,10 +123,19 @@ class Microphone(Source):
         errors = []
         for choice in choices:
             try:
-                return choice, self._open(choice)
+                return self._open_settled(choice)
             except DeviceError as error:
                 errors.append(error)
         raise errors[0]
+
+    def _open_settled(self, choice: Choice) -> tuple[Choice, Stream]:
+        """Open the device, and see which card it is. Raises DeviceError."""
+        stream = self._open(choice)
+        try:
+            return devices.settle(choice, self._remembered), stream
+        except DeviceError:
+            stream.close()
+            raise
 
     def _open(self, choice: Choice) -> Stream:
         """Open the device at the first rate that it takes. Raises DeviceError."""
@@ -159,6 +168,8 @@ class Microphone(Source):
 
     def _take(self, stream: Stream) -> None:
         """Read what the device has. Raises DeviceError when it is lost."""
+        if self._feed is not None and self._feed.may_have_moved():
+            self.feeding()  # what waits may be of another microphone
         has_come = False
         try:
             for _ in range(_READS_AT_ONCE):

@@ -552,10 +552,6 @@ def _detector() -> Detector:
 def _source(settings: CaptureSettings) -> Source:
     # Import only the module of this source: each may load a library.
     module, _, class_name = settings.audio.home.name.partition(".")
-    if module == "microphone" and not settings.waits_for_device:
-        from mpengine.capture import sound_server  # noqa: PLC0415  a file needs none
-
-        sound_server.check()  # a run that has worked waits in PortAudio instead, and goes on with the server
     source: Source = getattr(importlib.import_module(f"mpengine.capture.{module}"), class_name)(settings.audio)
     if settings.has_notes:
         source.keep_notes(NOTES_FD)

@@ -9,9 +9,10 @@ libpulse works only within the calls of this module, each of which has a deadlin
 
 import ctypes
 import os
+import select
 import time
 from collections.abc import Callable
-from ctypes import POINTER, c_char_p, c_int, c_uint8, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, c_char_p, c_int, c_short, c_uint8, c_uint32, c_uint64, c_ulong, c_void_p
 from typing import Any, NamedTuple
 
 from mpengine.capture.choosing import ServerSource
@@ -125,6 +126,11 @@ class _Client(ctypes.Structure):  # pa_client_info
     )
 
 
+class _PollFd(ctypes.Structure):
+    _fields_ = (("fd", c_int), ("events", c_short), ("revents", c_short))
+
+
+_OnPoll = ctypes.CFUNCTYPE(c_int, POINTER(_PollFd), c_ulong, c_int, c_void_p)
 _OnServer = ctypes.CFUNCTYPE(None, c_void_p, POINTER(_Server), c_void_p)
 _OnSource = ctypes.CFUNCTYPE(None, c_void_p, POINTER(_Source), c_int, c_void_p)
 _OnClient = ctypes.CFUNCTYPE(None, c_void_p, POINTER(_Client), c_int, c_void_p)
@@ -135,6 +141,7 @@ _OnEvent = ctypes.CFUNCTYPE(None, c_void_p, c_int, c_uint32, c_void_p)
 _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pa_mainloop_new": (c_void_p, ()),
     "pa_mainloop_free": (None, (c_void_p,)),
+    "pa_mainloop_set_poll_func": (None, (c_void_p, _OnPoll, c_void_p)),
     "pa_mainloop_get_api": (c_void_p, (c_void_p,)),
     "pa_mainloop_prepare": (c_int, (c_void_p, c_int)),
     "pa_mainloop_poll": (c_int, (c_void_p,)),
@@ -169,7 +176,12 @@ class SoundServer:
     def __init__(self) -> None:
         """Begin to connect. Raises ServerError where the library is missing."""
         self._pulse = _library()
+        self._poll = _libc_poll()
+        self._descriptors: list[int] = []  # that libpulse waited for last
+        self._waiting = select.poll()
+        self._on_poll = _OnPoll(self._wait)
         self._loop = self._pulse.pa_mainloop_new()
+        self._pulse.pa_mainloop_set_poll_func(self._loop, self._on_poll, None)
         self._context = self._pulse.pa_context_new(self._pulse.pa_mainloop_get_api(self._loop), b"mpengine")
         self._pulse.pa_context_connect(self._context, None, _NO_AUTOSPAWN, None)
         self._pid = str(os.getpid()).encode()
@@ -194,6 +206,7 @@ class SoundServer:
             self._pulse.pa_context_disconnect(self._context)
             self._pulse.pa_context_unref(self._context)
             self._pulse.pa_mainloop_free(self._loop)
+        self._descriptors, self._waiting = [], select.poll()
         self._context = self._loop = None
 
     def sources(self) -> list[ServerSource]:
@@ -209,11 +222,15 @@ class SoundServer:
         self._ask_list("pa_context_get_source_info_list", _OnSource, one, deadline)
         return found
 
+    def has_news(self) -> bool:
+        """Whether the server has said something that `feeding` would take. This costs 1 µs."""
+        return bool(self._waiting.poll(0))
+
     def feeding(self) -> str | None:
         """The source that feeds the stream of this process now; None while that is unknown.
 
-        Call it about once a second: it takes what the server has said since, and waits for an answer at most 10 ms, if
-        there was news. Raises ServerError when the connection has ended.
+        Call it about once a second, and when there is news: it takes what the server has said since, and waits for an
+        answer at most 10 ms, if there was news. Raises ServerError when the connection has ended.
         """
         self._turn(0.0)
         state = self._pulse.pa_context_get_state(self._context)
@@ -291,6 +308,16 @@ class SoundServer:
         if end < 0:  # it has gone meanwhile
             self._has_news = True
 
+    def _wait(self, entries: Any, count: int, limit_ms: int, _data: int) -> int:
+        """poll(2) for libpulse, which notes the descriptors. An interrupted one is one that has seen nothing."""
+        descriptors = [entries[number].fd for number in range(count)]
+        if descriptors != self._descriptors:
+            self._descriptors, self._waiting = descriptors, select.poll()
+            for descriptor in descriptors:
+                self._waiting.register(descriptor, select.POLLIN)
+        ready: int = self._poll(entries, count, limit_ms)
+        return max(0, ready)
+
     def _turn(self, limit_s: float) -> None:
         """Let libpulse work until nothing is left to do, and wait at most `limit_s` for the first thing."""
         limit_us = int(limit_s * 1e6)
@@ -306,7 +333,7 @@ class SoundServer:
         while not is_done():
             left_s = deadline - time.monotonic()
             if self._pulse.pa_context_get_state(self._context) in (_FAILED, _TERMINATED):
-                raise ServerError(_unreachable())
+                raise ServerHangs(_unreachable("does not answer")) if _is_crowded() else ServerError(_unreachable())
             if left_s <= 0:
                 raise ServerHangs(_unreachable("does not answer"))
             self._turn(left_s)
@@ -363,16 +390,52 @@ def _library() -> Any:
     return pulse
 
 
+def _libc_poll() -> Any:
+    poll = ctypes.CDLL(None).poll
+    poll.restype, poll.argtypes = c_int, (POINTER(_PollFd), c_ulong, c_int)
+    return poll
+
+
 def _decoded(text: bytes | None) -> str:
     return (text or b"").decode("utf-8", "backslashreplace")
 
 
 def _unreachable(what: str = "cannot be reached") -> str:
-    """Where the server was looked for, as libpulse does it."""
+    """Where the server was looked for."""
     if server := os.environ.get("PULSE_SERVER"):
         return f"the sound server at PULSE_SERVER={server} {what}"
-    if folder := os.environ.get("PULSE_RUNTIME_PATH"):
-        return f"the sound server at {folder}/native {what}"
-    if folder := os.environ.get("XDG_RUNTIME_DIR"):
-        return f"the sound server at {folder}/pulse/native {what}"
+    if path := _socket_path():
+        return f"the sound server at {path} {what}"
     return f"the sound server {what}; XDG_RUNTIME_DIR is not set, as in a session of this user"
+
+
+def _socket_path() -> str:
+    """The server's socket, as libpulse finds it; empty if it is none of this machine, or not known."""
+    if server := os.environ.get("PULSE_SERVER"):
+        path = server.removeprefix("unix:")
+        return path if path.startswith("/") else ""
+    if folder := os.environ.get("PULSE_RUNTIME_PATH"):
+        return f"{folder}/native"
+    if folder := os.environ.get("XDG_RUNTIME_DIR"):
+        return f"{folder}/pulse/native"
+    return ""
+
+
+def _is_crowded() -> bool:
+    """Whether connections wait at the server's socket until there is no room for one more: a server that hangs.
+
+    Each connection that was given up waits there, too. To libpulse a socket without room is like one of no server.
+    """
+    import socket  # noqa: PLC0415  hardly ever needed
+
+    path = _socket_path()
+    if not path:
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(path)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+    return False

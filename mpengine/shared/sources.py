@@ -38,7 +38,7 @@ FIFO = "fifo:"
 _LIVE = SourceKind(waits=False, seekable=False, ends=False)
 # By the value of `audio.source`. Any other value is the path of a file.
 SOURCES = {
-    DEFAULT: Home("microphone.Microphone", _LIVE),
+    DEFAULT: Home("guarded_microphone.GuardedMicrophone", _LIVE),
     STANDARD_INPUT: Home("standard_input.StandardInput", _LIVE._replace(ends=True), is_pipe=True),
 }
 _FILE = Home("wav.WavFile", SourceKind(waits=True, seekable=True, ends=True))

@@ -1,5 +1,6 @@
 """The sound server's sources, and which of them feeds a process, with a PulseAudio daemon of our own."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from tests.rig.processes import spawn
 from tests.rig.waiting import PATIENCE_S, scaled, wait_until
 
 pytestmark = pytest.mark.device
+
+_BACKLOG = 16  # more connections than a server lets wait
 
 # Opens what `audio.device` means, and says after each line that it gets which source feeds it.
 LISTENER = """
@@ -138,13 +141,17 @@ def test_a_change_is_told_by_the_server_which_is_not_asked_for_it(server):
     asked.settle(scaled(PATIENCE_S))
     wait_until(lambda: asked.feeding() == "deskmic", PATIENCE_S, "the default source")
     asked._ask_at = float("inf")
+    assert asked.feeding() == "deskmic"
+    assert not asked.has_news()
     server.set_default_source("usbmic")
+    wait_until(asked.has_news, PATIENCE_S, "the news")
     wait_until(lambda: asked.feeding() == "usbmic", PATIENCE_S, "the other source")
     recorder.kill()
     recorder.wait()
     wait_until(lambda: asked.feeding() is None, PATIENCE_S, "the end of the stream")
     recorder.stdout.close()
     asked.close()
+    assert not asked.has_news()
 
 
 def test_a_server_that_hangs_is_waited_for_only_briefly(server):
@@ -160,6 +167,14 @@ def test_a_server_that_hangs_is_waited_for_only_briefly(server):
         with pytest.raises(DeviceError, match="does not answer: restart it"):
             sound_server.check()
         assert time.monotonic() - begun < scaled(6)
+        # Connections that were given up fill the server's socket, until it takes no more.
+        for _ in range(_BACKLOG):
+            with contextlib.suppress(ServerError):
+                connecting = SoundServer()
+                connecting.feeding()
+            connecting.close()
+        with pytest.raises(DeviceError, match="does not answer: restart it"):
+            sound_server.check()
     finally:
         server.go_on()
     assert len(asked.sources()) == 3

@@ -16,6 +16,7 @@ from mpengine.capture.choosing import (
     choices,
     choose,
     known,
+    led,
     moved,
 )
 from mpengine.shared.errors import DeviceError, ExitCode
@@ -429,3 +430,64 @@ def test_an_identity_is_text_that_names_the_microphone():
 
 def test_each_way_to_a_microphone_is_told():
     assert [one.way for one in known(plugged(MIC_1, sources=[DESK]))] == [Way.SERVER, Way.CARD, Way.OTHER]
+
+
+# The card to which a name of the ALSA configuration leads
+
+PID = 712
+
+
+def held(pcm):
+    """`pcm`, open in this process."""
+    return pcm._replace(holder=Holder(PID, "mpengine.capture"))
+
+
+def led_before(pcm=MIC_1, wanted=None):
+    """The identity after "default" has led to `pcm`."""
+    return led(choose(wanted, "", plugged(pcm)), "", [held(pcm)], PID).identity
+
+
+@pytest.mark.parametrize("wanted", [None, "default", ["Jabra", "default"]])
+def test_the_card_behind_the_default_is_remembered_and_followed_to_another_number(wanted):
+    before, moved_to = led_before(wanted=wanted), MIC_1._replace(card=4)
+    (default, card) = choices(wanted, before, plugged(CAMERA._replace(card=1), moved_to))
+    assert (default.name, card.name, card.number, card.is_card) == ("default", MIC, 1, True)
+    with pytest.raises(DeviceError, match=f'"default" leads to "{CAMERA.name}" now, and not to "{MIC} .usb-0000:00:14'):
+        led(default, before, [held(CAMERA), moved_to], PID)
+    # Through the card it is the same microphone, and the default is tried first the next time.
+    assert [one.name for one in choices(wanted, card.identity, plugged(moved_to))] == ["default", MIC]
+
+
+def test_the_card_behind_the_default_is_opened_where_the_default_leads_nowhere():
+    moved_to = MIC_1._replace(card=4)
+    assert [one.name for one in choices(None, led_before(), plugged(CAMERA, moved_to, others=()))] == [MIC]
+    assert "no default" in refused(None, plugged(CAMERA, others=()), led_before())
+
+
+def test_the_default_that_leads_to_the_same_card_is_used():
+    before = led_before()
+    first = choose(None, before, plugged(MIC_1))
+    assert (first.name, first.led_to) == ("default", "")
+    again = led(first, before, [held(MIC_1)], PID)
+    assert (again.name, again.led_to, again.identity) == ("default", MIC, before)
+
+
+def test_a_card_of_the_same_name_behind_the_default_is_taken_only_while_the_one_before_is_away():
+    before = led_before()
+    default = choose(None, before, plugged(MIC_2))
+    assert led(default, before, [held(MIC_2), CAMERA], PID).led_to == MIC
+    with pytest.raises(DeviceError, match="leads to"):
+        led(default, before, [held(MIC_2), MIC_1], PID)
+
+
+def test_a_default_that_leads_to_no_card_of_this_process_stays_as_it_is():
+    default = choose(None, "", plugged(MIC_1))
+    assert led(default, "", [MIC_1._replace(holder=Holder(1, "pulseaudio"))], PID) == default
+    assert led(choose("pnp", "", plugged(MIC_1)), "", [held(MIC_1)], PID).led_to == ""
+
+
+def test_a_sound_server_behind_the_default_forgets_the_card():
+    assert (
+        led(choose(None, led_before(), plugged(MIC_1)), led_before(), [MIC_1], PID).identity
+        == choose(None, "", plugged(MIC_1)).identity
+    )

@@ -194,14 +194,32 @@ def test_a_loss_that_was_told_is_not_told_again_when_its_process_ends():
     assert log.fields["away_s"] == pytest.approx(engine.now - 100.0, abs=0.001)
 
 
+def test_capture_processes_that_end_in_a_call_one_after_another_have_a_reason_in_words():
+    engine = Engine().run()
+    engine.says(CAPTURE, lost())
+    actions = []
+    for _ in range(3):
+        actions += engine.ends(CAPTURE, DEVICE)
+        engine.now = engine.coordinator.lives[CAPTURE].spawn_at
+        engine.says(STREAMING, control.StreamBeat(sent=2 * S, highest_sent=2 * S, replayed=0))
+        engine.tick()
+        engine.says(CAPTURE, hello())
+    assert errors(actions) == []
+    assert "the audio device does not answer" in engine.status().reason
+
+
 def test_a_capture_that_is_killed_without_a_device_comes_back_and_finds_none():
     engine = Engine().run()
     engine.says(CAPTURE, lost())
     engine.now += 5.0
     assert [code for code, _, _ in errors(engine.ends(CAPTURE, SIGKILL))] == ["crash"]
+    assert engine.coordinator.situation.lost_reason == "device"  # whatever the next process takes for the gap
     engine.tick()
     assert errors(engine.says(CAPTURE, hello(), lost())) == []
     assert engine.status().state == "degraded"
+    engine.says(CAPTURE, device_opened())
+    engine.ends(CAPTURE, SIGKILL)
+    assert engine.coordinator.situation.lost_reason == "capture_restart"
 
 
 # A pause, and a stop

@@ -5,6 +5,7 @@ import pytest
 from tests.rig.configs import byok
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.manager import Manager
+from tests.rig.microphone import VirtualMicrophone
 from tests.rig.sound_card import Card
 
 QUICK = {"buffer": {"catch_up": 20.0}}
@@ -35,12 +36,16 @@ def captures(running):
     return {child["pid"] for child in children if child["pid"]}, children[-1]["restarts"]
 
 
+def is_lost(message):
+    return message["type"] == "status" and message["state"] == "degraded" and message["device"] is None
+
+
+def is_hang(message):
+    return "does not answer: restart it" in message["reason"]
+
+
 def wait_until_lost(running):
     """The status that says so."""
-
-    def is_lost(message):
-        return message["type"] == "status" and message["state"] == "degraded" and message["device"] is None
-
     return running.bus.wait_for(is_lost, what="the loss")
 
 
@@ -126,6 +131,41 @@ def test_a_run_that_had_a_device_waits_for_it_after_a_kill_too(cards, engine, se
     cards.plug("mic")
     running.wait_for_state("running")
     assert running.stop() == 0
+
+
+# A sound server that hangs
+
+
+@pytest.mark.slow
+def test_a_sound_server_that_hangs_is_told_and_waited_for_inside(engine, server, manager):
+    with VirtualMicrophone() as microphone:
+        microphone.stop()
+        running = engine(byok(server) | QUICK, microphone, manager, arguments=("--wait",))
+        lost = wait_until_lost(running)
+        assert is_hang(lost)
+        manager.wait_for("READY=1")
+        # By its own clock: it has tried more often than connections can wait at the server's socket.
+        running.bus.wait_for(lambda m: m["type"] == "metrics" and m["uptime_s"] > 20.0, 60)
+        microphone.go_on()
+        running.wait_for_state("running")
+        reasons = {m["reason"] for m in running.bus.of_type("status") if m["reason"].startswith("capture: ")}
+        assert reasons == {lost["reason"]}
+        assert errors(running) == [("device", False)]
+        assert len(troubles(running)) == 1
+        (_,), restarts = captures(running)
+        assert restarts == 0
+        running.bus.wait_for(lambda m: m["type"] == "transcript")
+        # Later: the process ends in a call that hangs, and the next one waits inside.
+        microphone.stop()
+        running.bus.wait_for(lambda m: is_lost(m) and "delivered nothing" in m["reason"])
+        running.bus.wait_for(lambda m: is_lost(m) and is_hang(m) and m["children"]["capture"]["restarts"] == 1)
+        microphone.go_on()
+        assert running.bus.wait_for(lambda m: m["type"] == "gap")["reason"] == "device"
+        running.wait_for_state("running")
+        assert captures(running)[1] == 1
+        assert len(errors(running)) == 2
+        assert len(server.connections) == 1
+        assert running.stop() == 0
 
 
 # Levels

@@ -9,11 +9,12 @@ import pytest
 from tests.rig.configs import byok
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.microphone import VirtualMicrophone
-from tests.rig.sound_card import Card
+from tests.rig.sound_card import Card, SoundCards
 from tests.rig.waiting import PATIENCE_S, wait_until
 
 MIC = "USB PnP Sound Device"
 NAME = f"{MIC}: Audio"
+OF_THE_DESK = b"\x21\x43"  # a sample of the other source, whose sound has no other
 
 
 @pytest.fixture
@@ -24,10 +25,11 @@ def server():
 
 @pytest.fixture
 def desktop():
-    """A sound server with two microphones, "usbmic" and "deskmic", the latter being the default."""
+    """A sound server with two microphones, "usbmic" and "deskmic", the latter being the default, with its own sound."""
     with VirtualMicrophone() as made:
-        for name in ("usbmic", "deskmic"):
-            made.add_source(name, f"The {name}")
+        made.add_sink("desk")
+        made.add_source("usbmic", "The usbmic")
+        made.add_source("deskmic", "The deskmic", sink="desk")
         made.set_default_source("deskmic")
         yield made
 
@@ -50,7 +52,7 @@ def wait_until_lost(running):
 
 def wait_until_back(running):
     """The device."""
-    running.bus.wait_for(lambda m: m["type"] == "gap")
+    assert running.bus.wait_for(lambda m: m["type"] == "gap")["reason"] == "device"
     return running.wait_for_state("running")["device"]
 
 
@@ -79,6 +81,26 @@ def test_another_one_that_fits_is_not_taken_while_the_wanted_one_is_away(cards, 
 
 
 @pytest.mark.slow
+def test_the_default_of_alsa_does_not_lead_to_another_card_that_has_the_number_now(engine, server):
+    with SoundCards(default="plughw:0") as cards:
+        mine = cards.add("mine", card=Card(0, "Device", MIC, socket="1"))
+        running = engine(byok(server), cards)
+        running.wait_for_state("running")
+        told = f"default (fed by {NAME})"
+        running.bus.wait_for(lambda m: m["type"] == "status" and m["device"] == told)
+        running.bus.wait_for(lambda m: m["type"] == "transcript")
+        cards.unplug("mine")
+        cards.add("camera", card=Card(0, "C920", "USB Camera", socket="2")).set(signal="clip")
+        running.bus.wait_for(lambda m: is_lost(m) and '"default" leads to "USB Camera: Audio" now' in m["reason"])
+        cards.plug("mine", number=3)
+        assert wait_until_back(running) == NAME
+        assert len(mine.events("start")) == 2
+        assert running.stop() == 0
+        clipped = b"\xff\x7f" * 16
+        assert clipped not in server.audio
+
+
+@pytest.mark.slow
 def test_of_a_list_the_next_one_is_taken(cards, engine, server):
     cards.add("mine", card=Card(1, "Device", MIC, socket="1"))
     cards.add("camera", card=Card(2, "C920", "USB Camera", socket="2"))
@@ -92,6 +114,7 @@ def test_of_a_list_the_next_one_is_taken(cards, engine, server):
 
 @pytest.mark.slow
 def test_a_source_that_the_server_replaces_is_a_lost_device_and_is_taken_again(desktop, engine, server):
+    desktop.play(OF_THE_DESK * 16000 * 120, sink="desk")
     running = engine(byok(server) | {"audio": {"device": "The usbmic"}}, desktop)
     assert running.wait_for_state("running")["device"] == "usbmic"
     running.bus.wait_for(lambda m: m["type"] == "transcript")
@@ -103,6 +126,7 @@ def test_a_source_that_the_server_replaces_is_a_lost_device_and_is_taken_again(d
     desktop.add_source("usbmic", "The usbmic")
     assert wait_until_back(running) == "usbmic"
     assert running.stop() == 0
+    assert OF_THE_DESK not in server.audio
 
 
 @pytest.mark.slow
@@ -115,4 +139,5 @@ def test_of_the_default_it_is_told_which_source_it_is(desktop, engine, server):
     wait_until(lambda: is_told("pulse (fed by deskmic)"), PATIENCE_S, "the default source")
     desktop.set_default_source("usbmic")
     wait_until(lambda: is_told("pulse (fed by usbmic)"), PATIENCE_S, "the other source")
+    running.bus.wait_for(lambda m: m["type"] == "status" and m["device"] == "pulse (fed by usbmic)")
     assert running.stop() == 0

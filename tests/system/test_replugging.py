@@ -13,6 +13,7 @@ import pytest
 
 from tests.rig.configs import byok
 from tests.rig.deepgram import FakeDeepgram
+from tests.rig.microphone import VirtualMicrophone
 from tests.rig.position_code import coded, heard
 from tests.rig.waiting import promised
 
@@ -75,18 +76,19 @@ def judge(running, server, pid, shares):
     assert len(server.connections) == 1
     assert not server.violations
     assert {m["children"]["capture"]["pid"] for m in running.bus.of_type("status")} <= {pid, None}
+    print("capture's share of a processor meanwhile:", [round(share, 3) for share in shares])
     assert max(shares) < 0.05
     running.assert_nothing_left()
 
 
 def judge_gaps(running, server):
-    """On a card whose code goes on while it is away."""
+    """Where the code goes on while the microphone is away. Returns how many samples of it were heard."""
     first, *others = heard(placed(running, server), RATE)
     print("errors in samples:", [round(stretch.offset - first.offset) for stretch in others])
     # Errors of one gap after another may add up, and each is less than a block.
     offsets = [first.offset, *(stretch.offset for stretch in others)]
     assert all(abs(after - before) <= BLOCK for before, after in pairwise(offsets))
-    assert sum(stretch.last - stretch.first for stretch in (first, *others)) > RATE * (LOSSES + 1)
+    return sum(stretch.last - stretch.first for stretch in (first, *others))
 
 
 @pytest.mark.slow
@@ -105,11 +107,46 @@ def test_a_card_that_is_replugged_costs_the_time_it_was_away(cards, engine, how)
 
         shares = lose_again_and_again(running, lambda: cards.unplug("mic", how), plug)
         judge(running, server, pid, shares)
-        judge_gaps(running, server)
+        assert judge_gaps(running, server) > RATE * (LOSSES + 1)
     starts = [event.at_ns for event in mic.events("start")][1:]
     back_s = [(start - plugged) / 1e9 for plugged, start in zip(plugged_ns, starts, strict=True)]
     print("back after, in seconds:", [round(each, 2) for each in back_s])
     assert max(back_s) <= limit_s
+
+
+def judge_returns(running, plugged_ns, limit_s):
+    """By the times of the gaps: each is told with the first audio behind it."""
+    gaps_ns = [gap["time_ns"] for gap in running.bus.of_type("gap")]
+    back_s = [(gap - plugged) / 1e9 for plugged, gap in zip(plugged_ns, gaps_ns, strict=True)]
+    print("back after, in seconds:", [round(each, 2) for each in back_s])
+    assert max(back_s) <= limit_s
+
+
+@pytest.mark.slow
+def test_a_source_that_the_sound_server_replaces_costs_the_time_it_was_away(engine):
+    """The sound of its master goes on. The server moves the stream to another source, of which nothing is taken."""
+    with VirtualMicrophone() as microphone, FakeDeepgram(echoing=True) as server:
+        microphone.add_sink("desk")
+        microphone.add_source("deskmic", "The deskmic", sink="desk")
+        microphone.add_source("usbmic", "The usbmic")
+        microphone.set_default_source("deskmic")
+        sound_s = (LOSSES + 1) * (ABSENT_S + 20)
+        microphone.play(coded(0, int(sound_s * RATE), RATE))
+        running = engine(byok(server) | QUICK | {"audio": {"device": "usbmic"}}, microphone)
+        running.wait_for_state("running")
+        pid = running.child_pid("capture")
+        limit_s, plugged_ns = promised(BACK_S), []
+
+        def plug():
+            microphone.add_source("usbmic", "The usbmic")
+            plugged_ns.append(time.time_ns())
+
+        shares = lose_again_and_again(running, lambda: microphone.remove_source("usbmic"), plug)
+        judge(running, server, pid, shares)
+        # All that was sent is of this source, but for what came before its sound began, and the ends of each stretch.
+        edges_s = 1.0 + 0.1 * (LOSSES + 1)
+        assert judge_gaps(running, server) > server.connections[0].samples - RATE * edges_s
+        judge_returns(running, plugged_ns, limit_s)
 
 
 @pytest.mark.slow
@@ -119,10 +156,12 @@ def test_a_source_of_the_sound_server_that_is_replugged_costs_the_time_it_was_aw
         running.wait_for_state("running")
         pid = running.child_pid("capture")
         position = 0
+        limit_s, plugged_ns = promised(BACK_S), []
 
         def plug():
             nonlocal position
             microphone.plug()
+            plugged_ns.append(time.time_ns())
             microphone.play(coded(position, 60 * RATE, RATE))
             position += 60 * RATE
 
@@ -131,3 +170,4 @@ def test_a_source_of_the_sound_server_that_is_replugged_costs_the_time_it_was_aw
         shares = lose_again_and_again(running, microphone.unplug, plug)
         judge(running, server, pid, shares)
         assert len(heard(placed(running, server), RATE)) >= LOSSES
+        judge_returns(running, plugged_ns, limit_s)

@@ -122,7 +122,9 @@ class Situation:
         self.has_last_word |= status == ExitCode.OK
         if self.lost_reason is GapReason.STOPPED:  # this engine has not captured anything yet
             return
-        self.lost_reason = GapReason.DEVICE if status == ExitCode.DEVICE else GapReason.CAPTURE_RESTART
+        # Without a device nothing was captured anyway, however the process ended.
+        is_without = status == ExitCode.DEVICE or self.is_lost
+        self.lost_reason = GapReason.DEVICE if is_without else GapReason.CAPTURE_RESTART
         if self.is_paused:
             self.lost_reason = GapReason.PAUSED
 
