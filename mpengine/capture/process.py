@@ -15,6 +15,7 @@ import zmq
 from mpengine.capture import wall_clock
 from mpengine.capture.absence import Absence
 from mpengine.capture.clock import Placed, SampleClock
+from mpengine.capture.guard import ends_within
 from mpengine.capture.level import LevelMeter
 from mpengine.capture.pusher import Pusher
 from mpengine.capture.source import Source, SourceInfo
@@ -35,6 +36,8 @@ _LONGEST_WAIT_S = 1.0
 _BEHIND_WAIT_S = 0.02
 # A file does not wait any longer for the results of a full window, all of which has been sent.
 _AWAITS_RESULTS_S = 10.0
+# A slow board with eight cards takes a third of it.
+_LOADING_LIMIT_S = 15.0
 _UNLIMITED = 1 << 30
 _CODES = {ExitCode.DEVICE: ErrorCode.DEVICE, ExitCode.CONFIG: ErrorCode.CONFIG}
 
@@ -473,7 +476,8 @@ def _source(settings: CaptureSettings) -> Source:
         from mpengine.capture import sound_server  # noqa: PLC0415  a file needs none
 
         sound_server.check()  # a run that has worked waits in PortAudio instead, and goes on with the server
-    source: Source = getattr(importlib.import_module(f"mpengine.capture.{module}"), class_name)(settings.audio)
+    with ends_within(_LOADING_LIMIT_S, "start"):  # PortAudio opens each device as it is loaded, and one may hang
+        source: Source = getattr(importlib.import_module(f"mpengine.capture.{module}"), class_name)(settings.audio)
     if settings.has_notes:
         source.keep_notes(NOTES_FD)
     return source

@@ -375,4 +375,4 @@ def _unreachable(what: str = "cannot be reached") -> str:
         return f"the sound server at {folder}/native {what}"
     if folder := os.environ.get("XDG_RUNTIME_DIR"):
         return f"the sound server at {folder}/pulse/native {what}"
-    return f"the sound server {what}; XDG_RUNTIME_DIR is not set, as in a session of this user"
+    return f"the sound server {what}: XDG_RUNTIME_DIR, which a session of this user sets, is not set"

@@ -259,7 +259,10 @@ class Coordinator:
         if self.situation.is_lost:
             life.complained(self.situation.lost_why)
             return []
-        text = "the audio device does not answer: a call of the audio system did not come back"
+        text = (
+            "the audio device does not answer: a call of the audio system did not come back; unplug the microphone "
+            "and plug it in again, or restart the sound server"
+        )
         fault = control.Fault(code=ErrorCode.DEVICE, message=text, exit_code=int(ExitCode.DEVICE))
         return self._reports.fault(Child.CAPTURE, fault, life, now)
 
