@@ -153,7 +153,7 @@ class Known(NamedTuple):
 
 
 class NotFound(DeviceError):
-    """None of the microphones is meant. `summary` names neither what there is nor what stands in the way."""
+    """None of the microphones is meant. `summary` is for those who have their list before them."""
 
     def __init__(self, text: str, summary: str) -> None:
         super().__init__(text)
@@ -365,7 +365,8 @@ class _Search:
         usable = [one for one in self._known if not one.is_hidden]
         remedy = _remedy(usable)
         others = f"; there are: {_listed(usable)}" if len(usable) > 1 else ""
-        raise NotFound(f"{words}{self._hints(self._known)}{others}{remedy}", f"{words}{remedy}")
+        summary = f"{words}{remedy or _in_the_way(self._known)}"
+        raise NotFound(f"{words}{self._hints(self._known)}{others}{remedy}", summary)
 
     # Results
 
@@ -425,9 +426,7 @@ class _Search:
 
     def _hints(self, blocked: Iterable[Known]) -> str:
         """What stands in the way, in brackets."""
-        hints = [f'"{one.name}": {one.obstacle}' for one in blocked if one.obstacle]
-        hints += [self._present.server] if self._present.server else []
-        return f" ({'; '.join(hints)})" if hints else ""
+        return _in_the_way(blocked, self._present.server)
 
 
 # What there is, under its names
@@ -489,6 +488,13 @@ def _whole_names(one: Known) -> set[str]:
     if one.way is Way.CARD:
         names.add(fold(_base(one)))
     return names
+
+
+def _in_the_way(blocked: Iterable[Known], server: str = "") -> str:
+    """Why the microphones cannot be opened, in brackets."""
+    hints = [f'"{one.name}": {one.obstacle}' for one in blocked if one.obstacle]
+    hints += [server] if server else []
+    return f" ({'; '.join(hints)})" if hints else ""
 
 
 def _permission(pcm: Pcm) -> str:

@@ -110,6 +110,13 @@ def test_a_microphone_that_cannot_be_opened_is_listed_with_the_reason(cards, lis
     assert found["desk"]["state"] == entries(listed)[NAME]["state"] == "free"
 
 
+def test_without_anything_that_may_be_opened_the_list_says_what_gives_access(cards, listed):
+    cards.add("usb", card=USB).set(open="EACCES")
+    code, output, _ = listed()
+    assert code == 3
+    assert f"usermod -aG {grp.getgrgid(os.getgid()).gr_name} USER" in output.splitlines()[-1]
+
+
 def test_without_a_default_the_line_to_write_is_told(cards, listed):
     cards.add("usb", card=USB)
     _, output, _ = listed()

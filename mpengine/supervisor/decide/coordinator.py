@@ -256,13 +256,13 @@ class Coordinator:
 
     def _device_hangs(self, life: Life, now: float) -> list[Action]:
         """Capture ended itself, because a call to the audio system did not come back. A loss is told once."""
-        if self.situation.is_lost:
-            life.complained(self.situation.lost_why)
-            return []
         text = (
             "the audio device does not answer: a call of the audio system did not come back; unplug the microphone "
             "and plug it in again, or restart the sound server"
         )
+        if self.situation.is_lost:
+            life.complained(self.situation.lost_why or text)
+            return []
         fault = control.Fault(code=ErrorCode.DEVICE, message=text, exit_code=int(ExitCode.DEVICE))
         return self._reports.fault(Child.CAPTURE, fault, life, now)
 
