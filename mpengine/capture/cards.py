@@ -32,6 +32,7 @@ def pcms(root: str = "") -> list[Pcm]:
 
 def _pcm(root: str, card: int, device: int, name: str) -> Pcm:
     proc, sys = f"{root}/proc/asound/card{card}", f"{root}/sys/class/sound/card{card}"
+    needs_group, is_member = _group(f"{root}/dev/snd/pcmC{card}D{device}c")
     card_id = (_text(f"{proc}/id") or _text(f"{sys}/id")).strip()
     usb_path, serial = _usb(f"{sys}/device")
     return Pcm(
@@ -42,7 +43,8 @@ def _pcm(root: str, card: int, device: int, name: str) -> Pcm:
         usb_path=usb_path,
         serial=serial,
         holder=_holder(root, f"{proc}/pcm{device}c"),
-        needs_group=_group(f"{root}/dev/snd/pcmC{card}D{device}c"),
+        needs_group=needs_group,
+        is_member=is_member,
     )
 
 
@@ -91,20 +93,26 @@ def _holder(root: str, pcm: str) -> Holder | None:
     return Holder(int(_fact(status, "Tgid") or thread), _fact(status, "Name") or "unknown")
 
 
-def _group(node: str) -> str:
-    """The group that may open `node`, if this user may not; empty otherwise."""
+def _group(node: str) -> tuple[str, bool]:
+    """The group that may open `node`, if this process may not; empty otherwise. And whether this user is in it."""
     try:
         if os.access(node, os.R_OK | os.W_OK):
-            return ""
+            return "", False
         gid = os.stat(node).st_gid
     except OSError:
-        return ""
+        return "", False
     import grp  # noqa: PLC0415  hardly ever needed
+    import pwd  # noqa: PLC0415
 
     try:
-        return grp.getgrgid(gid).gr_name
+        group = grp.getgrgid(gid)
     except KeyError:
-        return str(gid)
+        return str(gid), False
+    try:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return group.gr_name, False
+    return group.gr_name, user in group.gr_mem
 
 
 def _fact(text: str, name: str) -> str:

@@ -55,7 +55,8 @@ class Pcm(NamedTuple):
     """The capture side of an ALSA card as the kernel has it. PortAudio hides it while it cannot be opened.
 
     `name` is what PortAudio would print, without the number of the card. `usb_path` names the socket that the device
-    is plugged into. `needs_group`: this user may not open it, and this group may.
+    is plugged into. `needs_group`: this process may not open it, and this group may. `is_member`: this user is in that
+    group by now, and this process is not.
     """
 
     card: int
@@ -66,6 +67,7 @@ class Pcm(NamedTuple):
     serial: str = ""
     holder: Holder | None = None
     needs_group: str = ""
+    is_member: bool = False
 
 
 class ServerSource(NamedTuple):
@@ -146,10 +148,18 @@ class Known(NamedTuple):
         """Why it cannot be opened, in words; empty where nothing stands in the way."""
         pcm = self.pcm
         if pcm is not None and pcm.needs_group:
-            return f"this user may not open it: only members of the group {pcm.needs_group} may"
+            return _permission(pcm)
         if pcm is not None and pcm.holder is not None:
             return f"it is busy: PID {pcm.holder.pid} ({pcm.holder.program}) has it open"
         return "PortAudio cannot open it" if self.is_hidden else ""
+
+
+class NotFound(DeviceError):
+    """None of the microphones is meant. `summary` is for those who have their list before them."""
+
+    def __init__(self, text: str, summary: str) -> None:
+        super().__init__(text)
+        self.summary = summary
 
 
 class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -410,11 +420,12 @@ class _Search:
                 return self._listed(entry.name, entry, _Record(other=entry.name))
         if not self._known:
             raise self._nothing()
-        words = f'ALSA\'s "{_DEFAULT}" takes no audio{self._hints(self._known)}'
-        raise DeviceError(
-            f"there is no default audio input device: {words}; there are: {_listed(self._known)}; set audio.device "
-            "to one of them"
-        )
+        words = f'there is no default audio input device: ALSA\'s "{_DEFAULT}" takes no audio'
+        usable = [one for one in self._known if not one.is_hidden]
+        remedy = _remedy(usable)
+        others = f"; there are: {_listed(usable)}" if len(usable) > 1 else ""
+        summary = f"{words}{remedy or _in_the_way(self._known)}"
+        raise NotFound(f"{words}{self._hints(self._known)}{others}{remedy}", summary)
 
     # Results
 
@@ -451,7 +462,8 @@ class _Search:
         if not self._known:
             return self._nothing()
         hints = "" if self._present.sources else self._hints(())
-        return DeviceError(f"no audio input device {self._wanted!r}{hints}; there are: {_listed(self._known)}")
+        words, is_number = f"no audio input device {self._wanted!r}", isinstance(self._wanted, int)
+        return NotFound(f"{words}{hints}; there are: {_listed(self._known, with_numbers=is_number)}", words)
 
     def _nothing(self) -> DeviceError:
         return DeviceError(
@@ -473,9 +485,7 @@ class _Search:
 
     def _hints(self, blocked: Iterable[Known]) -> str:
         """What stands in the way, in brackets."""
-        hints = [f'"{one.name}": {one.obstacle}' for one in blocked if one.obstacle]
-        hints += [self._present.server] if self._present.server else []
-        return f" ({'; '.join(hints)})" if hints else ""
+        return _in_the_way(blocked, self._present.server)
 
 
 # What there is, under its names
@@ -543,6 +553,24 @@ def _whole_names(one: Known) -> set[str]:
     return names
 
 
+def _in_the_way(blocked: Iterable[Known], server: str = "") -> str:
+    """Why the microphones cannot be opened, in brackets."""
+    hints = [f'"{one.name}": {one.obstacle}' for one in blocked if one.obstacle]
+    hints += [server] if server else []
+    return f" ({'; '.join(hints)})" if hints else ""
+
+
+def _permission(pcm: Pcm) -> str:
+    """Who may open it, and what lets this user."""
+    group = pcm.needs_group
+    words = f"this user may not open it: only members of the group {group} may"
+    if pcm.is_member:
+        return f"{words}, and this user is one since after this session began: log in again"
+    if group.isdigit():
+        return f"{words}, which has no name here (for a container, docker run --group-add {group})"
+    return f"{words} (as root: usermod -aG {group} USER; then log in again)"
+
+
 def _base(one: Known) -> str:
     """The name of a card without what tells it apart."""
     if one.pcm is not None and one.input is None:
@@ -559,11 +587,22 @@ def _hardware(one: Known) -> tuple[int, int]:
     return (int(match["card"]), int(match["device"])) if match else (-1, -1)
 
 
-def _listed(found: Sequence[Known]) -> str:
+def _listed(found: Sequence[Known], *, with_numbers: bool = False) -> str:
     return ", ".join(
-        f'{"" if one.input is None else f"{one.input.number} "}"{one.name}"{" (hidden)" if one.is_hidden else ""}'
+        f'"{one.name}"{" (cannot be opened now)" if one.is_hidden else ""}'
+        + (f" (number {one.input.number})" if with_numbers and one.input is not None else "")
         for one in found
     )
+
+
+def _remedy(usable: Sequence[Known]) -> str:
+    """The line of the configuration that would name a microphone, if one of them can be opened."""
+    if not usable:
+        return ""
+    name = usable[0].name
+    # A literal text of TOML needs no escapes, which a log would write once more.
+    text = f"'{name}'" if "'" not in name and name.isprintable() else _write(name).decode()
+    return f"; write under [audio]: device = {text}" + (", or another name" if len(usable) > 1 else "")
 
 
 # Memory

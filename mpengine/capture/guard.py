@@ -31,5 +31,6 @@ def ends_within(limit_s: float, call: str) -> Iterator[None]:
 
 
 def _give_up(call: str, limit_s: float) -> None:
-    log.warning(Event("device_hangs", call=call, limit_s=limit_s))
+    # The supervisor tells of it, once a loss. This line comes at each try, for as long as the device hangs.
+    log.debug(Event("device_hangs", call=call, limit_s=limit_s))
     os._exit(ExitCode.DEVICE)

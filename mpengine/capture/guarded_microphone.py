@@ -9,7 +9,7 @@ from mpengine.capture.guard import ends_within
 from mpengine.capture.source import Block, Source, SourceInfo
 from mpengine.shared.config_tables import AudioConfig
 
-_LOADING_LIMIT_S = 5.0
+_LOADING_LIMIT_S = 15.0  # PortAudio opens each device as it is loaded, and one may hang
 
 
 class GuardedMicrophone(Source):

@@ -90,19 +90,19 @@ except OSError as error:  # sounddevice raises it for a missing library
 
 def words(error: Exception) -> str:
     """PortAudio's sentence without the names of its functions; or that of the system below, where it has only that."""
-    if len(error.args) > _HOST_ERROR and error.args[_HOST_ERROR][-1]:  # "Unanticipated host error" says nothing
-        return str(error.args[_HOST_ERROR][-1])
+    if isinstance(error, sounddevice.PortAudioError) and len(error.args) > _HOST_ERROR:
+        of_the_system = error.args[_HOST_ERROR][-1]  # "Unanticipated host error" says nothing
+        if of_the_system:
+            return str(of_the_system)
     text = str(error.args[0] if error.args else error)
     return text.partition(": ")[2] or text
 
 
 def takes(number: int, *, rate_hz: int, channels: int) -> bool:
     """Whether the device takes this rate now. A device that is busy takes none."""
-    try:
-        sounddevice.check_input_settings(device=number, channels=channels, dtype="int16", samplerate=rate_hz)
-    except (sounddevice.PortAudioError, ValueError):
-        return False
-    return True
+    library, ffi = sounddevice._lib, sounddevice._ffi  # noqa: SLF001  check_input_settings raises for names of any bytes
+    parameters = ffi.new("PaStreamParameters*", (number, channels, library.paInt16, 0.0, ffi.NULL))
+    return bool(library.Pa_IsFormatSupported(parameters, ffi.NULL, rate_hz) == library.paFormatIsSupported)
 
 
 def inputs() -> list[Input]:

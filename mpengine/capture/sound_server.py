@@ -406,7 +406,7 @@ def _unreachable(what: str = "cannot be reached") -> str:
         return f"the sound server at PULSE_SERVER={server} {what}"
     if path := _socket_path():
         return f"the sound server at {path} {what}"
-    return f"the sound server {what}; XDG_RUNTIME_DIR is not set, as in a session of this user"
+    return f"the sound server {what}: XDG_RUNTIME_DIR, which a session of this user sets, is not set"
 
 
 def _socket_path() -> str:

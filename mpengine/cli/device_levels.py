@@ -5,59 +5,65 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Self
 
 from mpengine.capture import devices as microphones
 from mpengine.capture import portaudio
 from mpengine.capture.choosing import Choice, Present, choose
+from mpengine.capture.device_format import rates_to_try
 from mpengine.capture.level import FLOOR_DBFS, Loudness, measure
-from mpengine.cli.device_list import look
+from mpengine.capture.stream import PortAudioError, Stream
+from mpengine.cli.device_list import lines, look
 from mpengine.cli.terminal import Screen
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import DeviceError, ExitCode
-from mpengine.shared.standard_streams import drop_output, write_text
+from mpengine.shared.standard_streams import drop_output, terminal_size, write_text
 from mpengine.shared.text import harmless, width
 
 _READ_S = 0.1
 _READS_A_LINE = 10
 _SILENT_S = 3.0
 _MOST = 16
-_BAR = 40
+_BUFFER_S = 0.5
+# The columns of a bar; around it stand spaces, brackets and "-100.0 dBFS, peak -100.0".
+_LEAST_BAR, _BAR = 10, 40
+_WORDS = 29
 _LOWEST_DBFS = -60.0
 
 
 class _Ear:
-    """One microphone that is listened to."""
+    """One microphone: it is listened to, or its `trouble` says why not."""
 
-    def __init__(self, choice: Choice, audio: AudioConfig) -> None:
-        self.name = choice.name
+    def __init__(self, name: str, trouble: str = "") -> None:
+        self.name = name
         self.loudness: Loudness | None = None
-        self.trouble = ""
+        self.trouble = trouble
         self._heard_at = time.monotonic()
         self._pcm = bytearray()
-        self._stream: Any = None
-        rates = dict.fromkeys((audio.sample_rate, choice.rate_hz or 48000, 48000, 44100))
-        for rate_hz in rates:
+        self._stream: Stream | None = None
+
+    def open(self, choice: Choice, audio: AudioConfig) -> Self:
+        """Begin to listen."""
+        assert choice.number is not None
+        for rate_hz in rates_to_try(audio.sample_rate, choice.rate_hz):
             try:
                 microphones.prepare(choice)
-                self._stream = portaudio.sounddevice.RawInputStream(
-                    device=choice.number, samplerate=rate_hz, channels=1, dtype="int16", latency=0.5
-                )
-                self._stream.start()
-            except (portaudio.sounddevice.PortAudioError, ValueError) as error:
-                self._stream, self.trouble = None, portaudio.words(error)
+                self._stream = Stream(choice.number, rate_hz=rate_hz, channels=1, latency_s=_BUFFER_S)
+            except PortAudioError as error:
+                self.trouble = portaudio.words(error)
             else:
                 self.trouble = ""
-                return
+                break
+        return self
 
     def listen(self) -> None:
         """Take what has come."""
         if self._stream is None:
             return
         try:
-            self._pcm += self._stream.read(self._stream.read_available)[0]
-        except portaudio.sounddevice.PortAudioError:
+            self._pcm += self._stream.read(self._stream.available()).pcm
+        except PortAudioError:
             self._stream, self.trouble = None, "has gone"
 
     def judge(self) -> None:
@@ -80,13 +86,12 @@ class _Ear:
             return "digital silence"
         return f"{self.loudness.rms_dbfs:.1f} dBFS, peak {self.loudness.peak_dbfs:.1f}"
 
-    @property
-    def bar(self) -> str:
-        """The level as a bar: the RMS, and a mark at the peak."""
+    def bar(self, length: int) -> str:
+        """The level as a bar of so many columns: the RMS, and a mark at the peak."""
         rms, peak = (FLOOR_DBFS, FLOOR_DBFS) if self.loudness is None else self.loudness[:2]
-        cells = ["#" if place < _cell(rms) else " " for place in range(_BAR)]
-        if _cell(peak):
-            cells[_cell(peak) - 1] = "|"
+        cells = ["#" if place < _cell(rms, length) else " " for place in range(length)]
+        if _cell(peak, length):
+            cells[_cell(peak, length) - 1] = "|"
         return "".join(cells)
 
 
@@ -96,16 +101,17 @@ def show_levels(config_path: str | None, begins: Callable[[], None]) -> int:
     Calls `begins` when all microphones are open.
     """
     audio = Config.load_audio(config_path)
-    choices = _choices(look(audio).present)
+    listing = look(audio)
+    choices = _choices(listing.present)
     if not choices:
-        write_text("no audio input device: plug in a microphone (in a container, pass in /dev/snd)\n")
+        write_text("\n".join(lines(listing, audio)) + "\n")
         return int(ExitCode.DEVICE)
-    ears = [_Ear(choice, audio) for choice in choices]
+    hidden = [_Ear(row.one.name, row.state) for row in listing.rows if row.one.is_hidden]
+    ears = [_Ear(choice.name).open(choice, audio) for choice in choices] + hidden
     begins()
-    columns = max(width(harmless(ear.name)) for ear in ears)
     try:
         if sys.stdout.isatty():
-            _draw(ears, columns)
+            _draw(ears)
         _print(ears)
     except (KeyboardInterrupt, BrokenPipeError):
         drop_output()
@@ -123,17 +129,29 @@ def _choices(present: Present) -> list[Choice]:
     return found[:_MOST]
 
 
-def _draw(ears: list[_Ear], columns: int) -> None:
+def _draw(ears: list[_Ear]) -> None:
     with Screen() as screen:
         while True:
-            lines = []
             for ear in ears:
                 ear.listen()
                 ear.judge()
-                name = harmless(ear.name)
-                lines.append(f"{name}{' ' * (columns - width(name))} [{ear.bar}] {harmless(ear.words)}")
-            screen.show([*lines, "", "Ctrl-C ends this"])
+            screen.show([*_drawn(ears, terminal_size().columns), "", "Ctrl-C ends this"])
             time.sleep(_READ_S)
+
+
+def _drawn(ears: list[_Ear], columns: int) -> list[str]:
+    """A line a microphone, or two where the terminal is too narrow for a name and a bar."""
+    names = max(width(harmless(ear.name)) for ear in ears)
+    room = columns - names - _WORDS
+    length = max(_LEAST_BAR, min(_BAR, room if room >= _LEAST_BAR else columns - _WORDS))
+    drawn = []
+    for ear in ears:
+        name, level = harmless(ear.name), f" [{ear.bar(length)}] {harmless(ear.words)}"
+        if room >= _LEAST_BAR:
+            drawn.append(f"{name}{' ' * (names - width(name))}{level}")
+        else:
+            drawn += [name, level]
+    return drawn
 
 
 def _print(ears: list[_Ear]) -> None:
@@ -147,5 +165,5 @@ def _print(ears: list[_Ear]) -> None:
             write_text(f"{harmless(ear.name)}: {harmless(ear.words)}\n")
 
 
-def _cell(dbfs: float) -> int:
-    return max(0, min(_BAR, round((1 - dbfs / _LOWEST_DBFS) * _BAR)))
+def _cell(dbfs: float, length: int) -> int:
+    return max(0, min(length, round((1 - dbfs / _LOWEST_DBFS) * length)))

@@ -1,21 +1,22 @@
 """The list of `mpengine devices`: the microphones under the names that `audio.device` takes."""
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mpengine.capture import devices as microphones
 from mpengine.capture import portaudio
-from mpengine.capture.choosing import Choice, Known, Present, Way, choose, known
+from mpengine.capture.choosing import Choice, Known, NotFound, Present, Way, choose, known
+from mpengine.capture.device_format import rates_to_try
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import DeviceError, ExitCode
+from mpengine.shared.standard_streams import terminal_size
 from mpengine.shared.text import harmless, width
 
 # A PCM with more channels than any microphone takes any number of them, and converts.
 _MOST_CHANNELS = 16
-# What a microphone is opened at that refuses the wanted rate, best first.
-_OTHER_RATES_HZ = (48000, 44100, 32000, 8000)
 # What capture calls itself, see `proc_title`.
 _OWN_NAME = "mpe-capture"
 _SERVERS = ("pulse", "pipewire")
@@ -59,7 +60,8 @@ def list_them(config_path: str | None, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps([_entry(row) for row in listing.rows], indent=2))
     else:
-        print("\n".join(_lines(listing, audio)))
+        columns = terminal_size().columns if sys.stdout.isatty() else None
+        print("\n".join(lines(listing, audio, columns)))
     return int(ExitCode.OK if any(not row.one.is_hidden for row in listing.rows) else ExitCode.DEVICE)
 
 
@@ -69,6 +71,8 @@ def look(audio: AudioConfig) -> Listing:
     choice, trouble = None, ""
     try:
         choice = choose(audio.device, "", present)
+    except NotFound as error:
+        trouble = error.summary
     except DeviceError as error:
         trouble = str(error)
     rows = [
@@ -84,7 +88,7 @@ def _opened_at_hz(one: Known, audio: AudioConfig) -> int:
     if one.input is None:
         return 0
     channels = min(audio.channels, one.input.channels)
-    for rate_hz in dict.fromkeys((audio.sample_rate, *_OTHER_RATES_HZ, one.input.rate_hz)):
+    for rate_hz in rates_to_try(audio.sample_rate, one.input.rate_hz):
         if portaudio.takes(one.input.number, rate_hz=rate_hz, channels=channels):
             return rate_hz
     return 0
@@ -101,14 +105,12 @@ def _state(one: Known) -> str:
     return "cannot be opened" if one.is_hidden else "free"
 
 
-def _lines(listing: Listing, audio: AudioConfig) -> list[str]:
+def lines(listing: Listing, audio: AudioConfig, columns: int | None = None) -> list[str]:
+    """The list for people, for a terminal of so many `columns`; None: as wide as it is."""
     rows, wanted = listing.rows, audio.device
     lines = []
     if rows:
-        cells = [_HEADINGS, *(_cells(row, audio.sample_rate) for row in rows)]
-        widths = [max(width(line[column]) for line in cells) for column in range(len(_HEADINGS))]
-        marks = [" ", *("*" if row.is_chosen else " " for row in rows)]
-        lines = [f"{mark} {_padded(line, widths)}" for mark, line in zip(marks, cells, strict=True)]
+        lines = _table(rows, audio.sample_rate, columns)
     else:
         lines.append("no audio input device: plug in a microphone (in a container, pass in /dev/snd)")
     if listing.present.server:
@@ -120,6 +122,23 @@ def _lines(listing: Listing, audio: AudioConfig) -> list[str]:
     if listing.choice is not None:
         lines.append("* is used when audio.device is not set" if wanted is None else "* is what audio.device means now")
     return lines
+
+
+def _table(rows: Sequence[Row], wanted_hz: int, columns: int | None) -> list[str]:
+    """A line a microphone. Where that is too wide, its name has a line of its own."""
+    marks = [" ", *("*" if row.is_chosen else " " for row in rows)]
+    cells = [_HEADINGS, *(_cells(row, wanted_hz) for row in rows)]
+    table = _aligned(cells)
+    if columns is None or max(map(width, table)) + len("* ") <= columns:
+        return [f"{mark} {line}" for mark, line in zip(marks, table, strict=True)]
+    facts = _aligned([line[1:] for line in cells])
+    pairs = zip(marks, cells, facts, strict=True)
+    return [text for mark, (name, *_), line in pairs for text in (f"{mark} {name}", f"    {line}")]
+
+
+def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
+    return [_padded(line, widths) for line in cells]
 
 
 def _cells(row: Row, wanted_hz: int) -> tuple[str, ...]:

@@ -65,7 +65,7 @@ class Live:
 
     def __enter__(self) -> Self:
         self._handlers.set(self._resized, signal.SIGWINCH)
-        self._handlers.set(self._end, signal.SIGTERM, signal.SIGHUP)
+        self._handlers.set(self._end, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -114,7 +114,7 @@ class Screen:
 
     def __enter__(self) -> Self:
         self._handlers.set(self._interrupt, signal.SIGINT)
-        self._handlers.set(self._end, signal.SIGTERM, signal.SIGHUP)
+        self._handlers.set(self._end, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
         self._handlers.set(self._suspend, signal.SIGTSTP)
         self._handlers.set(self._resized, signal.SIGWINCH)
         return self

@@ -1,5 +1,6 @@
 """`mpengine devices` on pretended sound cards."""
 
+import contextlib
 import grp
 import json
 import os
@@ -7,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -71,8 +73,8 @@ def test_the_one_that_a_configuration_means_is_marked(cards, listed, tmp_path):
     file.write_text('[audio]\ndevice = "Jabra"\n')
     code, output, _ = listed("--config", str(file))
     assert code == 0
-    assert f"no audio input device 'Jabra' (the sound server at PULSE_SERVER=unix:{cards.directory}" in output
-    assert output.splitlines()[-1].endswith(f'; there are: 0 "{NAME}", 1 "desk"')
+    assert output.splitlines()[-2].startswith(f"the sound server at PULSE_SERVER=unix:{cards.directory}")
+    assert output.splitlines()[-1] == "no audio input device 'Jabra'"  # what there is stands in the list
     file.write_text("[audio]\ndevice = 1.5\n")
     code, output, errors = listed("--config", str(file))
     assert (code, output) == (2, "")
@@ -108,6 +110,48 @@ def test_a_microphone_that_cannot_be_opened_is_listed_with_the_reason(cards, lis
     assert found["desk"]["state"] == entries(listed)[NAME]["state"] == "free"
 
 
+def test_without_anything_that_may_be_opened_the_list_says_what_gives_access(cards, listed):
+    cards.add("usb", card=USB).set(open="EACCES")
+    code, output, _ = listed()
+    assert code == 3
+    assert f"usermod -aG {grp.getgrgid(os.getgid()).gr_name} USER" in output.splitlines()[-1]
+
+
+def test_without_a_default_the_line_to_write_is_told(cards, listed):
+    cards.add("usb", card=USB)
+    _, output, _ = listed()
+    assert output.splitlines()[-1].endswith(f"; write under [audio]: device = '{NAME}'")
+
+
+@pytest.mark.parametrize(("columns", "lines_each"), [(120, 1), (80, 2), (50, 2)])
+def test_a_list_that_is_wider_than_the_terminal_has_names_on_lines_of_their_own(cards, columns, lines_each):
+    cards.default = "plughw:1"
+    cards.add("usb", card=USB._replace(name="USB PnP Sound Device of a maker"))
+    cards.add("twin", card=Card(2, "Device_1", "USB PnP Sound Device of a maker", "Audio", socket="2"))
+    outer, inner = pty.openpty()
+    termios.tcsetwinsize(inner, (24, columns))
+    words = [sys.executable, "-m", "mpengine", "devices"]
+    process = spawn(words, env=os.environ | cards.environment, stdin=inner, stdout=inner)
+    os.close(inner)
+    shown = drain(outer)
+    assert process.wait(scaled(PATIENCE_S)) == 0
+    lines = shown.decode().splitlines()
+    first = next(place for place, line in enumerate(lines) if "default" in line)
+    assert first == 3 * lines_each
+    assert "*" in lines[first]
+    assert all(len(line) < columns for line in lines[lines_each - 1 : 4 * lines_each : lines_each])
+
+
+def drain(outer):
+    """All that a process writes to its terminal, until it has closed that."""
+    shown = bytearray()
+    with contextlib.suppress(OSError):  # EIO: nobody has it open any more
+        while piece := os.read(outer, 65536):
+            shown.extend(piece)
+    os.close(outer)
+    return bytes(shown)
+
+
 def test_without_anything_to_open_the_exit_code_is_3(cards, listed):
     code, output, errors = listed()
     assert (code, errors) == (3, "")
@@ -126,6 +170,28 @@ def test_an_alsa_without_configuration_is_told_in_a_line(listed, tmp_path, conte
     assert (code, output) == (3, "")
     assert errors.startswith('mpengine: ALSA\'s configuration has no "default" device, and PortAudio cannot start')
     assert errors.count("\n") == 1
+
+
+def test_levels_of_microphones_that_cannot_be_opened_are_told_as_in_the_list(cards, listed):
+    cards.add("usb", card=USB).set(open="EBUSY")
+    code, output, errors = listed("--levels")
+    assert (code, errors) == (3, "")
+    assert output == listed()[1]
+    assert "cannot be opened" in output.splitlines()[1]
+
+
+def test_a_name_of_any_bytes_has_a_rate_and_a_level(cards, listed):
+    cards.add("odd", rates_hz=[48000], card=USB._replace(name=b"\xff\x1b[31mred")).set(signal="noise")
+    cards.add("busy", card=Card(2, "C920", "Camera", "Audio", socket="2")).set(open="EBUSY")
+    assert [entry["opened_at_hz"] for entry in entries(listed).values()] == [48000, None]
+    words = [sys.executable, "-m", "mpengine", "devices", "--levels"]
+    process = spawn(words, env=os.environ | cards.environment, stdout=subprocess.PIPE, text=True)
+    shown = [process.stdout.readline() for _ in range(4)]
+    process.send_signal(signal.SIGINT)
+    assert process.wait(scaled(PATIENCE_S)) == 0
+    process.stdout.close()
+    assert shown[2].startswith("\\xff\ufffd[31mred: Audio: -")
+    assert shown[3] == "Camera: Audio: cannot be opened\n"
 
 
 def test_levels_are_lines_where_there_is_no_terminal(cards):
@@ -147,8 +213,8 @@ def test_levels_are_bars_on_a_terminal_which_is_left_as_it_was(cards):
     outer, inner = pty.openpty()
     words = [sys.executable, "-m", "mpengine", "devices", "--levels"]
     environment = os.environ | cards.environment | {"TERM": "xterm"}
+    before = termios.tcgetattr(inner)
     process = spawn(words, env=environment, stdin=inner, stdout=inner, stderr=inner)
-    os.close(inner)
     shown = bytearray()
 
     def has_a_bar():
@@ -159,6 +225,8 @@ def test_levels_are_bars_on_a_terminal_which_is_left_as_it_was(cards):
     process.send_signal(signal.SIGINT)
     wait_until(lambda: shown.extend(os.read(outer, 65536)) or b"\x1b[?1049l" in shown, PATIENCE_S, "the end")
     assert process.wait(scaled(PATIENCE_S)) == 0
+    assert termios.tcgetattr(inner) == before
+    os.close(inner)
     os.close(outer)
     assert b"\x1b[?1049h" in shown
     assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l")

@@ -155,7 +155,7 @@ def test_ctrl_c_leaves_the_interim_and_a_line_of_its_own_for_the_shell(engine, t
     assert b"Traceback" not in listening.written
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_ends_it_as_signals_do_and_leaves_the_line(engine, terminal, number):
     listening = terminal()
     engine.interim("so it")

@@ -112,7 +112,7 @@ def test_ctrl_c_ends_it_well_and_gives_the_terminal_back(terminal):
     assert (written.count(ENTER), written.count(LEAVE)) == (1, 1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_ends_it_as_signals_do_and_gives_the_terminal_back(terminal, number):
     watching = terminal("600")
     watching.wait_for_drawn(has("running"))

@@ -1,5 +1,6 @@
 """Which microphone is meant."""
 
+import tomllib
 import unicodedata
 
 import msgspec
@@ -104,9 +105,24 @@ def test_without_a_default_no_other_device_is_taken():
     words = refused(None, plugged(MIC_1, hidden=[hidden], others=(), server="no sound server answers"))
     assert 'there is no default audio input device: ALSA\'s "default" takes no audio' in words
     assert '"USB Camera: Audio": it is busy: PID 812 (arecord) has it open; no sound server answers' in words
-    assert words.endswith("set audio.device to one of them")
+    assert words.endswith(f"; write under [audio]: device = '{MIC}'")
+    words = refused(None, plugged(hidden=[hidden], others=(), server="no sound server answers"))
+    assert words.endswith("no sound server answers)")  # nothing could be written that would help
+    words = refused(None, plugged(MIC_1, CAMERA, others=()))
+    assert words.endswith(
+        f'; there are: "{MIC}", "{CAMERA.name}"; write under [audio]: device = \'{MIC}\', or another name'
+    )
     # PortAudio calls its first entry the default where ALSA's is hidden.
     assert "no default" in refused(None, Present([YETI._replace(is_default=True)]))
+
+
+@pytest.mark.parametrize(
+    "name", ["USB Audio", "Ann's Mic", '"Studio"', '"Ann\'s"', "tab\tin it", r"back\slash \xff", "Größe", "日本"]
+)
+def test_the_line_to_write_into_the_configuration_means_that_microphone(name):
+    present = plugged(MIC_1._replace(name=name), others=())
+    line = refused(None, present).rpartition("; write under [audio]: ")[2]
+    assert choose(tomllib.loads(line)["device"], "", present).name == name
 
 
 def test_elsewhere_than_on_alsa_portaudio_says_which_is_the_default():
@@ -119,13 +135,14 @@ def test_elsewhere_than_on_alsa_portaudio_says_which_is_the_default():
 def test_a_device_that_is_not_there_is_refused_with_those_that_are(wanted):
     words = refused(wanted, Present([BUILT_IN, USB]))
     assert repr(wanted) in words
-    assert '2 "USB PnP Sound Device: Audio", 0 "Built-in Audio"' in words
+    numbers = (" (number 2)", " (number 0)") if isinstance(wanted, int) else ("", "")
+    assert '"USB PnP Sound Device: Audio"{}, "Built-in Audio"{}'.format(*numbers) in words
 
 
 def test_a_part_that_fits_several_is_refused_with_those_it_fits():
     words = refused("audio", Present(ALL))
     assert words == (
-        'audio.device \'audio\' fits several: 2 "USB PnP Sound Device: Audio", 0 "Built-in Audio"; name one of them'
+        'audio.device \'audio\' fits several: "USB PnP Sound Device: Audio", "Built-in Audio"; name one of them'
     )
 
 
@@ -307,7 +324,7 @@ def test_alsa_names_are_taken_as_they_are(wanted, number, alsa_name):
 
 @pytest.mark.parametrize("wanted", ["hw:CARD=Other", "plughw:CARD=Other,DEV=0", "plughw:CARD=Device,DEV=3", "hw:8,0"])
 def test_an_alsa_name_of_no_card_is_refused(wanted):
-    assert refused(wanted, plugged(MIC_1)).startswith(f"no audio input device {wanted!r}; there are: 0 ")
+    assert refused(wanted, plugged(MIC_1)).startswith(f'no audio input device {wanted!r}; there are: "{MIC}"')
 
 
 def test_where_no_card_is_known_alsa_judges_its_names():
@@ -389,12 +406,22 @@ def test_another_source_than_the_wanted_one_is_a_lost_microphone():
 
 # What PortAudio hides
 
+ONLY = "this user may not open it: only members of the group"
+
 
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
         ({"holder": Holder(812, "arecord")}, "it is busy: PID 812 (arecord) has it open"),
-        ({"needs_group": "audio"}, "this user may not open it: only members of the group audio may"),
+        ({"needs_group": "audio"}, f"{ONLY} audio may (as root: usermod -aG audio USER; then log in again)"),
+        (
+            {"needs_group": "audio", "is_member": True},
+            f"{ONLY} audio may, and this user is one since after this session began: log in again",
+        ),
+        (
+            {"needs_group": "29"},
+            f"{ONLY} 29 may, which has no name here (for a container, docker run --group-add 29)",
+        ),
         ({}, "PortAudio cannot open it"),
     ],
 )
@@ -410,7 +437,7 @@ def test_a_hidden_card_is_tried_by_its_alsa_name_unless_it_is_known_to_be_in_vai
 
 def test_a_hidden_card_stands_in_the_list_as_hidden():
     words = refused("Jabra", plugged(CAMERA, hidden=[MIC_1]))
-    assert words.endswith(f'there are: 0 "{CAMERA.name}", "{MIC}" (hidden), 6 "default"')
+    assert words.endswith(f'there are: "{CAMERA.name}", "{MIC}" (cannot be opened now), "default"')
 
 
 def test_a_part_of_a_name_does_not_pass_over_a_hidden_card():

@@ -208,6 +208,21 @@ def test_capture_processes_that_end_in_a_call_one_after_another_have_a_reason_in
     assert "the audio device does not answer" in engine.status().reason
 
 
+def test_a_device_that_hangs_at_each_try_keeps_its_reason():
+    engine = Engine().run()
+    actions = engine.says(CAPTURE, lost())
+    for _ in range(20):
+        actions += engine.ends(CAPTURE, DEVICE)
+        engine.now = engine.coordinator.lives[CAPTURE].spawn_at
+        engine.says(STREAMING, control.StreamBeat(sent=2 * S, highest_sent=2 * S, replayed=0))
+        actions += engine.tick()
+        actions += engine.says(CAPTURE, hello())  # and then PortAudio's start hangs
+    assert errors(actions) == [("device", '"USB" has gone', False)]
+    engine.ends(CAPTURE, DEVICE)
+    assert "does not answer" in engine.status().reason
+    assert "restart the sound server" in engine.status().reason
+
+
 def test_a_capture_that_is_killed_without_a_device_comes_back_and_finds_none():
     engine = Engine().run()
     engine.says(CAPTURE, lost())

@@ -64,6 +64,31 @@ def test_on_a_terminal_a_missing_device_is_one_line_and_exit_code_3(cards, engin
 
 
 @pytest.mark.slow
+def test_a_device_that_hangs_while_portaudio_starts_is_one_line_and_exit_code_3(cards, engine, server):
+    cards.add("mic", card=USB).set(open="HANG")
+    running = engine(byok(server) | QUICK | WANTED, cards)
+    assert running.wait() == 3
+    (line,) = [line for line in troubles(running) if " silent " not in line]
+    assert "code=device" in line
+    assert "does not answer" in line
+    running.assert_nothing_left()
+
+
+@pytest.mark.slow
+def test_a_device_that_hangs_while_portaudio_starts_is_waited_for(cards, engine, server, manager):
+    mic = cards.add("mic", card=USB)
+    mic.set(open="HANG")
+    running = engine(byok(server) | QUICK | WANTED, cards, manager, arguments=("--wait",))
+    status = wait_until_lost(running)
+    assert "does not answer" in status["reason"]
+    manager.wait_for("READY=1")
+    mic.set(open="ok")
+    running.wait_for_state("running")
+    assert errors(running) == [("device", False)]
+    assert running.stop() == 0
+
+
+@pytest.mark.slow
 def test_under_a_service_manager_it_is_waited_for_and_nothing_is_started_again(cards, engine, server, manager):
     mic = cards.add("mic", card=USB)
     cards.unplug("mic")

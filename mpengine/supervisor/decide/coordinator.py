@@ -262,7 +262,10 @@ class Coordinator:
 
     def _device_hangs(self, life: Life, now: float) -> list[Action]:
         """Capture ended itself, because a call to the audio system did not come back. A loss is told once."""
-        text = "the audio device does not answer: a call of the audio system did not come back"
+        text = (
+            "the audio device does not answer: a call of the audio system did not come back; unplug the microphone "
+            "and plug it in again, or restart the sound server"
+        )
         if self.situation.is_lost:
             life.complained(self.situation.lost_why or text)
             return []
