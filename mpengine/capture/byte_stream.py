@@ -1,9 +1,11 @@
 """Cuts the bytes of a pipe into blocks of samples: WAV by its header, otherwise int16 as `audio` sends it.
 
-Only whole blocks are taken from the pipe, as long as more may come. See `Pipe` for the reason.
+Only whole blocks are taken from the pipe, as long as more may come. See `Pipe` for the reason. A block of many channels
+may be larger than the pipe: then it is taken in pieces.
 """
 
 import logging
+import math
 
 from mpengine.capture.allowance import Allowance
 from mpengine.capture.convert import Converter, converter
@@ -70,6 +72,13 @@ class ByteStream:
         if self._format is None:
             return 0.0
         return self._pipe.waiting() // self._frame_bytes % self._block_frames / self._format.rate_hz
+
+    @property
+    def holds_s(self) -> float:
+        """How much audio the pipe holds: its writer has to wait when it is not read for so long."""
+        if self._format is None:
+            return math.inf
+        return max(self._frame_bytes, self._pipe.holds_bytes()) / self._frame_bytes / self._format.rate_hz
 
     def discard(self) -> None:
         """Throw away what waits: it is old."""
@@ -145,7 +154,8 @@ class ByteStream:
     def _begin(self, wav: WavFormat, left_bytes: int | None) -> None:
         self._format, self._left_bytes = wav, left_bytes
         self._frame_bytes = wav.frame_bytes
-        self._block_frames = max(1, wav.rate_hz * self._audio.block_samples // self._audio.sample_rate)
+        block_frames = wav.rate_hz * self._audio.block_samples // self._audio.sample_rate
+        self._block_frames = max(1, min(block_frames, self._pipe.holds_bytes() // wav.frame_bytes))
         self._converter = converter(
             rate_hz=wav.rate_hz, channels=wav.channels, sample_format=wav.sample_format, audio=self._audio
         )

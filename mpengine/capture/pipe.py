@@ -7,14 +7,18 @@ whole frames is taken: then the next process goes on at a frame's first byte.
 import contextlib
 import fcntl
 import os
+import resource
 import select
 import stat
 import struct
+import sys
 import termios
 
 # A stopped reader finds 32 s of 16 kHz mono, instead of 2 s. Systems may allow users less.
 _WIDE_BYTES = 1 << 20
 _SKIPPED_BYTES = 1 << 16
+# A socket holds more than this, also when its writer writes little at a time.
+_OF_SOCKET_BYTES = 1 << 15
 _POLLRDHUP = getattr(select, "POLLRDHUP", 0)
 
 
@@ -48,6 +52,19 @@ class Pipe:
         if events & (select.POLLHUP | select.POLLERR | _POLLRDHUP):
             return True
         return bool(events & select.POLLIN) and self.waiting() == 0  # the end of a socket
+
+    def holds_bytes(self) -> int:
+        """How many bytes can wait at once, whatever the lengths of the writes are: do not wait for more than these.
+
+        A write may leave half of a page empty, and a page is free when it was read to its end.
+        """
+        if self._is_file:
+            return sys.maxsize
+        try:
+            pages = fcntl.fcntl(self._fd, fcntl.F_GETPIPE_SZ) // resource.getpagesize()
+        except (AttributeError, OSError):  # no Linux, or no pipe
+            return _OF_SOCKET_BYTES
+        return (pages - 1) // 2 * resource.getpagesize()
 
     def wait(self, limit_s: float) -> None:
         """Wait at most so long for bytes, or the end."""

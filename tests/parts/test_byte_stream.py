@@ -1,8 +1,11 @@
 """The bytes of a pipe as blocks: cut anywhere, with a header or without, read again by another process."""
 
+import contextlib
+import fcntl
 import io
 import os
 import random
+import resource
 import struct
 import wave
 
@@ -166,6 +169,29 @@ def test_nothing_at_all_ends_without_a_sample(ends):
     ends.hang_up()
     assert stream.read(0, PLENTY) == []
     assert (stream.has_ended, stream.has_given) == (True, False)
+
+
+@pytest.mark.parametrize("paced", [True, False])
+@pytest.mark.parametrize("narrow", [True, False])
+def test_a_block_that_is_larger_than_the_pipe_does_not_stop_the_stream(ends, paced, narrow):
+    stream, channels = stream_of(ends, paced=paced), 128
+    if narrow:
+        fcntl.fcntl(ends.reader, fcntl.F_SETPIPE_SZ, 2 * resource.getpagesize())
+    os.set_blocking(ends.writer, False)
+    pcm = noise(1)[: 48000 // 4]
+    data, got = wav(b"".join(pcm[at : at + 2] * channels for at in range(0, len(pcm), 2)), channels=channels), b""
+    for turn in range(100_000):
+        with contextlib.suppress(BlockingIOError):
+            data = data[os.write(ends.writer, data) :]
+        if not data:
+            break
+        got += heard(stream.read(turn * S, PLENTY))
+    assert not data
+    assert stream.holds_s < (0.001 if narrow else 0.3)
+    ends.hang_up()
+    while not stream.has_ended:
+        got += heard(stream.read(turn * S, PLENTY))
+    assert got == pcm
 
 
 # Times
