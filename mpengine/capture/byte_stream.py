@@ -43,6 +43,8 @@ class ByteStream:
         self._left_bytes: int | None = None
         self._allowance: Allowance | None = None
         self._lost = 0
+        self._taken_bytes = self._seen_bytes = 0
+        self._seen_ns = 0  # when the last byte so far was seen first
         self._next_sample = next_sample
         self.has_given = False
         """Whether a sample has come out of this pipe, also in an earlier process."""
@@ -88,7 +90,7 @@ class ByteStream:
         if self._left_bytes is not None:
             size = min(size, self._left_bytes)
             self._left_bytes -= size - size % self._frame_bytes
-        self._pipe.read(size - size % self._frame_bytes)
+        self._taken_bytes += len(self._pipe.read(size - size % self._frame_bytes))
         if self._converter is not None:
             self._converter.reset()
         self._rest = b""
@@ -104,6 +106,9 @@ class ByteStream:
             waiting, is_last = self._left_bytes, True
         else:
             is_last = is_over
+        # What waits is not younger because nothing came behind it: its writer may have ended.
+        if self._taken_bytes + waiting > self._seen_bytes:
+            self._seen_bytes, self._seen_ns = self._taken_bytes + waiting, now_ns
         there = waiting // self._frame_bytes
         wanted = min(there, min(room, _BLOCKS_AT_ONCE) * self._block_frames)
         if not self._waits:
@@ -112,7 +117,11 @@ class ByteStream:
             is_last = False
             wanted -= wanted % self._block_frames
         pcm = self._take(wanted)
-        blocks = self._blocks(pcm, now_ns, behind_s=(there - wanted) / self._format.rate_hz, is_last=is_last)
+        if self._pipe.is_file:
+            blocks = self._blocks(pcm, now_ns, behind_s=0.0, is_last=is_last)
+        else:
+            behind_s = (there - wanted) / self._format.rate_hz
+            blocks = self._blocks(pcm, self._seen_ns, behind_s=behind_s, is_last=is_last)
         if is_last:
             self._pipe.skip()  # other chunks may come behind the audio of a WAV stream
             self.has_ended = is_over
@@ -163,7 +172,9 @@ class ByteStream:
     def _allowed(self, wanted: int, there: int, now_ns: int) -> int:
         assert self._format is not None
         if self._allowance is None:
-            self._allowance = Allowance(rate_hz=self._format.rate_hz, waiting=there, now_ns=now_ns)
+            self._allowance = Allowance(
+                rate_hz=self._format.rate_hz, waiting=there, now_ns=now_ns, is_file=self._pipe.is_file
+            )
         allowed = min(wanted, self._allowance.frames(now_ns))
         taken = allowed if allowed == there else allowed - allowed % self._block_frames
         if self._allowance.took(taken, now_ns, is_more=there - taken >= 2 * self._block_frames):
@@ -181,11 +192,12 @@ class ByteStream:
         size = frames * self._frame_bytes
         head, self._head = self._head[:size], self._head[size:]
         pcm = head + self._pipe.read(size - len(head))
+        self._taken_bytes += len(pcm)
         if self._left_bytes is not None:
             self._left_bytes -= len(pcm)
         return pcm
 
-    def _blocks(self, pcm: bytes, now_ns: int, *, behind_s: float, is_last: bool) -> list[Block]:
+    def _blocks(self, pcm: bytes, seen_ns: int, *, behind_s: float, is_last: bool) -> list[Block]:
         if self._converter is not None:
             pcm = self._converter.convert(pcm)
             behind_s += self._converter.held_s
@@ -196,7 +208,7 @@ class ByteStream:
         size = self._audio.block_samples * sample_bytes
         whole = len(pcm) if is_last else len(pcm) - len(pcm) % size
         self._rest = pcm[whole:]
-        end_ns = now_ns - int(behind_s * 1e9)
+        end_ns = seen_ns - int(behind_s * 1e9)
         blocks = []
         for at in range(0, whole, size):
             piece = pcm[at : min(at + size, whole)]

@@ -87,6 +87,10 @@ class SampleClock:
         self._keeps_time = keeps_time
         self._last_arrival_ns: int | None = None
 
+    def ignore_time(self) -> None:
+        """The source has turned out to be a file: from now on, late samples are only late."""
+        self._keeps_time = False
+
     def continue_from(self, sample: int, arrival_ns: int) -> None:
         """Go on after another process, in which the last sample before `sample` arrived at `arrival_ns`."""
         self._observe(sample, arrival_ns)

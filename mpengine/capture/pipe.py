@@ -27,7 +27,8 @@ class Pipe:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._is_file = stat.S_ISREG(os.fstat(fd).st_mode)
+        self.is_file = stat.S_ISREG(os.fstat(fd).st_mode)
+        """Whether it is an ordinary file."""
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN | _POLLRDHUP)
         if hasattr(fcntl, "F_SETPIPE_SZ"):
@@ -40,13 +41,13 @@ class Pipe:
 
     def waiting(self) -> int:
         """How many bytes can be read now."""
-        if self._is_file:
+        if self.is_file:
             return max(0, os.fstat(self._fd).st_size - os.lseek(self._fd, 0, os.SEEK_CUR))
         return int(struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)))[0])
 
     def is_over(self) -> bool:
         """Whether nobody can write any more: what waits now is the rest. False before a FIFO's first writer."""
-        if self._is_file:
+        if self.is_file:
             return True
         events = dict(self._poll.poll(0)).get(self._fd, 0)
         if events & (select.POLLHUP | select.POLLERR | _POLLRDHUP):
@@ -58,7 +59,7 @@ class Pipe:
 
         A write may leave half of a page empty, and a page is free when it was read to its end.
         """
-        if self._is_file:
+        if self.is_file:
             return sys.maxsize
         try:
             pages = fcntl.fcntl(self._fd, fcntl.F_GETPIPE_SZ) // resource.getpagesize()

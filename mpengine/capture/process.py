@@ -282,6 +282,8 @@ class Capture:
         if not self._is_open or self._has_ended:
             return
         self._read_source()
+        if self._source.is_file():
+            self._clock.ignore_time()
         if self._ends and self._source.has_ended():
             self._keep_held()
             self._end()

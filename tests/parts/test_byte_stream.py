@@ -204,6 +204,28 @@ def test_the_time_of_a_block_is_that_of_its_last_sample(ends):
     assert (first.arrival_ns, second.arrival_ns) == (S - 30_000_000, S - 10_000_000)
 
 
+def test_what_waits_gets_no_younger_when_its_writer_has_ended(ends):
+    stream = stream_of(ends)
+    ends.write(noise(5))
+    ends.hang_up()
+    blocks = read_at_leisure(stream)
+    assert heard(blocks) == noise(5)
+    offsets = [block.arrival_ns - number * S // 50 for number, block in enumerate(blocks)]
+    assert max(offsets) - min(offsets) < S // 1000
+
+
+def test_an_ordinary_file_is_one_from_the_start_and_arrives_when_it_is_read(tmp_path, caplog):
+    (tmp_path / "talk").write_bytes(wav(noise(60)))
+    with (tmp_path / "talk").open("rb") as file:
+        table = AudioConfig(source="-")
+        stream = ByteStream(Pipe(file.fileno()), table, name="it", notes=Notes())
+        blocks = read_at_leisure(stream, 10)
+    assert stream.is_file
+    assert len(blocks) <= 11 * 50
+    assert blocks[-1].arrival_ns >= 9 * S
+    assert not caplog.records
+
+
 def test_what_a_converter_holds_back_does_not_shift_the_times(ends):
     stream = stream_of(ends)
     ends.write(wav(bytes(2 * 48000), rate=48000, size=0))

@@ -171,6 +171,16 @@ def test_a_crystal_that_is_off_makes_no_gap_of_its_drift():
     assert recording.missing == []
 
 
+def test_what_has_turned_out_to_be_a_file_may_be_late(recording):
+    recording.blocks(1000)
+    recording.clock.ignore_time()
+    for late_s in range(1, 20):
+        recording.block(late_ns=late_s * 1_000_000_000)
+        for _ in range(600):
+            recording.block(late_ns=late_s * 1_000_000_000)
+    assert (recording.missing, recording.worst) == ([], 0)
+
+
 # Losses that the source counts
 
 
