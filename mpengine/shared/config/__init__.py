@@ -64,7 +64,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         from mpengine.shared.config import file  # noqa: PLC0415  a program with an Engine reads no file
 
         known = secrets()
-        tables = file.read(path, paths={**_marked("path"), **{(table, f"{key}_file"): True for table, key in known}})
+        paths = {**_marked("path"), **{(table, f"{key}_file"): True for table, key in known}}
+        tables = file.read(path, paths=paths, endpoints=_marked("endpoint"))
         file.override(tables, overrides or {}, secrets=known)
         file.check_texts(tables)
         remote = file.section(tables, "remote")
@@ -189,6 +190,8 @@ def _check(config: Config) -> None:
     require("audio.block_ms", whole, f"expected a whole number of samples at {audio.sample_rate} Hz")
     is_one = audio.channel is None or audio.channels == 1
     require("audio.channel", is_one, "it is for audio.channels = 1; several channels are the first ones")
+    is_heard = audio.gate != "vad" or (audio.sample_rate, audio.channels) == (16000, 1)
+    require("audio.gate", is_heard, '"vad" hears one channel of 16000 Hz only')
     if buffer.directory is not None:
         is_usable = os.path.isdir(buffer.directory) and os.access(buffer.directory, os.W_OK)
         require("buffer.directory", is_usable, f"{buffer.directory} is not a writable directory")
@@ -217,5 +220,8 @@ def _check_bus(bus: BusConfig) -> None:
         if endpoint is not None:
             addresses.check_endpoint(path, endpoint)
         scheme, _, address = (endpoint or "").partition("://")
+        if scheme == "ipc":
+            is_free = not os.path.lexists(address) or stat.S_ISSOCK(os.lstat(address).st_mode)
+            require(path, is_free, f"{address} is there, and is no socket; name another path, or remove it")
         if scheme == "tcp" and not is_loopback(address.rpartition(":")[0]):
             require(path, bus.curve_secret_key, "tcp beyond this machine needs a key: set bus.curve_secret_key_file")
