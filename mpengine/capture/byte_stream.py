@@ -42,6 +42,7 @@ class ByteStream:
         self._rest = b""  # converted samples that do not fill a block
         self._left_bytes: int | None = None
         self._allowance: Allowance | None = None
+        self._has_told = False  # whether a second stream was logged
         self._lost = 0
         self._taken_bytes = self._seen_bytes = 0
         self._seen_ns = 0  # when the last byte so far was seen first
@@ -123,12 +124,26 @@ class ByteStream:
             behind_s = (there - wanted) / self._format.rate_hz
             blocks = self._blocks(pcm, self._seen_ns, behind_s=behind_s, is_last=is_last)
         if is_last:
-            self._pipe.skip()  # other chunks may come behind the audio of a WAV stream
+            self._pass_over()
             self.has_ended = is_over
         if is_last or (blocks and (self._waits or self._left_bytes is not None or not self.has_given)):
             self._note()
         self.has_given |= bool(blocks)
         return blocks
+
+    def _pass_over(self) -> None:
+        """Throw away what waits behind the audio of a WAV stream: other chunks, or another stream."""
+        begin = self._pipe.skip()
+        if begin.startswith(_WAV) and not self._has_told:
+            self._has_told = True
+            log.warning(
+                Event(
+                    "second_wav_passed_over",
+                    source=self._name,
+                    reason="another WAV stream comes behind the end of the first; only the first is heard. Join them "
+                    "into one (sox A.wav B.wav -t wav -)",
+                )
+            )
 
     def _knows_format(self, *, is_over: bool) -> bool:
         if self._format is not None:

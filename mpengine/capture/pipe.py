@@ -82,8 +82,12 @@ class Pipe:
             size -= len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def skip(self) -> None:
-        """Throw away what waits now."""
+    def skip(self) -> bytes:
+        """Throw away what waits now. Returns the begin of it."""
         rest = self.waiting()
+        begin = b""
         while rest > 0:
-            rest -= len(self.read(min(rest, _SKIPPED_BYTES))) or rest
+            piece = self.read(min(rest, _SKIPPED_BYTES))
+            begin = begin or piece
+            rest -= len(piece) or rest
+        return begin

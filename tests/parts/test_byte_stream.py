@@ -138,6 +138,15 @@ def test_chunks_behind_the_audio_are_no_audio(ends):
     assert stream.has_ended
 
 
+def test_a_second_wav_behind_the_first_is_told(ends, caplog):
+    stream, pcm = stream_of(ends), noise(1)
+    ends.write(wav(pcm) + wav(pcm))
+    ends.hang_up()
+    assert heard(read_at_leisure(stream)) == pcm
+    assert stream.has_ended
+    assert caplog.text.count("second_wav_passed_over") == 1
+
+
 def test_another_rate_is_converted_and_its_end_is_not_cut_off(ends):
     stream, pcm = stream_of(ends), bytes(2 * 2 * 48000)
     ends.write(wav(pcm, rate=48000, channels=2))
