@@ -17,15 +17,15 @@ _MOST_OF_FILE_S = 1.0
 class Allowance:
     """The frames that may be read from a source of `rate_hz`. `waiting`: how many waited for the first reader.
 
-    `is_file`: the source has turned out to be faster than real time.
+    `is_file`: the source is known to be a file, or has turned out to be faster than real time.
     """
 
-    def __init__(self, *, rate_hz: int, waiting: int, now_ns: int) -> None:
+    def __init__(self, *, rate_hz: int, waiting: int, now_ns: int, is_file: bool = False) -> None:
         self._rate_hz = rate_hz
-        self._credit = _FIRST_S * rate_hz + waiting
+        self._credit = _MOST_OF_FILE_S * rate_hz if is_file else _FIRST_S * rate_hz + waiting
         self._at_ns = now_ns
         self._ahead_since_ns: int | None = None
-        self.is_file = False
+        self.is_file = is_file
 
     def frames(self, now_ns: int) -> int:
         """How many frames may be read now."""

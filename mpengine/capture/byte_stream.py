@@ -1,9 +1,11 @@
 """Cuts the bytes of a pipe into blocks of samples: WAV by its header, otherwise int16 as `audio` sends it.
 
-Only whole blocks are taken from the pipe, as long as more may come. See `Pipe` for the reason.
+Only whole blocks are taken from the pipe, as long as more may come. See `Pipe` for the reason. A block of many channels
+may be larger than the pipe: then it is taken in pieces.
 """
 
 import logging
+import math
 
 from mpengine.capture.allowance import Allowance
 from mpengine.capture.convert import Converter, converter
@@ -40,7 +42,10 @@ class ByteStream:
         self._rest = b""  # converted samples that do not fill a block
         self._left_bytes: int | None = None
         self._allowance: Allowance | None = None
+        self._has_told = False  # whether a second stream was logged
         self._lost = 0
+        self._taken_bytes = self._seen_bytes = 0
+        self._seen_ns = 0  # when the last byte so far was seen first
         self._next_sample = next_sample
         self.has_given = False
         """Whether a sample has come out of this pipe, also in an earlier process."""
@@ -71,6 +76,13 @@ class ByteStream:
             return 0.0
         return self._pipe.waiting() // self._frame_bytes % self._block_frames / self._format.rate_hz
 
+    @property
+    def holds_s(self) -> float:
+        """How much audio the pipe holds: its writer has to wait when it is not read for so long."""
+        if self._format is None:
+            return math.inf
+        return max(self._frame_bytes, self._pipe.holds_bytes()) / self._frame_bytes / self._format.rate_hz
+
     def discard(self) -> None:
         """Throw away what waits: it is old."""
         if self._format is None:
@@ -79,7 +91,7 @@ class ByteStream:
         if self._left_bytes is not None:
             size = min(size, self._left_bytes)
             self._left_bytes -= size - size % self._frame_bytes
-        self._pipe.read(size - size % self._frame_bytes)
+        self._taken_bytes += len(self._pipe.read(size - size % self._frame_bytes))
         if self._converter is not None:
             self._converter.reset()
         self._rest = b""
@@ -95,6 +107,9 @@ class ByteStream:
             waiting, is_last = self._left_bytes, True
         else:
             is_last = is_over
+        # What waits is not younger because nothing came behind it: its writer may have ended.
+        if self._taken_bytes + waiting > self._seen_bytes:
+            self._seen_bytes, self._seen_ns = self._taken_bytes + waiting, now_ns
         there = waiting // self._frame_bytes
         wanted = min(there, min(room, _BLOCKS_AT_ONCE) * self._block_frames)
         if not self._waits:
@@ -103,14 +118,32 @@ class ByteStream:
             is_last = False
             wanted -= wanted % self._block_frames
         pcm = self._take(wanted)
-        blocks = self._blocks(pcm, now_ns, behind_s=(there - wanted) / self._format.rate_hz, is_last=is_last)
+        if self._pipe.is_file:
+            blocks = self._blocks(pcm, now_ns, behind_s=0.0, is_last=is_last)
+        else:
+            behind_s = (there - wanted) / self._format.rate_hz
+            blocks = self._blocks(pcm, self._seen_ns, behind_s=behind_s, is_last=is_last)
         if is_last:
-            self._pipe.skip()  # other chunks may come behind the audio of a WAV stream
+            self._pass_over()
             self.has_ended = is_over
         if is_last or (blocks and (self._waits or self._left_bytes is not None or not self.has_given)):
             self._note()
         self.has_given |= bool(blocks)
         return blocks
+
+    def _pass_over(self) -> None:
+        """Throw away what waits behind the audio of a WAV stream: other chunks, or another stream."""
+        begin = self._pipe.skip()
+        if begin.startswith(_WAV) and not self._has_told:
+            self._has_told = True
+            log.warning(
+                Event(
+                    "second_wav_passed_over",
+                    source=self._name,
+                    reason="another WAV stream comes behind the end of the first; only the first is heard. Join them "
+                    "into one (sox A.wav B.wav -t wav -)",
+                )
+            )
 
     def _knows_format(self, *, is_over: bool) -> bool:
         if self._format is not None:
@@ -145,7 +178,8 @@ class ByteStream:
     def _begin(self, wav: WavFormat, left_bytes: int | None) -> None:
         self._format, self._left_bytes = wav, left_bytes
         self._frame_bytes = wav.frame_bytes
-        self._block_frames = max(1, wav.rate_hz * self._audio.block_samples // self._audio.sample_rate)
+        block_frames = wav.rate_hz * self._audio.block_samples // self._audio.sample_rate
+        self._block_frames = max(1, min(block_frames, self._pipe.holds_bytes() // wav.frame_bytes))
         self._converter = converter(
             rate_hz=wav.rate_hz, channels=wav.channels, sample_format=wav.sample_format, audio=self._audio
         )
@@ -153,7 +187,9 @@ class ByteStream:
     def _allowed(self, wanted: int, there: int, now_ns: int) -> int:
         assert self._format is not None
         if self._allowance is None:
-            self._allowance = Allowance(rate_hz=self._format.rate_hz, waiting=there, now_ns=now_ns)
+            self._allowance = Allowance(
+                rate_hz=self._format.rate_hz, waiting=there, now_ns=now_ns, is_file=self._pipe.is_file
+            )
         allowed = min(wanted, self._allowance.frames(now_ns))
         taken = allowed if allowed == there else allowed - allowed % self._block_frames
         if self._allowance.took(taken, now_ns, is_more=there - taken >= 2 * self._block_frames):
@@ -171,11 +207,12 @@ class ByteStream:
         size = frames * self._frame_bytes
         head, self._head = self._head[:size], self._head[size:]
         pcm = head + self._pipe.read(size - len(head))
+        self._taken_bytes += len(pcm)
         if self._left_bytes is not None:
             self._left_bytes -= len(pcm)
         return pcm
 
-    def _blocks(self, pcm: bytes, now_ns: int, *, behind_s: float, is_last: bool) -> list[Block]:
+    def _blocks(self, pcm: bytes, seen_ns: int, *, behind_s: float, is_last: bool) -> list[Block]:
         if self._converter is not None:
             pcm = self._converter.convert(pcm)
             behind_s += self._converter.held_s
@@ -186,7 +223,7 @@ class ByteStream:
         size = self._audio.block_samples * sample_bytes
         whole = len(pcm) if is_last else len(pcm) - len(pcm) % size
         self._rest = pcm[whole:]
-        end_ns = now_ns - int(behind_s * 1e9)
+        end_ns = seen_ns - int(behind_s * 1e9)
         blocks = []
         for at in range(0, whole, size):
             piece = pcm[at : min(at + size, whole)]

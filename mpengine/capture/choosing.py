@@ -110,6 +110,8 @@ class Choice(NamedTuple):
     rate_hz: int = 0
     led_to: str = ""
     """The card to which the ALSA configuration has led, see `led`; empty if that is not known."""
+    plug_name: str = ""
+    """For a card: the ALSA name under which ALSA converts its samples."""
 
     @property
     def source(self) -> str | None:
@@ -450,7 +452,9 @@ class _Search:
 
     def _listed(self, name: str, entry: Input, record: _Record) -> Choice:
         identity = self._identity(record)
-        return Choice(name, entry.number, None, {}, identity, bool(record.card_name), entry.channels, entry.rate_hz)
+        plug_name = f"plughw:CARD={record.card_id},DEV={record.device}" if record.card_id else ""
+        is_card = bool(record.card_name)
+        return Choice(name, entry.number, None, {}, identity, is_card, entry.channels, entry.rate_hz, plug_name)
 
     def _identity(self, record: _Record) -> str:
         """What is remembered: this microphone, and those of the other entries of the list."""

@@ -30,6 +30,10 @@ _ENVELOPE_WINDOW_NS = 30_000_000_000
 # only if the envelope has moved further than sound servers change their latency.
 _STALL_NS = 1_000_000_000
 _LEAST_MOVE_NS = 50_000_000
+# A crystal that is slow moves the envelope up all the time, and its lowest offset is the oldest one. Looks that are a
+# minute apart tell how slow it is. What is slower than this is no crystal, but a latency that has changed.
+_DRIFT_LEAST_NS, _DRIFT_LOOKS = 60_000_000_000, 13
+_SLOWEST = 300e-6
 # If the envelope of so long a time lies so far behind the one before, samples are missing that nobody flagged. No
 # crystal is that wrong.
 _UNFLAGGED_WINDOW_NS = 10_000_000_000
@@ -73,6 +77,7 @@ class SampleClock:
         self._offset_ns: int | None = None
         self._minima: collections.deque[tuple[int, int]] = collections.deque()  # arrivals and offsets, both rise
         self._next_look_ns = 0
+        self._looks: collections.deque[tuple[int, int]] = collections.deque(maxlen=_DRIFT_LOOKS)
         self._held: list[Block] = []
         self._begins_ns: list[int] = []  # for each held block: when the first one began, if no sample was lost between
         self._held_samples = 0
@@ -81,6 +86,10 @@ class SampleClock:
         self._stalls: set[int] = set()  # the positions of cuts after a stall, which no driver reported
         self._keeps_time = keeps_time
         self._last_arrival_ns: int | None = None
+
+    def ignore_time(self) -> None:
+        """The source has turned out to be a file: from now on, late samples are only late."""
+        self._keeps_time = False
 
     def continue_from(self, sample: int, arrival_ns: int) -> None:
         """Go on after another process, in which the last sample before `sample` arrived at `arrival_ns`."""
@@ -132,6 +141,7 @@ class SampleClock:
                     self.next_sample = end
             placed.append(self._count_in(block, missing))
         self._minima.clear()
+        self._looks.clear()
         for each in placed:
             self._observe(each.first_sample + self._count(each.block), each.block.arrival_ns)
         return placed
@@ -139,6 +149,23 @@ class SampleClock:
     def arrival_ns(self, sample: int) -> int | None:
         """When `sample` arrived by the envelope, on the monotonic clock; None before the first block."""
         return None if self._offset_ns is None else self._offset_ns + sample * 1_000_000_000 // self._rate
+
+    def anchor_ns(self) -> int | None:
+        """When the last sample arrived, without the lag of the envelope of a slow crystal; None before the first block.
+
+        To be asked every few seconds: how slow the crystal is, is known from the times of asking.
+        """
+        if self._offset_ns is None:
+            return None
+        now_ns = self._minima[-1][0]
+        self._looks.append((now_ns, self._offset_ns))
+        first_ns, first = self._looks[0]
+        since_ns = now_ns - first_ns
+        slower = (self._offset_ns - first) / since_ns if since_ns >= _DRIFT_LEAST_NS else 0.0
+        offset = self._offset_ns
+        if 0 < slower <= _SLOWEST:
+            offset = min(lowest + round(slower * (now_ns - at_ns)) for at_ns, lowest in self._minima)
+        return offset + self._duration_ns(self.next_sample)
 
     def _hold(self, block: Block) -> None:
         self._held.append(block)
@@ -206,6 +233,7 @@ class SampleClock:
             return 0
         before = self._minima[0][1]
         self._minima.clear()
+        self._looks.clear()
         self._minima.append((now_ns, before))  # the indexes jump, so the offsets are as before
         return self._samples(recent - before)
 

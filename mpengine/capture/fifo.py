@@ -30,7 +30,7 @@ class Fifo(Piped):
         """Begin to read, or go on. Raises DeviceError when the FIFO cannot be opened, or when nobody writes again."""
         if self._why_unreadable:
             self._pass_over()
-        if self._known is None:
+        if self._known is None or (self._is_lost and self._is_another()):
             self._open_fifo(first_sample)
         if self._is_lost and not self._pipe.waiting():
             raise DeviceError(self._why_lost)
@@ -70,6 +70,16 @@ class Fifo(Piped):
             raise DeviceError(f"{self._path} is no FIFO any more")
         self._pipe = Pipe(self._fd)
         self._known = ByteStream(self._pipe, self._audio, name=self._path, notes=self._notes, next_sample=next_sample)
+
+    def _is_another(self) -> bool:
+        """Whether another file has the path now, so that nobody will find this FIFO any more.
+
+        One that was only removed may still have a writer.
+        """
+        try:
+            return not self._pipe.waiting() and not os.path.samestat(os.fstat(self._fd), os.stat(self._path))
+        except OSError:
+            return False
 
     @property
     def _words_of_silence(self) -> str:

@@ -15,7 +15,7 @@ from mpengine.capture.guard import ends_within
 from mpengine.capture.pace import LOST_AFTER_S, Pace, Patience
 from mpengine.capture.portaudio import words
 from mpengine.capture.source import Block, Source, SourceInfo
-from mpengine.capture.stream import PortAudioError, Stream, refuses_the_rate, start_again
+from mpengine.capture.stream import PortAudioError, Stream, refuses_the_rate, refuses_the_samples, start_again
 from mpengine.capture.timer import Timer, has_timers
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import DeviceError
@@ -152,9 +152,11 @@ class Microphone(Source):
                 if refuses_the_rate(error) and rate_hz != rates[-1]:
                     continue
                 tried = f"any of {', '.join(map(str, rates))} Hz" if refuses_the_rate(error) else f"{rate_hz} Hz"
+                mend = "mpengine devices lists what there is"
+                if choice.plug_name and refuses_the_samples(error):
+                    mend = f'ALSA can convert its samples: set audio.device to "{choice.plug_name}"'
                 raise DeviceError(
-                    f'cannot open "{choice.name}" at {tried}, {channels} channel(s): {words(error)}; '
-                    "mpengine devices lists what there is"
+                    f'cannot open "{choice.name}" at {tried}, {channels} channel(s): {words(error)}; {mend}'
                 ) from None
             break
         self._converter = converter(rate_hz=rate_hz, channels=channels, sample_format="int16", audio=audio)

@@ -12,8 +12,10 @@ from mpengine.capture.wav_format import WavError
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import ConfigError, DeviceError
 
-# A pipe holds more than this. Reads that are so far apart leave room for two that are late.
+# A pipe holds more than this, unless it is narrow or its audio has many channels. Reads a third of that apart leave
+# room for two that are late.
 _PIPE_S = 1.0
+_SHARE_OF_PIPE = 1 / 3
 _UNPACED_STEP_S = 0.02
 _FIRST_STEP_S = 0.003
 
@@ -92,9 +94,10 @@ class Piped(Source):
         self._is_lost, self._stream = True, None
 
     def _step_s(self, stream: ByteStream, *, has_read: bool) -> float:
+        most_s = stream.holds_s * _SHARE_OF_PIPE
         if self._audio.is_unpaced:
-            return 0.0 if has_read else _UNPACED_STEP_S
-        return self._pace.first_step_s(stream.remainder_s)
+            return 0.0 if has_read else min(_UNPACED_STEP_S, most_s)
+        return min(self._pace.first_step_s(stream.remainder_s), most_s)
 
     def _new_pace(self) -> Pace:
         block_s = self._audio.block_samples / self._audio.sample_rate

@@ -300,6 +300,8 @@ class Capture:
         if not self._is_open or self._has_ended:
             return
         self._read_source()
+        if self._source.is_file():
+            self._clock.ignore_time()
         if self._ends and self._source.has_ended():
             self._keep_held()
             self._end()
@@ -486,7 +488,7 @@ class Capture:
         if now < self._next_anchor and not clocks.jumped_since(self._told_clocks):
             return
         sample = self._clock.next_sample
-        arrival_ns = self._clock.arrival_ns(sample)
+        arrival_ns = self._clock.anchor_ns()
         if arrival_ns is not None:
             self._next_anchor, self._told_clocks = now + _ANCHOR_S, clocks
             self._control.tell(control.Anchor(sample=sample, utc_ns=arrival_ns + clocks.utc_ahead_ns, clocks=clocks))

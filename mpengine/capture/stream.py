@@ -97,6 +97,11 @@ def refuses_the_rate(error: Exception) -> bool:
     return len(error.args) > 1 and bool(error.args[1] == _lib.paInvalidSampleRate)
 
 
+def refuses_the_samples(error: Exception) -> bool:
+    """Whether the device has samples of a kind that PortAudio does not know, as 24 bits in 4 bytes."""
+    return len(error.args) > 1 and bool(error.args[1] == _lib.paSampleFormatNotSupported)
+
+
 def _check(code: int) -> int:
     return int(sounddevice._check(code))  # noqa: SLF001
 

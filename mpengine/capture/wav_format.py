@@ -17,6 +17,7 @@ _GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
 _TAG_NAMES = {2: "ADPCM", 6: "A-law", 7: "µ-law", 17: "IMA ADPCM", 49: "GSM", 80: "MPEG", 85: "MP3", 255: "AAC"}
 OTHER_FILES = {
     b"RIFX": "a big-endian WAV file",
+    b"riff": "a Wave64 file",
     b"FORM": "an AIFF file",
     b"fLaC": "a FLAC file",
     b"OggS": "an Ogg file",

@@ -1,8 +1,11 @@
 """The bytes of a pipe as blocks: cut anywhere, with a header or without, read again by another process."""
 
+import contextlib
+import fcntl
 import io
 import os
 import random
+import resource
 import struct
 import wave
 
@@ -135,6 +138,15 @@ def test_chunks_behind_the_audio_are_no_audio(ends):
     assert stream.has_ended
 
 
+def test_a_second_wav_behind_the_first_is_told(ends, caplog):
+    stream, pcm = stream_of(ends), noise(1)
+    ends.write(wav(pcm) + wav(pcm))
+    ends.hang_up()
+    assert heard(read_at_leisure(stream)) == pcm
+    assert stream.has_ended
+    assert caplog.text.count("second_wav_passed_over") == 1
+
+
 def test_another_rate_is_converted_and_its_end_is_not_cut_off(ends):
     stream, pcm = stream_of(ends), bytes(2 * 2 * 48000)
     ends.write(wav(pcm, rate=48000, channels=2))
@@ -168,6 +180,29 @@ def test_nothing_at_all_ends_without_a_sample(ends):
     assert (stream.has_ended, stream.has_given) == (True, False)
 
 
+@pytest.mark.parametrize("paced", [True, False])
+@pytest.mark.parametrize("narrow", [True, False])
+def test_a_block_that_is_larger_than_the_pipe_does_not_stop_the_stream(ends, paced, narrow):
+    stream, channels = stream_of(ends, paced=paced), 128
+    if narrow:
+        fcntl.fcntl(ends.reader, fcntl.F_SETPIPE_SZ, 2 * resource.getpagesize())
+    os.set_blocking(ends.writer, False)
+    pcm = noise(1)[: 48000 // 4]
+    data, got = wav(b"".join(pcm[at : at + 2] * channels for at in range(0, len(pcm), 2)), channels=channels), b""
+    for turn in range(100_000):
+        with contextlib.suppress(BlockingIOError):
+            data = data[os.write(ends.writer, data) :]
+        if not data:
+            break
+        got += heard(stream.read(turn * S, PLENTY))
+    assert not data
+    assert stream.holds_s < (0.001 if narrow else 0.3)
+    ends.hang_up()
+    while not stream.has_ended:
+        got += heard(stream.read(turn * S, PLENTY))
+    assert got == pcm
+
+
 # Times
 
 
@@ -176,6 +211,28 @@ def test_the_time_of_a_block_is_that_of_its_last_sample(ends):
     ends.write(bytes(5 * BLOCK // 2))  # two blocks and a half
     first, second = stream.read(S, PLENTY)
     assert (first.arrival_ns, second.arrival_ns) == (S - 30_000_000, S - 10_000_000)
+
+
+def test_what_waits_gets_no_younger_when_its_writer_has_ended(ends):
+    stream = stream_of(ends)
+    ends.write(noise(5))
+    ends.hang_up()
+    blocks = read_at_leisure(stream)
+    assert heard(blocks) == noise(5)
+    offsets = [block.arrival_ns - number * S // 50 for number, block in enumerate(blocks)]
+    assert max(offsets) - min(offsets) < S // 1000
+
+
+def test_an_ordinary_file_is_one_from_the_start_and_arrives_when_it_is_read(tmp_path, caplog):
+    (tmp_path / "talk").write_bytes(wav(noise(60)))
+    with (tmp_path / "talk").open("rb") as file:
+        table = AudioConfig(source="-")
+        stream = ByteStream(Pipe(file.fileno()), table, name="it", notes=Notes())
+        blocks = read_at_leisure(stream, 10)
+    assert stream.is_file
+    assert len(blocks) <= 11 * 50
+    assert blocks[-1].arrival_ns >= 9 * S
+    assert not caplog.records
 
 
 def test_what_a_converter_holds_back_does_not_shift_the_times(ends):

@@ -250,6 +250,28 @@ def test_a_writer_of_no_audio_is_passed_over_until_it_goes(fifo):
         assert len(heard_until(source, bool)) == 640
 
 
+def test_a_fifo_that_was_made_anew_while_it_had_no_writer_is_opened(fifo):
+    source, path = fifo
+    source.open(0)
+    with open(path, "wb") as writer:
+        writer.write(noise(1))
+        writer.flush()
+        heard_until(source, of_length(noise(1)))
+    assert loss_of(source) == f"no writer at {path}"
+    os.unlink(path)
+    with pytest.raises(DeviceError, match="no writer"):
+        source.open(0)
+    os.mkfifo(path)
+    with pytest.raises(DeviceError, match="no writer"):
+        source.open(0)
+    with open(path, "wb") as writer:
+        writer.write(noise(1, 2))
+        writer.flush()
+        assert select.select([source.awaited()], [], [], PATIENCE_S)[0]
+        source.open(0)
+        assert heard_until(source, of_length(noise(1))) == noise(1, 2)
+
+
 def test_a_fifo_that_was_removed_is_named(fifo):
     source, path = fifo
     os.unlink(path)

@@ -37,6 +37,21 @@ def test_between_two_anchors_the_line_between_them_counts(anchors, sample, secon
     assert anchors.utc_ns(sample) == NOON + round(seconds * S)
 
 
+@pytest.mark.parametrize("ppm", [100, -100])
+def test_after_the_last_anchor_the_rate_of_the_last_minute_counts(anchors, ppm):
+    rate = 16000 * (1 + ppm / 1e6)
+    for at_s in range(0, 130, 10):
+        anchors.add(round(at_s * rate), NOON + at_s * S, CLOCKS)
+    assert anchors.utc_ns(round(135 * rate)) == pytest.approx(NOON + 135 * S, abs=100_000)
+
+
+@pytest.mark.parametrize("off", [0.001, -0.001])
+def test_what_no_crystal_can_be_is_no_rate(anchors, off):
+    for at_s in range(0, 130, 10):
+        anchors.add(at_s * 16000, NOON + round(at_s * (1 + off) * S), CLOCKS)
+    assert anchors.utc_ns(135 * 16000) == NOON + round((120 * (1 + off) + 15) * S)
+
+
 def test_before_the_first_anchor_the_nominal_rate_counts(anchors):
     anchors.add(160_000, NOON, CLOCKS)
     anchors.add(320_000, NOON + 11 * S, CLOCKS)

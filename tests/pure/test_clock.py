@@ -171,6 +171,16 @@ def test_a_crystal_that_is_off_makes_no_gap_of_its_drift():
     assert recording.missing == []
 
 
+def test_what_has_turned_out_to_be_a_file_may_be_late(recording):
+    recording.blocks(1000)
+    recording.clock.ignore_time()
+    for late_s in range(1, 20):
+        recording.block(late_ns=late_s * 1_000_000_000)
+        for _ in range(600):
+            recording.block(late_ns=late_s * 1_000_000_000)
+    assert (recording.missing, recording.worst) == ([], 0)
+
+
 # Losses that the source counts
 
 
@@ -333,6 +343,40 @@ def test_a_sample_arrived_when_the_envelope_says(recording):
 
 def test_before_the_first_block_no_sample_has_a_time(recording):
     assert recording.clock.arrival_ns(0) is None
+    assert recording.clock.anchor_ns() is None
+
+
+def anchor_errors_ms(recording, seconds, chance):
+    """Of the anchors every ten seconds, behind the first two minutes."""
+    errors = []
+    for at_s in range(0, seconds, 10):
+        recording.blocks(10 * RATE // BLOCK, chance, 5_000_000)
+        error_ns = recording.clock.anchor_ns() - recording.time_ns()
+        errors += [error_ns / 1e6] if at_s >= 120 else []
+    return errors
+
+
+@pytest.mark.parametrize("ppm", [-100, -20, 0, 20, 100, 200])
+def test_a_crystal_that_is_off_does_not_shift_the_time(ppm):
+    errors = anchor_errors_ms(Recording(ppm=ppm), 600, Random(5))
+    assert max(map(abs, errors)) < 1
+
+
+def test_a_latency_that_grows_is_no_slow_crystal(recording):
+    chance = Random(5)
+    anchor_errors_ms(recording, 130, chance)
+    for _ in range(12):
+        for _ in range(10 * RATE // BLOCK):
+            recording.block(late_ns=30_000_000)
+        assert 0 <= recording.clock.anchor_ns() - recording.time_ns() <= 30_000_000
+
+
+def test_a_loss_is_no_slow_crystal():
+    recording, chance = Recording(ppm=100), Random(5)
+    anchor_errors_ms(recording, 130, chance)
+    recording.lose(5 * BLOCK // 4)
+    recording.block(overflowed=True)
+    assert max(map(abs, anchor_errors_ms(recording, 300, chance))) < 0.5
 
 
 @pytest.mark.parametrize("seed", range(25))

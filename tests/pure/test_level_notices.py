@@ -80,6 +80,23 @@ def test_a_device_that_is_opened_again_is_judged_anew_but_not_told_again(bad, af
     assert [told for told, _ in ear.codes(2 * over_s, **good)] == [over]
 
 
+@pytest.mark.parametrize(("silence", "pause_s"), [(ZEROS, 15), (SOFT, 80)])
+def test_the_pauses_of_somebody_who_speaks_are_not_told_again_and_again(silence, pause_s):
+    ear, told = Ear(), []
+    for _ in range(50):
+        told += ear.codes(pause_s, **silence) + ear.codes(10, **LOUD)
+    assert len(told) == 2  # once, and that it is over
+    ((_, at_s),) = ear.codes(600, **silence)
+    assert pause_s < at_s <= 2 * pause_s
+
+
+def test_a_sample_that_is_not_zero_now_and_then_is_not_told_each_time():
+    ear, told = Ear(), []
+    for _ in range(100):
+        told += ear.codes(29, **ZEROS) + ear.codes(0.25, **SOFT)
+    assert len(told) == 4
+
+
 def test_zeros_are_not_told_as_nearly_silent_too():
     assert [code for code, _ in Ear().codes(300, zeros=True)] == [ErrorCode.DIGITAL_SILENCE]
 

@@ -5,13 +5,15 @@ A handful of them by default. MPENGINE_ALL_FORMATS=1 tries every rate with every
 
 import itertools
 import os
+import re
 
 import pytest
 
 from tests.rig.configs import byok
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.numeric import np, soxr
-from tests.rig.sound_card import converted
+from tests.rig.position_code import heard
+from tests.rig.sound_card import Card, converted
 from tests.rig.speech import PATH, SENTENCES
 from tests.rig.waiting import wait_until
 
@@ -106,4 +108,20 @@ def test_a_channel_that_the_device_has_not_is_named(cards, engine):
         running = engine(byok(server) | {"audio": {"device": "odd", "channel": 2}}, cards)
         assert running.wait() in (2, 3)
     assert "audio.channel: expected 0 to 1" in running.log_text()
+    running.assert_nothing_left()
+
+
+def test_for_samples_that_portaudio_does_not_know_the_way_by_alsa_is_named_and_works(cards, engine):
+    card = Card(1, "sndrpi", "snd_rpi_i2s_card")
+    cards.add("i2s", rates_hz=(48000,), channels=(2,), formats=("S24_LE",), card=card)
+    with FakeDeepgram(echoing=True) as server:
+        running = engine(byok(server) | {"audio": {"device": "rpi"}}, cards)
+        assert running.wait() == 3
+        words = re.search(r'set audio.device to \\"([^"\\]*)\\"', running.log_text())
+        assert words is not None, running.log_text()
+        running = engine(byok(server) | {"audio": {"device": words[1]}}, cards)
+        running.wait_for_state("running")
+        server.wait_for_audio(32000)
+        assert running.stop() == 0
+    assert len(heard(server.audio, 16000, 48000)) == 1
     running.assert_nothing_left()

@@ -8,6 +8,9 @@
     DC offset      10 s with a mean of 5 % of full scale or more           after 10 s with one below 4 %
 
 The seconds are those of the samples: while nothing comes, nothing is judged.
+
+A microphone with a noise gate gives zeros, and one with a low gain in a quiet room is nearly silent, whenever nobody
+speaks. So a silence that was over soon after it was told was a pause, and the next one has to last twice as long.
 """
 
 from typing import NamedTuple
@@ -18,6 +21,8 @@ from mpengine.shared.messages import ErrorCode
 _DIGITAL_S = 10.0
 _NEARLY_SILENT_S, _HEARD_AGAIN_S = 60.0, 1.0
 _NEARLY_SILENT_DBFS = -75.0
+# A silence of less than this many times its limit was a pause. The limit doubles at most so often.
+_PAUSE, _DOUBLINGS = 3, 5
 # One blow against the microphone is no clipping, however hard it is.
 _CLIPPED_SHARE = 0.002
 _CLIPPED_S, _UNCLIPPED_S = 2.0, 10.0
@@ -43,17 +48,48 @@ class Notice(NamedTuple):
     is_over: bool = False
 
 
+class _Silence:
+    """How long a silence has lasted, and for how long one has to last to be told."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s, self._most_s = limit_s, limit_s * 2**_DOUBLINGS
+        self._lasts_s = self._lasted_s = 0.0
+
+    def count(self, lasted_s: float, *, is_silent: bool) -> None:
+        """So many further seconds were heard."""
+        self._lasts_s = self._lasts_s + lasted_s if is_silent else 0.0
+        self._lasted_s = self._lasts_s or self._lasted_s
+
+    @property
+    def is_long(self) -> bool:
+        """Whether to tell it."""
+        return self._lasts_s >= self._limit_s
+
+    def opened(self) -> None:
+        """Nothing was heard yet."""
+        self._lasts_s = 0.0
+
+    def is_over(self) -> None:
+        """What was told is over."""
+        if self._lasted_s < _PAUSE * self._limit_s:
+            self._limit_s = min(self._most_s, 2 * self._limit_s)
+
+
 class LevelNotices:
     """Judges the levels of one engine. What has been told stays told when the device is opened again."""
 
     def __init__(self, sample_rate: int) -> None:
         self._rate = sample_rate
         self._told: set[ErrorCode] = set()
+        self._digital, self._soft = _Silence(_DIGITAL_S), _Silence(_NEARLY_SILENT_S)
+        self._silences = {ErrorCode.DIGITAL_SILENCE: self._digital, ErrorCode.NEARLY_SILENT: self._soft}
         self.opened()
 
     def opened(self) -> None:
         """A device was opened: what was heard before does not count."""
-        self._digital_s = self._soft_s = self._loud_s = 0.0
+        self._digital.opened()
+        self._soft.opened()
+        self._loud_s = 0.0
         self._clipped_s = self._unclipped_s = self._offset_s = self._centred_s = 0.0
 
     def heard(self, level: control.LevelHeard) -> list[Notice]:
@@ -61,8 +97,8 @@ class LevelNotices:
         self._count(level, (level.end - level.first) / self._rate)
         notices: list[Notice] = []
         for code, begins, ends in (
-            (ErrorCode.DIGITAL_SILENCE, self._digital_s >= _DIGITAL_S, not level.digital_silence),
-            (ErrorCode.NEARLY_SILENT, self._soft_s >= _NEARLY_SILENT_S, self._loud_s >= _HEARD_AGAIN_S),
+            (ErrorCode.DIGITAL_SILENCE, self._digital.is_long, not level.digital_silence),
+            (ErrorCode.NEARLY_SILENT, self._soft.is_long, self._loud_s >= _HEARD_AGAIN_S),
             (ErrorCode.CLIPPING, self._clipped_s >= _CLIPPED_S, self._unclipped_s >= _UNCLIPPED_S),
             (ErrorCode.DC_OFFSET, self._offset_s >= _OFFSET_S, self._centred_s >= _CENTRED_S),
         ):
@@ -71,15 +107,17 @@ class LevelNotices:
                 notices.append(Notice(code, _words(code, level)))
             elif ends and code in self._told:
                 self._told.remove(code)
+                if code in self._silences:
+                    self._silences[code].is_over()
                 notices.append(Notice(*_OVER[code], is_over=True))
         return notices
 
     def _count(self, level: control.LevelHeard, lasted_s: float) -> None:
         """Count how long each of these things has lasted, up to the end of `level`."""
         is_soft = level.rms_dbfs < _NEARLY_SILENT_DBFS
-        self._digital_s = self._digital_s + lasted_s if level.digital_silence else 0.0
+        self._digital.count(lasted_s, is_silent=level.digital_silence)
         # Zeros have a notice of their own.
-        self._soft_s = self._soft_s + lasted_s if is_soft and not level.digital_silence else 0.0
+        self._soft.count(lasted_s, is_silent=is_soft and not level.digital_silence)
         self._loud_s = 0.0 if is_soft else self._loud_s + lasted_s
         if level.clipped >= _CLIPPED_SHARE:
             self._clipped_s = min(_CLIPPED_S, self._clipped_s + lasted_s)

@@ -32,6 +32,9 @@ _NEAR_S = 0.01
 _PUNCTUATION = ".,;:!?\"'()\u2026\u3001\u3002\u300c\u300d\uff01\uff0c\uff1f"
 _MOST_RANGES = 100
 _KEPT_ANCHORS = 1000
+# The anchors of so long tell the rate of a device. What is further off is no crystal.
+_RATE_NS = 60_000_000_000
+_MOST_OFF = 300e-6
 MOST_TRIES = 3  # of the end of a file, while no result of it comes
 
 
@@ -260,8 +263,9 @@ def _without(transcript: Transcript, known: set[int]) -> News:
 class Anchors:
     """From samples to UTC, by pairs of both that capture reports every few seconds, and soon after a clock has jumped.
 
-    A crystal may be off by seconds a day, so between two anchors UTC is interpolated; before the first and after the
-    last one, the nominal rate counts. It also counts up to an anchor before which the machine was suspended.
+    A crystal may be off by seconds a day, so between two anchors UTC is interpolated. After the last one, the rate of
+    the last minute counts, or the nominal one where that is not known. The nominal rate also counts before the first
+    anchor, and up to an anchor before which the machine was suspended.
 
     UTC is always that of the wall clock as it stands now: a step of it moves all anchors, so that nothing is
     interpolated across one.
@@ -273,6 +277,7 @@ class Anchors:
         self._times_ns: list[int] = []  # by the wall clock before all steps
         self._has_jumped: list[bool] = []  # since the anchor before
         self._steps_ns = 0  # the sum of all steps
+        self._slower = 0.0  # how much slower than the nominal rate the last minute was
         self._clocks: Clocks | None = None
 
     def add(self, sample: int, utc_ns: int, clocks: Clocks) -> int:
@@ -289,6 +294,7 @@ class Anchors:
             self._has_jumped.append(clocks.suspended_since(before) != 0)
             if len(self._samples) > _KEPT_ANCHORS:
                 del self._samples[0], self._times_ns[0], self._has_jumped[0]
+            self._slower = self._found_slower()
         return step_ns
 
     def utc_ns(self, sample: int) -> int | None:
@@ -299,12 +305,28 @@ class Anchors:
         nearest = max(0, after - 1)
         first, begin_ns = self._samples[nearest], self._times_ns[nearest] + self._steps_ns
         nominal_ns = begin_ns + (sample - first) * 1_000_000_000 // self._rate
-        if not 0 < after < len(self._samples):
+        if after == len(self._samples):
+            return nominal_ns + round((nominal_ns - begin_ns) * self._slower)
+        if not after:
             return nominal_ns
         end, end_ns = self._samples[after], self._times_ns[after] + self._steps_ns
         if self._has_jumped[after]:
             return min(nominal_ns, end_ns)
         return begin_ns + (end_ns - begin_ns) * (sample - first) // (end - first)
+
+    def _found_slower(self) -> float:
+        """By the anchors of the last minute; 0 if they tell nothing: a gap, a pause or a suspension is no rate."""
+        before = len(self._samples) - 1
+        while before > 0 and self._times_ns[-1] - self._times_ns[before] < _RATE_NS:
+            if self._has_jumped[before]:
+                return 0.0
+            before -= 1
+        took_ns = self._times_ns[-1] - self._times_ns[before]
+        if took_ns < _RATE_NS:
+            return 0.0
+        nominal_ns = (self._samples[-1] - self._samples[before]) * 1_000_000_000 / self._rate
+        slower = took_ns / nominal_ns - 1
+        return slower if abs(slower) <= _MOST_OFF else 0.0
 
 
 class EndTries:
