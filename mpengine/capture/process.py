@@ -22,6 +22,7 @@ from mpengine.processes.beginning import CaptureSettings
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control
 from mpengine.shared.clocks import Clocks
+from mpengine.shared.doorkeeper import Doorkeeper
 from mpengine.shared.errors import DeviceError, ExitCode, MpengineError
 from mpengine.shared.messages import ErrorCode, GapReason
 from mpengine.shared.ranges import Range
@@ -61,6 +62,7 @@ class Capture:
         )
         self._audio = audio
         self._clock = self._clock_from(max(self._window.end_sample, settings.captured))
+        self._doors = Doorkeeper(loop.context)
         self._pusher = Pusher(
             loop.context,
             settings.frames,
@@ -69,6 +71,7 @@ class Capture:
             block_s=audio.block_samples / audio.sample_rate,
             sample_bytes=sample_bytes,
             missing=self._tell_lost,
+            doors=self._doors,
         )
         self._meter = LevelMeter(audio.sample_rate * audio.channels // _LEVELS_PER_S)
         self._is_open = False
@@ -105,6 +108,7 @@ class Capture:
         """Close the device, the socket and the window."""
         if self._is_open:
             self._source.close()
+        self._doors.close()
         self._pusher.socket.close(linger=0)
         self._window.close()
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 import zmq
 
 from mpengine.capture.window import Slot, Window
-from mpengine.shared import frames, sockets
+from mpengine.shared import doorkeeper, frames, sockets
+from mpengine.shared.doorkeeper import Doorkeeper
 from mpengine.shared.frames import Frame
 from mpengine.shared.messages import GapReason
 from mpengine.shared.ranges import Range
@@ -20,6 +21,8 @@ _QUEUED_S = 0.5
 # Waiting blocks go out together, up to this duration: a message costs time, its bytes hardly any.
 _JOINED_S = 0.1
 _FRAMES_AT_ONCE = 100
+# One streaming process, and those of a moment ago.
+_MOST_CONNECTIONS = 32
 
 
 class Pusher:
@@ -35,8 +38,12 @@ class Pusher:
         block_s: float,
         sample_bytes: int,
         missing: Callable[[Range, str], None],
+        doors: Doorkeeper | None = None,
     ) -> None:
-        """`missing` is called with granted samples that the window does not have, and the reason of their gap."""
+        """`missing` is called with granted samples that the window does not have, and the reason of their gap.
+
+        `doors` ends connections of other processes than streaming.
+        """
         self._window = window
         self._run = run
         self._sample_bytes = sample_bytes
@@ -47,6 +54,9 @@ class Pusher:
         self._most_together = max(1, int(_JOINED_S / block_s))
         hwm = max(4, int(_QUEUED_S / max(_JOINED_S, block_s)))
         self.socket = sockets.make(context, zmq.PUSH, send_hwm=hwm, linger_ms=1000)
+        sockets.make_public(self.socket)
+        if doors is not None:
+            doors.watch(self.socket, endpoint, _MOST_CONNECTIONS, is_ours=doorkeeper.is_sibling)
         sockets.bind(self.socket, endpoint)
         self._grant: int | None = None
         self._sequence = 0

@@ -27,8 +27,11 @@ _PROGRESS = struct.Struct("<QQQ")  # captured, sent, connection: next to one ano
 _PUBLISHED_AT, _RESERVED_AT, _ACKNOWLEDGED_AT, _CAPTURED_AT, _SENT_AT, _CONNECTION_AT = 16, 24, 32, 40, 48, 56
 # `seq` is reserved in steps, so that not every message costs a write. After a kill it goes on after the step.
 _RESERVE = 1000
-# After it has grown by this, it is written again with the records that are still needed.
-_COMPACT_BYTES = 1_000_000
+# After it has grown by this, it is written again with the records that are still needed. These are 2.9 MB at most, by
+# the bounds of the history. With the last record, which may be a long one, all is 4 MB.
+_COMPACT_BYTES = 750_000
+# More of them are in the history, too. The oldest need not be published again: they went out some time ago.
+_MOST_UNPUBLISHED_BYTES = 1 << 20
 _RECORD = struct.Struct("<II")  # length and crc32
 
 
@@ -141,6 +144,7 @@ class Journal:
         self._compact_at = self._end + _COMPACT_BYTES
         self._acknowledged = self._counter(_ACKNOWLEDGED_AT)
         self._unpublished: list[Final] = []  # appended, and not yet marked as published
+        self._unpublished_bytes = 0
         self._gaps = Ranges()  # published; those before the acknowledged sample are forgotten when another one comes
 
     @classmethod
@@ -181,6 +185,7 @@ class Journal:
         published = journal._counter(_PUBLISHED_AT)
         covered = max([journal._acknowledged, *(final.covers for final in finals)])
         journal._unpublished = [final for final in finals if final.seq > published]
+        journal._unpublished_bytes = sum(len(final.body) for final in journal._unpublished)
         journal._gaps = Ranges((record.first, record.end) for record in records if isinstance(record, ToldGap))
         journal._gaps.forget_before(covered)
         journal.acknowledge(covered)
@@ -213,6 +218,9 @@ class Journal:
         self._end += written
         if isinstance(entry, Final):
             self._unpublished.append(entry)
+            self._unpublished_bytes += len(entry.body)
+            while self._unpublished_bytes > _MOST_UNPUBLISHED_BYTES:
+                self._unpublished_bytes -= len(self._unpublished.pop(0).body)
         elif isinstance(entry, ToldGap):
             self._gaps.forget_before(self._acknowledged)
             self._gaps.join(entry.first, entry.end)
@@ -223,6 +231,7 @@ class Journal:
         """All finals up to `seq` have certainly gone out."""
         if self._unpublished and self._unpublished[0].seq <= seq:
             self._unpublished = [final for final in self._unpublished if final.seq > seq]
+            self._unpublished_bytes = sum(len(final.body) for final in self._unpublished)
             self._set(_PUBLISHED_AT, seq)
 
     def acknowledge(self, sample: int) -> None:

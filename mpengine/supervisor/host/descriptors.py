@@ -1,0 +1,52 @@
+"""The descriptors of this process: as many as the system allows, and some in reserve for new children.
+
+The main thread owns the reserve.
+"""
+
+import contextlib
+import os
+import resource
+from collections.abc import Iterator
+
+# More is of no use, and some systems allow a billion: programs that close all of them would take minutes.
+_MOST = 65_536
+# A new child takes a pipe, a pidfd, a few for a zygote, and some for a moment.
+_RESERVED = 12
+
+
+def raise_limit() -> int:
+    """Allow this process, and those that it starts, as many descriptors as the system does. Returns the number."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return wanted
+    return _MOST if soft == resource.RLIM_INFINITY else soft
+
+
+class Reserve:
+    """Descriptors that nobody else in this process can take."""
+
+    def __init__(self) -> None:
+        self._held: list[int] = []
+        self._fill()
+
+    @contextlib.contextmanager
+    def used(self) -> Iterator[None]:
+        """Inside, they are free to use."""
+        self.close()
+        try:
+            yield
+        finally:
+            self._fill()
+
+    def close(self) -> None:
+        """Give them up."""
+        while self._held:
+            os.close(self._held.pop())
+
+    def _fill(self) -> None:
+        with contextlib.suppress(OSError):
+            while len(self._held) < _RESERVED:
+                self._held.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
