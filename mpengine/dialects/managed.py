@@ -130,8 +130,9 @@ class LocalConfig(RemoteConfig, tag="local", frozen=True, kw_only=True):
 
     def check(self, audio: AudioConfig) -> None:
         """See RemoteConfig."""
-        require("audio.sample_rate", audio.sample_rate == 16000, "local mode recognises 16000 Hz only")
-        require("audio.channels", audio.channels == 1, "local mode recognises one channel only")
+        is_right = audio.sample_rate == 16000
+        require("audio.sample_rate", is_right, "local mode recognises 16000 Hz only; all audio is converted to it")
+        require("audio.channels", audio.channels == 1, "local mode recognises one channel only; see audio.channel")
         require("remote.language", self.language.lower().startswith("en"), "local mode knows English only")
 
     def started_at(self, url: str, token: Secret) -> ManagedConfig:

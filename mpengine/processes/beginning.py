@@ -21,6 +21,8 @@ from mpengine.shared.config_tables import AudioConfig, BufferConfig, decode_secr
 PACKAGE_HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PIPE_FD = 3
 LISTENER_FD = 4
+NOTES_FD = 4
+"""Capture has no listener. See `CaptureSettings.has_notes`."""
 
 _LENGTH_BYTES = 4
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # prctl(2)
@@ -59,6 +61,13 @@ class CaptureSettings(ChildSettings, frozen=True, kw_only=True):
     """The sample at which the clock stood, used if the window has less."""
     captured_before: int = 0
     """The end of all samples that were captured."""
+    remembered: str = ""
+    """The identity of the device that this run had open last, see `control.DeviceOpened`; empty: none yet."""
+    waits_for_device: bool = False
+    """Whether capture waits inside for a device that is missing, see `control.DeviceLost`; otherwise it ends. It always
+    waits for a device that this process has had open."""
+    has_notes: bool = False
+    """Whether the descriptor `NOTES_FD` has what one capture process leaves for the next one: its source is a pipe."""
 
 
 class StreamingSettings(ChildSettings, frozen=True, kw_only=True):

@@ -57,12 +57,36 @@ class RecogniserBeat(_Tagged, tag=True, frozen=True, kw_only=True):
 
 
 class DeviceOpened(_Tagged, tag=True, frozen=True, kw_only=True):
-    """The source delivers samples. `latency_s`: the latency that PortAudio reports."""
+    """The source is open. It ends a `DeviceLost`.
+
+    `sample_rate` and `channels`: what is sent. `latency_s`: the latency that PortAudio reports. `device_rate_hz`: the
+    rate at which the device itself is read; 0: not known. `identity`: what takes exactly this device again, after a
+    loss and after a restart; empty for a source that has none.
+    """
 
     name: str
     sample_rate: int
     channels: int
     latency_s: float
+    device_rate_hz: int = 0
+    identity: str = ""
+
+
+class DeviceFed(_Tagged, tag=True, frozen=True, kw_only=True):
+    """The sound server feeds the open device from `source`, which it chooses itself. Sent when that changes."""
+
+    source: str
+
+
+class DeviceLost(_Tagged, tag=True, frozen=True, kw_only=True):
+    """Capture has no device. It tries again by itself, next in `next_try_in_s`, until a `DeviceOpened`.
+
+    Sent at the loss, and again at each try that fails. `reason`: why, in words for a person. Capture sends beats
+    meanwhile, though it captures nothing.
+    """
+
+    reason: str
+    next_try_in_s: float
 
 
 class DeviceClosed(_Tagged, tag=True, frozen=True, kw_only=True):
@@ -78,13 +102,19 @@ class Anchor(_Tagged, tag=True, frozen=True, kw_only=True):
 
 
 class LevelHeard(_Tagged, tag=True, frozen=True, kw_only=True):
-    """Loudness over the last quarter of a second, which had the samples [first, end)."""
+    """Loudness over the last quarter of a second, which had the samples [first, end).
+
+    `rms_dbfs` leaves the DC offset out, `peak_dbfs` does not. `clipped`: the share of samples at full scale. `dc`: the
+    mean, as a share of full scale, with its sign.
+    """
 
     first: int
     end: int
     rms_dbfs: float
     peak_dbfs: float
     digital_silence: bool
+    clipped: float = 0.0
+    dc: float = 0.0
 
 
 class SamplesMissing(_Tagged, tag=True, frozen=True, kw_only=True):
@@ -176,6 +206,8 @@ Up = (
     | StreamBeat
     | RecogniserBeat
     | DeviceOpened
+    | DeviceFed
+    | DeviceLost
     | DeviceClosed
     | Anchor
     | LevelHeard

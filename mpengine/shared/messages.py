@@ -101,6 +101,13 @@ class ErrorCode(enum.StrEnum):
     DEVICE = "device"
     WINDOW = "window"
     DIGITAL_SILENCE = "digital_silence"
+    DIGITAL_SILENCE_OVER = "digital_silence_over"
+    NEARLY_SILENT = "nearly_silent"
+    NEARLY_SILENT_OVER = "nearly_silent_over"
+    CLIPPING = "clipping"
+    CLIPPING_OVER = "clipping_over"
+    DC_OFFSET = "dc_offset"
+    DC_OFFSET_OVER = "dc_offset_over"
     # From streaming
     CONNECT_TIMEOUT = "connect_timeout"
     CONNECTION_LOST = "connection_lost"
@@ -295,11 +302,15 @@ class Metadata(Message, tag="metadata", frozen=True, kw_only=True):
 
 
 class Level(Message, tag="level", frozen=True, kw_only=True):
-    """Loudness of the last quarter of a second, in dB below full scale; floor -120."""
+    """Loudness of the last quarter of a second, in dB below full scale; floor -120.
+
+    `clipped`: the share of samples at full scale, 0 to 1.
+    """
 
     rms_dbfs: float
     peak_dbfs: float
     digital_silence: bool
+    clipped: float = 0.0
 
 
 class ChildMetrics(msgspec.Struct, frozen=True, kw_only=True):
@@ -413,8 +424,9 @@ class ChildAnswer(ChildStatus, frozen=True, kw_only=True):
 class StatusAnswer(Status, tag="status", frozen=True, kw_only=True):
     """A `status` with all further facts for one screen.
 
-    `level`: the last one of the open device. `last_disconnect`: why the last connection was lost. `not_running_s`: for
-    how long the state has been another one than `running`, which counts once its connection was accepted.
+    `level`: the last one of the open device; None when none has come for 1.5 s. `last_disconnect`: why the last
+    connection was lost. `not_running_s`: for how long the state has been another one than `running`, which counts once
+    its connection was accepted.
     """
 
     children: Mapping[str, ChildAnswer] = {}

@@ -40,6 +40,9 @@ def file(tmp_path):
     return write
 
 
+DEVICES = "text, a whole number, or a list of up to 32 of these"
+
+
 def merged(tables):
     """`tables` on top of what local mode needs, so that only they can be wrong."""
     return {**LOCAL, **{name: {**LOCAL.get(name, {}), **table} for name, table in tables.items()}}
@@ -68,7 +71,8 @@ def refusal(tables):
         ("audio.sample_rate", 16000),
         ("audio.channels", 1),
         ("audio.block_ms", 20),
-        ("audio.latency", 0.08),
+        ("audio.latency", 1.0),
+        ("audio.quiet_ms", 200),
         ("audio.start", "immediate"),
         ("audio.source", "portaudio"),
         ("audio.paced", True),
@@ -219,9 +223,11 @@ def test_an_unknown_key_is_refused_by_its_path(tables, path):
         (merged({"audio": {"block_ms": True}}), "audio.block_ms", "a whole number, 5 to 250 ms, not true or false"),
         (merged({"audio": {"latency": 0}}), "audio.latency", "more than 0, at most 2 seconds"),
         (merged({"audio": {"paced": 1}}), "audio.paced", "true or false, not a whole number"),
-        (merged({"audio": {"device": 1.5}}), "audio.device", "text or a whole number, not a number"),
-        (merged({"audio": {"device": []}}), "audio.device", "text or a whole number, not a list"),
-        (merged({"audio": {"source": ""}}), "audio.source", '"portaudio" or a path of a WAV file'),
+        (merged({"audio": {"device": 1.5}}), "audio.device", f"{DEVICES}, not a number"),
+        (merged({"audio": {"device": []}}), "audio.device", DEVICES),
+        (merged({"audio": {"device": ""}}), "audio.device", DEVICES),
+        (merged({"audio": {"device": ["USB", 1.5]}}), "audio.device[1]", DEVICES),
+        (merged({"audio": {"source": ""}}), "audio.source", '"portaudio", "-", or a path of a WAV file or a FIFO'),
         (merged({"buffer": {"seconds": "long"}}), "buffer.seconds", "a number, 60 to 86400 seconds, not text"),
         (merged({"buffer": {"catch_up": 1}}), "buffer.catch_up", "more than 1, at most 100"),
         (merged({"buffer": {"directory": 5}}), "buffer.directory", "a path, not a whole number"),

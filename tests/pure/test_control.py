@@ -16,9 +16,15 @@ UP = [
     control.StreamBeat(sent=15680, highest_sent=16000, replayed=320, passed=8000),
     control.RecogniserBeat(),
     control.DeviceOpened(name="Mikrofon (Größe L)", sample_rate=16000, channels=1, latency_s=0.08),
+    control.DeviceOpened(
+        name="Mikrofon", sample_rate=16000, channels=1, latency_s=1.0, device_rate_hz=48000, identity="usb:1-2"
+    ),
+    control.DeviceFed(source="Eingebautes Mikrofon"),
+    control.DeviceLost(reason="busy: PID 812 (arecord)", next_try_in_s=2.0),
     control.DeviceClosed(),
     control.Anchor(sample=2**40, utc_ns=1_770_000_000_000_000_000, clocks=Clocks(1_770_000_000_000_000_000, 5)),
     control.LevelHeard(first=0, end=4000, rms_dbfs=-30.5, peak_dbfs=-12.0, digital_silence=False),
+    control.LevelHeard(first=0, end=4000, rms_dbfs=-3.5, peak_dbfs=0.0, digital_silence=False, clipped=0.25, dc=-0.125),
     control.SamplesMissing(first=100, end=420, reason="overflow", uncertainty=320),
     control.SourceEnded(end=123),
     control.Fault(code="unauthorized", message="HTTP 401", request_id="abc", exit_code=4),

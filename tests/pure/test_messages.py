@@ -155,8 +155,8 @@ GOLDEN = [
     (messages.SessionEnd(seconds_used=42.0), {"type": "session_end"} | HEAD | {"seconds_used": 42.0}, "n.session_end"),
     (messages.Metadata(data={"a": [1]}), {"type": "metadata"} | HEAD | {"data": {"a": [1]}}, "n.metadata"),
     (
-        messages.Level(rms_dbfs=-30.5, peak_dbfs=-12.0, digital_silence=False),
-        {"type": "level"} | HEAD | {"rms_dbfs": -30.5, "peak_dbfs": -12.0, "digital_silence": False},
+        messages.Level(rms_dbfs=-30.5, peak_dbfs=0.0, digital_silence=False, clipped=0.25),
+        {"type": "level"} | HEAD | {"rms_dbfs": -30.5, "peak_dbfs": 0.0, "digital_silence": False, "clipped": 0.25},
         "n.level",
     ),
     (

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import zmq
 
@@ -41,6 +41,7 @@ class EngineProcess:
     environment  the microphone's, the server's (for wss), and whatever else
     arguments    put behind `run --config FILE`
     command      what to start instead of `python -m mpengine run`
+    stdin        its standard input
 
     `start()` may be called again after `stop()` or `kill()`: runtime directory, window and journal stay."""
 
@@ -52,11 +53,12 @@ class EngineProcess:
         name: str = "rig",
         arguments: tuple[str, ...] = (),
         command: tuple[str, ...] = (sys.executable, "-m", "mpengine", "run"),
+        stdin: int | IO[bytes] = subprocess.DEVNULL,
     ) -> None:
         self.config = {"engine": {"name": name}} | {table: dict(keys) for table, keys in config.items()}
         self.config["engine"].setdefault("name", name)
         self.name: str = self.config["engine"]["name"]
-        self.arguments, self.command = arguments, command
+        self.arguments, self.command, self.stdin = arguments, command, stdin
         # Short, because ipc paths are limited to 107 bytes; pytest's tmp_path often is not.
         self.directory = Path(tempfile.mkdtemp(prefix="e-"))
         self.mark = f"MPENGINE_RIG={secrets.token_hex(8)}"
@@ -95,7 +97,7 @@ class EngineProcess:
             self.process = spawn(
                 [*(["setsid", "--ctty"] if terminal else []), *self.command, "--config", config, *self.arguments],
                 env=self.environment,
-                stdin=terminal or subprocess.DEVNULL,
+                stdin=terminal or self.stdin,
                 stdout=log,
                 stderr=log,
                 start_new_session=not terminal,  # setsid makes it one then

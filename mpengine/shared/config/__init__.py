@@ -5,6 +5,7 @@ This package imports the recognisers' tables, and so stands above them. The othe
 """
 
 import os
+import stat
 from collections.abc import Mapping
 from typing import Any, Self, TypeVar
 
@@ -26,6 +27,7 @@ from mpengine.shared.config_tables import (
 )
 from mpengine.shared.errors import ConfigError, require
 from mpengine.shared.loopback import is_loopback
+from mpengine.shared.sources import DEFAULT, FIFO, is_path
 
 _Table = TypeVar("_Table", bound=Section)
 
@@ -73,6 +75,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         file.take_secrets(tables, needed, os.environ if environment is None else environment)
         return cls.parse(tables)
 
+    @staticmethod
+    def load_audio(path: str | os.PathLike[str] | None) -> AudioConfig:
+        """The table [audio] of a TOML file alone, without secrets; the defaults without a file. Raises ConfigError."""
+        from mpengine.shared.config import file  # noqa: PLC0415  a program with an Engine reads no file
+
+        return _table("audio", AudioConfig, file.read(path, paths=_marked("path")).get("audio", {}))
+
     @classmethod
     def parse(cls, tables: Mapping[str, Any]) -> Self:
         """Check `tables` ({"audio": {"device": "USB"}}) and make a Config of them. Raises ConfigError."""
@@ -80,6 +89,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
         file.check_texts(tables)
         config = cls._of(tables)
+        config = msgspec.structs.replace(config, audio=_known_as_fifo(config.audio))
         _check(config)
         return config
 
@@ -153,6 +163,16 @@ def _table(name: str, kind: type[_Table], table: Any) -> _Table:
         raise words.explained(error, name, kind) from None
 
 
+def _known_as_fifo(audio: AudioConfig) -> AudioConfig:
+    """The table with `source` marked as a FIFO, if it is one now. All processes then know it as one."""
+    source = audio.source
+    try:
+        is_fifo = is_path(source) and stat.S_ISFIFO(os.stat(source).st_mode)
+    except (OSError, ValueError):  # what is wrong with a file is told when it is opened
+        return audio
+    return msgspec.structs.replace(audio, source=f"{FIFO}{os.path.abspath(source)}") if is_fifo else audio
+
+
 def _check(config: Config) -> None:
     """Check combinations of keys, and files that must be there. Raises ConfigError."""
     remote, audio, buffer = config.remote, config.audio, config.buffer
@@ -163,8 +183,12 @@ def _check(config: Config) -> None:
         from mpengine.shared.config import ca_file  # noqa: PLC0415  rarely needed
 
         ca_file.check("remote.ca_file", remote.ca_file)
+    is_alone = audio.command is None or audio.source == DEFAULT
+    require("audio.command", is_alone, "expected either this key or audio.source, not both")
     whole = audio.sample_rate * audio.block_ms % 1000 == 0
     require("audio.block_ms", whole, f"expected a whole number of samples at {audio.sample_rate} Hz")
+    is_one = audio.channel is None or audio.channels == 1
+    require("audio.channel", is_one, "it is for audio.channels = 1; several channels are the first ones")
     if buffer.directory is not None:
         is_usable = os.path.isdir(buffer.directory) and os.access(buffer.directory, os.W_OK)
         require("buffer.directory", is_usable, f"{buffer.directory} is not a writable directory")

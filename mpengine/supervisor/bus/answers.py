@@ -97,7 +97,7 @@ class Answers:
             publish=self._bus.publish_endpoint,
             query=self._bus.query_endpoint,
             paused=self._coordinator.situation.is_paused,
-            level=situation.level,
+            level=situation.level(now),
             last_disconnect=situation.last_disconnect,
             last_disconnect_ago_s=situation.last_disconnect_ago_s(now),
             not_running_s=round(situation.not_running_s(now), 1),

@@ -22,10 +22,10 @@ from mpengine.shared.doorkeeper import Doorkeeper
 from mpengine.shared.errors import ConfigError, MpengineError
 from mpengine.shared.logs import Event
 from mpengine.shared.messages import INTERIMS, OVER, TOPICS, Message
-from mpengine.supervisor.bus.journal import Final, Journal, Note, ToldGap, stamp_of
+from mpengine.supervisor.bus.journal import Final, Journal, Note, OpenDevice, ToldGap, stamp_of
 from mpengine.supervisor.bus.topics import Topics, Verdict
 from mpengine.supervisor.bus.transcript_file import TranscriptFile
-from mpengine.supervisor.bus.unread import Unread
+from mpengine.supervisor.bus.unread import LOOK_BYTES, Unread
 
 log = logging.getLogger("mpengine.supervisor")
 
@@ -49,6 +49,7 @@ _SUBSCRIBED, _UNSUBSCRIBED = b"\x01", b"\x00"
 _SUBSCRIPTIONS_AT_ONCE = 50
 # Of one peer. `Subscriber` has a topic for each kind of message, and two to sync.
 _MOST_TOPICS, _LONGEST_TOPIC = 64, 256
+_MOST_TOLD = 100
 # A closed bus holds back so much, of an unpaced file for example. With more it opens early.
 _MOST_HELD_BYTES = 1 << 20
 # An open interim is repeated so often at most, and only at this age: a younger one is likely to be replaced soon.
@@ -137,7 +138,9 @@ class Bus:
             linger_ms=_LINGER_MS,
             max_bytes=_QUESTION_BYTES,
         )
+        self._told: set[tuple[str, str, str]] = set()
         self._topics = Topics(most=_MOST_TOPICS, longest=_LONGEST_TOPIC)
+        self._published_bytes = self._answered_bytes = 0  # since the last look
         self._published_unread = Unread(self._publisher, doors)
         self._answers_unread = Unread(self.queries, doors)
         # Subscriptions are ours to take, so that an answer can go to the subscriber alone.
@@ -203,7 +206,10 @@ class Bus:
         if parts[0] == self._status_topic:
             self._status = parts
         sockets.try_send(self._publisher, parts)
-        self._published_unread.sent(len(parts[1]))
+        self._published_bytes += len(parts[1])
+        if self._published_bytes >= LOOK_BYTES:
+            self._published_bytes = 0
+            self._published_unread.look()
 
     def _remember(self, topic: str, message: Message, body: bytes, covers: int) -> None:
         """Keep `message` for late subscribers, and for a supervisor that may have to go on after this one."""
@@ -231,7 +237,7 @@ class Bus:
         self._journal.published(self._marked)
         self._marked = self._seq
 
-    def keep(self, entry: Final | ToldGap | Note) -> None:
+    def keep(self, entry: Final | ToldGap | Note | OpenDevice) -> None:
         """Put `entry` into the journal. On a full disk, `notices` has an error."""
         try:
             self._journal.append(entry)
@@ -278,9 +284,7 @@ class Bus:
             case Verdict.TAKEN:
                 self._subscribed(topic)
             case Verdict.TOO_LONG:
-                log.warning(
-                    Event("subscription_refused", reason=f"longer than {_LONGEST_TOPIC} bytes", peer=_who(frame))
-                )
+                self._tell("subscription_refused", f"longer than {_LONGEST_TOPIC} bytes", _who(frame))
             case Verdict.TOO_MANY:
                 self._disconnect(frame, f"more than {_MOST_TOPICS} subscriptions")
 
@@ -288,8 +292,15 @@ class Bus:
         """End the connection by which `frame` came, if it is still there."""
         fd, inode = _peer_of(frame)
         if inode:
-            log.warning(Event("subscriber_disconnected", reason=why, peer=_who(frame)))
+            self._tell("subscriber_disconnected", why, _who(frame))
             doorkeeper.end_connection(fd, inode)
+
+    def _tell(self, event: str, why: str, peer: str) -> None:
+        """Log it, once for each peer."""
+        told = (event, why, peer)
+        if told not in self._told and len(self._told) < _MOST_TOLD:
+            self._told.add(told)
+            log.warning(Event(event, reason=why, peer=peer))
 
     def _subscribed(self, topic: bytes) -> None:
         self._publisher.setsockopt(zmq.SUBSCRIBE, topic)
@@ -354,7 +365,10 @@ class Bus:
     def reply(self, envelope: list[bytes], body: bytes) -> None:
         """Answer the question that came in `envelope`."""
         sockets.try_send(self.queries, [*envelope, body])
-        self._answers_unread.sent(len(body))
+        self._answered_bytes += len(body)
+        if self._answered_bytes >= LOOK_BYTES:
+            self._answered_bytes = 0
+            self._answers_unread.look()
 
     def close(self) -> None:
         """Close both sockets. The last messages still go out, within a second."""

@@ -17,8 +17,8 @@ from mpengine.shared.logs import Event
 
 log = logging.getLogger("mpengine.supervisor")
 
-# After each so many bytes the connections are looked at.
-_LOOK_BYTES = 8 << 20
+LOOK_BYTES = 8 << 20
+"""After so many bytes the connections are to be looked at."""
 # So much in the system's buffer, which takes 200 kB, twice in a row: the peer does not read, or too slowly.
 _FULL_BYTES = 64 << 10
 
@@ -28,19 +28,12 @@ class Unread:
 
     def __init__(self, socket: "zmq.Socket[bytes]", doors: Doorkeeper | None) -> None:
         self._socket, self._doors = socket, doors
-        self._bytes = 0
         self._full: set[int] = set()  # inodes, at the last look
 
-    def sent(self, size: int) -> None:
-        """A message of `size` bytes was sent to one peer or to all."""
-        self._bytes += size
-        if self._bytes >= _LOOK_BYTES and self._doors is not None:
-            self._bytes = 0
-            self._look(self._doors)
-
-    def _look(self, doors: Doorkeeper) -> None:
+    def look(self) -> None:
+        """End those connections of which the last look has shown already that they are full of unread bytes."""
         full = set()
-        for fd, guest in doors.guests(self._socket).items():
+        for fd, guest in self._doors.guests(self._socket).items() if self._doors is not None else ():
             if doorkeeper.inode_of(fd) == guest.inode and _unread_bytes(fd) >= _FULL_BYTES:
                 full.add(guest.inode)
                 if guest.inode in self._full:

@@ -58,6 +58,9 @@ class SettingsFor(NamedTuple):
                     lost_reason=situation.lost_reason,
                     captured=captured,
                     captured_before=situation.captured,
+                    remembered=situation.remembered,
+                    waits_for_device=coordinator.waits_for_device,
+                    has_notes=config.audio.home.is_pipe,
                 )
             case Child.STREAMING:
                 ledger, situation = coordinator.results.ledger, coordinator.situation

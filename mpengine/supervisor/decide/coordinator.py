@@ -80,9 +80,10 @@ class Coordinator:
         self._exit_code = ExitCode.OK
         self._deadline = NEVER  # of the phase
         self._has_killed = False  # the children that did not leave in time
-        self._connect_by = now + CONNECT_LIMIT_S
+        self._connect_by = NEVER
         self._reports = Reports(self.results, self.situation)
         self._end_tries = EndTries()
+        self.situation.streaming_expects_audio = self.expects_audio
 
     def continues(
         self,
@@ -93,6 +94,7 @@ class Coordinator:
         connection: int,
         gaps: Iterable[tuple[int, int]] = (),
         finals: Iterable[messages.Transcript] = (),
+        device: str = "",
     ) -> None:
         """The run goes on where another supervisor was killed. All arguments come from its journal."""
         self._reports.continues(gaps)
@@ -101,6 +103,8 @@ class Coordinator:
         rate = self.config.audio.sample_rate
         heard = max((round(final.end_s * rate) for final in finals), default=0)
         self.situation.captured, self.situation.last_connection = captured, connection
+        self.situation.remembered = device
+        self.lives[Child.CAPTURE].has_worked = bool(captured or device)
         self.situation.highest_sent = max(sent, heard)  # the journal's `sent` may be old
         if acknowledged or finals:
             self.lives.keep_on()
@@ -121,15 +125,22 @@ class Coordinator:
     def expects_audio(self) -> bool:
         """Whether audio can come. Streaming connects only then: the recogniser closes a connection that gets no audio.
 
-        The first connection is always wanted, and so is one that confirms the end of a file. Without an open device
-        (in a pause), audio comes only from the window, and only while a capture process runs.
+        So each connection is made behind the first audio of the open device; only with `audio.start = "connected"` the
+        first one comes before it. One that confirms the end of a file is always wanted. Without an open device (in a
+        pause, or when it is lost), audio comes only from the window, and only while a capture process runs.
         """
         situation = self.situation
-        if not situation.was_connected or self.phase is not Phase.WORKING:
+        comes_first = self.config.audio.start == "connected" and not situation.was_connected
+        if comes_first or self.phase is not Phase.WORKING:
             return True
-        if situation.device is not None and not situation.is_paused:
+        if situation.has_audio and not situation.is_paused:
             return True
         return situation.unacknowledged > 0 and self.lives[Child.CAPTURE].state is ChildState.RUNNING
+
+    @property
+    def waits_for_device(self) -> bool:
+        """Whether a missing device is waited for. Otherwise it ends the engine."""
+        return not self.lives[Child.CAPTURE].is_permanent(ExitCode.DEVICE)
 
     @property
     def deadline(self) -> float:
@@ -144,6 +155,7 @@ class Coordinator:
         if self.phase is Phase.DONE:
             return []
         self._note_progress(now)
+        self._limit_first_connection(now)
         actions = [*self.lives.tick(now), *self._reports.tick(now)]
         if now >= self._connect_by:
             self._connect_by = NEVER
@@ -155,6 +167,14 @@ class Coordinator:
             else:
                 actions += self._force(now)
         return actions
+
+    def _limit_first_connection(self, now: float) -> None:
+        """Have the limit of the first connection run only while there is audio to connect for."""
+        is_over = self.situation.was_connected or self.situation.connect_timed_out or self.is_stopping
+        if is_over or not self.expects_audio:
+            self._connect_by = NEVER
+        elif self._connect_by == NEVER:
+            self._connect_by = now + CONNECT_LIMIT_S
 
     def _force(self, now: float) -> list[Action]:
         """Kill the children that did not leave in time. One that survives that (its driver hangs) must not keep us."""
@@ -185,8 +205,9 @@ class Coordinator:
             now,
             is_expected=must_capture,
             may_be_slow=is_first,
-            # It closes the device: the sound server must answer.
-            may_wait=situation.device is not None and (situation.is_paused or self.phase is not Phase.WORKING),
+            # It closes the device, or looks for a lost one: the sound server must answer.
+            may_wait=situation.is_lost
+            or (situation.device is not None and (situation.is_paused or self.phase is not Phase.WORKING)),
         )
         backlog_s = self.results.seconds(situation.backlog)
         must_send = situation.is_connected and capture.state is ChildState.RUNNING and backlog_s > _LEAST_BACKLOG_S
@@ -205,9 +226,11 @@ class Coordinator:
     def exited(self, child: Child, status: int, now: float) -> list[Action]:
         """A process has ended, and all its messages are read. `status`: as in `subprocess`."""
         life = self.lives[child]
+        actions: list[Action] = []
+        if child is Child.CAPTURE and status == ExitCode.DEVICE and not life.has_complained:
+            actions += self._device_hangs(life, now)
         said_why = life.has_complained
         ended = self.lives.exited(child, status, now)
-        actions: list[Action] = []
         if child is Child.STREAMING:
             actions += self._disconnected("the streaming process ended")
         elif child is Child.CAPTURE:
@@ -230,6 +253,15 @@ class Coordinator:
         if self.phase is Phase.DRAINING:
             actions += self._drain_without_capture(now) if child is Child.CAPTURE else self._leave(now)
         return actions
+
+    def _device_hangs(self, life: Life, now: float) -> list[Action]:
+        """Capture ended itself, because a call to the audio system did not come back. A loss is told once."""
+        if self.situation.is_lost:
+            life.complained(self.situation.lost_why)
+            return []
+        text = "the audio device does not answer: a call of the audio system did not come back"
+        fault = control.Fault(code=ErrorCode.DEVICE, message=text, exit_code=int(ExitCode.DEVICE))
+        return self._reports.fault(Child.CAPTURE, fault, life, now)
 
     def _drain_without_capture(self, now: float) -> list[Action]:
         """No capture process will send an end mark: streaming has to end the stream after the audio that it has."""
@@ -269,6 +301,8 @@ class Coordinator:
         if self.situation.is_paused:
             return []
         self.situation.is_paused = True
+        if self.situation.is_lost:
+            self.situation.closed()  # nobody waits for it now
         return [Log("info", "paused", {}), Send(Child.CAPTURE, control.CloseDevice()), *self._expectation()]
 
     def resume(self) -> list[Action]:
@@ -299,7 +333,7 @@ class Coordinator:
             self.has_news = True
         elif isinstance(message, control.LevelHeard):  # most messages are levels, and no level changes a decision
             life.heard(now)
-            return self._reports.level(message)
+            return self._reports.level(message, now)
         return [*self._heard(child, life, message, now), *self._expectation()]
 
     def _heard(self, child: Child, life: Life, message: control.Up, now: float) -> list[Action]:
@@ -350,6 +384,10 @@ class Coordinator:
         match message:
             case control.DeviceOpened():
                 self.lives[Child.CAPTURE].worked(now)
+            case control.DeviceLost():
+                if self.situation.is_paused or self.phase is not Phase.WORKING:
+                    return []  # it was told to close the device meanwhile
+                self.lives[Child.CAPTURE].waits()
             case control.SourceEnded(end=end):
                 self.situation.captured, self.situation.has_last_word = end, True
                 if self.phase is Phase.WORKING:
@@ -357,7 +395,7 @@ class Coordinator:
                     self.situation.stop_reason = "the file is over"
                 elif self.phase is Phase.DRAINING and not self.situation.unacknowledged:
                     return self._leave(now)  # everything has its result already
-        return self._reports.from_capture(message)
+        return self._reports.from_capture(message, now)
 
     def _from_streaming(self, message: control.Up, now: float) -> list[Action]:
         match message:

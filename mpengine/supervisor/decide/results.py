@@ -24,6 +24,8 @@ from mpengine.supervisor.decide.silence import Silence
 _LEAST_WORDS = 2
 # Comparing takes time for each pair of words.
 _MOST_WORDS = 500
+# So many letters of a word are compared: 500 words of 100 kB would be remembered otherwise.
+_LONGEST_WORD = 100
 # So far may the times of one word differ on two connections. Where only the final has times, those of its words are
 # guessed.
 _SLACK_S, _GUESSED_SLACK_S = 0.25, 1.0
@@ -36,7 +38,7 @@ MOST_TRIES = 3  # of the end of a file, while no result of it comes
 
 
 class _Word(msgspec.Struct):
-    """One word of a final, without punctuation and case, which may differ the second time.
+    """The beginning of one word of a final, without punctuation and case, which may differ the second time.
 
     `connection` is the last one that brought the word. The final ends at sample `until`; it is `estimated` where the
     recogniser gave no times. Otherwise the word's times may be off by `slack_s`.
@@ -180,7 +182,7 @@ def _words_of(transcript: Transcript, until: int) -> list[_Word]:
         slack_s = _GUESSED_SLACK_S
     return [
         _Word(
-            text=text.strip(_PUNCTUATION).casefold(),
+            text=text.strip(_PUNCTUATION)[:_LONGEST_WORD].casefold(),
             start_s=start_s,
             end_s=end_s,
             until=until,
@@ -335,17 +337,17 @@ class Results:
     """
 
     def __init__(self, *, sample_rate: int, user_name: str, acknowledged: int = 0) -> None:
+        self.sample_rate = sample_rate
         self.ledger = Ledger(sample_rate, acknowledged)
         self.anchors = Anchors(sample_rate)
         self.silence = Silence(sample_rate)
         self.user_name = user_name
         self.withheld = 0
-        self._rate = sample_rate
         self._interims: dict[int, Transcript] = {}  # the open one of each channel
 
     def seconds(self, samples: int) -> float:
         """`samples` in seconds."""
-        return samples / self._rate
+        return samples / self.sample_rate
 
     def result(self, result: control.Result) -> list[Action]:
         """Publish `result`, then acknowledge its audio: audio without a published result is sent again."""
@@ -391,13 +393,13 @@ class Results:
 
     def _without_final(self, interim: Transcript) -> None:
         """Some words of `interim` are in no final yet, and perhaps never will be."""
-        self.silence.spoken(round(interim.start_s * self._rate), round(interim.end_s * self._rate))
+        self.silence.spoken(round(interim.start_s * self.sample_rate), round(interim.end_s * self.sample_rate))
 
     def _complete(self, news: Transcript | None) -> Transcript | None:
         """`news` with the speaker's name and the time of day; None if its text is blank."""
         if news is None or not news.text.strip():
             return None
-        start_time_ns = self.anchors.utc_ns(round(news.start_s * self._rate))
+        start_time_ns = self.anchors.utc_ns(round(news.start_s * self.sample_rate))
         transcript = msgspec.structs.replace(news, start_time_ns=start_time_ns, user_name=self.user_name)
         if transcript.is_final:
             interim = self._interims.pop(transcript.channel, None)
