@@ -88,6 +88,8 @@ class Door:
             self._is_shut_at(now)
         elif len(self._guests) < self._limit * _OPENS_AT:
             self.is_shut = False
+        if self.is_shut:
+            self._crowded_at = now
         if self.is_crowded and not self.is_shut and now - self._crowded_at > _OVER_S:
             self.is_crowded = False
             self._news.append(self._crowd(is_over=True))

@@ -17,6 +17,7 @@ from tests.rig.configs import managed, noise, write_wav
 from tests.rig.crowd import Crowd
 from tests.rig.processes import spawn
 from tests.rig.proxy import FakeProxy
+from tests.rig.server import reserve_port
 from tests.rig.waiting import PATIENCE_S, scaled, wait_until
 
 IS_LARGE = os.environ.get("MPENGINE_TEST_FLOODS") == "large"
@@ -136,6 +137,26 @@ def test_more_clients_than_descriptors_end_nothing(running):
     small(watch)
 
 
+@pytest.mark.slow
+def test_a_crowd_at_a_tcp_endpoint_leaves_room_for_a_new_child(engine, peer, tmp_path):
+    source = str(write_wav(tmp_path / "noise.wav", noise(60)))
+    command = ("sh", "-c", f'ulimit -n {sized(256, 1024)}; exec "$@"', "sh", sys.executable, "-m", "mpengine", "run")
+    endpoint = f"tcp://127.0.0.1:{reserve_port()}"
+    config = managed(peer) | {"audio": {"source": source}, "bus": {"publish": endpoint}}
+    running = engine(config, command=command)
+    running.wait_for_state("running")
+    with Watch(running) as watch, Crowd(sized(400, 2000), endpoint):
+        running.bus.wait_until(
+            lambda found: any(each.get("code") == "too_many_clients" for each in found), 60, "a crowd is told"
+        )
+        before = len(running.bus.finals())
+        pid = running.signal_child("streaming")
+        assert running.child_pid("streaming", other_than=pid)
+        wait_until(lambda: len(running.bus.finals()) > before, PATIENCE_S, "finals")
+    assert "spawn_failed" not in running.log_text()
+    small(watch)
+
+
 @contextlib.contextmanager
 def client(running, kind, name, **options):
     with zmq.Context() as context, context.socket(kind) as socket:
@@ -180,7 +201,9 @@ def test_long_questions_and_questions_of_many_parts(running):
 def test_answers_that_nobody_reads(running):
     with contextlib.ExitStack() as stack:
         watch = stack.enter_context(Watch(running))
-        askers = [stack.enter_context(client(running, zmq.DEALER, "query", RCVHWM=1)) for _ in range(sized(5, 25))]
+        askers = [
+            stack.enter_context(client(running, zmq.DEALER, "query", RCVHWM=1, SNDHWM=0)) for _ in range(sized(5, 25))
+        ]
         for _ in range(sized(200, 3000)):
             for asker in askers:
                 asker.send_multipart([b"", b'{"type":"snapshot","since":0}'], zmq.NOBLOCK)

@@ -17,8 +17,8 @@ log = logging.getLogger("mpengine.supervisor")
 
 # Of each child so many messages wait in this process, and the rest in the child. The longest has about 300 kB.
 _QUEUED_MESSAGES = 100
-# What one turn takes: with more, questions and signals would wait too long.
-_MESSAGES_AT_ONCE, _BYTES_AT_ONCE = 1000, 2 << 20
+# What one turn takes: with more, questions and signals would wait too long. A final of 100 kB takes some 20 ms.
+_MESSAGES_AT_ONCE, _BYTES_AT_ONCE = 1000, 512 << 10
 # Three children, and those of a moment ago.
 _MOST_CONNECTIONS = 32
 _READABLE, _AT_ONCE = int(zmq.POLLIN), int(zmq.NOBLOCK)
