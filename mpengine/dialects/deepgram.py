@@ -34,6 +34,7 @@ from mpengine.shared.messages import SpeechStarted, Transcript
 
 KEEP_ALIVE = '{"type":"KeepAlive"}'
 CLOSE_STREAM = '{"type":"CloseStream"}'
+FINALIZE = '{"type":"Finalize"}'
 
 
 class _Alternative(Part):
@@ -112,6 +113,12 @@ class ByokConfig(RemoteConfig, tag="byok", frozen=True, kw_only=True):
     ] = msgspec.field(default_factory=dict)
 
     @property
+    def hang_over_s(self) -> float:
+        """See RemoteConfig. Deepgram measures silence in the audio that it gets."""
+        endpointing_s, utterance_end_s = (_ms(self.parameters.get(key)) for key in ("endpointing", "utterance_end_ms"))
+        return max(super().hang_over_s, endpointing_s + 0.5, utterance_end_s + 1.0 if utterance_end_s else 0.0)
+
+    @property
     def address(self) -> tuple[str, str]:
         """See RemoteConfig."""
         return "byok_url", self.byok_url
@@ -145,10 +152,12 @@ class Deepgram(JsonDialect):
     close_names = re.compile(r"\b(DATA|NET|MESSAGE|BIG)-?(\d{4})\b", re.IGNORECASE)
 
     def __init__(self, remote: ByokConfig, audio: AudioConfig) -> None:
-        from urllib.parse import quote, urlencode  # noqa: PLC0415  the supervisor has the table, and never a dialect
+        from urllib.parse import quote, urlencode, urlsplit  # noqa: PLC0415  the supervisor never needs it
 
         super().__init__()
         url = remote.byok_url
+        host = urlsplit(url).hostname or ""
+        self._is_deepgram = host == "deepgram.com" or host.endswith(".deepgram.com")
         scheme, self.secret = scheme_of(remote.byok_api_key.reveal())
         self.headers = (f"Authorization: {scheme or 'Token'} {self.secret}",)
         query: dict[str, Any] = {
@@ -173,6 +182,10 @@ class Deepgram(JsonDialect):
         servers end the session at it.
         """
         return (CLOSE_STREAM,)
+
+    def flush(self) -> Sequence[str]:
+        """`Finalize`, for Deepgram itself: compatible servers end the session at it."""
+        return (FINALIZE,) if self._is_deepgram else ()
 
     def meanings(self, message: Any) -> Sequence[Meaning]:
         """See JsonDialect."""
@@ -219,6 +232,14 @@ class Deepgram(JsonDialect):
         )
         meanings = self.heard(Hypothesis(transcript, has_times, channels))
         return meanings if unfit is None else (*meanings, LeftOut(f"Results: `{unfit[:100]}`"))
+
+
+def _ms(value: Any) -> float:
+    """A parameter in milliseconds, as seconds; 0 where it is none."""
+    try:
+        return 0.0 if isinstance(value, bool) else max(0.0, float(value) / 1000)
+    except (TypeError, ValueError):
+        return 0.0
 
 
 def _items(value: Any) -> Sequence[Any]:

@@ -66,6 +66,8 @@ class CaptureSettings(ChildSettings, frozen=True, kw_only=True):
     waits_for_device: bool = False
     """Whether capture waits inside for a device that is missing, see `control.DeviceLost`; otherwise it ends. It always
     waits for a device that this process has had open."""
+    hang_over_s: float = 1.0
+    """How long the silence gate stays open after the last sound, where `audio.gate` is on."""
     has_notes: bool = False
     """Whether the descriptor `NOTES_FD` has what one capture process leaves for the next one: its source is a pipe."""
 

@@ -166,6 +166,13 @@ class AudioConfig(Section, frozen=True, kw_only=True):
             values="a list of texts",
         ),
     ] = None
+    gate: Annotated[
+        Literal["off", "energy", "vad"],
+        about(
+            "`energy`: what is hardly louder than the room is not sent; `vad`: nor is what has no voice, such as music "
+            "and keys; see [silence gate](recognisers.md#silence-gate)"
+        ),
+    ] = "off"
     paced: Annotated[
         bool,
         about(

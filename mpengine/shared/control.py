@@ -126,6 +126,27 @@ class SamplesMissing(_Tagged, tag=True, frozen=True, kw_only=True):
     uncertainty: int = 0
 
 
+class Gated(_Tagged, tag=True, frozen=True, kw_only=True):
+    """The silence gate has judged the samples [first, end) silent: they are not sent. Each is told once.
+
+    `is_closed`: the gate is closed at the moment. Otherwise it has just opened, and the range may be empty.
+    """
+
+    first: int
+    end: int
+    is_closed: bool = True
+
+
+class Rested(_Tagged, tag=True, frozen=True, kw_only=True):
+    """Streaming has ended `connection` in a silence, and the recogniser has given all results before sample `sent`.
+
+    The next connection is made when audio is expected again.
+    """
+
+    connection: int
+    sent: int
+
+
 class SourceEnded(_Tagged, tag=True, frozen=True, kw_only=True):
     """No sample is captured from `end` on: the file is over, or the device was closed for a stop."""
 
@@ -160,6 +181,8 @@ class ConnectionReady(_Tagged, tag=True, frozen=True, kw_only=True):
 class ConnectionDown(_Tagged, tag=True, frozen=True, kw_only=True):
     """The attempt failed, or the connection was lost; the next one comes in `next_try_in_s`.
 
+    `in_silence`: it was lost while the silence gate was closed, which is no fault.
+
     `is_refusal`: the recogniser, or somebody on the way, does not let us in. Somebody has to mend that.
     """
 
@@ -167,6 +190,7 @@ class ConnectionDown(_Tagged, tag=True, frozen=True, kw_only=True):
     reason: str
     next_try_in_s: float
     is_refusal: bool = False
+    in_silence: bool = False
 
 
 class Result(_Tagged, tag=True, frozen=True, kw_only=True):
@@ -212,11 +236,13 @@ Up = (
     | Anchor
     | LevelHeard
     | SamplesMissing
+    | Gated
     | SourceEnded
     | Fault
     | Connecting
     | ConnectionReady
     | ConnectionDown
+    | Rested
     | Result
     | Said
     | EndTaken

@@ -8,7 +8,7 @@ import struct
 import msgspec
 
 _HEADER = struct.Struct("<8sIBxxxQ")
-_END = 1
+_END, _QUIET = 1, 2
 
 HEADER_BYTES = _HEADER.size
 
@@ -18,7 +18,8 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
     `run`: id of the sample clock, 8 bytes. `grant`: number of the grant under which the frame was sent; frames of an
     older grant are stale. `first_sample`: index of the first sample (of each channel). `pcm`: int16, channels
-    interleaved; empty only in the end mark. `is_last`: this is the end mark, after which nothing follows.
+    interleaved; empty only in a mark. `is_last`: this is the end mark, after which nothing follows. `is_quiet`: this is
+    the quiet mark: the silence gate has closed, and what follows comes when somebody speaks.
     """
 
     run: bytes
@@ -26,11 +27,12 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     first_sample: int
     pcm: bytes | memoryview
     is_last: bool = False
+    is_quiet: bool = False
 
 
 def pack(frame: Frame) -> bytes:
     """`frame` as the bytes of one message."""
-    flags = _END if frame.is_last else 0
+    flags = (_END if frame.is_last else 0) | (_QUIET if frame.is_quiet else 0)
     return b"".join((_HEADER.pack(frame.run, frame.grant, flags, frame.first_sample), frame.pcm))
 
 
@@ -40,4 +42,5 @@ def unpack(data: bytes) -> Frame:
         run, grant, flags, first_sample = _HEADER.unpack_from(data)
     except struct.error as error:
         raise ValueError(f"{len(data)} bytes are no frame") from error
-    return Frame(run, grant, first_sample, memoryview(data)[HEADER_BYTES:], bool(flags & _END))
+    pcm = memoryview(data)[HEADER_BYTES:]
+    return Frame(run, grant, first_sample, pcm, bool(flags & _END), bool(flags & _QUIET))

@@ -155,6 +155,9 @@ class Streaming:
         now = time.monotonic()
         if frame.is_last:
             self._perform(session.end(frame, now))
+        elif frame.is_quiet:
+            self._perform(session.quiet(frame, now))
+            self._deadline = 0.0
         elif pcm := session.audio(frame, now):
             try:
                 connection.send_audio(pcm)

@@ -159,6 +159,12 @@ def test_waiting_audio_is_sent_at_the_pace_where_the_service_has_a_limit(mode, a
             "audio.block_ms",
         ),
         (merged({"audio": {"block_ms": 0}}), "audio.block_ms"),
+        (merged({"audio": {"gate": "loud"}}), "audio.gate"),
+        (
+            {"remote": {"mode": "byok", "byok_api_key": "k"}, "audio": {"gate": "vad", "sample_rate": 48000}},
+            "audio.gate",
+        ),
+        ({"remote": {"mode": "byok", "byok_api_key": "k"}, "audio": {"gate": "vad", "channels": 2}}, "audio.gate"),
         (merged({"audio": {"block_ms": 1000}}), "audio.block_ms"),
         (merged({"audio": {"latency": 0}}), "audio.latency"),
         (merged({"audio": {"latency": float("inf")}}), "audio.latency"),

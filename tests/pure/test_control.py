@@ -26,6 +26,8 @@ UP = [
     control.LevelHeard(first=0, end=4000, rms_dbfs=-30.5, peak_dbfs=-12.0, digital_silence=False),
     control.LevelHeard(first=0, end=4000, rms_dbfs=-3.5, peak_dbfs=0.0, digital_silence=False, clipped=0.25, dc=-0.125),
     control.SamplesMissing(first=100, end=420, reason="overflow", uncertainty=320),
+    control.Gated(first=1600, end=2**40),
+    control.Rested(connection=3, sent=2**40),
     control.SourceEnded(end=123),
     control.Fault(code="unauthorized", message="HTTP 401", request_id="abc", exit_code=4),
     control.Connecting(connection=3, endpoint="wss://api.deepgram.com/v1/listen"),

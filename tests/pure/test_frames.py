@@ -20,6 +20,12 @@ def test_the_end_mark_is_a_header_with_a_flag():
     ).hex() == "0102030405060708070000000100000080 3e000000000000".replace(" ", "")
 
 
+def test_the_quiet_mark_is_a_header_with_another_flag():
+    mark = Frame(RUN, 7, 16000, b"", is_quiet=True)
+    assert pack(mark)[12:16].hex() == "02000000"
+    assert unpack(pack(mark)) == mark
+
+
 def test_the_header_is_24_bytes_for_a_run_of_8():
     assert (HEADER_BYTES, 8) == (24, 8)
 

@@ -56,6 +56,7 @@ METRICS = {
     "last": {"n.gap": 7},
     "children": {"capture": {"cpu_s": 0.5, "rss_mb": None}},
     "uptime_s": 5.0,
+    "gated_s": 2.5,
 }
 STATUS = {
     "state": "running",

@@ -60,6 +60,7 @@ class SettingsFor(NamedTuple):
                     captured_before=situation.captured,
                     remembered=situation.remembered,
                     waits_for_device=coordinator.waits_for_device,
+                    hang_over_s=config.remote.hang_over_s,
                     has_notes=config.audio.home.is_pipe,
                 )
             case Child.STREAMING:

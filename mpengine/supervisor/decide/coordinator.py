@@ -69,7 +69,11 @@ class Coordinator:
 
     def __init__(self, config: Config, *, chance: Callable[[], float], now: float) -> None:
         self.config = config
-        self.results = Results(sample_rate=config.audio.sample_rate, user_name=config.engine.user_name)
+        self.results = Results(
+            sample_rate=config.audio.sample_rate,
+            user_name=config.engine.user_name,
+            hang_over_s=config.remote.hang_over_s,
+        )
         self.situation = Situation(config, self.results, now)
         self.phase = Phase.WORKING
         names = [Child.CAPTURE, Child.STREAMING]
@@ -134,7 +138,8 @@ class Coordinator:
         if comes_first or self.phase is not Phase.WORKING:
             return True
         if situation.has_audio and not situation.is_paused:
-            return True
+            rests = situation.is_gated and situation.was_connected
+            return not rests or self._reports.has_unheard
         return situation.unacknowledged > 0 and self.lives[Child.CAPTURE].state is ChildState.RUNNING
 
     @property
@@ -393,6 +398,8 @@ class Coordinator:
                 if self.phase is Phase.WORKING:
                     self._enter(Phase.FILE_ENDED, NEVER)
                     self.situation.stop_reason = "the file is over"
+                    if self.situation.has_rested and self.situation.is_done:
+                        return self._leave(now)
                 elif self.phase is Phase.DRAINING and not self.situation.unacknowledged:
                     return self._leave(now)  # everything has its result already
         return self._reports.from_capture(message, now)
@@ -403,6 +410,8 @@ class Coordinator:
                 self.situation.connecting(connection, endpoint)
             case control.EndTaken():
                 self._end_tries.sent(self.results.ledger.acknowledged)
+            case control.Rested(connection=connection, sent=sent) if connection == self.situation.connection:
+                return self._rested(sent, now)
             case control.StreamEnded(sent=sent):
                 # The recogniser confirmed that it has the results of all audio.
                 return [*self.results.acknowledge(sent), *self._leave(now)]
@@ -432,6 +441,10 @@ class Coordinator:
         return [*actions, self._grant()]
 
     def _down(self, down: control.ConnectionDown, now: float) -> list[Action]:
+        if down.in_silence and self.phase is Phase.WORKING:
+            self.situation.rested(now + down.next_try_in_s)
+            fields = {"reason": down.reason, "connection": down.connection}
+            return [Log("info", "closed_in_silence", fields), *self.results.interrupted()]
         is_news = down.reason != self.situation.connection_reason
         if down.is_refusal:
             self.situation.refused(down.reason, now)
@@ -447,6 +460,15 @@ class Coordinator:
             self.situation.fatal_reason = text
             return actions + self._leave(now)
         return actions + self._leave(now) if self.phase is Phase.DRAINING else actions
+
+    def _rested(self, sent: int, now: float) -> list[Action]:
+        """The connection was ended in a silence; the recogniser has given all results before `sent`."""
+        self.situation.rested()
+        self.situation.streaming_expects_audio = False  # streaming thinks so itself
+        fields = {"connection": self.situation.connection}
+        actions = [Log("info", "resting", fields), *self.results.acknowledge(sent), *self.results.interrupted()]
+        is_over = self.phase is Phase.DRAINING or (self.phase is Phase.FILE_ENDED and self.situation.is_done)
+        return actions + self._leave(now) if is_over else actions
 
     def _disconnected(self, reason: str, next_try_at: float | None = None) -> list[Action]:
         self.situation.disconnected(reason, next_try_at)

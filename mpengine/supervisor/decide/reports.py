@@ -23,6 +23,7 @@ ROUTINE = frozenset(
     {
         control.LevelHeard,
         control.CaptureBeat,
+        control.Gated,
         control.StreamBeat,
         control.RecogniserBeat,
         control.Anchor,
@@ -61,6 +62,11 @@ class Reports:
     def continues(self, gaps: Iterable[tuple[int, int]]) -> None:
         """A supervisor before this one has published these `gaps`: samples [first, end) each."""
         self._gaps = Ranges(gaps)
+
+    @property
+    def has_unheard(self) -> bool:
+        """Whether audio from before the silence of now may have words, and has no final. Gaps have no audio."""
+        return any(self._gaps.cut(*part) for part in self._results.unheard)
 
     def works(self, child: Child) -> None:
         """`child` does its work: should an old fault come back, it is published again."""
@@ -127,6 +133,9 @@ class Reports:
                 return _stepped(self._results.anchors.add(sample, utc_ns, clocks))
             case control.LevelHeard():
                 return self.level(message, now)
+            case control.Gated(first=first, end=end, is_closed=is_closed):
+                self._situation.gate(first, end, is_closed=is_closed)
+                return self._results.gated(first, end)
             case control.SamplesMissing():
                 return self._missing(message)
         return []

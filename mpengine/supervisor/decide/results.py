@@ -334,15 +334,18 @@ class Results:
     """The results of one run: what to publish, and what to acknowledge.
 
     `withheld`: how many finals were not published, or not whole, because their words were published before.
+    `hang_over_s`: so long is the silence that the silence gate lets pass before it closes.
     """
 
-    def __init__(self, *, sample_rate: int, user_name: str, acknowledged: int = 0) -> None:
+    def __init__(self, *, sample_rate: int, user_name: str, acknowledged: int = 0, hang_over_s: float = 1.0) -> None:
         self.sample_rate = sample_rate
         self.ledger = Ledger(sample_rate, acknowledged)
         self.anchors = Anchors(sample_rate)
         self.silence = Silence(sample_rate)
         self.user_name = user_name
         self.withheld = 0
+        self._hang_over = round(hang_over_s * sample_rate)
+        self._quiet = Ranges()  # what the silence gate kept back, with the silence before that
         self._interims: dict[int, Transcript] = {}  # the open one of each channel
 
     def seconds(self, samples: int) -> float:
@@ -379,6 +382,25 @@ class Results:
         for first, end in self.silence.before(sample, ledger.words):
             acknowledged = ledger.cover(first, end) or acknowledged
         return [] if acknowledged is None else self._acknowledged(acknowledged)
+
+    def gated(self, first: int, end: int) -> list[Action]:
+        """The samples [first, end) are silence that nobody is sent: they need no final.
+
+        No word is in them: the gate had heard nothing for the whole hang-over before them.
+        """
+        self._quiet.forget_before(self.ledger.acknowledged)
+        self._quiet.join(first - self._hang_over, end)
+        if len(self._quiet) > _MOST_RANGES:
+            self._quiet.forget_before(next(iter(self._quiet)).end)
+        acknowledged = self.ledger.cover(first, end)
+        return [] if acknowledged is None else self._acknowledged(acknowledged)
+
+    @property
+    def unheard(self) -> Iterator[Range]:
+        """The audio before the last gated sample in which somebody may be heard, and that has no final."""
+        *_, (_, until) = (Range(0, 0), *self._quiet)
+        for first, end in self.ledger.uncovered(0, until):
+            yield from self._quiet.cut(first, end)
 
     def _acknowledged(self, sample: int) -> list[Action]:
         """Note that all audio before `sample` has its results, then let the window forget the audio."""

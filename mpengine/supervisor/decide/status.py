@@ -43,6 +43,8 @@ class Situation:
         self.is_connecting = False
         self.is_connected = False
         self.is_paused = False
+        self.is_gated = False  # the silence gate is closed
+        self.has_rested = False  # the last connection ended in a silence, and no attempt has failed since
         self.streaming_expects_audio = True  # by the last message to it
         self.last_disconnect = ""  # why a connection was last lost; stays when there is another one
         self.connect_timed_out = False
@@ -57,7 +59,8 @@ class Situation:
         self.decoded, self.is_decoding = 0, False  # by the local recogniser
         self.highest_sent = 0  # on all connections; `sent` is on the current one
         self._sent = 0
-        self._replayed = self._replayed_before = self._dropped = self._connections = 0
+        self._replayed = self._replayed_before = self._dropped = self._reconnects = 0
+        self._gated = self._gated_until = 0
         self._was_running = False
         self._not_running_since: float | None = now
         self._refusal, self._refused_when_open = "", False
@@ -90,7 +93,8 @@ class Situation:
 
     def _no_device(self) -> None:
         self.device = self._level = self._device_try_at = None
-        self.has_audio, self.fed_by = False, ""
+        self.is_gated = self.has_audio = False
+        self.fed_by = ""
 
     @property
     def is_lost(self) -> bool:
@@ -104,6 +108,12 @@ class Situation:
     def level(self, now: float) -> messages.Level | None:
         """How loud it is; None when nothing has come for 1.5 s."""
         return self._level if now < self._level_at + _LEVEL_LASTS_S else None
+
+    def gate(self, first: int, end: int, *, is_closed: bool) -> None:
+        """The silence gate has kept back the samples [first, end). A file that is read again is judged again."""
+        self.is_gated = is_closed
+        self._gated += max(0, end - max(first, self._gated_until))
+        self._gated_until = max(end, self._gated_until)
 
     def capture_ended(self, status: int) -> None:
         """The capture process has ended, with `status` as in `subprocess`."""
@@ -129,18 +139,26 @@ class Situation:
         self._connected_at, self.has_result = now, False
         if not self._refused_when_open:
             self.refused_since = None
+        self._reconnects += self.was_connected and not self.has_rested
         self.is_connected = self.was_connected = True
-        self.is_connecting = self.connect_timed_out = False
+        self.is_connecting = self.connect_timed_out = self.has_rested = False
         self.connection_reason = ""
-        self._connections += 1
         self._sent = 0
 
     def disconnected(self, reason: str, next_try_at: float | None = None) -> None:
         """The connection is lost, or the attempt failed."""
         if self.is_connected:
             self.last_disconnect, self._disconnected_at = reason, None
-        self.is_connected = self.is_connecting = False
+        self.is_connected = self.is_connecting = self.has_rested = False
         self.connection_reason = reason
+        self._sent = 0
+        self._next_try_at = next_try_at
+
+    def rested(self, next_try_at: float | None = None) -> None:
+        """The connection ended in a silence, which is no fault. The next one is made when it is needed."""
+        self.is_connected = self.is_connecting = False
+        self.has_rested = True
+        self.connection_reason = ""
         self._sent = 0
         self._next_try_at = next_try_at
 
@@ -254,7 +272,7 @@ class Situation:
         is_refused = self.is_refused(now)
         if is_refused and self.is_connected:
             troubles.append(self._refusal)  # it will be refused as the one before, or accepted at any moment
-        if self.is_connected and self.device is not None and not troubles:
+        if (self.is_connected or self.has_rested) and self.device is not None and not troubles:
             self._was_running = True
             return EngineState.RUNNING, ""
         waits_for_device = self.is_lost or (self._config.supervisor.wait and reasons[Child.CAPTURE])
@@ -318,8 +336,8 @@ class Situation:
             transcribed_s=seconds(ledger.transcribed),
             backlog_s=backlog_s,
             catch_up_s=None if pace is None else round(backlog_s / (pace - 1), 3),
-            lag_s=seconds(max(0, self.sent - ledger.transcribed)),
-            reconnects=max(0, self._connections - 1),
+            lag_s=seconds(total(ledger.uncovered(ledger.transcribed, self.sent))),
+            reconnects=self._reconnects,
             restarts=sum(life.restarts for life in lives.values()),
             dropped_s=seconds(self._dropped),
             replayed_s=seconds(self._replayed_before + self._replayed),
@@ -328,6 +346,7 @@ class Situation:
             children=dict(usage),
             uptime_s=round(now - self._started_at, 1),
             refused_s=round(self.refused_s(now), 1),
+            gated_s=seconds(self._gated),
         )
 
 
