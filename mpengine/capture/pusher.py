@@ -63,12 +63,24 @@ class Pusher:
         sockets.make_public(self.socket)
         if doors is not None:
             doors.watch(self.socket, endpoint, _MOST_CONNECTIONS, is_ours=doorkeeper.is_sibling)
-        sockets.bind(self.socket, endpoint)
+        self._endpoint = endpoint
+        self._bind()
         self._grant: int | None = None
         self._sequence = 0
         self._from_sample = 0
         self._end_mark: int | None = None
         self._end_sent_in: int | None = None
+
+    def make_again(self) -> None:
+        """Bind again if the socket's name has vanished. Connections go on. Raises MpengineError."""
+        path = sockets.path_of(self._endpoint)
+        if path is not None and doorkeeper.find_socket(path) != self._file:
+            self._bind()
+
+    def _bind(self) -> None:
+        sockets.bind(self.socket, self._endpoint)
+        path = sockets.path_of(self._endpoint)
+        self._file = None if path is None else doorkeeper.find_socket(path)
 
     def granted(self, grant: int, sample: int, skipped: Iterable[Range] = ()) -> None:
         """Send from `sample` on, in frames with the number `grant`; of slots that lie in `skipped`, nothing."""

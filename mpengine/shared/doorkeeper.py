@@ -26,6 +26,7 @@ import zmq
 
 from mpengine.shared import sockets
 from mpengine.shared.door import Crowd, Door, Guest, Stranger
+from mpengine.shared.file_id import FileId, find
 from mpengine.shared.wake import Wake
 
 _EVENTS = int(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
@@ -206,6 +207,11 @@ def is_sibling(pid: int) -> bool:
     """Whether the process `pid` is this one, its parent, or a child of that. Also true where /proc does not say."""
     parent = os.getppid()
     return pid in {os.getpid(), parent} or _parent_of(pid) in {0, parent}
+
+
+def find_socket(path: str) -> FileId | None:
+    """Which file the socket of `path` is, with its door open or shut; None if it is gone."""
+    return find(path) or find(path + _FULL) or find(path)  # the last: it may have been opened meanwhile
 
 
 def inode_of(fd: int) -> int:

@@ -88,6 +88,8 @@ class ErrorCode(enum.StrEnum):
     BAD_COMMAND = "bad_command"
     JOURNAL_FULL = "journal_full"
     RUN_ABANDONED = "run_abandoned"
+    NAMES_VANISHED = "names_vanished"
+    UNREACHABLE_ENGINE = "unreachable_engine"
     TRANSCRIPT_STUCK = "transcript_stuck"
     TRANSCRIPT_AGAIN = "transcript_again"
     CLOCK_STEPPED = "clock_stepped"

@@ -63,11 +63,12 @@ class Loop:
             tell=lambda _: None,
             mention=lambda _: None,
             flush=lambda: True,
+            has_many=False,
             receive=lambda: [commands.pop(0) for _ in list(commands)],
         )
         self.watched = {}
 
-    def watch(self, what, deed):
+    def watch(self, what, deed, events=zmq.POLLIN):  # noqa: ARG002  all are told here
         self.watched[what] = deed
 
     def unwatch(self, what):

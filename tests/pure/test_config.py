@@ -898,3 +898,35 @@ def test_a_whole_configuration_goes_to_the_process_of_a_program():
 def test_a_configuration_is_not_encoded_with_its_secret_by_mistake():
     with pytest.raises(TypeError):
         msgspec.json.encode(ManagedConfig(auth_token=Secret(SECRET)))
+
+
+# Endpoints
+
+
+def bus_of(tmp_path, **bus):
+    path = tmp_path / "mic.toml"
+    path.write_text("[bus]\n" + "".join(f"{key} = '{value}'\n" for key, value in bus.items()), encoding="utf-8")
+    return Config.load(path, overrides={"remote.mode": "local"}, environment={}).bus
+
+
+def test_a_relative_path_of_an_endpoint_starts_at_the_files_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    bus = bus_of(tmp_path, publish="ipc://run/results", query="ipc://~/query")
+    assert (bus.publish, bus.query) == (f"ipc://{tmp_path}/run/results", "ipc:///home/me/query")
+
+
+def test_other_endpoints_stay_as_they_are(tmp_path):
+    bus = bus_of(tmp_path, publish="ipc:///run/x/results", query="tcp://127.0.0.1:5555")
+    assert (bus.publish, bus.query) == ("ipc:///run/x/results", "tcp://127.0.0.1:5555")
+
+
+def test_an_endpoint_without_a_file_is_refused(tmp_path):
+    for key in ("publish", "query"):
+        with pytest.raises(ConfigError, match=f"bus.{key}: expected the path of a socket; every user of this machine"):
+            bus_of(tmp_path, **{key: "ipc://@name"})
+
+
+def test_an_ordinary_file_in_place_of_a_socket_is_refused(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ConfigError, match=r"bus.publish: .*/notes\.txt is there, and is no socket"):
+        bus_of(tmp_path, publish="ipc://notes.txt")
