@@ -20,6 +20,8 @@ from tests.rig.proxy import FakeProxy
 from tests.rig.server import reserve_port
 from tests.rig.waiting import PATIENCE_S, scaled, wait_until
 
+pytestmark = pytest.mark.slow
+
 IS_LARGE = os.environ.get("MPENGINE_TEST_FLOODS") == "large"
 MOST_MB = 100
 STATUS = b'{"type":"status"}'
@@ -112,7 +114,6 @@ def busy(count):
             each.wait()
 
 
-@pytest.mark.slow
 def test_more_clients_than_descriptors_end_nothing(running):
     names = ["results", "query", "control", "frames"]
     endpoints = [f"ipc://{running.runtime}/{name}" for name in names]
@@ -137,7 +138,6 @@ def test_more_clients_than_descriptors_end_nothing(running):
     small(watch)
 
 
-@pytest.mark.slow
 def test_a_crowd_at_a_tcp_endpoint_leaves_room_for_a_new_child(engine, peer, tmp_path):
     source = str(write_wav(tmp_path / "noise.wav", noise(60)))
     command = ("sh", "-c", f'ulimit -n {sized(256, 1024)}; exec "$@"', "sh", sys.executable, "-m", "mpengine", "run")
