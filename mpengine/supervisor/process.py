@@ -122,10 +122,10 @@ class Supervisor:
             context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context())
             self._doors = Doorkeeper(context)
             stack.callback(self._doors.close)  # where a socket cannot be bound
-            self._clients = min(self._config.bus.clients, most_descriptors // 8)
+            self._clients = max(1, min(self._config.bus.clients, most_descriptors // 8))
             self._open_sockets(context, stack)
             stack.callback(self._doors.close)
-            self._reserve = descriptors.Reserve()
+            self._reserve = descriptors.Reserve(most_descriptors)
             stack.callback(self._reserve.close)
             self._listener = None
             if self._config.remote.starts_recogniser:  # the socket is the supervisor's, so that the port stays the same

@@ -28,7 +28,9 @@ def raise_limit() -> int:
 class Reserve:
     """Descriptors that nobody else in this process can take."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        """`most`: how many descriptors this process may have; of few, few are kept back."""
+        self._size = min(_RESERVED, most // 20)
         self._held: list[int] = []
         self._fill()
 
@@ -48,5 +50,5 @@ class Reserve:
 
     def _fill(self) -> None:
         with contextlib.suppress(OSError):
-            while len(self._held) < _RESERVED:
+            while len(self._held) < self._size:
                 self._held.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
