@@ -8,14 +8,30 @@ import os
 import resource
 from collections.abc import Iterator
 
+from mpengine.shared.errors import MpengineError
+
 # More is of no use, and some systems allow a billion: programs that close all of them would take minutes.
 _MOST = 65_536
+_LEAST = 64
 # A new child takes a pipe, a pidfd, a few for a zygote, and some for a moment.
 _RESERVED = 12
 
 
 def raise_limit() -> int:
-    """Allow this process, and those that it starts, as many descriptors as the system does. Returns the number."""
+    """Allow this process, and those that it starts, as many descriptors as the system does. Returns the number.
+
+    Raises MpengineError when an engine cannot work with so few.
+    """
+    most = _raised()
+    if most < _LEAST:
+        raise MpengineError(
+            f"the system allows {most} descriptors, and an engine needs {_LEAST}: raise the limit "
+            "(`ulimit -n`, or LimitNOFILE= in a unit)"
+        )
+    return most
+
+
+def _raised() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
     if soft != resource.RLIM_INFINITY and soft < wanted:
