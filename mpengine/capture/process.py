@@ -25,6 +25,7 @@ from mpengine.processes.beginning import NOTES_FD, CaptureSettings
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control
 from mpengine.shared.clocks import Clocks
+from mpengine.shared.doorkeeper import Doorkeeper
 from mpengine.shared.errors import DeviceError, ExitCode, MpengineError
 from mpengine.shared.logs import Event
 from mpengine.shared.messages import ErrorCode, GapReason
@@ -67,6 +68,7 @@ class Capture:
         )
         self._audio = audio
         self._clock = self._clock_from(max(self._window.end_sample, settings.captured))
+        self._doors = Doorkeeper(loop.context)
         self._pusher = Pusher(
             loop.context,
             settings.frames,
@@ -75,6 +77,7 @@ class Capture:
             block_s=audio.block_samples / audio.sample_rate,
             sample_bytes=sample_bytes,
             missing=self._tell_lost,
+            doors=self._doors,
         )
         self._gate: Gate | None = None
         if audio.gate != "off":
@@ -131,6 +134,7 @@ class Capture:
         """Close the device, the socket and the window."""
         if self._is_open:
             self._source.close()
+        self._doors.close()
         self._pusher.socket.close(linger=0)
         self._window.close()
 

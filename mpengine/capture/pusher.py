@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 import zmq
 
 from mpengine.capture.window import Slot, Window
-from mpengine.shared import frames, sockets
-from mpengine.shared.file_id import find
+from mpengine.shared import doorkeeper, frames, sockets
+from mpengine.shared.doorkeeper import Doorkeeper
 from mpengine.shared.frames import Frame
 from mpengine.shared.messages import GapReason
 from mpengine.shared.ranges import Range, Ranges
@@ -23,6 +23,8 @@ _QUEUED_S = 0.5
 # Waiting blocks go out together, up to this duration: a message costs time, its bytes hardly any.
 _JOINED_S = 0.1
 _FRAMES_AT_ONCE = 100
+# One streaming process, and those of a moment ago.
+_MOST_CONNECTIONS = 32
 
 
 class Pusher:
@@ -38,8 +40,12 @@ class Pusher:
         block_s: float,
         sample_bytes: int,
         missing: Callable[[Range, str], None],
+        doors: Doorkeeper | None = None,
     ) -> None:
-        """`missing` is called with granted samples that the window does not have, and the reason of their gap."""
+        """`missing` is called with granted samples that the window does not have, and the reason of their gap.
+
+        `doors` ends connections of other processes than streaming.
+        """
         self._window = window
         self._run = run
         self._sample_bytes = sample_bytes
@@ -54,6 +60,9 @@ class Pusher:
         self._most_together = max(1, int(_JOINED_S / block_s))
         hwm = max(4, int(_QUEUED_S / max(_JOINED_S, block_s)))
         self.socket = sockets.make(context, zmq.PUSH, send_hwm=hwm, linger_ms=1000)
+        sockets.make_public(self.socket)
+        if doors is not None:
+            doors.watch(self.socket, endpoint, _MOST_CONNECTIONS, is_ours=doorkeeper.is_sibling)
         self._endpoint = endpoint
         self._bind()
         self._grant: int | None = None
@@ -65,13 +74,13 @@ class Pusher:
     def make_again(self) -> None:
         """Bind again if the socket's name has vanished. Connections go on. Raises MpengineError."""
         path = sockets.path_of(self._endpoint)
-        if path is not None and find(path) != self._file:
+        if path is not None and doorkeeper.find_socket(path) != self._file:
             self._bind()
 
     def _bind(self) -> None:
         sockets.bind(self.socket, self._endpoint)
         path = sockets.path_of(self._endpoint)
-        self._file = None if path is None else find(path)
+        self._file = None if path is None else doorkeeper.find_socket(path)
 
     def granted(self, grant: int, sample: int, skipped: Iterable[Range] = ()) -> None:
         """Send from `sample` on, in frames with the number `grant`; of slots that lie in `skipped`, nothing."""

@@ -109,6 +109,10 @@ RestartPreventExitStatus=2
 # A stop waits for the last results: supervisor.stop_limit_s, and some more.
 TimeoutStopSec=45
 KillMode=mixed
+# The engine bounds what others send, but for questions of very many parts, which ZeroMQ collects by itself. Beyond this
+# the kernel kills the process that has the most: the engine restarts a child, systemd restarts the engine, and nothing
+# captured is lost. A window in memory counts, with 2 MB a minute (buffer.seconds).
+MemoryMax=512M
 # When the kernel kills a child for lack of memory, the engine restarts it.
 OOMPolicy=continue
 # A core file would contain keys and speech.

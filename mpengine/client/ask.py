@@ -2,7 +2,7 @@
 
 import zmq
 
-from mpengine.shared import messages, runtime, sockets
+from mpengine.shared import doorkeeper, messages, runtime, sockets
 from mpengine.shared.config_tables import NAME
 from mpengine.shared.errors import ConfigError, EngineUnreachable
 
@@ -30,6 +30,9 @@ def ask(
         # An engine with a key refuses a connection without one for good: then nothing can be sent.
         is_sent = sockets.try_send(socket, [messages.encode(question)])
         if not is_sent or not socket.poll(int(timeout_s * 1000)):
+            if doorkeeper.is_full(endpoint):
+                text = f'the engine "{name}" has too many clients at {endpoint} (bus.clients): close some, or ask again'
+                raise EngineUnreachable(text)
             # Over tcp, a wrong key and no engine look the same from here.
             is_local = endpoint.startswith("ipc:")
             start = "mpengine run" if name == "default" else f"mpengine run --name {name}"

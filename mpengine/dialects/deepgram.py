@@ -22,10 +22,10 @@ from mpengine.dialects.wire import (
     Words,
     by_name,
     complaint,
-    misfit,
     passed_on,
     place_of,
     spoken,
+    unfit_entities,
 )
 from mpengine.shared.config_tables import AudioConfig, Secret, about
 from mpengine.shared.errors import require
@@ -217,7 +217,7 @@ class Deepgram(JsonDialect):
         has_times = start_s is not None and duration_s is not None
         end_s = (start_s or 0.0) + (duration_s or 0.0)
         channel, channels = place_of(results.channel_index)
-        unfit = misfit(best.entities, f"{_BEST}.entities") if best.entities else None
+        unfit = unfit_entities(best.entities, f"{_BEST}.entities") if best.entities else None
         transcript = Transcript(
             text=best.transcript,
             is_final=results.is_final,

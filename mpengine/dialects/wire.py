@@ -35,6 +35,11 @@ from mpengine.shared.messages import UNREADABLE, UtteranceEnd
 _FAR = 1e9  # in seconds thirty years
 _DEEP = 32
 _MOST_ITEMS = 10_000
+# Ten minutes of speech in one final have some 1500 words; what is said without a pause is shorter. With more of them, a
+# result could not be kept for programs that come late.
+_MOST_WORDS = 1000
+_MOST_ENTITIES, _MOST_ENTITY_BYTES = 100, 16 << 10
+_LONGEST_ERROR = 1000
 _MOST_NAMED = 6
 _LONGEST_NAME = 100
 _LONGEST_WORDS = 300
@@ -70,8 +75,8 @@ class Word(Part):
     language: str | None = None
 
 
-Words = Annotated[tuple[Word, ...], Meta(max_length=_MOST_ITEMS)]
-Entities = Annotated[tuple[dict[str, Any], ...], Meta(max_length=_MOST_ITEMS)]
+Words = Annotated[tuple[Word, ...], Meta(max_length=_MOST_WORDS)]
+Entities = Annotated[tuple[dict[str, Any], ...], Meta(max_length=_MOST_ENTITIES)]
 
 
 class _Final(Part):
@@ -244,7 +249,7 @@ def complaint(data: Mapping[str, Any], otherwise: str) -> ServiceError:
     words = next((each for each in given if isinstance(each, str)), None)
     if words is None and given:
         words = json.dumps(given[0], ensure_ascii=False)[:_LONGEST_WORDS]
-    return ServiceError(code[:_LONGEST_NAME], words or otherwise)
+    return ServiceError(code[:_LONGEST_NAME], (words or otherwise)[:_LONGEST_ERROR])
 
 
 def passed_on(data: dict[str, Any], *, is_last: bool) -> Sequence[Meaning]:
@@ -277,6 +282,14 @@ def misfit(value: Any, path: str, levels: int = _DEEP) -> str | None:
         case _:
             return None
     return next((found for where, item in inner if (found := misfit(item, where, levels - 1))), None)
+
+
+def unfit_entities(entities: Sequence[dict[str, Any]], path: str) -> str | None:
+    """Why `entities`, which stand at `path`, cannot be published; None if they can."""
+    found = misfit(entities, path)
+    if found is None and len(messages.encode(entities)) > _MOST_ENTITY_BYTES:
+        return path
+    return found
 
 
 # Decoding in parts
@@ -335,10 +348,13 @@ def _fitted(value: Any, kind: Any, path: str, misfits: _Misfits) -> Any:
         return msgspec.convert(value, kind, strict=False)
     if kind is bool and value in (0.0, 1.0):
         return bool(value)
+    most = _MOST_ITEMS
     if get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
+        kind, meta = get_args(kind)
+        most = meta.max_length or most
     if get_origin(kind) is tuple:
-        return _fitted_items(value if isinstance(value, list) else [value], get_args(kind)[0], path, misfits)
+        items = value if isinstance(value, list) else [value]
+        return _fitted_items(items, get_args(kind)[0], path, misfits) if len(items) <= most else None
     if isinstance(kind, type) and issubclass(kind, Part):
         if kind.plain and isinstance(value, str):
             value = {kind.plain: value}
@@ -347,8 +363,6 @@ def _fitted(value: Any, kind: Any, path: str, misfits: _Misfits) -> Any:
 
 
 def _fitted_items(items: list[Any], kind: Any, path: str, misfits: _Misfits) -> tuple[Any, ...] | None:
-    if len(items) > _MOST_ITEMS:
-        return None
     found, has_items = [], False
     for index, item in enumerate(items):
         if item is None:

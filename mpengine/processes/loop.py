@@ -22,7 +22,11 @@ from mpengine.shared.wake import Wake
 
 Source: TypeAlias = "zmq.Socket[bytes] | int"
 
-_KEPT_MESSAGES = 10_000
+# Messages in the socket: the longest, a result, has about 300 kB.
+_QUEUED_MESSAGES = 100
+_KEPT_MESSAGES, _KEPT_BYTES = 10_000, 4 << 20
+# With more than that, a child is to make no more of them if it can.
+_MANY_BYTES = 1 << 20
 _LINGER_MS = 1000
 # By then the start has freed its memory: libraries, the device, TLS and its certificates.
 _STARTED_S = 3.0
@@ -32,18 +36,31 @@ class ControlChannel:
     """The child's end of the control channel, which never blocks.
 
     While the socket is full, messages that must arrive (finals, gaps, faults) wait here in order, at most
-    `_KEPT_MESSAGES`. Beats, levels and interims are dropped then.
+    `_KEPT_MESSAGES` and `_KEPT_BYTES`; the oldest are dropped beyond that. Beats, levels and interims are dropped
+    while any wait.
     """
 
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, identity: str) -> None:
-        self.socket = sockets.make(context, zmq.DEALER, linger_ms=_LINGER_MS, identity=identity)
+        self.socket = sockets.make(
+            context, zmq.DEALER, send_hwm=_QUEUED_MESSAGES, linger_ms=_LINGER_MS, identity=identity
+        )
         self.socket.connect(endpoint)
-        self._kept: collections.deque[bytes] = collections.deque(maxlen=_KEPT_MESSAGES)
+        self._kept: collections.deque[bytes] = collections.deque()
+        self._kept_bytes = 0
+
+    @property
+    def has_many(self) -> bool:
+        """Whether much waits: the supervisor does not keep up."""
+        return self._kept_bytes > _MANY_BYTES
 
     def tell(self, message: control.Up) -> None:
         """Send a message that must arrive."""
-        self._kept.append(control.encode(message))
+        data = control.encode(message)
+        self._kept.append(data)
+        self._kept_bytes += len(data)
         self.flush()
+        while len(self._kept) > _KEPT_MESSAGES or self._kept_bytes > _KEPT_BYTES:
+            self._forget_first()
 
     def mention(self, message: control.Up) -> None:
         """Send a message that may be dropped."""
@@ -53,8 +70,11 @@ class ControlChannel:
     def flush(self) -> bool:
         """Send the waiting messages. False: some still wait."""
         while self._kept and sockets.try_send(self.socket, [self._kept[0]]):
-            self._kept.popleft()
+            self._forget_first()
         return not self._kept
+
+    def _forget_first(self) -> None:
+        self._kept_bytes -= len(self._kept.popleft())
 
     def receive(self) -> list[control.Down]:
         """The waiting commands."""

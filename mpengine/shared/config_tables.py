@@ -246,6 +246,15 @@ class BusConfig(Section, frozen=True, kw_only=True):
     query: Annotated[
         _Endpoint | None, about("the endpoint for questions and commands; not that of `publish`", **_ENDPOINT)
     ] = None
+    clients: Annotated[
+        int,
+        Meta(ge=8, le=10_000),
+        about(
+            "how many programs may be connected to each endpoint at once; no more than an eighth of the descriptors "
+            "that the system allows",
+            unit="connections",
+        ),
+    ] = 128
     curve_secret_key: Annotated[
         Secret,
         about(

@@ -93,6 +93,8 @@ class ErrorCode(enum.StrEnum):
     TRANSCRIPT_STUCK = "transcript_stuck"
     TRANSCRIPT_AGAIN = "transcript_again"
     CLOCK_STEPPED = "clock_stepped"
+    TOO_MANY_CLIENTS = "too_many_clients"
+    CLIENTS_AGAIN = "clients_again"
     # From any child
     CRASH = "crash"
     HUNG = "hung"

@@ -12,15 +12,20 @@ import zmq
 
 from mpengine.shared.errors import MpengineError
 
-# The limit for messages of recognisers and for commands. On our own sockets a message is larger, because words gain
-# fields; there the limit is far above all real ones: libzmq drops a peer for good after a message over it.
-MAX_MESSAGE_BYTES = 1 << 20
+# The limit on our own sockets is far above all real messages: libzmq drops a peer for good after a message over it.
 _MAX_OWN_BYTES = 16 << 20
+# So much is taken from a socket in one turn, and some more by the last message.
+_BYTES_AT_ONCE = 4 << 20
+# What is in the way to an endpoint that other programs use. Some wait to be accepted; who never says hello is dropped,
+# and so is a tcp peer that is gone without a word.
+_BACKLOG = 16
+_HANDSHAKE_MS = 10_000
+_IDLE_S, _PROBE_S, _PROBES = 60, 15, 4
 # libzmq's default of 100 ms would be most of the time of a restart. The interval must be set before connect.
 _RECONNECT_MS = 5
 _RECONNECT_MAX_MS = 250
 # Plain numbers: zmq's own constants are enumeration members, whose `&` runs Python code.
-_EVENTS, _READABLE = int(zmq.EVENTS), int(zmq.POLLIN)
+_EVENTS, _READABLE, _HAS_MORE = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.RCVMORE)
 _AT_ONCE, _MORE_AT_ONCE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 
 
@@ -45,6 +50,22 @@ def make(
     if identity is not None:
         socket.setsockopt(zmq.IDENTITY, identity.encode())
     return socket
+
+
+def make_public(socket: "zmq.Socket[bytes]") -> None:
+    """Prepare a new socket for an endpoint that other programs connect to."""
+    socket.setsockopt(zmq.BACKLOG, _BACKLOG)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
+    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, _IDLE_S)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, _PROBE_S)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, _PROBES)
+
+
+def path_of(endpoint: str) -> str | None:
+    """The path of an ipc endpoint; None of others."""
+    scheme, _, path = endpoint.partition("://")
+    return path if scheme == "ipc" and not path.startswith("@") else None
 
 
 def bind(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
@@ -73,12 +94,6 @@ def prepare(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
         socket.setsockopt(zmq.IPV6, 1)
 
 
-def path_of(endpoint: str) -> str | None:
-    """The path of an ipc endpoint; None of others."""
-    scheme, _, path = endpoint.partition("://")
-    return path if scheme == "ipc" and not path.startswith("@") else None
-
-
 def _owner(path: str) -> str:
     """Why `path` must not be taken for a socket, in words; empty if it may."""
     try:
@@ -98,11 +113,26 @@ def _owner(path: str) -> str:
     return "another program listens there; name another path, or stop that program"
 
 
-def receive_all(socket: "zmq.Socket[bytes]", limit: int = 1000) -> list[list[bytes]]:
-    """The messages that wait on `socket`, at most `limit`, each as its parts. Never blocks."""
+def receive_all(socket: "zmq.Socket[bytes]", limit: int = 1000, most_parts: int = 0) -> list[list[bytes]]:
+    """The messages that wait on `socket`, each as its parts: at most `limit`, and 4 MB. Never blocks.
+
+    `most_parts`: of a message with more parts nothing is kept, and an empty list stands for it. 0: there is no limit.
+    """
     waiting: list[list[bytes]] = []
-    while len(waiting) < limit and is_readable(socket):
-        waiting.append(socket.recv_multipart(_AT_ONCE))
+    size = 0
+    while len(waiting) < limit and size < _BYTES_AT_ONCE and is_readable(socket):
+        parts = [socket.recv(_AT_ONCE)]
+        size += len(parts[0])
+        while socket.getsockopt(_HAS_MORE):
+            part = socket.recv(_AT_ONCE)
+            size += len(part)
+            parts.append(part)
+            if most_parts and len(parts) > most_parts:
+                parts.pop()
+                while socket.getsockopt(_HAS_MORE):
+                    size += len(socket.recv(_AT_ONCE, copy=False))
+                parts.clear()
+        waiting.append(parts)
     return waiting
 
 

@@ -111,7 +111,10 @@ class Streaming:
             self._loop.watch(self._frames, self._on_frames)
         else:
             self._loop.unwatch(self._frames)
-        longest_wait_s = _LONGEST_WAIT_S if self._control.flush() else _NO_ROOM_WAIT_S
+        has_room = self._control.flush()
+        self._loop.watch(self._control.socket, self._on_commands, zmq.POLLIN if has_room else zmq.POLLIN | zmq.POLLOUT)
+        self._heed_connection()
+        longest_wait_s = _LONGEST_WAIT_S if has_room else _NO_ROOM_WAIT_S
         deadline = min(now + longest_wait_s, self._session.deadline(now))
         self._deadline = deadline if self._loss is None else 0.0
 
@@ -162,6 +165,14 @@ class Streaming:
                 self._loss = str(error)
         if self._loss is not None or not session.takes_audio(now):
             self._deadline = 0.0
+
+    def _heed_connection(self) -> None:
+        """Take messages only while the supervisor keeps up: otherwise TCP makes the recogniser wait."""
+        if self._connection is not None:
+            if self._control.has_many:
+                self._loop.unwatch(self._connection.fileno())
+            else:
+                self._loop.watch(self._connection.fileno(), self._on_connection)
 
     def _on_connection(self) -> None:
         connection = self._connection
@@ -228,7 +239,6 @@ class Streaming:
             ca_file=self._ca_file,
             connect_timeout_s=CONNECT_LIMIT_S,
             send_timeout_s=_SEND_LIMIT_S,
-            max_message_bytes=sockets.MAX_MESSAGE_BYTES,
         )
         self._loop.watch(self._connection.fileno(), self._on_connection)
         self._connection.start()

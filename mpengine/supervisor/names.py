@@ -7,7 +7,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from mpengine.shared import control, sockets
+from mpengine.shared import control, doorkeeper, sockets
 from mpengine.shared.errors import AlreadyRunning, MpengineError, RuntimeDirError
 from mpengine.shared.file_id import FileId, find
 from mpengine.shared.messages import Error, ErrorCode
@@ -55,7 +55,7 @@ class NameKeeper:
         if now < self._look_at:
             return []
         self._look_at = now + LOOK_S
-        found = {name: find(path) for name, path in self._paths.items()}
+        found = {name: self._find(name) for name in self._paths}
         directory, lock = self._directory.held()
         own = {Name.DIRECTORY: directory, Name.LOCK: lock, Name.JOURNAL: self._journal.file_id, **self._files}
         lost = self._names.looked(own, found, capture=capture)
@@ -96,9 +96,13 @@ class NameKeeper:
         return actions
 
     def _note(self, name: Name) -> None:
-        found = find(self._paths[name])
+        found = self._find(name)
         if found is not None:
             self._files[name] = found
+
+    def _find(self, name: Name) -> FileId | None:
+        path = self._paths[name]
+        return doorkeeper.find_socket(path) if name is Name.FRAMES or name in self._bound else find(path)
 
     def _touch(self) -> None:
         for path in (os.path.dirname(self._directory.path), *self._paths.values()):

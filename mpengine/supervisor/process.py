@@ -17,6 +17,7 @@ from mpengine.shared import control, runtime
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import Secret
 from mpengine.shared.deciding import NEVER
+from mpengine.shared.doorkeeper import Doorkeeper
 from mpengine.shared.errors import ExitCode, MpengineError
 from mpengine.shared.logs import Event
 from mpengine.shared.messages import Error, ErrorCode
@@ -49,8 +50,9 @@ from mpengine.supervisor.decide.actions import (
 )
 from mpengine.supervisor.decide.child_life import ChildState
 from mpengine.supervisor.decide.coordinator import Coordinator
+from mpengine.supervisor.decide.crowds import told_of_door
 from mpengine.supervisor.decide.names import Name
-from mpengine.supervisor.host import proc
+from mpengine.supervisor.host import descriptors, proc
 from mpengine.supervisor.host.signals import StopSignals
 from mpengine.supervisor.host.systemd import SystemdNotices
 from mpengine.supervisor.names import NameKeeper
@@ -108,6 +110,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Start everything, work, stop cleanly. Raises AlreadyRunning, RuntimeDirError, MpengineError."""
+        most_descriptors = descriptors.raise_limit()
         self._directory.lock()
         with contextlib.ExitStack() as stack:
             stack.callback(self._directory.unlock)
@@ -117,7 +120,13 @@ class Supervisor:
             has_terminal = any(os.isatty(fd) for fd in range(3))
             self._signals = stack.enter_context(StopSignals(hangup_stops=has_terminal, ends_process=self._ends_process))
             context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context())
+            self._doors = Doorkeeper(context)
+            stack.callback(self._doors.close)  # where a socket cannot be bound
+            self._clients = max(1, min(self._config.bus.clients, most_descriptors // 8))
             self._open_sockets(context, stack)
+            stack.callback(self._doors.close)
+            self._reserve = descriptors.Reserve(most_descriptors)
+            stack.callback(self._reserve.close)
             self._listener = None
             if self._config.remote.starts_recogniser:  # the socket is the supervisor's, so that the port stays the same
                 self._listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -150,7 +159,7 @@ class Supervisor:
 
     def _open_sockets(self, context: "zmq.Context[zmq.Socket[bytes]]", stack: contextlib.ExitStack) -> None:
         config, path, recovered = self._config, self._directory.path, self._files.recovered
-        self._channel = ChildChannel(context, runtime.endpoint(path, "control"), self._boot)
+        self._channel = ChildChannel(context, runtime.endpoint(path, "control"), self._boot, self._doors)
         stack.callback(self._channel.close)
         transcript = None
         if config.bus.transcript is not None:
@@ -169,6 +178,8 @@ class Supervisor:
             seq=recovered.seq if recovered else 0,
             again=recovered.unpublished if recovered else (),
             transcript=transcript,
+            doors=self._doors,
+            clients=self._clients,
         )
         self._bound_at = time.monotonic()
         stack.callback(self._bus.close)
@@ -263,6 +274,8 @@ class Supervisor:
             self._note_progress()
             for error in self._bus.notices():
                 self._perform(report(error, "error" if error.code == ErrorCode.JOURNAL_FULL else "warning"))
+            for news in self._doors.news():
+                self._perform(told_of_door(news))
             self._answers.publish_metrics()
         return now
 
@@ -361,7 +374,8 @@ class Supervisor:
             inherited = self._held_pipe.notes_fd()
         now = time.monotonic()
         try:
-            process = self._spawner.start(child.value, settings, inherit_fd=inherited)
+            with self._reserve.used():
+                process = self._spawner.start(child.value, settings, inherit_fd=inherited)
         except OSError as error:
             self._perform(self._coordinator.lives.spawn_failed(child, str(error), now))
             return

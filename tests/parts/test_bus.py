@@ -299,11 +299,47 @@ def test_whoever_comes_and_goes_each_hears_what_is_his(radio, seed):
     assert radio.hear(due) == due
 
 
-def test_the_subscriptions_of_one_take_many_turns(radio):
-    socket = radio.socket(*(f"n.{number}".encode() for number in range(500)))
+def test_many_subscriptions_take_many_turns(radio):
+    sockets = [radio.socket(*(f"n.{number}".encode() for number in range(60))) for _ in range(10)]
     turns = itertools.count(1)
-    radio.hear([socket], lambda: next(turns))
+    radio.hear(sockets, lambda: next(turns))
     assert next(turns) > 10
+
+
+def test_who_subscribes_too_much_is_disconnected_and_too_long_ones_are_not_taken(radio, caplog):
+    witness = radio.listener(b"n.gap")
+    greedy = radio.socket(*(f"n.{number}".encode() for number in range(65)))
+    events = greedy.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+    deadline = time.monotonic() + scaled(30)
+    while not events.poll(1):
+        radio.bus.answer_subscriptions()
+        assert time.monotonic() < deadline
+    greedy.disable_monitor()
+    greedy.close()
+    events.close()
+    long = radio.listener(
+        b"n.gap", b"n.gap" + b"x" * 252, b"n." + b"y" * 300, *(b"n.%d" % number for number in range(60))
+    )
+    radio.bus.publish(GAP)
+    assert [radio.heard(each)[:1] for each in (witness, long)] == [[("n.gap", 1)]] * 2
+    reasons = [record.msg.fields["reason"] for record in caplog.records]
+    assert sorted(set(reasons)) == ["longer than 256 bytes", "more than 64 subscriptions"]
+
+
+def test_a_question_of_too_many_parts_or_too_long_is_not_answered_and_the_next_one_is(radio):
+    with zmq.Context() as context, context.socket(zmq.DEALER) as asking:
+        asking.setsockopt(zmq.LINGER, 0)
+        asking.connect(radio.bus.query_endpoint)
+        asking.send_multipart([b""] + [b"x"] * 1000)
+        asking.send_multipart([b"", b"y" * 5000])
+        found = []
+        deadline = time.monotonic() + scaled(30)
+        while not found:
+            asking.send_multipart([b"", b"question"])
+            radio.bus.queries.poll(100)
+            found = radio.bus.questions()
+            assert time.monotonic() < deadline
+        assert {body for _, body in found} == {b"question"}
 
 
 def test_who_sends_anything_but_subscriptions_makes_nobody_deaf(radio):

@@ -409,7 +409,7 @@ def test_an_oversize_frame_is_refused_by_its_header(opcode):
     try:
         before, _ = tracemalloc.get_traced_memory()
         with opened(after_upgrade(frame(opcode, b"abc", length=1 << 30))) as made:
-            assert next_event(made) == Failed("message of 1073741824 bytes refused: over 1048576")
+            assert next_event(made) == Failed("message of 1073741824 bytes refused: over 131072")
             assert tracemalloc.get_traced_memory()[1] - before < 1 << 20
     finally:
         tracemalloc.stop()

@@ -63,11 +63,12 @@ class Loop:
             tell=lambda _: None,
             mention=lambda _: None,
             flush=lambda: True,
+            has_many=False,
             receive=lambda: [commands.pop(0) for _ in list(commands)],
         )
         self.watched = {}
 
-    def watch(self, what, deed):
+    def watch(self, what, deed, events=zmq.POLLIN):
         self.watched[what] = deed
 
     def unwatch(self, what):
@@ -181,3 +182,13 @@ def test_on_a_lost_connection_no_more_is_taken(ends):
     ends.frame_comes()
     assert ends.frames.poll(0)
     assert ends.connection.sent == []
+
+
+def test_while_the_supervisor_does_not_keep_up_the_recogniser_is_not_read(ends):
+    connection = ends.connection.fileno()
+    for has_many in (True, False):
+        ends.loop.control.has_many = has_many
+        ends.loop.leaving = False
+        ends.command_comes(control.Expect(audio=True))  # so that a turn comes
+        ends.streaming.run()
+        assert (connection in ends.loop.watched) is not has_many

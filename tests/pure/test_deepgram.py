@@ -525,10 +525,10 @@ def test_null_and_numbers_in_text_are_no_misfits(alternative, fields):
 
 
 def test_all_fields_that_do_not_fit_are_named_but_not_without_end():
-    alternative = {"words": [{**WHOLE, "confidence": []}] * 9999 + [{**WHOLE, "language": []}], "confidence": []}
+    alternative = {"words": [{**WHOLE, "confidence": []}] * 999 + [{**WHOLE, "language": []}], "confidence": []}
     (others,) = heard(alternative, start=[], duration=[], channel_index="left", speech_final="no")[1]
     best = "$.channel.alternatives[0]"
-    fields = f"{best}.confidence, {best}.words[0].confidence, {best}.words[9999].language, $.channel_index, $.start"
+    fields = f"{best}.confidence, {best}.words[0].confidence, {best}.words[999].language, $.channel_index, $.start"
     assert others == f"{fields}, $.duration and 1 more"
 
 

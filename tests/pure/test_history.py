@@ -74,7 +74,7 @@ def test_large_messages_are_bounded_by_their_bytes(monkeypatch):
 
 def test_what_no_answer_could_carry_is_not_kept_and_that_is_told():
     history = filled([1, 2])
-    history.add(FINALS, 3, 2, body(3, 300_000), 0.0)
+    history.add(FINALS, 3, 2, body(3, 400_000), 0.0)
     history.add(FINALS, 4, 3, body(4), 0.0)
     answer = ask(history)
     assert seqs(answer) == [1, 2, 4]

@@ -285,6 +285,17 @@ def test_a_final_of_another_version_has_no_transcript(path):
     assert final(1, text=body).transcript().text == "hi"
 
 
+def test_however_long_finals_and_gaps_are_the_journal_has_four_megabytes_at_most(path):
+    journal = Journal.create(path, IDENTITY, History(finals=1000))
+    largest = 0
+    for seq in range(1, 200):
+        told(journal, spoken(seq, seq - 1, "x" * 300_000, covers=seq))  # published by nobody
+        largest = max(largest, os.path.getsize(path))
+    journal.close(remove=False)
+    assert largest <= 4_000_000
+    assert [each.seq for each in recovered(path).recent][-1] == 199
+
+
 # Counters
 
 

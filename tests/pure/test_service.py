@@ -59,6 +59,7 @@ def test_every_line_is_a_comment_a_section_or_a_setting(is_user):
         ("NotifyAccess", "main"),
         ("Restart", "on-failure"),
         ("KillMode", "mixed"),
+        ("MemoryMax", "512M"),
         ("OOMPolicy", "continue"),
         ("LimitCORE", "0"),
         ("NoNewPrivileges", "yes"),

@@ -10,10 +10,13 @@ from mpengine.dialects.base import Hypothesis, LeftOut, Malformed, Unknown
 from mpengine.dialects.deepgram import ByokConfig
 from mpengine.dialects.managed import ManagedConfig
 from mpengine.shared import control
+from mpengine.shared import messages as published
 from mpengine.shared.config_tables import AudioConfig, Secret
 from mpengine.shared.frames import Frame
+from mpengine.shared.messages import FINALS
 from mpengine.streaming.actions import Mention, Tell
 from mpengine.streaming.placing import Placing
+from mpengine.supervisor.bus.history import History
 from tests.pure.support import RUN, pcm, within
 
 S = 16000
@@ -225,3 +228,38 @@ def test_it_is_told_with_all_of_its_fields_where_they_fit():
     (heard,) = BYOK.decode(RECORDED["Results"])
     assert [word.language for word in heard.transcript.words] == ["es", None]
     assert [len(heard.transcript.entities), heard.transcript.language] == [1, "es"]
+
+
+# Bounds
+
+
+LONGEST = 128 << 10
+
+
+FULL_WORD = {"word": "", "start": 123456.789012345, "end": 123456.789012345, "confidence": 0.12345678901234567}
+FULL_WORD |= {"punctuated_word": "", "speaker": 2**31 - 1, "language": ""}
+
+
+@pytest.mark.parametrize("letter", ["x", "ü", "\\u0001"])
+@pytest.mark.parametrize("words", [[FULL_WORD] * 750, [{"word": ""}] * 1000], ids=["full", "short"])
+def test_the_longest_final_fits_the_history_with_all_its_words(letter, words):
+    text = results({"transcript": "@", "words": words})
+    text = text.replace("@", letter * ((LONGEST - len(text)) // len(letter.encode())))
+    assert LONGEST - 10 < len(text.encode()) <= LONGEST
+    heard, *others = BYOK.decode(text)
+    assert others == []
+    assert len(heard.transcript.words) == len(words)
+    history = History()
+    history.add(FINALS, 1, 0, published.encode(heard.transcript), 0.0)
+    assert history.forgotten[FINALS] == 0
+
+
+def test_more_words_or_entities_than_may_be_cost_only_themselves():
+    words = [{"word": "a", "start": 0.0, "end": 1.0}] * 1001
+    heard, left_out = MANAGED.decode(transcript(text="all", words=words, is_final=True))
+    assert (heard.transcript.text, heard.transcript.words) == ("all", ())
+    assert left_out == LeftOut("transcript: `$.words`")
+    for entities in ([{"label": "a"}] * 101, [{"label": "a" * 17_000}]):
+        heard, left_out = BYOK.decode(results({"transcript": "all", "entities": entities}))
+        assert (heard.transcript.text, heard.transcript.entities) == ("all", ())
+        assert left_out == LeftOut("Results: `$.channel.alternatives[0].entities`")

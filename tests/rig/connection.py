@@ -69,6 +69,11 @@ class Connection(Record, asyncio.Protocol):
         """Put bytes on the wire as they are: half a frame, a lying length, garbage."""
         self.server.run(self._write, data)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How much of what was sent waits in this process, because the client does not read."""
+        return int(self._transport.get_write_buffer_size())
+
     def ping(self, data: bytes = b"rig") -> None:
         """Ping the client; the pong appears in `of_kind("pong")`."""
         self.send_raw(Frame(Opcode.PING, data).serialize(mask=False))

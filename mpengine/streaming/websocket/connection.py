@@ -9,7 +9,8 @@ Who owns what:
   holds it. Only a send reads `_open` and `_end` without it: each is set once, and the socket refuses a late send.
 * the wake-up: set exactly while events wait. It is closed with the object.
 
-At most 256 events wait. Then the reader stops reading, so that TCP makes the peer wait.
+At most 256 events and half a megabyte wait. Then the reader stops reading, so that TCP makes the peer wait. A message
+over 128 KiB is refused as soon as its header says so.
 """
 
 import collections
@@ -17,6 +18,7 @@ import contextlib
 import logging
 import os
 import ssl
+import sys
 import threading
 from collections.abc import Sequence
 
@@ -24,7 +26,7 @@ import websocket
 
 from mpengine.shared.errors import ConnectionLost
 from mpengine.shared.wake import Wake
-from mpengine.streaming.websocket.events import NO_CLOSE_CODE, Event, Failed, Opened
+from mpengine.streaming.websocket.events import NO_CLOSE_CODE, Event, Failed, Opened, Received
 from mpengine.streaming.websocket.framing import Incoming, MessageTooBigError, frame
 from mpengine.streaming.websocket.locked_socket import LockedSocket
 from mpengine.streaming.websocket.opening import Link, NotOpenedError, Target, open_link
@@ -32,6 +34,9 @@ from mpengine.streaming.websocket.opening import Link, NotOpenedError, Target, o
 logger = logging.getLogger(__name__)
 
 _MAX_WAITING_EVENTS = 256
+_MAX_WAITING_BYTES = 512 << 10  # in memory: one wide letter makes a text four times as large
+# The longest of a real recogniser have about 60 KiB: five minutes of words with all their fields.
+_MAX_MESSAGE_BYTES = 128 << 10
 _MAX_CONTROL_BYTES = 125
 
 
@@ -56,7 +61,7 @@ class Connection:
         ca_file: str | None = None,
         connect_timeout_s: float = 15.0,
         send_timeout_s: float = 10.0,
-        max_message_bytes: int = 1 << 20,
+        max_message_bytes: int = _MAX_MESSAGE_BYTES,
     ) -> None:
         if any("\r" in header or "\n" in header for header in headers):
             raise ValueError("a header holds a line break")
@@ -76,6 +81,7 @@ class Connection:
 
         self._changed = threading.Condition()
         self._waiting: collections.deque[Event] = collections.deque()
+        self._waiting_bytes = 0
         self._abandoned = False
         self._socket: LockedSocket | None = None  # the latest one: each address of the host gets its own
         self._open: LockedSocket | None = None  # set just before Opened
@@ -204,16 +210,22 @@ class Connection:
     def _tell(self, event: Event) -> None:
         """Append `event` as soon as there is room."""
         with self._changed:
-            self._changed.wait_for(lambda: self._abandoned or len(self._waiting) < _MAX_WAITING_EVENTS)
+            self._changed.wait_for(lambda: self._abandoned or self._has_room)
             if self._abandoned:
                 raise _AbandonedError
             if not self._waiting:
                 self._wake.set()
             self._waiting.append(event)
+            self._waiting_bytes += sys.getsizeof(event.text) if isinstance(event, Received) else 0
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._waiting) < _MAX_WAITING_EVENTS and self._waiting_bytes < _MAX_WAITING_BYTES
 
     def _forget_waiting(self) -> None:
         if self._waiting:
             self._waiting.clear()
+            self._waiting_bytes = 0
             self._wake.drain()
         self._changed.notify_all()
 

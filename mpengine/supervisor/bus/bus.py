@@ -9,21 +9,23 @@ A slow subscriber costs the others nothing: messages that do not fit its queue a
 
 import contextlib
 import logging
-import socket
 import time
 from collections.abc import Sequence
 
 import msgspec
 import zmq
 
-from mpengine.shared import messages, sockets
+from mpengine.shared import doorkeeper, messages, sockets
 from mpengine.shared.config_tables import Secret
 from mpengine.shared.deciding import NEVER
+from mpengine.shared.doorkeeper import Doorkeeper
 from mpengine.shared.errors import ConfigError, MpengineError
 from mpengine.shared.logs import Event
 from mpengine.shared.messages import INTERIMS, OVER, TOPICS, Message
 from mpengine.supervisor.bus.journal import Final, Journal, Note, OpenDevice, ToldGap, stamp_of
+from mpengine.supervisor.bus.topics import Topics, Verdict
 from mpengine.supervisor.bus.transcript_file import TranscriptFile
+from mpengine.supervisor.bus.unread import LOOK_BYTES, Unread
 
 log = logging.getLogger("mpengine.supervisor")
 
@@ -32,12 +34,22 @@ log = logging.getLogger("mpengine.supervisor")
 _QUEUED_MESSAGES = 2000
 # An answer may be a large page of the history.
 _QUEUED_ANSWERS = 16
+# What waits in libzmq before a turn takes it, for each peer.
+_QUEUED_SUBSCRIPTIONS, _QUEUED_QUESTIONS = 100, 16
+# Of a subscription libzmq drops the connection only beyond this: CURVE's own messages need some 300 bytes.
+_SUBSCRIPTION_FRAME_BYTES = 1024
+_QUESTION_BYTES = 4096
+# An envelope of REQ and of a DEALER, and of one relay between.
+_MOST_PARTS = 4
 _LINGER_MS = 1000
 _QUESTIONS_AT_ONCE = 100
 # The first byte of a message on an XPUB socket; the rest is the topic (zmq_socket(3)).
 _SUBSCRIBED, _UNSUBSCRIBED = b"\x01", b"\x00"
 # Each one costs some 20 µs: a peer that makes many of them must not stop the loop.
 _SUBSCRIPTIONS_AT_ONCE = 50
+# Of one peer. `Subscriber` has a topic for each kind of message, and two to sync.
+_MOST_TOPICS, _LONGEST_TOPIC = 64, 256
+_MOST_TOLD = 100
 # A closed bus holds back so much, of an unpaced file for example. With more it opens early.
 _MOST_HELD_BYTES = 1 << 20
 # An open interim is repeated so often at most, and only at this age: a younger one is likely to be replaced soon.
@@ -66,11 +78,15 @@ class Bus:
         seq: int,
         again: Sequence[Final] = (),
         transcript: TranscriptFile | None = None,
+        doors: Doorkeeper | None = None,
+        clients: int = 128,
     ) -> None:
         """`seq`: the last one that an earlier supervisor of this run may have used.
 
         `again`: finals of that supervisor which perhaps did not go out; they are published again, with their old `seq`.
         Messages of the run that the `transcript` file lacks are written to it now.
+
+        `doors` lets so many `clients` connect to each socket. Without it nobody counts them.
 
         Raises MpengineError when an endpoint cannot be bound, ConfigError for an invalid key.
         """
@@ -107,23 +123,38 @@ class Bus:
             for entry in journal.history.entries(last):
                 if TOPICS[entry.topic].is_lasting:
                     transcript.write(entry.body)
-        self._publisher = sockets.make(context, zmq.XPUB, send_hwm=_QUEUED_MESSAGES, linger_ms=_LINGER_MS)
+        self._publisher = sockets.make(
+            context,
+            zmq.XPUB,
+            send_hwm=_QUEUED_MESSAGES,
+            receive_hwm=_QUEUED_SUBSCRIPTIONS,
+            linger_ms=_LINGER_MS,
+            max_bytes=_SUBSCRIPTION_FRAME_BYTES,
+        )
         self.subscriptions = self._publisher  # readable when there is a new subscription
         self.queries = sockets.make(
             context,
             zmq.ROUTER,
             send_hwm=_QUEUED_ANSWERS,
+            receive_hwm=_QUEUED_QUESTIONS,
             linger_ms=_LINGER_MS,
-            max_bytes=sockets.MAX_MESSAGE_BYTES,
+            max_bytes=_QUESTION_BYTES,
         )
+        self._told: set[tuple[str, str, str]] = set()
+        self._topics = Topics(most=_MOST_TOPICS, longest=_LONGEST_TOPIC)
+        self._published_bytes = self._answered_bytes = 0  # since the last look
+        self._published_unread = Unread(self._publisher, doors)
+        self._answers_unread = Unread(self.queries, doors)
         # Subscriptions are ours to take, so that an answer can go to the subscriber alone.
         self._publisher.setsockopt(zmq.XPUB_MANUAL, 1)
         try:
             for socket, endpoint in ((self._publisher, publish), (self.queries, query)):
                 if curve_secret_key:
                     self.public_key = _encrypt(socket, curve_secret_key)
+                sockets.make_public(socket)
+                if doors is not None:
+                    doors.watch(socket, endpoint, clients)
                 sockets.bind(socket, endpoint)
-            self._bound = self._publisher.getsockopt_string(zmq.LAST_ENDPOINT)
         except MpengineError:
             self.close()
             raise
@@ -177,6 +208,10 @@ class Bus:
         if parts[0] == self._status_topic:
             self._status = parts
         sockets.try_send(self._publisher, parts)
+        self._published_bytes += len(parts[1])
+        if self._published_bytes >= LOOK_BYTES:
+            self._published_bytes = 0
+            self._published_unread.look()
 
     def _remember(self, topic: str, message: Message, body: bytes, covers: int) -> None:
         """Keep `message` for late subscribers, and for a supervisor that may have to go on after this one."""
@@ -239,23 +274,38 @@ class Bus:
             # peer's. These peers have to connect again.
             self._is_shifted |= kind not in {_SUBSCRIBED, _UNSUBSCRIBED}
             if self._is_shifted:
-                self._disconnect(frame)
+                self._disconnect(frame, "it, or one at the same moment, sent more than subscriptions")
             elif kind == _SUBSCRIBED:
-                self._subscribed(topic)
+                self._take(topic, frame)
             else:
-                self._publisher.setsockopt(zmq.UNSUBSCRIBE, topic)
+                self._topics.ended(_peer_of(frame), topic)
+                with contextlib.suppress(zmq.ZMQError):  # the connection has ended, or the topic was not taken
+                    self._publisher.setsockopt(zmq.UNSUBSCRIBE, topic)
 
-    def _disconnect(self, frame: zmq.Frame) -> None:
+    def _take(self, topic: bytes, frame: zmq.Frame) -> None:
+        """Take a subscription, if its peer may have it."""
+        peer = _peer_of(frame)
+        match self._topics.wanted(peer, topic):
+            case Verdict.TAKEN:
+                self._subscribed(topic)
+            case Verdict.TOO_LONG:
+                self._tell("subscription_refused", f"longer than {_LONGEST_TOPIC} bytes", _who(frame))
+            case Verdict.TOO_MANY:
+                self._disconnect(frame, f"more than {_MOST_TOPICS} subscriptions")
+
+    def _disconnect(self, frame: zmq.Frame, why: str) -> None:
         """End the connection by which `frame` came, if it is still there."""
-        with contextlib.suppress(zmq.ZMQError, OSError):
-            connection = socket.socket(fileno=int(frame.get("__fd")))
-            try:
-                name = connection.getsockname()  # by now the descriptor may be another's
-                if self._bound.endswith(name if isinstance(name, str) else f":{name[1]}"):
-                    log.warning(Event("subscriber_disconnected", reason="a program sent more than subscriptions"))
-                    connection.shutdown(socket.SHUT_RDWR)
-            finally:
-                connection.detach()
+        fd, inode = _peer_of(frame)
+        if inode:
+            self._tell("subscriber_disconnected", why, _who(frame))
+            doorkeeper.end_connection(fd, inode)
+
+    def _tell(self, event: str, why: str, peer: str) -> None:
+        """Log it, once for each peer."""
+        told = (event, why, peer)
+        if told not in self._told and len(self._told) < _MOST_TOLD:
+            self._told.add(told)
+            log.warning(Event(event, reason=why, peer=peer))
 
     def _subscribed(self, topic: bytes) -> None:
         self._publisher.setsockopt(zmq.SUBSCRIBE, topic)
@@ -314,16 +364,38 @@ class Bus:
 
     def questions(self) -> list[tuple[list[bytes], bytes]]:
         """The questions that wait, each with the envelope for its answer."""
-        return [(parts[:-1], parts[-1]) for parts in sockets.receive_all(self.queries, limit=_QUESTIONS_AT_ONCE)]
+        received = sockets.receive_all(self.queries, limit=_QUESTIONS_AT_ONCE, most_parts=_MOST_PARTS)
+        return [(parts[:-1], parts[-1]) for parts in received if parts]
 
     def reply(self, envelope: list[bytes], body: bytes) -> None:
         """Answer the question that came in `envelope`."""
         sockets.try_send(self.queries, [*envelope, body])
+        self._answered_bytes += len(body)
+        if self._answered_bytes >= LOOK_BYTES:
+            self._answered_bytes = 0
+            self._answers_unread.look()
 
     def close(self) -> None:
         """Close both sockets. The last messages still go out, within a second."""
         self._publisher.close()
         self.queries.close()
+
+
+def _peer_of(frame: zmq.Frame) -> tuple[int, int]:
+    """The descriptor of the connection by which `frame` came, and what tells it from later ones; 0 if it has ended."""
+    try:
+        fd = int(frame.get("__fd"))
+    except (zmq.ZMQError, TypeError, ValueError):  # an end that libzmq itself tells has none
+        return -1, 0
+    return fd, doorkeeper.inode_of(fd)
+
+
+def _who(frame: zmq.Frame) -> str:
+    """The peer that sent `frame`, for the log: of an ipc endpoint, its uid, gid and pid."""
+    try:
+        return str(frame.get("Peer-Address"))
+    except zmq.ZMQError:
+        return "unknown"
 
 
 def _encrypt(socket: "zmq.Socket[bytes]", secret: Secret) -> str:

@@ -17,11 +17,13 @@ from mpengine.shared.messages import FINALS, KEPT, NOTHING, SnapshotAnswer
 
 # So many finals stay whatever their age: after a kill of the supervisor, repeated results are compared with them.
 LEAST_FINALS = 100
-_MOST_FINAL_BYTES = 4 << 20
+_MOST_FINAL_BYTES = 5 << 19  # 2.6 MB: with them the journal is no larger than it promises
 _MOST_OTHERS = 100
 _MOST_OTHER_BYTES = 128 << 10
-# A longer message is not kept: an answer with it could be longer than a peer takes.
-_LONGEST_MESSAGE_BYTES = 256 << 10
+# A longer message is not kept: an answer with it could be longer than a peer takes. Recognisers' messages are bounded
+# so that their finals are shorter.
+_LONGEST_MESSAGE_BYTES = 320 << 10
+_MOST_INTERIM_BYTES = 256 << 10
 # A few answers wait in the supervisor's memory for a client that asks and never reads.
 _PAGE_BYTES = 128 << 10
 # The least effort and the smallest useful state of zlib (16 kB): most repetitions in a message stand in `_COMMON`, too.
@@ -73,7 +75,7 @@ class History:
         self._interims.pop(channel, None)
         if body is not None:
             self._interims[channel] = msgspec.Raw(body)
-        while sum(map(len, self._interims.values())) > _LONGEST_MESSAGE_BYTES:
+        while sum(map(len, self._interims.values())) > _MOST_INTERIM_BYTES:
             del self._interims[next(iter(self._interims))]
 
     @property

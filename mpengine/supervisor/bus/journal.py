@@ -34,8 +34,11 @@ _MOST_CONNECTIONS, _MOST_SEQ = 1 << 31, 1 << 53
 _MOST_SAMPLES = 1 << 53  # a million years
 # `seq` is reserved in steps, so that not every message costs a write. After a kill it goes on after the step.
 _RESERVE = 1000
-# After it has grown by this, it is written again with the records that are still needed.
-_COMPACT_BYTES = 1_000_000
+# After it has grown by this, it is written again with the records that are still needed. These are 2.9 MB at most, by
+# the bounds of the history. With the last record, which may be a long one, all is 4 MB.
+_COMPACT_BYTES = 750_000
+# More of them are in the history, too. The oldest need not be published again: they went out some time ago.
+_MOST_UNPUBLISHED_BYTES = 1 << 20
 _RECORD = struct.Struct("<II")  # length and crc32
 
 
@@ -197,6 +200,7 @@ class Journal:
         self._end = os.lseek(fd, 0, os.SEEK_END)
         self._compact_at = self._end + _COMPACT_BYTES
         self._unpublished: list[Final] = []  # appended, and not yet marked as published
+        self._unpublished_bytes = 0
         self._device: OpenDevice | None = None
         self._gaps = Ranges()  # published; those before the acknowledged sample are forgotten when another one comes
 
@@ -245,6 +249,7 @@ class Journal:
         _restore(journal.history, records, now, utc_ns)
         covered = max([counters.acknowledged, *(final.covers for final in finals)])
         journal._unpublished = [final for final in finals if final.seq > counters.published]
+        journal._unpublished_bytes = sum(len(final.body) for final in journal._unpublished)
         journal._gaps = Ranges((record.first, record.end) for record in records if isinstance(record, ToldGap))
         journal._gaps.forget_before(covered)
         journal._device = next((record for record in reversed(records) if isinstance(record, OpenDevice)), None)
@@ -288,6 +293,9 @@ class Journal:
         self._end += written
         if isinstance(entry, Final):
             self._unpublished.append(entry)
+            self._unpublished_bytes += len(entry.body)
+            while self._unpublished_bytes > _MOST_UNPUBLISHED_BYTES:
+                self._unpublished_bytes -= len(self._unpublished.pop(0).body)
         elif isinstance(entry, ToldGap):
             self._gaps.forget_before(self._counters.acknowledged)
             self._gaps.join(entry.first, entry.end)
@@ -301,6 +309,7 @@ class Journal:
         if self._unpublished and self._unpublished[0].seq <= seq:
             self._unpublished = [final for final in self._unpublished if final.seq > seq]
             self._set(published=seq)
+            self._unpublished_bytes = sum(len(final.body) for final in self._unpublished)
 
     def acknowledge(self, sample: int) -> None:
         """Finals cover all samples before `sample`."""

@@ -7,24 +7,36 @@ import logging
 
 import zmq
 
-from mpengine.shared import control, sockets
+from mpengine.shared import control, doorkeeper, sockets
+from mpengine.shared.doorkeeper import Doorkeeper
 from mpengine.shared.logs import Event
 from mpengine.shared.messages import UNREADABLE
 from mpengine.supervisor.decide.actions import Child
 
 log = logging.getLogger("mpengine.supervisor")
 
-_QUEUED_MESSAGES = 20_000
+# Of each child so many messages wait in this process, and the rest in the child. The longest has about 300 kB.
+_QUEUED_MESSAGES = 100
+# What one turn takes: with more, questions and signals would wait too long. A final of 100 kB takes some 20 ms.
+_MESSAGES_AT_ONCE, _BYTES_AT_ONCE = 1000, 512 << 10
+# Three children, and those of a moment ago.
+_MOST_CONNECTIONS = 32
 _READABLE, _AT_ONCE = int(zmq.POLLIN), int(zmq.NOBLOCK)
 
 
 class ChildChannel:
     """Receives the messages of the living process of each child, and sends messages to it."""
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, boot: str) -> None:
+    def __init__(
+        self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, boot: str, doors: Doorkeeper | None = None
+    ) -> None:
+        """`doors` ends connections of other processes than children."""
         self.socket = sockets.make(context, zmq.ROUTER, receive_hwm=_QUEUED_MESSAGES)
         # Sending to a child that is not connected (any more) is an error, not silence.
         self.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        sockets.make_public(self.socket)
+        if doors is not None:
+            doors.watch(self.socket, endpoint, _MOST_CONNECTIONS, is_ours=doorkeeper.is_descendant)
         sockets.bind(self.socket, endpoint)
         self._boot = boot
         self._incarnations = 0
@@ -43,9 +55,12 @@ class ChildChannel:
         self._living = {identity: other for identity, other in self._living.items() if other is not child}
 
     def hear(self) -> list[tuple[Child, control.Up]]:
-        """The messages that wait, in order."""
-        heard = []
-        for _ in range(_QUEUED_MESSAGES):
+        """The messages that wait, in order, as many as one turn may take."""
+        heard: list[tuple[Child, control.Up]] = []
+        size = 0
+        for _ in range(_MESSAGES_AT_ONCE):
+            if size > _BYTES_AT_ONCE:
+                break
             # These calls are warm from the loop's own poll, and so faster than `sockets.receive_all`.
             if not zmq.zmq_poll([(self.socket, _READABLE)], 0):
                 break
@@ -53,6 +68,7 @@ class ChildChannel:
             part = self.socket.recv(_AT_ONCE, copy=False)
             while part.more:
                 part = self.socket.recv(_AT_ONCE, copy=False)
+            size += len(part.buffer)
             child = self._living.get(identity)
             if child is None:
                 continue

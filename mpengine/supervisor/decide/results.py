@@ -24,6 +24,8 @@ from mpengine.supervisor.decide.silence import Silence
 _LEAST_WORDS = 2
 # Comparing takes time for each pair of words.
 _MOST_WORDS = 500
+# So many letters of a word are compared: 500 words of 100 kB would be remembered otherwise.
+_LONGEST_WORD = 100
 # So far may the times of one word differ on two connections. Where only the final has times, those of its words are
 # guessed.
 _SLACK_S, _GUESSED_SLACK_S = 0.25, 1.0
@@ -39,7 +41,7 @@ MOST_TRIES = 3  # of the end of a file, while no result of it comes
 
 
 class _Word(msgspec.Struct):
-    """One word of a final, without punctuation and case, which may differ the second time.
+    """The beginning of one word of a final, without punctuation and case, which may differ the second time.
 
     `connection` is the last one that brought the word. The final ends at sample `until`; it is `estimated` where the
     recogniser gave no times. Otherwise the word's times may be off by `slack_s`.
@@ -183,7 +185,7 @@ def _words_of(transcript: Transcript, until: int) -> list[_Word]:
         slack_s = _GUESSED_SLACK_S
     return [
         _Word(
-            text=text.strip(_PUNCTUATION).casefold(),
+            text=text.strip(_PUNCTUATION)[:_LONGEST_WORD].casefold(),
             start_s=start_s,
             end_s=end_s,
             until=until,

@@ -1,0 +1,283 @@
+"""Bounds the connections of this process's endpoints, in a thread of its own.
+
+libzmq aborts the process whose ipc listener finds no free descriptor, and each connection takes one. So at its limit an
+endpoint's door is shut: the file of an ipc socket is renamed to PATH.full, where nobody finds it, and back when there
+is room. What came in before that is shut down, newest first. Connections inside live on. (To unbind would end all of
+them.) A tcp endpoint has no file: there, connections beyond the limit are shut down.
+
+This is a race: the listener accepts while the thread is on its way. The margin is what the system allows a process
+beyond the limits of all endpoints.
+
+Who owns what: the main thread makes the monitors' sockets, and hands them over. From then on the thread alone has them.
+libzmq's own thread waits for it after some 1000 unread events, so that it does nothing else and waits for nothing.
+`_lock` guards the doors and the monitors that wait to be taken.
+"""
+
+import contextlib
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import zmq
+
+from mpengine.shared import sockets
+from mpengine.shared.door import Crowd, Door, Guest, Stranger
+from mpengine.shared.file_id import FileId, find
+from mpengine.shared.wake import Wake
+
+_EVENTS = int(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
+_EVENTS_AT_ONCE = 100
+_EVENT = struct.Struct("=HI")
+_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
+_SO_PEERCRED: int | None = getattr(socket, "SO_PEERCRED", None)
+_FULL = ".full"
+# In a crowd the connections are counted again so often: of some ends libzmq tells nothing.
+_COUNT_MS = 500
+_CLOSE_LIMIT_S = 5.0
+_STAT_BYTES = 4096
+
+
+class _Watched(NamedTuple):
+    door: Door
+    path: str | None
+    name: str
+    """The path, or `:PORT`: by this an accepted connection is known."""
+    is_ours: Callable[[int], bool] | None
+    shut: list[bool]
+    """Whether the file is renamed; a list of one."""
+
+
+class Doorkeeper:
+    """Watches the connections of sockets that this process binds."""
+
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
+        self._context = context
+        self._lock = threading.Lock()
+        self._watched: dict[zmq.Socket[bytes], _Watched] = {}  # by monitor
+        self._monitors: dict[zmq.Socket[bytes], zmq.Socket[bytes]] = {}  # by the socket itself
+        self._new: list[zmq.Socket[bytes]] = []
+        self._wake = Wake()
+        self._is_closing = False
+        self._thread = threading.Thread(target=self._run, name="doorkeeper", daemon=True)
+        self._thread.start()
+
+    def watch(
+        self, watched: "zmq.Socket[bytes]", endpoint: str, limit: int, *, is_ours: Callable[[int], bool] | None = None
+    ) -> None:
+        """Let `limit` connections in at `endpoint`. To be called before `watched` is bound to it.
+
+        `is_ours`: says of a process, by its pid, whether it may come in at all; the thread calls it.
+        """
+        where = f"inproc://doorkeeper-{id(watched):x}"
+        watched.monitor(where, _EVENTS)
+        monitor = self._context.socket(zmq.PAIR)
+        monitor.setsockopt(zmq.LINGER, 0)
+        monitor.connect(where)
+        path = sockets.path_of(endpoint)
+        if path is not None:
+            with contextlib.suppress(OSError):  # of an engine that was killed meanwhile
+                os.unlink(path + _FULL)
+        self._monitors[watched] = monitor
+        with self._lock:
+            self._watched[monitor] = _Watched(Door(endpoint, limit), path, _name_of(endpoint), is_ours, [False])
+            self._new.append(monitor)
+            self._wake.set()
+
+    def news(self) -> list[Crowd | Stranger]:
+        """What has come up since the last call, to be told."""
+        with self._lock:
+            return [each for watched in self._watched.values() for each in watched.door.news()]
+
+    def guests(self, watched: "zmq.Socket[bytes]") -> dict[int, Guest]:
+        """The connections of a socket that is watched, by descriptor."""
+        with self._lock:
+            return dict(self._watched[self._monitors[watched]].door.guests)
+
+    def close(self) -> None:
+        """End, and leave all doors open. To be called before the sockets are closed; again, it does nothing."""
+        for watched in self._monitors:
+            with contextlib.suppress(zmq.ZMQError):  # closed already, as after a failure
+                watched.disable_monitor()
+        with self._lock:
+            self._is_closing = True
+            self._wake.set()
+        self._thread.join(_CLOSE_LIMIT_S)
+        if not self._thread.is_alive():
+            self._wake.close()
+
+    # In the thread
+
+    def _run(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._wake.fileno(), zmq.POLLIN)
+        while self._take_new(poller):
+            is_crowded = any(watched.door.is_crowded for watched in self._list())
+            for source, _ in poller.poll(_COUNT_MS if is_crowded else None):
+                if isinstance(source, zmq.Socket):
+                    self._read(source)
+            now = time.monotonic()
+            for watched in self._list():
+                self._look(watched, now)
+        for watched in self._list():
+            if watched.shut[0]:
+                _rename(watched, is_shut=False)
+        for monitor in list(self._watched):
+            monitor.close()
+
+    def _take_new(self, poller: zmq.Poller) -> bool:
+        """Take the monitors that wait. False: it is over."""
+        with self._lock:
+            for monitor in self._new:
+                poller.register(monitor, zmq.POLLIN)
+            self._new.clear()
+            self._wake.drain()
+            return not self._is_closing
+
+    def _list(self) -> list[_Watched]:
+        with self._lock:
+            return list(self._watched.values())
+
+    def _read(self, monitor: "zmq.Socket[bytes]") -> None:
+        """Handle the events that wait at `monitor`, some at once."""
+        watched = self._watched[monitor]
+        for _ in range(_EVENTS_AT_ONCE):
+            if not sockets.is_readable(monitor):
+                break
+            event, fd = _EVENT.unpack(monitor.recv())
+            monitor.recv()
+            now = time.monotonic()
+            match event:
+                case zmq.EVENT_ACCEPTED:
+                    self._accepted(watched, fd, now)
+                case zmq.EVENT_DISCONNECTED:
+                    with self._lock:
+                        watched.door.went([fd], now)
+
+    def _accepted(self, watched: _Watched, fd: int, now: float) -> None:
+        guest = _guest_at(fd, watched.name)
+        if guest is None:  # gone again
+            return
+        is_stranger = watched.is_ours is not None and bool(guest.pid) and not watched.is_ours(guest.pid)
+        with self._lock:
+            for other in self._watched.values():
+                if other is not watched:
+                    other.door.guests.pop(fd, None)
+            may_stay = watched.door.came(fd, guest, now, is_stranger=is_stranger)
+            watched.door.look(now)
+        self._follow(watched)
+        if not may_stay:
+            end_connection(fd, guest.inode)
+
+    def _look(self, watched: _Watched, now: float) -> None:
+        """Count again, where that matters."""
+        if watched.door.is_shut:
+            gone = [fd for fd, guest in watched.door.guests.items() if inode_of(fd) != guest.inode]
+            with self._lock:
+                watched.door.went(gone, now)
+        elif watched.door.is_crowded:
+            with self._lock:
+                watched.door.look(now)
+        self._follow(watched)
+
+    def _follow(self, watched: _Watched) -> None:
+        """Have the file where the door says."""
+        if watched.path is not None and watched.door.is_shut != watched.shut[0]:
+            watched.shut[0] = watched.door.is_shut
+            _rename(watched, is_shut=watched.door.is_shut)
+
+
+def is_full(endpoint: str) -> bool:
+    """Whether the engine behind `endpoint` has shut its door."""
+    path = sockets.path_of(endpoint)
+    return path is not None and os.path.exists(path + _FULL)
+
+
+def is_descendant(pid: int) -> bool:
+    """Whether the process `pid` is this one, its child, or a child's child. Also true where /proc does not say."""
+    ours = os.getpid()
+    parent = _parent_of(pid)
+    return pid == ours or parent in {0, ours} or _parent_of(parent) in {0, ours}
+
+
+def is_sibling(pid: int) -> bool:
+    """Whether the process `pid` is this one, its parent, or a child of that. Also true where /proc does not say."""
+    parent = os.getppid()
+    return pid in {os.getpid(), parent} or _parent_of(pid) in {0, parent}
+
+
+def find_socket(path: str) -> FileId | None:
+    """Which file the socket of `path` is, with its door open or shut; None if it is gone."""
+    return find(path) or find(path + _FULL) or find(path)  # the last: it may have been opened meanwhile
+
+
+def inode_of(fd: int) -> int:
+    """What tells the connection at `fd` from all others; 0 if there is nothing."""
+    try:
+        return os.fstat(fd).st_ino
+    except OSError:
+        return 0
+
+
+def end_connection(fd: int, inode: int) -> None:
+    """Shut down the connection at `fd`, if it is still the one of `inode`. libzmq closes the descriptor."""
+    with contextlib.suppress(OSError):
+        connection = socket.socket(fileno=fd)
+        try:
+            if inode_of(fd) == inode:
+                connection.shutdown(socket.SHUT_RDWR)
+        finally:
+            connection.detach()
+
+
+def _parent_of(pid: int) -> int:
+    """The parent of the process `pid`; 0 where that is unknown."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read(_STAT_BYTES).rpartition(b")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _name_of(endpoint: str) -> str:
+    path = sockets.path_of(endpoint)
+    return f":{endpoint.rpartition(':')[2]}" if path is None else path
+
+
+def _guest_at(fd: int, name: str) -> Guest | None:
+    """The connection at `fd`; None if there is none (any more) of the endpoint that is called `name`."""
+    inode = inode_of(fd)
+    try:
+        connection = socket.socket(fileno=fd)
+    except OSError:
+        return None
+    try:
+        ours = connection.getsockname()
+        is_local = isinstance(ours, str)
+        if (ours if is_local else f":{ours[1]}") != name:
+            return None
+        pid = 0
+        if is_local and _SO_PEERCRED is not None:
+            found = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERCRED, _CREDENTIALS.size)
+            pid = _CREDENTIALS.unpack(found)[0]
+        return Guest(inode, pid)
+    except OSError:
+        return None
+    finally:
+        connection.detach()
+
+
+def _rename(watched: _Watched, *, is_shut: bool) -> None:
+    """Have the file of the socket at PATH.full if the door `is_shut`, otherwise at PATH."""
+    assert watched.path is not None
+    full = watched.path + _FULL
+    with contextlib.suppress(OSError):  # the directory is gone
+        if is_shut:
+            os.rename(watched.path, full)
+        elif os.path.lexists(watched.path):  # it was bound again meanwhile
+            os.unlink(full)
+        else:
+            os.rename(full, watched.path)

@@ -1,0 +1,70 @@
+"""The descriptors of this process: as many as the system allows, and some in reserve for new children.
+
+The main thread owns the reserve.
+"""
+
+import contextlib
+import os
+import resource
+from collections.abc import Iterator
+
+from mpengine.shared.errors import MpengineError
+
+# More is of no use, and some systems allow a billion: programs that close all of them would take minutes.
+_MOST = 65_536
+_LEAST = 64
+# A new child takes a pipe, a pidfd, a few for a zygote, and some for a moment.
+_RESERVED = 12
+
+
+def raise_limit() -> int:
+    """Allow this process, and those that it starts, as many descriptors as the system does. Returns the number.
+
+    Raises MpengineError when an engine cannot work with so few.
+    """
+    most = _raised()
+    if most < _LEAST:
+        raise MpengineError(
+            f"the system allows {most} descriptors, and an engine needs {_LEAST}: raise the limit "
+            "(`ulimit -n`, or LimitNOFILE= in a unit)"
+        )
+    return most
+
+
+def _raised() -> int:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return wanted
+    return _MOST if soft == resource.RLIM_INFINITY else soft
+
+
+class Reserve:
+    """Descriptors that nobody else in this process can take."""
+
+    def __init__(self, most: int) -> None:
+        """`most`: how many descriptors this process may have; of few, few are kept back."""
+        self._size = min(_RESERVED, most // 20)
+        self._held: list[int] = []
+        self._fill()
+
+    @contextlib.contextmanager
+    def used(self) -> Iterator[None]:
+        """Inside, they are free to use."""
+        self.close()
+        try:
+            yield
+        finally:
+            self._fill()
+
+    def close(self) -> None:
+        """Give them up."""
+        while self._held:
+            os.close(self._held.pop())
+
+    def _fill(self) -> None:
+        with contextlib.suppress(OSError):
+            while len(self._held) < self._size:
+                self._held.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))

@@ -1,0 +1,118 @@
+"""Real connections at a door: who is inside stays, nobody else finds the socket, and strangers must leave."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import zmq
+
+from mpengine.client.ask import ask
+from mpengine.shared import doorkeeper, sockets
+from mpengine.shared.door import Crowd, Stranger
+from mpengine.shared.doorkeeper import Doorkeeper
+from mpengine.shared.errors import EngineUnreachable
+from mpengine.shared.file_id import find
+from mpengine.shared.messages import StatusQuery
+from tests.rig.waiting import wait_until
+
+LIMIT = 10
+
+
+class House:
+    """A ROUTER with a door."""
+
+    def __init__(self, stack, path, **rules):
+        self.path = str(path / "query")
+        context = stack.enter_context(zmq.Context())
+        self.doors = Doorkeeper(context)
+        stack.callback(self.doors.close)
+        self.socket = stack.enter_context(context.socket(zmq.ROUTER))
+        self.doors.watch(self.socket, f"ipc://{self.path}", LIMIT, **rules)
+        sockets.bind(self.socket, f"ipc://{self.path}")
+        stack.callback(self.doors.close)
+        self.stack = stack
+
+    def enter(self):
+        made = self.stack.enter_context(socket.socket(socket.AF_UNIX))
+        made.connect(self.path)
+        return made
+
+    def wait_for(self, count):
+        wait_until(lambda: len(self.doors.guests(self.socket)) == count, 10, f"{count} guests")
+
+
+@pytest.fixture
+def stack():
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+def test_the_door_is_shut_at_the_limit_and_open_when_there_is_room(stack, tmp_path):
+    house = House(stack, tmp_path)
+    before = find(house.path)
+    guests = [house.enter() for _ in range(LIMIT)]
+    wait_until(lambda: not os.path.exists(house.path), 10, "a shut door")
+    assert doorkeeper.is_full(f"ipc://{house.path}")
+    assert doorkeeper.find_socket(house.path) == before
+    assert house.doors.news() == [Crowd(f"ipc://{house.path}", LIMIT, False, os.getpid(), LIMIT, 0)]
+    with pytest.raises(EngineUnreachable, match="too many clients"):
+        ask(StatusQuery(), query=f"ipc://{house.path}", timeout_s=0.1)
+    for guest in guests[:3]:
+        guest.close()
+    wait_until(lambda: find(house.path) == before, 10, "an open door")
+    house.wait_for(LIMIT - 3)
+    house.enter()
+    house.wait_for(LIMIT - 2)
+
+
+def test_a_shut_door_is_opened_at_the_end(stack, tmp_path):
+    house = House(stack, tmp_path)
+    for _ in range(LIMIT):
+        house.enter()
+    wait_until(lambda: not os.path.exists(house.path), 10, "a shut door")
+    house.doors.close()
+    assert os.path.exists(house.path)
+    assert not doorkeeper.is_full(f"ipc://{house.path}")
+
+
+def test_a_stranger_must_leave_and_the_others_stay(stack, tmp_path):
+    house = House(stack, tmp_path, is_ours=lambda pid: pid == os.getpid())
+    house.enter()
+    house.wait_for(1)
+    script = f"""import socket
+s = socket.socket(socket.AF_UNIX)
+s.connect({house.path!r})
+while s.recv(64):
+    pass
+"""
+    with subprocess.Popen([sys.executable, "-c", script]) as other:
+        assert other.wait() == 0
+    house.wait_for(1)
+    assert house.doors.news() == [Stranger(f"ipc://{house.path}", other.pid)]
+
+
+def test_family_is_told_by_proc():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        assert doorkeeper.is_descendant(child.pid)
+        assert not doorkeeper.is_sibling(child.pid)
+        child.communicate(b"x")
+    assert doorkeeper.is_descendant(os.getpid())
+    assert doorkeeper.is_sibling(os.getpid())
+    assert doorkeeper.is_sibling(os.getppid())
+    assert not doorkeeper.is_descendant(os.getppid())
+
+
+def test_what_an_engine_that_was_killed_left_is_removed(stack, tmp_path):
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(tmp_path / "query.full"))
+    house = House(stack, tmp_path)
+    assert not doorkeeper.is_full(f"ipc://{house.path}")
+
+
+def test_a_socket_that_could_not_be_bound_leaves_no_thread(tmp_path):
+    (tmp_path / "query").write_text("a file")
+    with contextlib.ExitStack() as stack, pytest.raises(Exception, match="cannot listen"):
+        House(stack, tmp_path)
