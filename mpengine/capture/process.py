@@ -302,6 +302,9 @@ class Capture:
         self._next_beat = now + _BEAT_S
         self._tell_dropped(self._losses.flush())
         self._control.mention(self._beat())
+        if self._has_ended:
+            self._pusher.repeat_end()
+            self._push()
         if self._is_open and now >= self._next_anchor:
             self._tell_anchor(now)
 
@@ -321,11 +324,11 @@ class Capture:
     def _on_commands(self) -> None:
         for command in self._control.receive():
             match command:
-                case control.Grant(connection=number, sample=sample, skipped=skipped):
+                case control.Grant(connection=number, sample=sample, skipped=skipped, attempt=attempt):
                     if self._is_seekable and sample < self._window.first_sample:
                         self._read_again_from(sample)
                     self._let_go_at = time.monotonic() + _AWAITS_RESULTS_S
-                    self._pusher.granted(number, sample, skipped)
+                    self._pusher.granted(number, sample, skipped, attempt)
                     self._push()
                 case control.Acknowledge(sample=sample):
                     if self._window.acknowledge(sample):

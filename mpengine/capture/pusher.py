@@ -49,14 +49,17 @@ class Pusher:
         self.socket = sockets.make(context, zmq.PUSH, send_hwm=hwm, linger_ms=1000)
         sockets.bind(self.socket, endpoint)
         self._grant: int | None = None
+        self._attempt = self._number = 0  # of the next frame
         self._sequence = 0
         self._from_sample = 0
         self._end_mark: int | None = None
-        self._end_sent_in: int | None = None
+        self._is_end_sent = False
 
-    def granted(self, grant: int, sample: int, skipped: Iterable[Range] = ()) -> None:
-        """Send from `sample` on, in frames with the number `grant`; of slots that lie in `skipped`, nothing."""
+    def granted(self, grant: int, sample: int, skipped: Iterable[Range] = (), attempt: int = 0) -> None:
+        """Send from `sample` on, in frames with the numbers `grant` and `attempt`; of slots in `skipped`, nothing."""
         self._grant = grant
+        self._attempt, self._number = attempt, 0
+        self._is_end_sent = False
         self._skipped = collections.deque(skipped)
         self._sequence = self._window.find(sample)
         self._from_sample = self._expected = sample
@@ -65,6 +68,11 @@ class Pusher:
     def end(self, sample: int | None) -> None:
         """Send an end mark at `sample` after the last frame of this grant and of each later one. None: send none."""
         self._end_mark = sample
+        self._is_end_sent = False
+
+    def repeat_end(self) -> None:
+        """Send the end mark again with the next `pump`: it may have gone astray, and no frame follows to show that."""
+        self._is_end_sent = False
 
     def pump(self, latest: Sequence[Slot] = ()) -> bool:
         """Send as many frames as the socket takes. True: call again when the socket is writable.
@@ -88,7 +96,6 @@ class Pusher:
 
     def _send_next(self, latest: Sequence[Slot]) -> bool:
         """Send the next adjoining slots as one frame. False: the socket has no room for it."""
-        assert self._grant is not None
         together, sequence = self._next_together(latest)
         if together:
             first_sample = max(together[0].first_sample, self._from_sample)
@@ -97,9 +104,8 @@ class Pusher:
             before = first_sample - together[0].first_sample
             if before:
                 pcm = memoryview(pcm)[before * self._sample_bytes :]
-            frame = Frame(self._run, self._grant, first_sample, pcm)
             # A damaged slot may have misled `find` to slots that end before the granted sample: `pcm` is empty then.
-            if len(pcm) and not sockets.try_send(self.socket, [frames.pack(frame)]):
+            if len(pcm) and not self._send(first_sample, pcm):
                 return False
             self._expected = first_sample + len(pcm) // self._sample_bytes
         self._sequence = sequence
@@ -150,12 +156,17 @@ class Pusher:
         self._is_damaged = False
 
     def _send_end_mark(self) -> bool:
-        """Send the end mark once for each grant. False: the socket has no room for it."""
-        assert self._grant is not None
+        """Send the end mark, if it is not sent. False: the socket has no room for it."""
         assert self._end_mark is not None
-        if self._end_sent_in != self._grant:
-            mark = Frame(self._run, self._grant, self._end_mark, b"", is_last=True)
-            if not sockets.try_send(self.socket, [frames.pack(mark)]):
-                return False
-            self._end_sent_in = self._grant
+        if not self._is_end_sent:
+            self._is_end_sent = self._send(self._end_mark, b"", is_last=True)
+        return self._is_end_sent
+
+    def _send(self, first_sample: int, pcm: bytes | memoryview, *, is_last: bool = False) -> bool:
+        """Send the next frame of this attempt. False: the socket has no room for it."""
+        assert self._grant is not None
+        frame = Frame(self._run, self._grant, first_sample, pcm, is_last, self._attempt, self._number)
+        if not sockets.try_send(self.socket, [frames.pack(frame)]):
+            return False
+        self._number += 1
         return True

@@ -113,6 +113,7 @@ class ErrorCode(enum.StrEnum):
     POLICY_VIOLATION = "policy_violation"
     MALFORMED_MESSAGE = "malformed_message"
     UNCONFIRMED_END = "unconfirmed_end"
+    FRAMES_MISSED = "frames_missed"
     # From a command
     UNREACHABLE = "unreachable"
 

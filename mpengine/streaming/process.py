@@ -147,7 +147,9 @@ class Streaming:
         if frame.run != self._run:
             return
         now = time.monotonic()
-        if frame.is_last:
+        if not session.follows(frame):
+            self._perform(session.missed_frames())
+        elif frame.is_last:
             self._perform(session.end(frame, now))
         elif pcm := session.audio(frame, now):
             try:
