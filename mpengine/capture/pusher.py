@@ -20,6 +20,8 @@ _QUEUED_S = 0.5
 # Waiting blocks go out together, up to this duration: a message costs time, its bytes hardly any.
 _JOINED_S = 0.1
 _FRAMES_AT_ONCE = 100
+# Knuth's multiplier: the upper bits of its multiples look like numbers by chance.
+_SCATTER = 2_654_435_761
 
 
 class Pusher:
@@ -57,9 +59,11 @@ class Pusher:
 
     def granted(self, grant: int, sample: int, skipped: Iterable[Range] = (), attempt: int = 0) -> None:
         """Send from `sample` on, in frames with the numbers `grant` and `attempt`; of slots in `skipped`, nothing."""
-        self._grant = grant
+        is_again, self._grant = grant == self._grant, grant
         self._attempt, self._number = attempt, 0
         self._is_end_sent = False
+        if is_again:
+            self._change_turn()
         self._skipped = collections.deque(skipped)
         self._sequence = self._window.find(sample)
         self._from_sample = self._expected = sample
@@ -93,6 +97,16 @@ class Pusher:
     def has_pushed(self, sequence: int) -> bool:
         """Whether the slot `sequence` has been sent under this grant."""
         return self._grant is not None and sequence < self._sequence
+
+    def _change_turn(self) -> None:
+        """Send some empty frames, stale ones, because this grant was given before: frames have gone astray.
+
+        PUSH serves its readers in turn. If each attempt sent as many frames as the one before, then the first one would
+        go to the same reader each time, and that is the wrong one.
+        """
+        stale = frames.pack(Frame(self._run, self._grant or 0, 0, b"", attempt=self._attempt - 1))
+        for _ in range(self._attempt * _SCATTER >> 30 & 3):
+            sockets.try_send(self.socket, [stale])
 
     def _send_next(self, latest: Sequence[Slot]) -> bool:
         """Send the next adjoining slots as one frame. False: the socket has no room for it."""

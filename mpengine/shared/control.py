@@ -1,6 +1,6 @@
 """The messages of the control channel, from children to the supervisor (`Up`) and back (`Down`). Pure.
 
-Each is one msgpack object, over ROUTER (supervisor) and DEALER (child, identity ``NAME.INCARNATION``). Positions are
+Each is one msgpack object, over ROUTER (supervisor) and DEALER (child, identity ``NAME.TOKEN``). Positions are
 indexes on the run's sample clock. They need no envelope: they stay on the machine, and both ends have one version.
 """
 

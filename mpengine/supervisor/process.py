@@ -142,7 +142,7 @@ class Supervisor:
 
     def _open_sockets(self, context: "zmq.Context[zmq.Socket[bytes]]", stack: contextlib.ExitStack) -> None:
         config, path, recovered = self._config, self._directory.path, self._files.recovered
-        self._channel = ChildChannel(context, runtime.endpoint(path, "control"), self._boot)
+        self._channel = ChildChannel(context, runtime.endpoint(path, "control"))
         stack.callback(self._channel.close)
         transcript = None
         if config.bus.transcript is not None:

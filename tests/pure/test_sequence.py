@@ -10,7 +10,7 @@ from mpengine.shared.messages import ErrorCode
 from mpengine.streaming.actions import Tell
 from mpengine.streaming.sequence import FrameSequence
 from mpengine.supervisor.decide.actions import Child, Publish, Send
-from tests.pure.engine_history import S, Engine, sent
+from tests.pure.engine_history import Engine, S, sent
 from tests.pure.session_history import ready_session
 from tests.pure.support import RUN, of_kind, pcm
 

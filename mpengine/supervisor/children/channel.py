@@ -1,9 +1,11 @@
 """The supervisor's end of the control channel. The supervisor's main thread owns the socket.
 
-Each process of a child has its own identity ``NAME.BOOT-N``: under one that was used before, it might stay deaf.
+Each process of a child has its own identity ``NAME.TOKEN``: under one that was used before, it might stay deaf. The
+token is random, and only the child is told it: who knew the identity of the next process could take its place.
 """
 
 import logging
+import os
 
 import zmq
 
@@ -15,26 +17,24 @@ from mpengine.supervisor.decide.actions import Child
 log = logging.getLogger("mpengine.supervisor")
 
 _QUEUED_MESSAGES = 20_000
+_TOKEN_BYTES = 16
 _READABLE, _AT_ONCE = int(zmq.POLLIN), int(zmq.NOBLOCK)
 
 
 class ChildChannel:
     """Receives the messages of the living process of each child, and sends messages to it."""
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, boot: str) -> None:
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> None:
         self.socket = sockets.make(context, zmq.ROUTER, receive_hwm=_QUEUED_MESSAGES)
         # Sending to a child that is not connected (any more) is an error, not silence.
         self.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         sockets.bind(self.socket, endpoint)
-        self._boot = boot
-        self._incarnations = 0
         self._living: dict[bytes, Child] = {}
 
     def new_identity(self, child: Child) -> str:
         """An identity for the next process of `child`. From now on, no earlier process of it is heard."""
         self.forget(child)
-        self._incarnations += 1
-        identity = f"{child}.{self._boot}-{self._incarnations}"
+        identity = f"{child}.{os.urandom(_TOKEN_BYTES).hex()}"
         self._living[identity.encode()] = child
         return identity
 
