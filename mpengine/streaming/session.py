@@ -203,9 +203,7 @@ class Session:
             return []
         self._missed_attempt = self._sequence.attempt
         sample = self._placing.sent_until
-        return [
-            Tell(control.FramesMissed(connection=self.connection, attempt=self._missed_attempt, sample=sample))
-        ]
+        return [Tell(control.FramesMissed(connection=self.connection, attempt=self._missed_attempt, sample=sample))]
 
     def end(self, mark: Frame, now: float) -> list[Action]:
         """The end mark came from capture. That of an older grant is dropped."""

@@ -47,7 +47,7 @@ def test_who_guesses_the_identity_of_the_next_process_is_not_heard_and_takes_nob
     child = connect(channel.new_identity(Child.STREAMING))
     for socket in (*forgers, child):
         socket.send(control.encode(control.Hello(pid=int(socket is child))))
-    heard = wait_until(lambda: channel.hear(), 30, "the child's word")
+    heard = wait_until(channel.hear, 30, "the child's word")
     assert heard == [(Child.STREAMING, control.Hello(pid=1))]
     channel.send(Child.STREAMING, control.Finish())
     assert child.poll(scaled(30) * 1000)

@@ -16,9 +16,10 @@ def test_a_frame_is_its_golden_bytes():
 
 
 def test_the_end_mark_is_a_header_with_a_flag():
-    assert pack(
-        Frame(RUN, 7, 16000, b"", is_last=True)
-    ).hex() == "0102030405060708" + "07000000" + 16 * "0" + "01" + "000000" + "803e000000000000"
+    assert (
+        pack(Frame(RUN, 7, 16000, b"", is_last=True)).hex()
+        == "0102030405060708" + "07000000" + 16 * "0" + "01" + "000000" + "803e000000000000"
+    )
 
 
 def test_the_header_is_32_bytes_for_a_run_of_8():

@@ -44,7 +44,6 @@ def test_a_second_reader_of_the_frames_costs_no_sample_and_is_told_once(engine, 
             listen_first(running, server)
             assert running.wait(timeout=60) == 0
         assert len(taken) > 5
-        (connection,) = server.connections
         assert bytes(server.audio) == audio
         assert running.bus.of_type("gap") == []
     errors = [error["code"] for error in running.bus.of_type("error")]

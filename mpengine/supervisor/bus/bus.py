@@ -1,4 +1,6 @@
-"""The public side: XPUB for results and status, ROUTER for questions. The supervisor's main thread owns both sockets.
+"""The public side: XPUB for results and status, ROUTERs for questions and for commands.
+
+The supervisor's main thread owns all sockets.
 
 The bus is closed at first: messages are numbered and kept, but held back, so that programs which waited for this engine
 can connect. The status alone goes out, since who subscribes later is answered with the last one.
@@ -12,6 +14,7 @@ import logging
 import socket
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 import zmq
@@ -22,6 +25,7 @@ from mpengine.shared.deciding import NEVER
 from mpengine.shared.errors import ConfigError, MpengineError
 from mpengine.shared.logs import Event
 from mpengine.shared.messages import INTERIMS, OVER, TOPICS, Message
+from mpengine.supervisor.bus.authentication import Doorkeeper
 from mpengine.supervisor.bus.journal import Final, Journal, Note, ToldGap, stamp_of
 from mpengine.supervisor.bus.transcript_file import TranscriptFile
 
@@ -49,6 +53,15 @@ _JOURNAL_FULL = messages.Error(
 )
 
 
+class Question(NamedTuple):
+    """A question or a command. `envelope`: for its answer, on `socket`. `may_command`: whether a command is obeyed."""
+
+    envelope: list[bytes]
+    body: bytes
+    socket: "zmq.Socket[bytes]"
+    may_command: bool
+
+
 class Bus:
     """Numbers and publishes messages, and receives questions."""
 
@@ -59,7 +72,10 @@ class Bus:
         name: str,
         publish: str,
         query: str,
+        command: str,
+        takes_commands_by_query: bool = True,
         curve_secret_key: Secret,
+        curve_clients: Sequence[str] = (),
         run: str,
         boot: str,
         journal: Journal,
@@ -75,7 +91,8 @@ class Bus:
         Raises MpengineError when an endpoint cannot be bound, ConfigError for an invalid key.
         """
         self.run, self.boot = run, boot
-        self.publish_endpoint, self.query_endpoint = publish, query
+        self.publish_endpoint, self.query_endpoint, self.command_endpoint = publish, query, command
+        self._takes_commands_by_query = takes_commands_by_query
         self._is_journal_full = self._was_journal_full = False
         self.last: dict[str, int] = {}
         self.public_key: str | None = None
@@ -107,17 +124,23 @@ class Bus:
                     transcript.write(entry.body)
         self._publisher = sockets.make(context, zmq.XPUB, send_hwm=_QUEUED_MESSAGES, linger_ms=_LINGER_MS)
         self.subscriptions = self._publisher  # readable when there is a new subscription
-        self.queries = sockets.make(
-            context,
-            zmq.ROUTER,
-            send_hwm=_QUEUED_ANSWERS,
-            linger_ms=_LINGER_MS,
-            max_bytes=sockets.MAX_MESSAGE_BYTES,
+        self.queries, self.commands = (
+            sockets.make(
+                context,
+                zmq.ROUTER,
+                send_hwm=_QUEUED_ANSWERS,
+                linger_ms=_LINGER_MS,
+                max_bytes=sockets.MAX_MESSAGE_BYTES,
+            )
+            for _ in range(2)
         )
+        self._doorkeeper: Doorkeeper | None = None
         # Subscriptions are ours to take, so that an answer can go to the subscriber alone.
         self._publisher.setsockopt(zmq.XPUB_MANUAL, 1)
         try:
-            for socket, endpoint in ((self._publisher, publish), (self.queries, query)):
+            if curve_clients:
+                self._doorkeeper = Doorkeeper(context, curve_clients)
+            for socket, endpoint in ((self._publisher, publish), (self.queries, query), (self.commands, command)):
                 if curve_secret_key:
                     self.public_key = _encrypt(socket, curve_secret_key)
                 sockets.bind(socket, endpoint)
@@ -307,18 +330,36 @@ class Bus:
         """False for fleeting messages that nobody has ever subscribed to: they are not published."""
         return kind not in self._unheard
 
-    def questions(self) -> list[tuple[list[bytes], bytes]]:
-        """The questions that wait, each with the envelope for its answer."""
-        return [(parts[:-1], parts[-1]) for parts in sockets.receive_all(self.queries, limit=_QUESTIONS_AT_ONCE)]
+    @property
+    def sources(self) -> "list[zmq.Socket[bytes]]":
+        """The sockets to wait for. When one is readable, call `let_in`, `answer_subscriptions` and `questions`."""
+        others = [self._doorkeeper.socket] if self._doorkeeper is not None else []
+        return [self.queries, self.commands, self.subscriptions, *others]
 
-    def reply(self, envelope: list[bytes], body: bytes) -> None:
-        """Answer the question that came in `envelope`."""
-        sockets.try_send(self.queries, [*envelope, body])
+    def let_in(self, now: float) -> None:
+        """Decide about clients that want to connect with CURVE keys, where they are listed."""
+        if self._doorkeeper is not None:
+            self._doorkeeper.answer(now)
+
+    def questions(self) -> list[Question]:
+        """The questions and commands that wait."""
+        return [
+            Question(parts[:-1], parts[-1], socket, may_command)
+            for socket, may_command in ((self.commands, True), (self.queries, self._takes_commands_by_query))
+            for parts in sockets.receive_all(socket, limit=_QUESTIONS_AT_ONCE)
+        ]
+
+    def reply(self, question: Question, body: bytes) -> None:
+        """Answer `question`."""
+        sockets.try_send(question.socket, [*question.envelope, body])
 
     def close(self) -> None:
-        """Close both sockets. The last messages still go out, within a second."""
+        """Close all sockets. The last messages still go out, within a second."""
         self._publisher.close()
         self.queries.close()
+        self.commands.close()
+        if self._doorkeeper is not None:
+            self._doorkeeper.close()
 
 
 def _encrypt(socket: "zmq.Socket[bytes]", secret: Secret) -> str:
