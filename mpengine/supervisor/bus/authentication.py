@@ -22,6 +22,7 @@ _VERSION = b"1.0"
 _MOST_BYTES = 1024
 _MOST_WAITING = 1000
 _AT_ONCE = 50
+_KEY_BYTES = 32
 _BETWEEN_LINES_S = 60.0
 # Each part of a request has its place: version, request, domain, address, identity, mechanism, key.
 _REQUEST_PARTS = 7
@@ -68,9 +69,12 @@ class Doorkeeper:
 
 def _decoded(key: str) -> bytes:
     try:
-        return z85.decode(key)
+        decoded = z85.decode(key)
     except (KeyError, ValueError, struct.error):  # five characters may stand for more than 32 bits
-        raise ConfigError("bus.curve_clients", "expected public CURVE keys of 40 characters (Z85)") from None
+        decoded = b""
+    if len(decoded) != _KEY_BYTES:
+        raise ConfigError("bus.curve_clients", "expected public CURVE keys of 40 characters (Z85)")
+    return decoded
 
 
 def _encoded(key: bytes) -> str:
