@@ -12,6 +12,7 @@ from tests.rig.microphone import VirtualMicrophone
 from tests.rig.processes import heed_signals
 from tests.rig.scratch import Scratch, end_with_parent
 from tests.rig.small_disk import SmallDisk
+from tests.rig.sound_card import SoundCards
 from tests.rig.waiting import rig_threads, wait_until
 
 SCRATCH = pytest.StashKey[Scratch]()
@@ -41,12 +42,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Whoever uses the microphone is a device test; whoever starts an engine, or a command, is a system test."""
+    """Whoever uses the microphone or pretended cards is a device test; whoever starts an engine or a command, a system
+    test."""
     for item in items:
         if item.path.parent.name == "system":
             item.add_marker("system")
         fixtures = getattr(item, "fixturenames", ())
-        for fixture, marker in (("microphone", "device"), ("engine", "system")):
+        for fixture, marker in (("microphone", "device"), ("cards", "device"), ("engine", "system")):
             if fixture in fixtures:
                 item.add_marker(marker)
     if hasattr(config, "workerinput"):  # one of several at once: long ones first, so that all are done at one time
@@ -92,6 +94,13 @@ def microphone(_microphone: VirtualMicrophone) -> Iterator[VirtualMicrophone]:
 
 
 @pytest.fixture
+def cards() -> Iterator[SoundCards]:
+    """Pretended sound cards: none at first, the test adds its devices."""
+    with SoundCards() as cards:
+        yield cards
+
+
+@pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A directory on a file system of 64 KiB."""
     if not SmallDisk.is_possible():
@@ -118,9 +127,9 @@ class StartEngine(Protocol):
 @pytest.fixture
 def engine(request: pytest.FixtureRequest) -> Iterator[StartEngine]:
     """Starts engines (see EngineProcess); every process of theirs is gone after the test."""
-    # An engine must end before the microphone is asked whether it is free.
-    if "microphone" in request.fixturenames:
-        request.getfixturevalue("microphone")
+    # An engine must end before the microphone is asked whether it is free, and before its cards have gone.
+    for device in {"microphone", "cards"} & set(request.fixturenames):
+        request.getfixturevalue(device)
     engines: list[EngineProcess] = []
 
     def start(config: dict[str, dict[str, Any]], *peers: Peer, **options: Any) -> EngineProcess:

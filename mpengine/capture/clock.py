@@ -1,8 +1,8 @@
 """The run's sample clock: it gives each captured sample its index, also after a loss. Pure.
 
 The offset of a block is (arrival - index / rate). A block may arrive late, but never early, so the lower envelope of
-the offsets is the true clock plus a constant. Most devices report the time themselves, to a few milliseconds either
-way. Then the median of the offsets takes the place of the envelope, and two blocks are enough to know it after a loss.
+the offsets is the true clock plus a constant. A source may have looked often enough to know the arrival of a block
+exactly. Then two blocks are enough to know the envelope after a loss.
 
 While no sample is lost, indexes simply count. A loss may have an unknown length: the process or the device was
 restarted, or the driver reported an overflow. Then the clock holds the following blocks until the driver's backlog has
@@ -18,20 +18,22 @@ import msgspec
 from mpengine.capture.source import Block
 from mpengine.shared.messages import GapReason
 
-# The envelope is known when it has not moved for so many blocks; the second number is for times from the device.
+# The envelope is known when it has not moved for so many blocks; the second number is for exact arrivals.
 _SETTLE_BLOCKS = 8
-_SETTLE_TIMED_BLOCKS = 1
+_SETTLE_EXACT_BLOCKS = 1
 # Blocks are held no longer than this. The backlog of a stall may be long; but when a driver reports losses again and
 # again, results must go on.
 _MOST_HELD_STALLED_S = 30
 _MOST_HELD_S = 1
 _ENVELOPE_WINDOW_NS = 30_000_000_000
-# The median is that of every tenth block of about the last ten seconds.
-_TIMED_EVERY, _TIMED_KEPT = 10, 51
 # After so long a silence of the device samples may be missing, although the driver reported no loss. They are missing
 # only if the envelope has moved further than sound servers change their latency.
 _STALL_NS = 1_000_000_000
 _LEAST_MOVE_NS = 50_000_000
+# If the envelope of so long a time lies so far behind the one before, samples are missing that nobody flagged. No
+# crystal is that wrong.
+_UNFLAGGED_WINDOW_NS = 10_000_000_000
+_UNFLAGGED_NS = 200_000_000
 
 
 class Missing(msgspec.Struct, frozen=True, gc=False):
@@ -69,9 +71,8 @@ class SampleClock:
         self._block_samples = block_samples
         self.next_sample = next_sample
         self._offset_ns: int | None = None
-        self._minima: collections.deque[tuple[int, int]] = collections.deque()
-        self._timed: collections.deque[int] = collections.deque(maxlen=_TIMED_KEPT)  # offsets by the device's times
-        self._timed_blocks = 0
+        self._minima: collections.deque[tuple[int, int]] = collections.deque()  # arrivals and offsets, both rise
+        self._next_look_ns = 0
         self._held: list[Block] = []
         self._begins_ns: list[int] = []  # for each held block: when the first one began, if no sample was lost between
         self._held_samples = 0
@@ -131,10 +132,8 @@ class SampleClock:
                     self.next_sample = end
             placed.append(self._count_in(block, missing))
         self._minima.clear()
-        self._timed.clear()
-        self._timed_blocks = 0
         for each in placed:
-            self._observe_block(each.first_sample + self._count(each.block), each.block)
+            self._observe(each.first_sample + self._count(each.block), each.block.arrival_ns)
         return placed
 
     def arrival_ns(self, sample: int) -> int | None:
@@ -155,8 +154,8 @@ class SampleClock:
         assert self._offset_ns is not None
         moved_ns = self._lowest_ns - self._offset_ns - self._duration_ns(self.next_sample)
         has_returned = moved_ns <= self._duration_ns(self._block_samples) // 2
-        is_known = self._held[-1].is_timed and not self._stalls
-        needed = _SETTLE_TIMED_BLOCKS if is_known else _SETTLE_BLOCKS
+        is_known = self._held[-1].is_exact and not self._stalls
+        needed = _SETTLE_EXACT_BLOCKS if is_known else _SETTLE_BLOCKS
         has_stopped = len(self._held) - self._lowest_at >= needed
         most_s = _MOST_HELD_STALLED_S if self._stalls else _MOST_HELD_S
         return has_returned or has_stopped or self._held_samples > most_s * self._rate
@@ -172,26 +171,19 @@ class SampleClock:
 
     def _place(self, block: Block) -> Placed:
         missing = None
-        if block.lost_before:
-            missing = Missing(self.next_sample, self.next_sample + block.lost_before, GapReason.OVERFLOW, 0)
+        lost = block.lost_before or self._lost_without_a_flag(block.arrival_ns)
+        if lost:
+            uncertainty = 0 if block.lost_before else self._block_samples
+            missing = Missing(self.next_sample, self.next_sample + lost, GapReason.OVERFLOW, uncertainty)
             self.next_sample = missing.end
         placed = self._count_in(block, missing)
-        self._observe_block(self.next_sample, block)
+        self._observe(self.next_sample, block.arrival_ns)
         return placed
 
     def _count_in(self, block: Block, missing: Missing | None) -> Placed:
         placed = Placed(self.next_sample, block, missing)
         self.next_sample += self._count(block)
         return placed
-
-    def _observe_block(self, end_sample: int, block: Block) -> None:
-        if not block.is_timed:
-            self._observe(end_sample, block.arrival_ns)
-            return
-        if self._timed_blocks < _TIMED_EVERY or self._timed_blocks % _TIMED_EVERY == 0:
-            self._timed.append(block.arrival_ns - self._duration_ns(end_sample))
-            self._offset_ns = sorted(self._timed)[len(self._timed) // 2]
-        self._timed_blocks += 1
 
     def _observe(self, end_sample: int, arrival_ns: int) -> None:
         """Keep the lowest offset of the last half minute. Older ones must go, for the device's crystal drifts."""
@@ -202,6 +194,20 @@ class SampleClock:
         while self._minima[0][0] < arrival_ns - _ENVELOPE_WINDOW_NS:
             self._minima.popleft()
         self._offset_ns = self._minima[0][1]
+
+    def _lost_without_a_flag(self, now_ns: int) -> int:
+        """How many samples are missing by the envelope of the last seconds, which nobody has reported."""
+        if not self._keeps_time or not self._minima or now_ns < self._next_look_ns:
+            return 0
+        self._next_look_ns = now_ns + _STALL_NS
+        begin_ns = now_ns - _UNFLAGGED_WINDOW_NS
+        recent = next((offset for arrival_ns, offset in self._minima if arrival_ns >= begin_ns), None)
+        if recent is None or recent - self._minima[0][1] < _UNFLAGGED_NS:
+            return 0
+        before = self._minima[0][1]
+        self._minima.clear()
+        self._minima.append((now_ns, before))  # the indexes jump, so the offsets are as before
+        return self._samples(recent - before)
 
     def _count(self, block: Block) -> int:
         return len(block.pcm) // self._sample_bytes

@@ -1,85 +1,32 @@
-"""The microphone, through PortAudio: the only module that knows sounddevice.
+"""The microphone: an input device, read by a timer. The main thread owns the device and the timer.
 
-PortAudio's own thread runs `_on_audio`, which copies, counts and wakes the main thread. It takes no lock and uses no
-log and no socket. Everything else belongs to the main thread. `_blocks` is the border between them: `_on_audio` appends
-on the right, the main thread pops on the left.
+PortAudio's blocking interface gives what has come, and no call waits for more: see `mpengine.capture.stream`.
 """
 
 import collections
-import contextlib
-import ctypes
-import sys
 import time
-import types
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
 
+from mpengine.capture import devices
+from mpengine.capture.choosing import Choice
+from mpengine.capture.convert import Converter, converter
+from mpengine.capture.cutting import Cutter
+from mpengine.capture.device_format import channels_to_open, rates_to_try
+from mpengine.capture.guard import ends_within
+from mpengine.capture.pace import LOST_AFTER_S, Pace, Patience
+from mpengine.capture.portaudio import words
 from mpengine.capture.source import Block, Source, SourceInfo
-from mpengine.processes import tricks
-from mpengine.processes.tricks import Trick
+from mpengine.capture.stream import PortAudioError, Stream, refuses_the_rate, start_again
+from mpengine.capture.timer import Timer, has_timers
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import DeviceError
-from mpengine.shared.wake import Wake
 
-# So much audio may wait for the main thread. It fills up only when the process is stopped.
+# So much audio may wait for the main thread, which waits for a disk. Later samples are counted, and lost.
 _WAITING_S = 30
-# The first blocks after opening decide how long the gap was, so the stream's exact time is asked for them. It costs too
-# much for every block, and later the median of many is good enough.
-_EXACT_BLOCKS = 16
-# No block waits longer than this in the sound server: an older time is wrong.
-_OLDEST_S = 300.0
-_SONAME = "libportaudio.so.2"
-_FINDER = "ctypes.util"
-
-
-@contextlib.contextmanager
-def found_by_soname() -> Iterator[None]:
-    """Inside the block, `ctypes.util.find_library` answers with PortAudio's soname, if the linker finds that.
-
-    sounddevice asks `ctypes.util` where PortAudio is. That module loads `subprocess` and `shutil` and starts ldconfig,
-    which costs 10 ms of every restart (7 ms of processor time) and 0.7 MB. On Linux the soname is enough for the
-    dynamic linker. `scripts/bench tricks` measures the costs again.
-    """
-    if not tricks.is_used(Trick.SONAME) or _FINDER in sys.modules or not _is_known():
-        yield
-        return
-    finder = types.ModuleType(_FINDER)
-    finder.find_library = lambda _name: _SONAME  # type: ignore[attr-defined]
-    sys.modules[_FINDER] = finder
-    try:
-        yield
-    finally:
-        del sys.modules[_FINDER]
-
-
-def _is_known() -> bool:
-    if sys.platform != "linux":
-        return False
-    try:
-        ctypes.CDLL(_SONAME)
-    except OSError:
-        return False
-    return True
-
-
-try:
-    with found_by_soname():
-        import sounddevice
-except OSError as error:  # sounddevice raises it for a missing library
-    raise DeviceError(
-        f"{error}: on Debian, apt-get install libportaudio2 (scripts/install does it); on macOS, brew install portaudio"
-    ) from None
-
-
-class Device(NamedTuple):
-    """An input device. PortAudio gives `number`, which may differ in another process."""
-
-    number: int
-    name: str
-    host_api: str
-    channels: int
-    sample_rate: int
-    is_default: bool = False
+# A driver that has stood still hands over one buffer after the other.
+_READS_AT_ONCE = 32
+# A sound server that hangs makes these calls hang.
+_OPENING_LIMIT_S = 5.0
+_CLOSING_LIMIT_S = 0.5
 
 
 class Microphone(Source):
@@ -87,136 +34,205 @@ class Microphone(Source):
 
     def __init__(self, audio: AudioConfig) -> None:
         self._audio = audio
-        self._stream: Any = None
+        self._sample_bytes = 2 * audio.channels
+        self._block_s = audio.block_samples / audio.sample_rate
+        self._stream: Stream | None = None
+        self._converter: Converter | None = None
+        self._is_lost = False
+        self._feed: devices.Feed | None = None
+        self._name = self._remembered = ""
+        self._has_tried = False
+        self._timer = Timer() if has_timers() else None
+        self._due_ns = 0
+        self._step_s = 0.0
+        self._cutter = self._new_cutter()
+        self._pace = self._new_pace(audio.latency)
+        self._patience = Patience(0.0)
         self._blocks: collections.deque[Block] = collections.deque()
-        self._most_blocks = _WAITING_S * 1000 // audio.block_ms
-        self._lost = 0
-        self._exact_left = 0
-        self._has_finished = False
-        self._wake = Wake()
+        self._waiting_samples = self._lost_samples = 0
+        self._overflowed = False
 
     def open(self, first_sample: int) -> SourceInfo:  # noqa: ARG002  not seekable
-        """Open and start the device. Raises DeviceError."""
-        device = choose(input_devices(), self._audio.device)
-        self._has_finished = False
-        self._exact_left = _EXACT_BLOCKS
+        """Open and start the device, which is looked for anew. Raises DeviceError."""
+        with ends_within(_OPENING_LIMIT_S, "open"):
+            if self._has_tried:
+                self._look_again()
+            self._has_tried = True
+            choice, self._stream = self._open_one(devices.look_for(self._audio.device, self._remembered))
+            self._feed = devices.Feed(choice)
+        self._name, self._remembered, self._is_lost = choice.name, choice.identity, False
+        self._cutter, self._pace = self._new_cutter(), self._new_pace(self._stream.latency_s)
+        self._patience = Patience(time.monotonic())
+        self._set_timer(self._pace.step_s)
+        return SourceInfo(choice.name, self._stream.latency_s, self._stream.rate_hz, choice.identity)
+
+    def remember(self, identity: str) -> None:
+        """See `Source.remember`."""
+        self._remembered = identity
+
+    def feeding(self) -> str | None:
+        """The source of the sound server that feeds the device. Raises DeviceError when it is not the wanted one."""
         try:
-            self._stream = sounddevice.RawInputStream(
-                samplerate=self._audio.sample_rate,
-                channels=self._audio.channels,
-                blocksize=self._audio.block_samples,
-                device=device.number,
-                dtype="int16",
-                latency=self._audio.latency,
-                callback=self._on_audio,
-                finished_callback=self._on_finished,
-            )
-            self._stream.start()
-        except (sounddevice.PortAudioError, ValueError) as error:
-            self.close()
-            raise DeviceError(
-                f'cannot open "{device.name}" at {self._audio.sample_rate} Hz, {self._audio.channels} channel(s): '
-                f"{_words(error)}; mpengine devices lists what there is"
-            ) from None
-        return SourceInfo(device.name, float(self._stream.latency))
+            return None if self._feed is None or self._is_lost else self._feed.source()
+        except DeviceError:
+            self._lose()
+            raise
 
-    def fileno(self) -> int:
-        """A descriptor that is readable while blocks wait, or when the stream has ended."""
-        return self._wake.fileno()
+    def fileno(self) -> int | None:
+        """A descriptor that is readable when the device is to be read."""
+        return None if self._timer is None else self._timer.fileno()
 
-    def read(self, now_ns: int, room: int) -> list[Block]:  # noqa: ARG002  a device needs no clock
-        """The blocks that have arrived, at most `room`. Raises DeviceError when the stream has ended by itself."""
-        self._wake.drain()
+    def due_s(self, now_ns: int) -> float | None:
+        """Where there are no timers: seconds until the device is to be read."""
+        return None if self._stream is None or self._is_lost else (self._due_ns - now_ns) / 1e9
+
+    def read(self, now_ns: int, room: int) -> list[Block]:
+        """The blocks that have come, at most `room`. The device is read in any case.
+
+        Raises DeviceError once, when the device has gone or has delivered nothing for 3 s. Further calls give the rest.
+        """
+        if self._timer is not None:
+            self._timer.drain()
+        if self._stream is not None and not self._is_lost and (self._timer or now_ns >= self._due_ns):
+            self._take(self._stream)
         blocks: list[Block] = []
         while self._blocks and len(blocks) < room:
-            blocks.append(self._blocks.popleft())
-        if self._has_finished and self._stream is not None and not self._blocks:
-            if not blocks:
-                raise DeviceError("the audio device has gone: PortAudio ended the stream")
-            self._wake.set()  # so that the next call comes, which raises
+            block = self._blocks.popleft()
+            self._waiting_samples -= len(block.pcm) // self._sample_bytes
+            blocks.append(block)
         return blocks
 
     def close(self) -> None:
         """Stop and close the device."""
         stream, self._stream = self._stream, None
+        if self._timer is not None:
+            self._timer.set(0, 0)
+        self._end_stretch()
+        feed, self._feed = self._feed, None
+        if feed is not None:
+            feed.close()
         if stream is not None:
-            stream.stop(ignore_errors=True)
-            stream.close(ignore_errors=True)
+            with ends_within(_CLOSING_LIMIT_S, "close"):
+                stream.close()
 
-    def _on_audio(self, data: Any, n_samples: int, times: Any, status: Any) -> None:
-        if len(self._blocks) >= self._most_blocks:
-            self._lost += n_samples
-            return
-        lost, self._lost = self._lost, 0
-        # PortAudio's clock may be the wall clock, which jumps, so only the difference of two of its times is used.
-        # `currentTime` was taken before this thread waited to run, which may be some ms ago on a busy machine.
-        current_s = times.currentTime
-        stream = self._stream  # None while it is being closed
-        if self._exact_left and stream is not None:
-            self._exact_left -= 1
-            current_s = stream.time
-        now_ns = time.monotonic_ns()
-        first_at_s = times.inputBufferAdcTime
-        age_s = current_s - first_at_s - n_samples / self._audio.sample_rate
-        is_timed = first_at_s > 0 and abs(age_s) < _OLDEST_S
-        arrival_ns = now_ns - int(age_s * 1e9) if is_timed else now_ns
-        self._blocks.append(Block(bytes(data), arrival_ns, lost, bool(status) and status.input_overflow, is_timed))
-        if len(self._blocks) == 1:  # otherwise the main thread is awake, and takes this block, too
-            self._wake.set()
+    def _open_one(self, choices: list[Choice]) -> tuple[Choice, Stream]:
+        """Open the first of the choices that can be opened. Raises DeviceError for the best one."""
+        errors = []
+        for choice in choices:
+            try:
+                return choice, self._open(choice)
+            except DeviceError as error:
+                errors.append(error)
+        raise errors[0]
 
-    def _on_finished(self) -> None:
-        self._has_finished = True
-        self._wake.set()
+    def _open(self, choice: Choice) -> Stream:
+        """Open the device at the first rate that it takes. Raises DeviceError."""
+        audio = self._audio
+        device = choice.alsa_name if choice.number is None else choice.number
+        assert device is not None
+        channels = channels_to_open(audio, choice.name, choice.channels or None)
+        rates = rates_to_try(audio.sample_rate, choice.rate_hz)
+        devices.prepare(choice)
+        for rate_hz in rates:
+            try:
+                stream = Stream(device, rate_hz=rate_hz, channels=channels, latency_s=audio.latency)
+            except PortAudioError as error:
+                if refuses_the_rate(error) and rate_hz != rates[-1]:
+                    continue
+                tried = f"any of {', '.join(map(str, rates))} Hz" if refuses_the_rate(error) else f"{rate_hz} Hz"
+                raise DeviceError(
+                    f'cannot open "{choice.name}" at {tried}, {channels} channel(s): {words(error)}; '
+                    "mpengine devices lists what there is"
+                ) from None
+            break
+        self._converter = converter(rate_hz=rate_hz, channels=channels, sample_format="int16", audio=audio)
+        return stream
 
+    def _look_again(self) -> None:
+        try:
+            start_again()
+        except PortAudioError as error:
+            raise DeviceError(f"PortAudio does not start: {words(error)}") from None
 
-def input_devices() -> list[Device]:
-    """The devices with inputs, in PortAudio's order. Raises DeviceError."""
-    try:
-        apis = sounddevice.query_hostapis()
-        default = sounddevice.default.device[0]
-        return [
-            Device(
-                number=number,
-                name=entry["name"],
-                host_api=apis[entry["hostapi"]]["name"],
-                channels=entry["max_input_channels"],
-                sample_rate=int(entry["default_samplerate"]),
-                is_default=number == default,
-            )
-            for number, entry in enumerate(sounddevice.query_devices())
-            if entry["max_input_channels"] > 0
-        ]
-    except sounddevice.PortAudioError as error:
-        raise DeviceError(f"PortAudio cannot list the devices: {_words(error)}") from None
+    def _take(self, stream: Stream) -> None:
+        """Read what the device has. Raises DeviceError when it is lost."""
+        has_come = False
+        try:
+            for _ in range(_READS_AT_ONCE):
+                samples, is_late = self._read(stream)
+                has_come |= samples > 0
+                if not is_late:
+                    break
+        except PortAudioError as error:
+            self._lose()
+            raise DeviceError(f'"{self._name}" has gone: {words(error)}') from None
+        if self._patience.is_over(time.monotonic(), has_come=has_come):
+            self._lose()
+            raise DeviceError(f'"{self._name}" has delivered nothing for {LOST_AFTER_S:g} s')
+        first_s, step_s = self._pace.first_step_s(self._cutter.rest_s), self._pace.step_s
+        if first_s != step_s or step_s != self._step_s or self._timer is None:
+            self._set_timer(first_s, step_s)
 
+    def _read(self, stream: Stream) -> tuple[int, bool]:
+        """Read once. Returns the number of samples, and whether more of them may be ready."""
+        samples = stream.available()
+        at_ns = time.monotonic_ns()
+        if not samples:
+            self._pace.has_looked(has_come=False)
+            return 0, False
+        pcm, overflowed = stream.read(samples)
+        # More than this step can have brought is a backlog, the rest of which may be on its way.
+        is_late = samples > self._pace.most_s * stream.rate_hz
+        if overflowed:
+            self._flush(at_ns)
+            self._pace.hurry()
+        if not is_late:
+            self._pace.has_looked(has_come=True)
+        if self._converter is not None:
+            pcm = self._converter.convert(pcm)
+            at_ns -= int(self._converter.held_s * 1e9)
+        self._queue(self._cutter.add(pcm, at_ns, overflowed=overflowed, is_late=is_late))
+        return samples, is_late
 
-def choose(devices: Sequence[Device], wanted: str | int | None) -> Device:
-    """The device meant by `wanted`: None for the system's default, a number, a name, or a part of one name.
+    def _flush(self, at_ns: int) -> None:
+        """Samples are lost from here on: take what the converter holds back."""
+        if self._converter is not None:
+            self._queue(self._cutter.add(self._converter.flush(), at_ns, is_late=True))
 
-    Upper and lower case are equal. Raises DeviceError, which lists the devices, when none or several fit.
-    """
-    if not devices:
-        raise DeviceError("there is no audio input device; plug in a microphone, or set audio.source to a WAV file")
-    if wanted is None:
-        return next((device for device in devices if device.is_default), devices[0])
-    if isinstance(wanted, int):
-        found = [device for device in devices if device.number == wanted]
-    else:
-        text = wanted.casefold()
-        found = [device for device in devices if device.name.casefold() == text]
-        found = found or [device for device in devices if text in device.name.casefold()]
-    if not found:
-        raise DeviceError(f"no audio input device {wanted!r}; there are: {_listed(devices)}")
-    if len({device.name for device in found}) > 1:  # one device may have several host APIs, the preferred one first
-        raise DeviceError(f"audio.device {wanted!r} fits several: {_listed(found)}; name one of them")
-    return found[0]
+    def _end_stretch(self) -> None:
+        """Nothing that comes follows what came before: queue all of that."""
+        self._flush(time.monotonic_ns())
+        self._queue(self._cutter.cut_off())
 
+    def _queue(self, blocks: list[Block]) -> None:
+        """Let blocks wait for `read`; those for which there is no room are counted, and are lost."""
+        for block in blocks:
+            self._pace.heard(block.pcm)
+            samples = len(block.pcm) // self._sample_bytes
+            if self._waiting_samples >= _WAITING_S * self._audio.sample_rate:
+                self._lost_samples += samples
+                self._overflowed |= block.overflowed
+                continue
+            overflowed = block.overflowed or self._overflowed
+            self._blocks.append(Block(block.pcm, block.arrival_ns, self._lost_samples, overflowed, block.is_exact))
+            self._lost_samples, self._overflowed = 0, False
+            self._waiting_samples += samples
 
-def _listed(devices: Sequence[Device]) -> str:
-    return ", ".join(f'{device.number} "{device.name}"' for device in devices)
+    def _lose(self) -> None:
+        """The device is not read again. What it had delivered waits for `read`."""
+        self._is_lost = True
+        self._end_stretch()
+        self._set_timer(0.0)
 
+    def _set_timer(self, first_s: float, step_s: float | None = None) -> None:
+        self._step_s = first_s if step_s is None else step_s
+        self._due_ns = time.monotonic_ns() + int(first_s * 1e9)
+        if self._timer is not None:
+            self._timer.set(first_s, self._step_s)
 
-def _words(error: Exception) -> str:
-    """PortAudio's sentence without the names of its functions."""
-    text = str(error.args[0] if error.args else error)
-    return text.partition(": ")[2] or text
+    def _new_cutter(self) -> Cutter:
+        audio = self._audio
+        return Cutter(rate_hz=audio.sample_rate, sample_bytes=self._sample_bytes, block_samples=audio.block_samples)
+
+    def _new_pace(self, buffer_s: float) -> Pace:
+        return Pace(block_s=self._block_s, quiet_s=self._audio.quiet_ms / 1000, buffer_s=buffer_s)

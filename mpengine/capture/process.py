@@ -1,8 +1,8 @@
 """The capture process's work loop: source -> sample clock -> window -> PUSH, and the supervisor's commands.
 
-The main thread owns every socket, the window and the source. PortAudio's thread only fills the microphone's queue.
-Capture reads a microphone even when nobody takes the audio. The audio stays in the window then; a full window drops the
-oldest blocks, which are reported as a gap.
+The main thread owns every socket, the window and the source. Capture reads a microphone even when nobody takes the
+audio. The audio stays in the window then; a full window drops the oldest blocks, which are reported as a gap. A device
+that is lost is opened again by this process, as soon as it is back.
 """
 
 import importlib
@@ -12,18 +12,21 @@ from collections.abc import Sequence
 
 import zmq
 
+from mpengine.capture import wall_clock
+from mpengine.capture.absence import Absence
 from mpengine.capture.clock import Placed, SampleClock
+from mpengine.capture.gate import Detector, Gate
 from mpengine.capture.level import LevelMeter
 from mpengine.capture.pusher import Pusher
-from mpengine.capture.source import Source
+from mpengine.capture.source import Source, SourceInfo
 from mpengine.capture.window import Losses, Slot, Window
-from mpengine.processes.beginning import CaptureSettings
+from mpengine.processes.beginning import NOTES_FD, CaptureSettings
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control
+from mpengine.shared.clocks import Clocks
 from mpengine.shared.errors import DeviceError, ExitCode, MpengineError
 from mpengine.shared.messages import ErrorCode, GapReason
 from mpengine.shared.ranges import Range
-from mpengine.shared.sources import home_of
 
 _BEAT_S = 1.0
 _EARLY_S = 0.2
@@ -68,32 +71,51 @@ class Capture:
             sample_bytes=sample_bytes,
             missing=self._tell_lost,
         )
+        self._gate: Gate | None = None
+        if audio.gate != "off":
+            self._gate = Gate(
+                sample_rate=audio.sample_rate,
+                channels=audio.channels,
+                hang_over_s=settings.hang_over_s,
+                detector=_detector() if audio.gate == "vad" else None,
+            )
+        self._has_told_closed = False  # that the gate is
         self._meter = LevelMeter(audio.sample_rate * audio.channels // _LEVELS_PER_S)
         self._is_open = False
+        self._opened: SourceInfo | None = None  # until the first block comes: only then the device delivers
+        self._absence = Absence()
+        self._awaited_fd: int | None = None
+        self._fed_by: str | None = None
+        source.remember(settings.remembered)
+        self._waits_for_device = settings.waits_for_device
         self._is_behind = False  # whether the disk was, at the last look
         self._awaits_room = False  # whether the frames socket was full at the last send
         self._open_wanted = settings.open_device
+        self._awaits_first = False  # the first audio since the device was opened
         self._has_ended = False
         self._captured_before = settings.captured_before  # a file that is read again gave audio up to here
         self._finishes = False
         self._lost_reason = settings.lost_reason
         self._losses = Losses()
         self._next_beat = self._next_anchor = 0.0
+        self._told_clocks = Clocks()  # of the last anchor
         self._has_told = False
         self._let_go_at = time.monotonic() + _AWAITS_RESULTS_S
 
     def run(self) -> None:
-        """Work until the loop says to leave. Raises DeviceError when the device is missing or goes away."""
+        """Work until the loop says to leave. Raises DeviceError when a device is missing that is not waited for."""
         last = self._window.last()
         if not self._waits and last is not None:
             self._clock.continue_from(self._window.end_sample, last.arrival_ns)
         self._loop.watch(self._control.socket, self._on_commands)
         if self._open_wanted:
-            self._open()
+            self._try_to_open()
         while not self._loop.leaving:
             self._loop.wait(self._timeout_s())
-            if self._is_behind or self._waits:  # no descriptor wakes the loop then
+            if self._is_behind or self._source.fileno() is None:  # no descriptor wakes the loop then
                 self._capture()
+            if self._absence.is_due(time.monotonic()):
+                self._try_to_open()
             self._tick(time.monotonic())
         self._close_device()
         self._control.tell(self._beat())
@@ -115,10 +137,11 @@ class Capture:
         )
 
     def _timeout_s(self) -> float:
-        timeout = min(_LONGEST_WAIT_S, self._next_beat - time.monotonic())
+        now = time.monotonic()
+        timeout = min(_LONGEST_WAIT_S, self._next_beat - now, self._absence.next_try_at - now)
         if self._is_behind:
             timeout = min(timeout, _BEHIND_WAIT_S)
-        if self._waits and self._is_open and not self._has_ended and self._room > 0:
+        if self._is_open and self._source.fileno() is None and not self._has_ended and self._room > 0:
             due = self._source.due_s(time.monotonic_ns())
             if due is not None:
                 timeout = min(timeout, due)
@@ -137,41 +160,121 @@ class Capture:
 
     # The device
 
+    def _try_to_open(self) -> None:
+        """Open the device. While it is missing, wait for it and try again. Raises DeviceError at the first start."""
+        try:
+            self._open()
+        except DeviceError as error:
+            if not self._is_waited_for:
+                raise
+            self._be_without(str(error))
+
+    def _try_again(self) -> None:
+        """What is awaited may be there. If it is not, only the time leads to the next try: this must not spin."""
+        self._await(None)
+        self._try_to_open()
+        self._await(None)
+
+    @property
+    def _is_waited_for(self) -> bool:
+        return self._waits_for_device or self._source.awaited() is not None
+
+    def _await(self, fd: int | None) -> None:
+        """Try again when `fd` is readable; None: the time alone leads to the next try."""
+        if self._awaited_fd is not None:
+            self._loop.unwatch(self._awaited_fd)
+        self._awaited_fd = fd
+        if fd is not None:
+            self._loop.watch(fd, self._try_again)
+
     def _open(self) -> None:
+        self._await(None)
+        self._absence.tries()
         info = self._source.open(self._clock.next_sample)
-        self._is_open = True
+        self._is_open = self._awaits_first = True
+        self._gate_opens()
         if not self._waits:
             self._clock.interrupted(self._lost_reason)
         fd = self._source.fileno()
         if fd is not None:
             self._loop.watch(fd, self._capture)
+        self._opened = info
+        if self._waits:
+            self._tell_opened()
+
+    def _tell_opened(self) -> None:
+        """The device has delivered: from now on it is waited for when it goes."""
+        info, self._opened, self._fed_by = self._opened, None, None
+        if info is None:
+            return
+        self._absence.ended()
+        self._waits_for_device = not self._waits
         self._control.tell(
             control.DeviceOpened(
                 name=info.name,
                 sample_rate=self._audio.sample_rate,
                 channels=self._audio.channels,
                 latency_s=info.latency_s,
+                device_rate_hz=info.device_rate_hz,
+                identity=info.identity,
             )
         )
 
+    def _lose(self, error: DeviceError) -> None:
+        """The device is gone. Keep what it had delivered, and wait for it. Raises DeviceError at the first start."""
+        self._capture_rest()
+        if not self._is_waited_for:
+            raise error
+        self._lost_reason = GapReason.DEVICE
+        self._be_without(str(error))  # before the device is closed: that may end the process
+        self._release()
+
+    def _be_without(self, reason: str) -> None:
+        lost = control.DeviceLost(reason=reason, next_try_in_s=self._absence.failed(time.monotonic()))
+        if self._absence.is_news(reason):
+            self._control.tell(lost)
+        else:
+            self._control.mention(lost)
+        self._await(self._source.awaited())
+
+    def _ask_feeding(self) -> None:
+        """Tell which source of the sound server feeds the device, when it is another one than before."""
+        try:
+            source = self._source.feeding()
+        except DeviceError as error:
+            self._lose(error)
+            return
+        if source is not None and source != self._fed_by:
+            self._fed_by = source
+            self._control.tell(control.DeviceFed(source=source))
+
     def _close_device(self) -> None:
+        if not self._is_open and not self._absence.lasts:
+            return
+        if self._is_open and not self._waits:
+            self._read_source()  # before the device is closed: that may end the process
+        self._absence.ended()
+        self._await(None)
+        self._release()
+        self._capture_rest()
+        self._lost_reason = GapReason.PAUSED
+        self._control.tell(control.DeviceClosed())
+
+    def _release(self) -> None:
         if not self._is_open:
             return
         fd = self._source.fileno()
         if fd is not None:
             self._loop.unwatch(fd)
-        self._source.close()
-        self._capture_rest()
         self._is_open = self._is_behind = False
-        self._lost_reason = GapReason.PAUSED
-        self._control.tell(control.DeviceClosed())
+        self._source.close()
 
     @property
     def _room(self) -> int:
         """How many blocks may be read from the source now. While the disk is behind, they wait in the source."""
         if self._is_behind:
             return 0
-        if not self._waits or self._may_let_go:
+        if not (self._waits or self._source.is_file()) or self._may_let_go:
             return _UNLIMITED
         return self._window.room
 
@@ -183,40 +286,50 @@ class Capture:
         """
         if self._window.room > 0 or time.monotonic() < self._let_go_at:
             return False
-        return self._pusher.has_pushed(self._window.head - 1)
+        return self._pusher.has_pushed_all
 
     def _capture(self) -> None:
-        """Read the source once. From a source that waits, read no more than the window has room for."""
+        """Read the source once, and see whether it has ended."""
         if not self._is_open or self._has_ended:
             return
-        self._is_behind = self._window.is_behind
-        room = self._room
-        if not room and self._waits:
-            return
-        try:
-            blocks = self._source.read(time.monotonic_ns(), room)
-        except DeviceError:
-            self._keep_held()
-            raise
-        kept: list[Slot] = []
-        for block in blocks:
-            for placed in self._clock.add(block):
-                kept.append(self._keep(placed))  # noqa: PERF401  a comprehension costs another call, 28 times a second
-        if kept and not self._awaits_room:
-            self._push(kept)
+        self._read_source()
         if self._ends and self._source.has_ended():
             self._keep_held()
             self._end()
         elif self._finishes:
             self._finish()
 
+    def _read_source(self) -> None:
+        """Keep what the source has. From a source that waits, read no more than the window has room for."""
+        self._is_behind = self._window.is_behind
+        room = self._room
+        if not room and self._waits:
+            return
+        try:
+            blocks = self._source.read(time.monotonic_ns(), room)
+        except DeviceError as error:
+            self._lose(error)
+            return
+        if blocks and self._opened is not None:
+            self._tell_opened()
+        kept: list[Slot] = []
+        for block in blocks:
+            for placed in self._clock.add(block):
+                kept.append(self._keep(placed))  # noqa: PERF401  a comprehension costs another call, 28 times a second
+        if kept and not self._awaits_room:
+            self._push(kept)
+        if kept and self._awaits_first:
+            self._awaits_first = False
+            self._control.tell(self._beat())  # the connection is made behind the first audio
+
     def _capture_rest(self) -> None:
-        """After the device was closed: keep the blocks that wait in its queue and in the clock."""
+        """After the device was closed or lost: keep the blocks that wait in the source and in the clock."""
         if not self._waits:
             for block in self._source.read(time.monotonic_ns(), _UNLIMITED):
                 for placed in self._clock.add(block):
                     self._keep(placed)
         self._keep_held()
+        self._gate_ends()
 
     def _keep_held(self) -> None:
         """Place the blocks that the clock holds; no later block will help it."""
@@ -242,6 +355,8 @@ class Capture:
         forgotten = self._window.append(placed.first_sample, block.pcm, arrival_ns)
         if forgotten is not None and not self._pusher.has_pushed(oldest):
             self._tell_dropped(self._losses.dropped(forgotten))
+        if self._gate is not None:
+            self._judge(self._gate, placed.first_sample, block.pcm)
         loudness = self._meter.add(block.pcm)
         if loudness is not None:
             first = end - self._meter.measured // self._audio.channels
@@ -252,6 +367,7 @@ class Capture:
     def _end(self) -> None:
         """The audio has ended: send the end mark after the last sample."""
         self._has_ended = True
+        self._gate_ends()
         self._pusher.end(self._clock.next_sample)
         self._push()
         self._control.tell(control.SourceEnded(end=self._clock.next_sample))
@@ -282,6 +398,46 @@ class Capture:
             self._source.close()
         self._source.open(self._clock.next_sample)
         self._is_open = True
+        self._gate_opens()
+
+    # The silence gate
+
+    def _judge(self, gate: Gate, first: int, pcm: bytes) -> None:
+        """Hold the audio where the gate closes, and release it where the gate opens."""
+        was_closed_at = gate.closed_at
+        gate.add(first, pcm)
+        if gate.closed_at is not None and was_closed_at is None:
+            self._pusher.hold(gate.closed_at)
+        elif gate.closed_at is None and was_closed_at is not None:
+            self._tell_gated(gate)
+            self._pusher.release()
+
+    def _gate_opens(self) -> None:
+        """A source delivers anew: nothing is known of its noise."""
+        if self._gate is not None:
+            self._gate.opened(self._clock.next_sample)
+            self._tell_gated(self._gate)
+            self._pusher.release()
+
+    def _gate_ends(self) -> None:
+        """The source delivers no more: what the gate holds back is not needed."""
+        if self._gate is not None:
+            self._gate.closed()
+            self._tell_gated(self._gate)
+            self._pusher.release()
+            self._push()
+
+    def _tell_gated(self, gate: Gate) -> None:
+        """Tell which samples were judged silent since the last time, and whether the gate is closed."""
+        is_closed = gate.closed_at is not None
+        for first, end in gate.take_gated():
+            self._pusher.gated(Range(first, end))
+            self._control.tell(control.Gated(first=first, end=end, is_closed=is_closed))
+            self._has_told_closed |= is_closed
+        if self._has_told_closed and not is_closed:
+            sample = self._clock.next_sample
+            self._control.tell(control.Gated(first=sample, end=sample, is_closed=False))
+            self._has_told_closed = False
 
     # Reports
 
@@ -301,23 +457,33 @@ class Capture:
             return
         self._next_beat = now + _BEAT_S
         self._tell_dropped(self._losses.flush())
+        if self._gate is not None and self._gate.closed_at is not None:
+            self._tell_gated(self._gate)  # before the beat, which counts these samples as captured
+            if not self._awaits_room:
+                self._push()
         self._control.mention(self._beat())
         if self._has_ended:
             self._pusher.repeat_end()
             self._push()
-        if self._is_open and now >= self._next_anchor:
+        if self._is_open and self._opened is None:
+            self._ask_feeding()
+        if self._is_open:
             self._tell_anchor(now)
 
     def _beat(self) -> control.CaptureBeat:
-        return control.CaptureBeat(captured=self._clock.next_sample, is_waiting=self._window.is_behind)
+        is_waiting = self._window.is_behind or (self._is_open and self._room == 0)
+        return control.CaptureBeat(captured=self._clock.next_sample, is_waiting=is_waiting)
 
     def _tell_anchor(self, now: float) -> None:
+        """Tell when the last sample was captured: every few seconds, and at once when a clock has jumped."""
+        clocks = wall_clock.read()
+        if now < self._next_anchor and not clocks.jumped_since(self._told_clocks):
+            return
         sample = self._clock.next_sample
         arrival_ns = self._clock.arrival_ns(sample)
         if arrival_ns is not None:
-            self._next_anchor = now + _ANCHOR_S
-            utc_ns = time.time_ns() - (time.monotonic_ns() - arrival_ns)
-            self._control.tell(control.Anchor(sample=sample, utc_ns=utc_ns))
+            self._next_anchor, self._told_clocks = now + _ANCHOR_S, clocks
+            self._control.tell(control.Anchor(sample=sample, utc_ns=arrival_ns + clocks.utc_ahead_ns, clocks=clocks))
 
     # Commands
 
@@ -335,7 +501,7 @@ class Capture:
                         self._let_go_at = time.monotonic() + _AWAITS_RESULTS_S
                 case control.OpenDevice():
                     if not self._is_open and not self._has_ended:
-                        self._open()
+                        self._try_to_open()
                 case control.CloseDevice():
                     self._close_device()
                 case control.Finish():
@@ -362,8 +528,20 @@ def run(settings: CaptureSettings) -> ExitCode:
     return ExitCode.OK
 
 
+def _detector() -> Detector:
+    """The detector of voices, which loads a library. Raises ConfigError where that is missing."""
+    detector: Detector = importlib.import_module("mpengine.capture.voice").VoiceDetector()
+    return detector
+
+
 def _source(settings: CaptureSettings) -> Source:
     # Import only the module of this source: each may load a library.
-    module, _, class_name = home_of(settings.audio.source).name.partition(".")
+    module, _, class_name = settings.audio.home.name.partition(".")
+    if module == "microphone" and not settings.waits_for_device:
+        from mpengine.capture import sound_server  # noqa: PLC0415  a file needs none
+
+        sound_server.check()  # a run that has worked waits in PortAudio instead, and goes on with the server
     source: Source = getattr(importlib.import_module(f"mpengine.capture.{module}"), class_name)(settings.audio)
+    if settings.has_notes:
+        source.keep_notes(NOTES_FD)
     return source

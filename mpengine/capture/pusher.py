@@ -1,10 +1,12 @@
 """Sends the window over PUSH: nothing before the first grant, then everything from the granted sample on, in order.
 
+Where the silence gate has closed, the pusher holds: it sends what is before, then a quiet mark. It skips what the gate
+has judged silent, and goes on when the gate opens.
+
 The main thread owns the socket. A successful send proves nothing: frames that streaming has not read are lost with its
 process. Therefore only an acknowledgement moves the window's tail.
 """
 
-import collections
 from collections.abc import Callable, Iterable, Sequence
 
 import zmq
@@ -13,7 +15,7 @@ from mpengine.capture.window import Slot, Window
 from mpengine.shared import frames, sockets
 from mpengine.shared.frames import Frame
 from mpengine.shared.messages import GapReason
-from mpengine.shared.ranges import Range
+from mpengine.shared.ranges import Range, Ranges
 
 # The window is the buffer. The socket holds about half a second of the longest frames.
 _QUEUED_S = 0.5
@@ -45,7 +47,11 @@ class Pusher:
         self._missing = missing
         self._expected = 0
         self._is_damaged = False  # the slot before the next one
-        self._skipped: collections.deque[Range] = collections.deque()
+        self._skipped = Ranges()  # under this grant
+        self._gated = Ranges()  # under all grants
+        self._held_at: int | None = None  # where the gate has closed
+        self._held_from = 0  # the first slot that is held then
+        self._quiet_mark_sent: int | None = None  # the last one of this attempt: its place
         self._most_together = max(1, int(_JOINED_S / block_s))
         hwm = max(4, int(_QUEUED_S / max(_JOINED_S, block_s)))
         self.socket = sockets.make(context, zmq.PUSH, send_hwm=hwm, linger_ms=1000)
@@ -61,13 +67,29 @@ class Pusher:
         """Send from `sample` on, in frames with the numbers `grant` and `attempt`; of slots in `skipped`, nothing."""
         is_again, self._grant = grant == self._grant, grant
         self._attempt, self._number = attempt, 0
-        self._is_end_sent = False
+        self._is_end_sent, self._quiet_mark_sent = False, None
         if is_again:
             self._change_turn()
-        self._skipped = collections.deque(skipped)
+        self._skipped = Ranges([*skipped, *self._gated])
         self._sequence = self._window.find(sample)
         self._from_sample = self._expected = sample
         self._is_damaged = False
+
+    def hold(self, sample: int) -> None:
+        """The gate has closed: send nothing from `sample` on, before `release`."""
+        self._held_at, self._held_from = sample, self._window.find(sample)
+
+    def gated(self, silent: Range) -> None:
+        """The gate has judged these samples silent: they are not sent, under no grant."""
+        self._gated.forget_before(self._window.first_sample)
+        self._gated.join(*silent)
+        self._skipped.forget_before(self._expected)
+        self._skipped.join(*silent)
+        self._held_from = self._window.find(silent.end)
+
+    def release(self) -> None:
+        """The gate is open: send what has waited."""
+        self._held_at = None
 
     def end(self, sample: int | None) -> None:
         """Send an end mark at `sample` after the last frame of this grant and of each later one. None: send none."""
@@ -88,8 +110,8 @@ class Pusher:
         window = self._window
         self._sequence = max(self._sequence, window.tail)
         for _ in range(_FRAMES_AT_ONCE):
-            if self._sequence >= window.head:
-                return self._end_mark is not None and not self._send_end_mark()
+            if self._sequence >= self._stop:
+                return not self._send_mark()
             if not self._send_next(latest):
                 break
         return True
@@ -107,6 +129,17 @@ class Pusher:
         stale = frames.pack(Frame(self._run, self._grant or 0, 0, b"", attempt=self._attempt - 1))
         for _ in range(self._attempt * _SCATTER >> 30 & 3):
             sockets.try_send(self.socket, [stale])
+
+    @property
+    def has_pushed_all(self) -> bool:
+        """Whether everything that may be sent has been, under this grant."""
+        return self._grant is not None and self._sequence >= self._stop
+
+    @property
+    def _stop(self) -> int:
+        """The first slot that may not be sent yet."""
+        head = self._window.head
+        return head if self._held_at is None else min(head, self._held_from)
 
     def _send_next(self, latest: Sequence[Slot]) -> bool:
         """Send the next adjoining slots as one frame. False: the socket has no room for it."""
@@ -130,10 +163,10 @@ class Pusher:
 
         No slots: the next one is damaged, or not sent.
         """
-        window, sequence, end = self._window, self._sequence, 0
+        window, sequence, stop, end = self._window, self._sequence, self._stop, 0
         first_at_hand = window.head - len(latest)
         together: list[Slot] = []
-        while sequence < window.head and len(together) < self._most_together:
+        while sequence < stop and len(together) < self._most_together:
             slot = latest[sequence - first_at_hand] if sequence >= first_at_hand else window.read(sequence)
             if slot is None and not together:
                 self._is_damaged = True
@@ -141,22 +174,17 @@ class Pusher:
             if slot is None or (together and slot.first_sample != end):
                 break
             slot_end = slot.first_sample + len(slot.pcm) // self._sample_bytes
-            if self._skipped and self._is_skipped(slot.first_sample, slot_end):
-                return together, sequence if together else self._skip(sequence)
+            if self._skipped and self._skipped.end_of(slot.first_sample) >= slot_end:
+                return together, sequence if together else self._skip(sequence, slot.first_sample)
             together.append(slot)
             end = slot_end
             sequence += 1
         return together, sequence
 
-    def _is_skipped(self, first: int, end: int) -> bool:
-        """Whether the slot of the samples [first, end) needs not be sent."""
-        while self._skipped and self._skipped[0].end < end:
-            self._skipped.popleft()
-        return bool(self._skipped) and first >= self._skipped[0].first
-
-    def _skip(self, sequence: int) -> int:
-        """Send nothing of the slots from `sequence` on that are skipped. Returns the sequence after them."""
-        skipped = self._skipped[0]
+    def _skip(self, sequence: int, sample: int) -> int:
+        """Send nothing of the slots that are skipped with `sample`, from `sequence` on. Returns the sequence after."""
+        skipped = self._skipped.around(sample)
+        assert skipped is not None
         self._expect(skipped.first)
         self._expected = max(self._expected, skipped.end)
         return max(sequence + 1, self._window.find(skipped.end))
@@ -165,21 +193,29 @@ class Pusher:
         """The next sample is `sample`: tell of those that are missing before it."""
         if sample > self._expected:
             reason = GapReason.WINDOW_DAMAGED if self._is_damaged else GapReason.WINDOW_FULL
-            self._missing(Range(self._expected, sample), reason)
+            for missing in self._skipped.cut(self._expected, sample):
+                self._missing(missing, reason)
             self._expected = sample
         self._is_damaged = False
 
-    def _send_end_mark(self) -> bool:
-        """Send the end mark, if it is not sent. False: the socket has no room for it."""
-        assert self._end_mark is not None
-        if not self._is_end_sent:
+    def _send_mark(self) -> bool:
+        """Send the mark that is due, if it is not sent. False: the socket has no room for it."""
+        if self._held_at is not None:
+            if self._quiet_mark_sent != self._held_at:
+                if not self._send(self._held_at, b"", is_quiet=True):
+                    return False
+                self._quiet_mark_sent = self._held_at
+        elif self._end_mark is not None and not self._is_end_sent:
             self._is_end_sent = self._send(self._end_mark, b"", is_last=True)
-        return self._is_end_sent
+            return self._is_end_sent
+        return True
 
-    def _send(self, first_sample: int, pcm: bytes | memoryview, *, is_last: bool = False) -> bool:
+    def _send(
+        self, first_sample: int, pcm: bytes | memoryview, *, is_last: bool = False, is_quiet: bool = False
+    ) -> bool:
         """Send the next frame of this attempt. False: the socket has no room for it."""
         assert self._grant is not None
-        frame = Frame(self._run, self._grant, first_sample, pcm, is_last, self._attempt, self._number)
+        frame = Frame(self._run, self._grant, first_sample, pcm, is_last, is_quiet, self._attempt, self._number)
         if not sockets.try_send(self.socket, [frames.pack(frame)]):
             return False
         self._number += 1

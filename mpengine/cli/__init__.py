@@ -121,11 +121,16 @@ def _run(arguments: argparse.Namespace) -> int:
         case "devices":
             from mpengine.cli.devices import devices  # noqa: PLC0415
 
-            return devices(as_json=arguments.json)
+            return devices(arguments.config, as_json=arguments.json, as_levels=arguments.levels)
         case "service":
             from mpengine.cli.service import service  # noqa: PLC0415
 
-            return service(is_user=arguments.user, config=arguments.config, name=arguments.name)
+            return service(
+                is_user=arguments.user,
+                config=arguments.config,
+                name=arguments.name,
+                is_template=arguments.template,
+            )
         case "keys":
             from mpengine.cli.keys import keys  # noqa: PLC0415
 
@@ -204,7 +209,12 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     devices = _add_command(commands, "devices", "List the audio inputs.")
-    devices.add_argument("--json", action="store_true", help="print JSON")
+    devices.add_argument("--config", metavar="FILE", help="mark the one that this configuration means")
+    shape = devices.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print JSON")
+    shape.add_argument(
+        "--levels", action="store_true", help="show how loud each of them is, until Ctrl-C; this opens all of them"
+    )
 
     service = _add_command(commands, "service", "Print a systemd unit. Its first lines say where to put it.")
     whose = service.add_mutually_exclusive_group()
@@ -213,7 +223,14 @@ def _parser() -> argparse.ArgumentParser:
     service.add_argument(
         "--config", metavar="FILE", help="default: mic.toml in /etc/mpengine, with --user in ~/.config/mpengine"
     )
-    service.add_argument("--name", help="the engine's name, if the file does not have it")
+    one_or_several = service.add_mutually_exclusive_group()
+    one_or_several.add_argument("--name", help="the engine's name, if the file does not have it")
+    one_or_several.add_argument(
+        "--template",
+        action="store_true",
+        help="mpengine@.service for several engines: the instance is the engine's name, and %%i in --config "
+        "(default: %%i.toml in the same folder)",
+    )
 
     keys = _add_command(commands, "keys", "Make CURVE keys for a bus beyond this machine. It says which goes where.")
     keys.add_argument("directory", metavar="DIRECTORY", nargs="?", default=".", help="where to put the files")

@@ -1,31 +1,38 @@
-"""`mpengine devices` lists the audio inputs under the names that `audio.device` takes."""
+"""`mpengine devices` lists the microphones under the names that `audio.device` takes, or shows how loud they are."""
 
-import json
+import os
+import threading
 
+from mpengine.capture import sound_server
 from mpengine.processes import beginning
 from mpengine.shared.errors import ExitCode
-from mpengine.shared.text import harmless
+from mpengine.shared.standard_streams import complain
+
+_LIST_LIMIT_S = 15.0
 
 
-def devices(*, as_json: bool) -> int:
-    """Print the inputs. Returns exit code 3 when there is none. Raises DeviceError when PortAudio is missing."""
-    beginning.silence_native_stderr()
-    from mpengine.capture.microphone import input_devices  # noqa: PLC0415  PortAudio writes to stderr as it loads
+def devices(config_path: str | None, *, as_json: bool, as_levels: bool) -> int:
+    """Print the microphones. Returns exit code 3 when none can be opened. Raises DeviceError, ConfigError.
 
-    found = input_devices()
-    if as_json:
-        print(json.dumps([device._asdict() for device in found], indent=2))
-    elif not found:
-        print("no audio input device: plug in a microphone (in a container, pass in /dev/snd)")
-    else:
-        names = [harmless(device.name) for device in found]
-        width = max(len(name) for name in names)
-        print(f"  {'':3} {'NAME':{width}}  CHANNELS  RATE_HZ  HOST API")
-        for device, name in zip(found, names, strict=True):
-            mark = "*" if device.is_default else " "
-            print(
-                f"{mark} {device.number:3} {name:{width}}  {device.channels:8}  {device.sample_rate:7}  "
-                f"{harmless(device.host_api)}"
-            )
-        print("* is used when audio.device is not set")
-    return int(ExitCode.OK if found else ExitCode.DEVICE)
+    PortAudio may hang for ever, as a device does. Then a line says so, and the process ends with 3.
+    """
+    beginning.silence_native_stderr()  # PortAudio writes to stderr as it loads
+    watchdog = threading.Timer(_LIST_LIMIT_S, _give_up)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        sound_server.check()
+        if as_levels:
+            from mpengine.cli.device_levels import show_levels  # noqa: PLC0415
+
+            return show_levels(config_path, watchdog.cancel)
+        from mpengine.cli.device_list import list_them  # noqa: PLC0415
+
+        return list_them(config_path, as_json=as_json)
+    finally:
+        watchdog.cancel()
+
+
+def _give_up() -> None:
+    complain(f"PortAudio has not answered for {_LIST_LIMIT_S:g} s: a device hangs, or the sound server")
+    os._exit(int(ExitCode.DEVICE))

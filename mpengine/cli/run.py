@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mpengine.processes import proc_title, tricks, zygote
+from mpengine.processes import beginning, proc_title, tricks, zygote
 from mpengine.shared.config import Config, secrets
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def run(
     `overrides` are texts such as ``audio.block_ms=40``; `name` overrides the engine's name, `wait` the key
     `supervisor.wait`.
     """
+    beginning.leave_no_core()
     environment = dict(os.environ)
     forked = _forked_zygote()
     # These must not be in the memory of the zygote.

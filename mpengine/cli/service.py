@@ -13,9 +13,16 @@ from mpengine.shared.errors import ConfigError, ExitCode
 _PLAIN = re.compile(r"[A-Za-z0-9_./=+,-]+")
 # The folders that ProtectHome= hides.
 _HOMES = ("/home", "/root", "/run/user")
+# The name of an engine in a template: systemd puts the words behind the @ of the service's name there.
+_SPECIFIER = "%i"
+_INSTANCE = "NAME-OF-THE-INSTANCE"  # stands for it until all else is quoted
+_TEMPLATE = """\
+# A template: `systemctl {whose}enable --now mpengine@desk` runs an engine called desk, with the configuration
+# {config}
+"""
 
 _SYSTEM = """\
-# /etc/systemd/system/{unit}.service
+# /etc/systemd/system/{file}.service
 # The engine opens ALSA devices. A desktop's sound server (PipeWire, PulseAudio) serves its own user alone: there, use
 # the unit that `mpengine service --user` prints.
 # Only root can use the engine's sockets (XDG_RUNTIME_DIR=/run/{unit} mpengine listen{target}). To let everybody on this
@@ -64,7 +71,7 @@ WantedBy=multi-user.target
 """
 
 _USER = """\
-# ~/.config/systemd/user/{unit}.service
+# ~/.config/systemd/user/{file}.service
 # The engine uses the user's sound server (PipeWire, PulseAudio), and ends with the user's last session. To start it
 # with the machine: loginctl enable-linger
 
@@ -126,23 +133,46 @@ SystemCallErrorNumber=EPERM
 """
 
 
-def service(*, is_user: bool, config: str | None, name: str | None) -> int:
+def service(*, is_user: bool, config: str | None, name: str | None, is_template: bool = False) -> int:
     """Print the unit. Raises ConfigError for a name or a path that cannot stand in it."""
-    config = os.path.abspath(os.path.expanduser(config)) if config else _usual_config(is_user=is_user)
-    print(unit(is_user=is_user, config=config, name=name), end="")
+    if config:
+        config = os.path.abspath(os.path.expanduser(config))
+    else:
+        config = _usual_config(is_user=is_user, file=f"{_SPECIFIER}.toml" if is_template else "mic.toml")
+    text = template(is_user=is_user, config=config) if is_template else unit(is_user=is_user, config=config, name=name)
+    print(text, end="")
     return int(ExitCode.OK)
 
 
-def unit(*, is_user: bool, config: str, name: str | None) -> str:
-    """The unit of an engine with the file `config`. `name` overrides the engine's name in that file."""
+def template(*, is_user: bool, config: str) -> str:
+    """The template unit of engines that are called like their instances, and have the files `config` with `%i` in it.
+
+    Raises ConfigError for a path without `%i`.
+    """
+    if _SPECIFIER not in config:
+        text = f"with --template the path of the configuration needs {_SPECIFIER}, the instance"
+        raise ConfigError("", f"{config}: {text}")
+    text = unit(is_user=is_user, config=config.replace(_SPECIFIER, _INSTANCE), name=_INSTANCE, file="mpengine@")
+    place, _, rest = text.replace(_INSTANCE, _SPECIFIER).partition("\n")
+    whose = "--user " if is_user else ""
+    return f"{place}\n{_TEMPLATE.format(whose=whose, config=config.replace(_SPECIFIER, 'desk'))}{rest}"
+
+
+def unit(*, is_user: bool, config: str, name: str | None, file: str | None = None) -> str:
+    """The unit of an engine with the file `config`. `name` overrides the engine's name in that file.
+
+    `file` is the name of a template, without its ending.
+    """
     if name is not None and not NAME.fullmatch(name):
         raise ConfigError("engine.name", f"expected {NAME_VALUES}")
     # -P: Python must not import from the working directory.
     command = [sys.executable, "-P", "-m", "mpengine", "run", "--wait", "--config", config]
     if name is not None:
         command.append(f"--name={name}")
+    label = "mpengine" if name is None else f"mpengine-{name}"
     return (_USER if is_user else _SYSTEM).format(
-        unit="mpengine" if name is None else f"mpengine-{name}",
+        unit=label,
+        file=file or label,
         target="" if name is None else f" --name {name}",
         service=_SERVICE.format(command=" ".join(_quoted(word).replace("$", "$$") for word in command)).strip(),
         credentials="\n".join(f"LoadCredential={variable}" for variable in secrets().values()),
@@ -151,9 +181,9 @@ def unit(*, is_user: bool, config: str, name: str | None) -> str:
     )
 
 
-def _usual_config(*, is_user: bool) -> str:
+def _usual_config(*, is_user: bool, file: str) -> str:
     users = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    return os.path.join(users if is_user else "/etc", "mpengine", "mic.toml")
+    return os.path.join(users if is_user else "/etc", "mpengine", file)
 
 
 def _installation() -> Iterable[str]:

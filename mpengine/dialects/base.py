@@ -95,13 +95,33 @@ class RemoteConfig(Section, tag_field="mode", frozen=True, kw_only=True):
     ] = 3.0
     ca_file: Annotated[
         str | None,
-        about("a certificate authority, for a server of your own; certificates are always verified", path=True),
+        about("a certificate authority (PEM), for a server of your own; certificates are always verified", path=True),
     ] = None
+    allow_plaintext: Annotated[
+        bool,
+        about(
+            "let the key or token go to another machine without encryption, over `ws://`: everybody on the way can "
+            "read it, and the audio. Servers on this machine need no permission"
+        ),
+    ] = False
 
     @property
     def mode(self) -> str:
         """The word by which the recogniser is chosen."""
         return str(self.__struct_config__.tag)
+
+    @property
+    def hang_over_s(self) -> float:
+        """How long the silence gate has to stay open after the last sound, so that the recogniser ends the utterance.
+
+        A recogniser that measures silence longer than this overrides it.
+        """
+        return 1.0
+
+    @property
+    def address(self) -> tuple[str, str] | None:
+        """The key that has the server's address, and that address with its scheme. None if `starts_recogniser`."""
+        raise NotImplementedError
 
     def check(self, audio: AudioConfig) -> None:
         """Raises ConfigError for keys that are missing or do not fit each other or `audio`."""
@@ -141,6 +161,8 @@ class Dialect:
     """Whether the recogniser says its last word before a failure, too. Then only a normal close confirms the end."""
     answers_silence = False
     """Whether the recogniser also sends results of silence. Then it is late when it sends none."""
+    close_after_s: float = 30.0
+    """How long the connection stays open while the silence gate is closed. Then it is ended, until somebody speaks."""
     close_confirms = False
     """Whether a normal close after the texts of `finish` confirms the end, without any other last word."""
     request_id_header: str | None = None
@@ -168,6 +190,13 @@ class Dialect:
         """The texts to send after the last audio, so that the recogniser sends its last results and a last word.
 
         Without texts the recogniser cannot be asked, and is given time.
+        """
+        return ()
+
+    def flush(self) -> Sequence[str]:
+        """The texts to send when the silence gate has closed, so that the recogniser gives the results that it holds.
+
+        The connection stays open. Without texts the recogniser ends the utterance by the silence that it has heard.
         """
         return ()
 

@@ -29,10 +29,12 @@ from mpengine.dialects.wire import (
 )
 from mpengine.shared.config_tables import AudioConfig, Secret, about
 from mpengine.shared.errors import require
+from mpengine.shared.keys import scheme_of
 from mpengine.shared.messages import SpeechStarted, Transcript
 
 KEEP_ALIVE = '{"type":"KeepAlive"}'
 CLOSE_STREAM = '{"type":"CloseStream"}'
+FINALIZE = '{"type":"Finalize"}'
 
 
 class _Alternative(Part):
@@ -97,7 +99,7 @@ class ByokConfig(RemoteConfig, tag="byok", frozen=True, kw_only=True):
         Meta(pattern=r"\Awss?://"),
         about(
             "a regional or compatible server",
-            values="a URL that starts with wss:// (or ws:// on a trusted network)",
+            values="a URL that starts with wss:// (or ws://, see `allow_plaintext`)",
         ),
     ] = "wss://api.deepgram.com/v1/listen"
     deepgram_model: Annotated[str, about("the model; Deepgram's newer one is `nova-3`")] = "nova-2"
@@ -109,6 +111,17 @@ class ByokConfig(RemoteConfig, tag="byok", frozen=True, kw_only=True):
             values="a table of text, numbers, true or false, and lists, which repeat the parameter",
         ),
     ] = msgspec.field(default_factory=dict)
+
+    @property
+    def hang_over_s(self) -> float:
+        """See RemoteConfig. Deepgram measures silence in the audio that it gets."""
+        endpointing_s, utterance_end_s = (_ms(self.parameters.get(key)) for key in ("endpointing", "utterance_end_ms"))
+        return max(super().hang_over_s, endpointing_s + 0.5, utterance_end_s + 1.0 if utterance_end_s else 0.0)
+
+    @property
+    def address(self) -> tuple[str, str]:
+        """See RemoteConfig."""
+        return "byok_url", self.byok_url
 
     def check(self, audio: AudioConfig) -> None:  # noqa: ARG002  Deepgram takes any audio
         """See RemoteConfig."""
@@ -139,11 +152,14 @@ class Deepgram(JsonDialect):
     close_names = re.compile(r"\b(DATA|NET|MESSAGE|BIG)-?(\d{4})\b", re.IGNORECASE)
 
     def __init__(self, remote: ByokConfig, audio: AudioConfig) -> None:
-        from urllib.parse import quote, urlencode  # noqa: PLC0415  the supervisor has the table, and never a dialect
+        from urllib.parse import quote, urlencode, urlsplit  # noqa: PLC0415  the supervisor never needs it
 
         super().__init__()
-        self.secret, url = remote.byok_api_key.reveal(), remote.byok_url
-        self.headers = (f"Authorization: Token {self.secret}",)  # `Bearer` is for temporary tokens
+        url = remote.byok_url
+        host = urlsplit(url).hostname or ""
+        self._is_deepgram = host == "deepgram.com" or host.endswith(".deepgram.com")
+        scheme, self.secret = scheme_of(remote.byok_api_key.reveal())
+        self.headers = (f"Authorization: {scheme or 'Token'} {self.secret}",)
         query: dict[str, Any] = {
             "model": remote.deepgram_model,
             "language": remote.language,
@@ -166,6 +182,10 @@ class Deepgram(JsonDialect):
         servers end the session at it.
         """
         return (CLOSE_STREAM,)
+
+    def flush(self) -> Sequence[str]:
+        """`Finalize`, for Deepgram itself: compatible servers end the session at it."""
+        return (FINALIZE,) if self._is_deepgram else ()
 
     def meanings(self, message: Any) -> Sequence[Meaning]:
         """See JsonDialect."""
@@ -212,6 +232,14 @@ class Deepgram(JsonDialect):
         )
         meanings = self.heard(Hypothesis(transcript, has_times, channels))
         return meanings if unfit is None else (*meanings, LeftOut(f"Results: `{unfit[:100]}`"))
+
+
+def _ms(value: Any) -> float:
+    """A parameter in milliseconds, as seconds; 0 where it is none."""
+    try:
+        return 0.0 if isinstance(value, bool) else max(0.0, float(value) / 1000)
+    except (TypeError, ValueError):
+        return 0.0
 
 
 def _items(value: Any) -> Sequence[Any]:

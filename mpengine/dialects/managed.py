@@ -3,7 +3,8 @@
 After the upgrade, the engine sends `auth`. The proxy answers with `ready` or `error`, then sends `transcript`,
 `credits_low`, `error` and `session_end`. It may support two additions: times in transcripts (`start`, `duration`,
 `words`), and `features` in `ready`. By `finalize` it promises to answer `{"type":"finalize"}` with its last finals,
-`session_end` and a close; by `silence`, to send transcripts without text of audio without words.
+`session_end` and a close; by `silence`, to send transcripts without text of audio without words; by `idle`, to keep a
+connection without audio open as long as it lasts.
 """
 
 import re
@@ -26,9 +27,14 @@ from mpengine.dialects.causes import Cause
 from mpengine.dialects.deepgram import Deepgram
 from mpengine.dialects.wire import Figure, JsonDialect, Part, Seconds, Words, by_name, complaint, spoken
 from mpengine.shared.config_tables import AudioConfig, Secret, about
+from mpengine.shared.deciding import NEVER
 from mpengine.shared.errors import ExitCode, require
+from mpengine.shared.keys import scheme_of
 from mpengine.shared.messages import CreditsLow, ErrorCode, ErrorKind, SessionEnd, Transcript
 
+# Nobody knows what stands behind a proxy. Deepgram closes a connection that gets nothing after ten seconds; and it is
+# often told to measure a second of silence, before which the gate must not close.
+_CLOSE_AFTER_S, _HANG_OVER_S = 8.0, 2.0
 FINALIZE = '{"type":"finalize"}'
 
 
@@ -97,6 +103,16 @@ class ManagedConfig(RemoteConfig, tag="managed", frozen=True, kw_only=True):
     ] = Secret()
     deepgram_model: Annotated[str, about("passed on as it is")] = "nova-2"
 
+    @property
+    def hang_over_s(self) -> float:
+        """See RemoteConfig."""
+        return _HANG_OVER_S
+
+    @property
+    def address(self) -> tuple[str, str]:
+        """See RemoteConfig."""
+        return "server_url", transcribe_url(self.server_url)
+
     def check(self, audio: AudioConfig) -> None:  # noqa: ARG002  the proxy may refuse it
         """See RemoteConfig."""
         require("remote.server_url", self.server_url, "managed mode requires a server URL")
@@ -118,10 +134,15 @@ class LocalConfig(RemoteConfig, tag="local", frozen=True, kw_only=True):
 
     starts_recogniser = True
 
+    @property
+    def address(self) -> None:
+        """See RemoteConfig."""
+
     def check(self, audio: AudioConfig) -> None:
         """See RemoteConfig."""
-        require("audio.sample_rate", audio.sample_rate == 16000, "local mode recognises 16000 Hz only")
-        require("audio.channels", audio.channels == 1, "local mode recognises one channel only")
+        is_right = audio.sample_rate == 16000
+        require("audio.sample_rate", is_right, "local mode recognises 16000 Hz only; all audio is converted to it")
+        require("audio.channels", audio.channels == 1, "local mode recognises one channel only; see audio.channel")
         require("remote.language", self.language.lower().startswith("en"), "local mode knows English only")
 
     def started_at(self, url: str, token: Secret) -> ManagedConfig:
@@ -144,7 +165,7 @@ class Managed(JsonDialect):
         self._can_finalize = False  # the proxy of the current connection sends its last results when asked
         self.url = transcribe_url(remote.server_url)
         self.endpoint = shown(self.url)
-        self.secret = remote.auth_token.reveal()
+        _, self.secret = scheme_of(remote.auth_token.reveal())
         auth = {
             "type": "auth",
             "token": self.secret,
@@ -163,6 +184,7 @@ class Managed(JsonDialect):
         """See Dialect."""
         super().opened()
         self._can_finalize = self.answers_silence = False
+        self.close_after_s = _CLOSE_AFTER_S
 
     def finish(self) -> Sequence[str]:
         """Ask for the last finals if the proxy supports that. Other proxies send them unasked."""
@@ -176,6 +198,8 @@ class Managed(JsonDialect):
             case _Ready(features=features):
                 self._can_finalize = self._can_finalize or "finalize" in features
                 self.answers_silence = self.answers_silence or "silence" in features
+                if "idle" in features:
+                    self.close_after_s = NEVER
                 return (Ready(),)
             case _CreditsLow(seconds_remaining=seconds):
                 return (Said(CreditsLow(seconds_remaining=_or_0(seconds))),)

@@ -51,6 +51,8 @@ class RecordingState:
                 return [Words(message.text, message.is_final, message.time_ns)]
             case messages.CreditsLow(seconds_remaining=seconds):
                 return [CreditsLow(int(seconds))]
+            case messages.Error(code=ErrorCode.CLOCK_STEPPED):
+                return []  # no callback has a time of before
             case messages.Error():
                 return self._error(message)
             case messages.Status():

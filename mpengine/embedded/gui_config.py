@@ -1,8 +1,8 @@
 """From a GUI's configuration to ours: the keys that the origin engine read, and further keys of mpengine.
 
 The origin engine's keys come from the Engine's attributes, as they did there. The GUI's configuration is asked for
-`remote.byok_url`, `remote.ca_file`, `remote.hold_s`, `remote.parameters`, and for `mpengine`: tables as in our TOML
-file, for all other keys. Its `audio.…` keys are not read: in a GUI they may mean anything.
+`remote.allow_plaintext`, `remote.byok_url`, `remote.ca_file`, `remote.hold_s`, `remote.parameters`, and for `mpengine`:
+tables as in our TOML file, for all other keys. Its `audio.…` keys are not read: in a GUI they may mean anything.
 """
 
 import logging
@@ -17,7 +17,7 @@ from mpengine.shared.config import Config
 from mpengine.shared.config_tables import LONGEST_USER_NAME
 from mpengine.shared.errors import ConfigError
 
-_FURTHER = ("byok_url", "ca_file", "hold_s", "parameters")
+_FURTHER = ("allow_plaintext", "byok_url", "ca_file", "hold_s", "parameters")
 # Half of it is for the last results: the origin engine waited 5 s for its thread.
 _STOP_LIMIT_S = 10.0
 _LEVELS = ((logging.DEBUG, "debug"), (logging.INFO, "info"), (logging.WARNING, "warning"))

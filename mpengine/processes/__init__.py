@@ -6,7 +6,7 @@ them; `MPENGINE_WITHOUT` is its switch (see `tricks`). What it found:
     trick         memory     capture back   streaming back   lines (tests)   where
     zygote        3.6 MB     93 ms sooner   82 ms sooner     550 (320)       zygote, zygote_messages; supervisor
     proc_title    5.0 MB     -              -                 55  (64)       proc_title
-    soname        0.7 MB     -              -                 35  (15)       capture/microphone
+    soname        0.7 MB     -              -                 35  (15)       capture/portaudio
     give_back     0.3 MB     -              -                 20             tricks, called by loop and supervisor
     freeze        0.1 MB     -              -                  2             tricks
     all           4.7 MB    150 ms sooner  102 ms sooner

@@ -4,9 +4,11 @@ The supervisor writes the settings into a pipe: they may hold secrets, and other
 environment. Only the supervisor has the write end, and keeps it open: when the pipe closes, the parent has ended.
 """
 
+import contextlib
 import ctypes
 import faulthandler
 import os
+import resource
 import signal
 import sys
 from typing import TypeVar
@@ -19,6 +21,8 @@ from mpengine.shared.config_tables import AudioConfig, BufferConfig, decode_secr
 PACKAGE_HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PIPE_FD = 3
 LISTENER_FD = 4
+NOTES_FD = 4
+"""Capture has no listener. See `CaptureSettings.has_notes`."""
 
 _LENGTH_BYTES = 4
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # prctl(2)
@@ -57,6 +61,15 @@ class CaptureSettings(ChildSettings, frozen=True, kw_only=True):
     """The sample at which the clock stood, used if the window has less."""
     captured_before: int = 0
     """The end of all samples that were captured."""
+    remembered: str = ""
+    """The identity of the device that this run had open last, see `control.DeviceOpened`; empty: none yet."""
+    waits_for_device: bool = False
+    """Whether capture waits inside for a device that is missing, see `control.DeviceLost`; otherwise it ends. It always
+    waits for a device that this process has had open."""
+    hang_over_s: float = 1.0
+    """How long the silence gate stays open after the last sound, where `audio.gate` is on."""
+    has_notes: bool = False
+    """Whether the descriptor `NOTES_FD` has what one capture process leaves for the next one: its source is a pipe."""
 
 
 class StreamingSettings(ChildSettings, frozen=True, kw_only=True):
@@ -96,6 +109,21 @@ def payload(settings: Parent) -> bytes:
     return len(body).to_bytes(_LENGTH_BYTES, "little") + body
 
 
+def leave_no_core() -> None:
+    """From now on, no core file of this process and its children has a secret in it.
+
+    The limit alone is not enough: Linux ignores it where cores go to a program. The filter leaves all memory of the
+    process's own out of them. (PR_SET_DUMPABLE would do the same, but the user could not look at the process any more.)
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError):  # not Linux, or a sandbox without /proc
+        fd = os.open("/proc/self/coredump_filter", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, b"0")
+        finally:
+            os.close(fd)
+
+
 def receive(kind: type[_Kind], name: str) -> _Kind:
     """Begin as the child `name`: read the settings, arrange to die with the parent, and set up signals.
 
@@ -106,6 +134,7 @@ def receive(kind: type[_Kind], name: str) -> _Kind:
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # with `stty tostop`, a log line must not stop the process
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     faulthandler.enable()
+    leave_no_core()
     os.set_inheritable(PIPE_FD, False)
     length = int.from_bytes(_read_exactly(_LENGTH_BYTES), "little")
     settings = msgspec.msgpack.decode(_read_exactly(length), type=kind, dec_hook=decode_secret)

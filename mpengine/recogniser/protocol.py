@@ -45,7 +45,7 @@ class _Text(msgspec.Struct):
 class Ready(msgspec.Struct, tag="ready"):
     """The client may send audio."""
 
-    features: list[str] = msgspec.field(default_factory=lambda: ["finalize", "silence"])
+    features: list[str] = msgspec.field(default_factory=lambda: ["finalize", "silence", "idle"])
 
 
 class Transcript(msgspec.Struct, tag="transcript"):

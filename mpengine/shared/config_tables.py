@@ -17,7 +17,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from mpengine.shared.sources import SourceKind, home_of
+from mpengine.shared.keys import mended
+from mpengine.shared.sources import DEFAULT, Home, SourceKind, home_of
 
 NAME = re.compile(r"\A[A-Za-z0-9_-]{1,32}\Z")
 NAME_VALUES = "1 to 32 of A-Z a-z 0-9 _ -"
@@ -77,6 +78,8 @@ class EngineConfig(Section, frozen=True, kw_only=True):
     ] = "User"
 
 
+_Microphone = Annotated[str, Meta(min_length=1)] | int
+
 # Each block costs CPU time, and recognisers take blocks of this length.
 _UNPACED_BLOCK_MS = 200
 
@@ -85,19 +88,34 @@ class AudioConfig(Section, frozen=True, kw_only=True):
     """The source of the audio."""
 
     device: Annotated[
-        str | int | None,
+        _Microphone | Annotated[tuple[_Microphone, ...], Meta(min_length=1, max_length=32)] | None,
         about(
-            "a device's name, a part that only one name has, or a number (`mpengine devices`); numbers may change when "
-            "the machine starts",
+            "a microphone's name, a part that only one name has, an ALSA name, or a number (`mpengine devices`), or a "
+            "list of these in order of preference, see the page [microphones](microphones.md)",
+            values="text, a whole number, or a list of up to 32 of these",
             default="the system's default",
         ),
     ] = None
     sample_rate: Annotated[
         int,
         Meta(ge=8000, le=192000),
-        about("audio is sent as it is captured, as 16-bit samples, without conversion", unit="Hz"),
+        about(
+            "the rate that is sent, as 16-bit samples; audio of another rate or format is converted once. A device is "
+            "tried at this rate first",
+            unit="Hz",
+        ),
     ] = 16000
-    channels: Annotated[int, Meta(ge=1, le=8), about("how many channels are captured and sent")] = 1
+    channels: Annotated[
+        int, Meta(ge=1, le=8), about("how many channels are sent: the first ones of several channels")
+    ] = 1
+    channel: Annotated[
+        Annotated[int, Meta(ge=0, le=127)] | Literal["mix"] | None,
+        about(
+            "the channel of the source that is sent alone, where `channels` is 1; `mix`: the mean of all",
+            values='0 (the first) to 127, or "mix"',
+            default="the mean of two, otherwise the first",
+        ),
+    ] = None
     block_ms: Annotated[
         int,
         Meta(ge=5, le=250),
@@ -109,8 +127,20 @@ class AudioConfig(Section, frozen=True, kw_only=True):
     latency: Annotated[
         float,
         Meta(gt=0, le=2),
-        about("the latency to ask PortAudio for; smaller values cost more wake-ups", unit="seconds"),
-    ] = 0.08
+        about(
+            "the length of the device's buffer: so long a delay of this machine loses nothing. It delays no audio",
+            unit="seconds",
+        ),
+    ] = 1.0
+    quiet_ms: Annotated[
+        int,
+        Meta(ge=5, le=1000),
+        about(
+            "how far apart the reads of a device are while nobody speaks. It is the delay of the first word after a "
+            "pause. At most a third of `latency`",
+            unit="ms",
+        ),
+    ] = 200
     start: Annotated[
         Literal["immediate", "connected"],
         about(
@@ -122,13 +152,33 @@ class AudioConfig(Section, frozen=True, kw_only=True):
         str,
         Meta(min_length=1),
         about(
-            "a microphone, or a file with 16 bits and the same rate and channels",
-            values='"portaudio" or a path of a WAV file',
+            "a microphone; standard input; or a file or a FIFO: WAV with PCM of 8 to 32 bit or floating point, any "
+            "rate and number of channels. Standard input and a FIFO may also have raw 16-bit samples",
+            values='"portaudio", "-", or a path of a WAV file or a FIFO',
             path=True,
         ),
-    ] = "portaudio"
+    ] = DEFAULT
+    command: Annotated[
+        Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)] | None,
+        about(
+            "a program and its arguments, which writes live audio to its standard output, raw 16-bit samples or WAV; "
+            "instead of `source`",
+            values="a list of texts",
+        ),
+    ] = None
+    gate: Annotated[
+        Literal["off", "energy", "vad"],
+        about(
+            "`energy`: what is hardly louder than the room is not sent; `vad`: nor is what has no voice, such as music "
+            "and keys; see [silence gate](recognisers.md#silence-gate)"
+        ),
+    ] = "off"
     paced: Annotated[
-        bool, about("a file: `true` plays it at the pace of speech, `false` as fast as the recogniser takes it")
+        bool,
+        about(
+            "a file, and standard input: `true` reads it at the pace of speech, `false` as fast as the recogniser "
+            "takes it"
+        ),
     ] = True
 
     @property
@@ -138,9 +188,14 @@ class AudioConfig(Section, frozen=True, kw_only=True):
         return self.sample_rate * block_ms // 1000
 
     @property
+    def home(self) -> Home:
+        """The implementation of the source."""
+        return home_of(self.source, self.command, paced=self.paced)
+
+    @property
     def kind(self) -> SourceKind:
         """The properties of the source."""
-        return home_of(self.source).kind
+        return self.home.kind
 
     @property
     def is_unpaced(self) -> bool:
@@ -271,7 +326,9 @@ class SupervisorConfig(Section, frozen=True, kw_only=True):
         ),
     ] = 20.0
     first_frame_limit_s: Annotated[
-        _AboveZero, about("the same limit while a child starts or opens a device", unit="seconds")
+        float,
+        Meta(ge=3, le=86400),
+        about("the same limit while a child starts or opens a device", unit="seconds"),
     ] = 60.0
     wait: Annotated[
         bool,
@@ -280,7 +337,9 @@ class SupervisorConfig(Section, frozen=True, kw_only=True):
             "or there is no device. `mpengine run --wait` sets this"
         ),
     ] = False
-    patience: Annotated[_AboveZero, about("multiplies these limits of silence; 3 for a slow board")] = 1.0
+    patience: Annotated[float, Meta(ge=1, le=1000), about("multiplies these limits of silence; 3 for a slow board")] = (
+        1.0
+    )
     stop_limit_s: Annotated[
         _AboveZero, about("how long a clean stop may take; it may take 6 s in any case", unit="seconds")
     ] = 30.0
@@ -303,9 +362,11 @@ def decode_secret(kind: type, value: Any) -> Any:
     secret = Secret(value) if isinstance(value, str) else value
     if kind is not Secret or not isinstance(secret, Secret):
         raise TypeError("Expected `str`")
-    if not secret.reveal().isprintable() or secret.reveal() != secret.reveal().strip():
+    given = secret.reveal()
+    if not given.isprintable() or given != given.strip():
         raise ValueError("expected one line without spaces around it")
-    return secret
+    key = mended(given)
+    return secret if key == given else Secret(key, secret.path)
 
 
 def encode_secret(value: Any) -> str:

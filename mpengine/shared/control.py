@@ -7,6 +7,7 @@ indexes on the run's sample clock. They need no envelope: they stay on the machi
 import msgspec
 
 from mpengine.shared import messages
+from mpengine.shared.clocks import Clocks
 from mpengine.shared.messages import ErrorKind
 from mpengine.shared.ranges import Range
 
@@ -56,12 +57,36 @@ class RecogniserBeat(_Tagged, tag=True, frozen=True, kw_only=True):
 
 
 class DeviceOpened(_Tagged, tag=True, frozen=True, kw_only=True):
-    """The source delivers samples. `latency_s`: the latency that PortAudio reports."""
+    """The source is open. It ends a `DeviceLost`.
+
+    `sample_rate` and `channels`: what is sent. `latency_s`: the latency that PortAudio reports. `device_rate_hz`: the
+    rate at which the device itself is read; 0: not known. `identity`: what takes exactly this device again, after a
+    loss and after a restart; empty for a source that has none.
+    """
 
     name: str
     sample_rate: int
     channels: int
     latency_s: float
+    device_rate_hz: int = 0
+    identity: str = ""
+
+
+class DeviceFed(_Tagged, tag=True, frozen=True, kw_only=True):
+    """The sound server feeds the open device from `source`, which it chooses itself. Sent when that changes."""
+
+    source: str
+
+
+class DeviceLost(_Tagged, tag=True, frozen=True, kw_only=True):
+    """Capture has no device. It tries again by itself, next in `next_try_in_s`, until a `DeviceOpened`.
+
+    Sent at the loss, and again at each try that fails. `reason`: why, in words for a person. Capture sends beats
+    meanwhile, though it captures nothing.
+    """
+
+    reason: str
+    next_try_in_s: float
 
 
 class DeviceClosed(_Tagged, tag=True, frozen=True, kw_only=True):
@@ -69,20 +94,27 @@ class DeviceClosed(_Tagged, tag=True, frozen=True, kw_only=True):
 
 
 class Anchor(_Tagged, tag=True, frozen=True, kw_only=True):
-    """Sample `sample` was captured at `utc_ns`."""
+    """Sample `sample` was captured at `utc_ns`. `clocks`: as they were read for this."""
 
     sample: int
     utc_ns: int
+    clocks: Clocks = Clocks()
 
 
 class LevelHeard(_Tagged, tag=True, frozen=True, kw_only=True):
-    """Loudness over the last quarter of a second, which had the samples [first, end)."""
+    """Loudness over the last quarter of a second, which had the samples [first, end).
+
+    `rms_dbfs` leaves the DC offset out, `peak_dbfs` does not. `clipped`: the share of samples at full scale. `dc`: the
+    mean, as a share of full scale, with its sign.
+    """
 
     first: int
     end: int
     rms_dbfs: float
     peak_dbfs: float
     digital_silence: bool
+    clipped: float = 0.0
+    dc: float = 0.0
 
 
 class SamplesMissing(_Tagged, tag=True, frozen=True, kw_only=True):
@@ -92,6 +124,27 @@ class SamplesMissing(_Tagged, tag=True, frozen=True, kw_only=True):
     end: int
     reason: str
     uncertainty: int = 0
+
+
+class Gated(_Tagged, tag=True, frozen=True, kw_only=True):
+    """The silence gate has judged the samples [first, end) silent: they are not sent. Each is told once.
+
+    `is_closed`: the gate is closed at the moment. Otherwise it has just opened, and the range may be empty.
+    """
+
+    first: int
+    end: int
+    is_closed: bool = True
+
+
+class Rested(_Tagged, tag=True, frozen=True, kw_only=True):
+    """Streaming has ended `connection` in a silence, and the recogniser has given all results before sample `sent`.
+
+    The next connection is made when audio is expected again.
+    """
+
+    connection: int
+    sent: int
 
 
 class SourceEnded(_Tagged, tag=True, frozen=True, kw_only=True):
@@ -128,6 +181,8 @@ class ConnectionReady(_Tagged, tag=True, frozen=True, kw_only=True):
 class ConnectionDown(_Tagged, tag=True, frozen=True, kw_only=True):
     """The attempt failed, or the connection was lost; the next one comes in `next_try_in_s`.
 
+    `in_silence`: it was lost while the silence gate was closed, which is no fault.
+
     `is_refusal`: the recogniser, or somebody on the way, does not let us in. Somebody has to mend that.
     """
 
@@ -135,6 +190,7 @@ class ConnectionDown(_Tagged, tag=True, frozen=True, kw_only=True):
     reason: str
     next_try_in_s: float
     is_refusal: bool = False
+    in_silence: bool = False
 
 
 class Result(_Tagged, tag=True, frozen=True, kw_only=True):
@@ -185,15 +241,19 @@ Up = (
     | StreamBeat
     | RecogniserBeat
     | DeviceOpened
+    | DeviceFed
+    | DeviceLost
     | DeviceClosed
     | Anchor
     | LevelHeard
     | SamplesMissing
+    | Gated
     | SourceEnded
     | Fault
     | Connecting
     | ConnectionReady
     | ConnectionDown
+    | Rested
     | Result
     | Said
     | FramesMissed

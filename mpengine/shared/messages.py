@@ -91,6 +91,7 @@ class ErrorCode(enum.StrEnum):
     RUN_ABANDONED = "run_abandoned"
     TRANSCRIPT_STUCK = "transcript_stuck"
     TRANSCRIPT_AGAIN = "transcript_again"
+    CLOCK_STEPPED = "clock_stepped"
     # From any child
     CRASH = "crash"
     HUNG = "hung"
@@ -99,6 +100,13 @@ class ErrorCode(enum.StrEnum):
     DEVICE = "device"
     WINDOW = "window"
     DIGITAL_SILENCE = "digital_silence"
+    DIGITAL_SILENCE_OVER = "digital_silence_over"
+    NEARLY_SILENT = "nearly_silent"
+    NEARLY_SILENT_OVER = "nearly_silent_over"
+    CLIPPING = "clipping"
+    CLIPPING_OVER = "clipping_over"
+    DC_OFFSET = "dc_offset"
+    DC_OFFSET_OVER = "dc_offset_over"
     # From streaming
     CONNECT_TIMEOUT = "connect_timeout"
     CONNECTION_LOST = "connection_lost"
@@ -253,7 +261,8 @@ class ErrorKind(enum.StrEnum):
 class Error(Message, tag="error", frozen=True, kw_only=True):
     """Something went wrong. `fatal`: the engine ends because of it. `request_id`: for the recogniser's support.
 
-    `kind` is a word of `ErrorKind`; later versions may have more of them.
+    `kind` is a word of `ErrorKind`; later versions may have more of them. `step_ns`: by how much the wall clock was set
+    (`clock_stepped`); the `start_time_ns` of messages with a lower `seq` are right when this is added to them.
     """
 
     source: str
@@ -262,6 +271,7 @@ class Error(Message, tag="error", frozen=True, kw_only=True):
     fatal: bool = False
     request_id: str | None = None
     kind: str = ErrorKind.ENGINE
+    step_ns: int | None = None
 
 
 # A peer's words may have a megabyte. The history keeps errors in memory.
@@ -292,11 +302,15 @@ class Metadata(Message, tag="metadata", frozen=True, kw_only=True):
 
 
 class Level(Message, tag="level", frozen=True, kw_only=True):
-    """Loudness of the last quarter of a second, in dB below full scale; floor -120."""
+    """Loudness of the last quarter of a second, in dB below full scale; floor -120.
+
+    `clipped`: the share of samples at full scale, 0 to 1.
+    """
 
     rms_dbfs: float
     peak_dbfs: float
     digital_silence: bool
+    clipped: float = 0.0
 
 
 class ChildMetrics(msgspec.Struct, frozen=True, kw_only=True):
@@ -313,7 +327,7 @@ class Metrics(Message, tag="metrics", frozen=True, kw_only=True):
     the backlog will take at the configured pace (None without one). `lag_s`: sent but not transcribed. `withheld`: how
     many finals were not published, or not whole, because their words were published before. `last` maps each topic to
     its last `seq`, so that a reader sees when it has missed the last message of a topic. `refused_s`: for how long the
-    recogniser, or somebody on the way, has refused the engine.
+    recogniser, or somebody on the way, has refused the engine. `gated_s`: silence that was not sent.
     """
 
     captured_s: float
@@ -332,6 +346,7 @@ class Metrics(Message, tag="metrics", frozen=True, kw_only=True):
     children: dict[str, ChildMetrics]
     uptime_s: float
     refused_s: float = 0.0
+    gated_s: float = 0.0
 
 
 Published = (
@@ -412,8 +427,9 @@ class ChildAnswer(ChildStatus, frozen=True, kw_only=True):
 class StatusAnswer(Status, tag="status", frozen=True, kw_only=True):
     """A `status` with all further facts for one screen.
 
-    `level`: the last one of the open device. `last_disconnect`: why the last connection was lost. `not_running_s`: for
-    how long the state has been another one than `running`, which counts once its connection was accepted.
+    `level`: the last one of the open device; None when none has come for 1.5 s. `last_disconnect`: why the last
+    connection was lost. `not_running_s`: for how long the state has been another one than `running`, which counts once
+    its connection was accepted.
     """
 
     children: Mapping[str, ChildAnswer] = {}

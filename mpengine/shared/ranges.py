@@ -52,6 +52,11 @@ class Ranges:
         number = bisect_right(self._ranges, sample, key=_first) - 1
         return max(sample, self._ranges[number].end) if number >= 0 else sample
 
+    def around(self, sample: int) -> Range | None:
+        """The range that `sample` is in."""
+        number = bisect_right(self._ranges, sample, key=_first) - 1
+        return self._ranges[number] if number >= 0 and sample < self._ranges[number].end else None
+
     def cut(self, first: int, end: int) -> list[Range]:
         """The parts of [first, end) that are not in this set."""
         left = []

@@ -1,5 +1,6 @@
 """Secrets outside of the configuration: read from their files, and struck out of text for others."""
 
+import errno
 import os
 import select
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ _MOST_PARTS = 32
 
 
 def read_secret(path: str, *, wait_s: float = 0.0) -> str:
-    """The secret in the file at `path`, without spaces around it. Raises OSError, UnicodeDecodeError.
+    """The secret in the file at `path`, without a byte order mark and spaces. Raises OSError, UnicodeDecodeError.
 
     A pipe without a writer counts as an empty file. One that is being written is read to its end, with waits of at most
     `wait_s` each.
@@ -24,13 +25,13 @@ def read_secret(path: str, *, wait_s: float = 0.0) -> str:
     try:
         poller, data = select.poll(), b""
         poller.register(fd, select.POLLIN)
-        while len(data) < _MOST_BYTES:
+        while len(data) <= _MOST_BYTES:
             poller.poll(wait_s * 1000)
             piece = os.read(fd, _MOST_BYTES)
             if not piece:
-                break
+                return data.decode("utf-8-sig").strip()
             data += piece
-        return data.decode("utf-8").strip()
+        raise OSError(errno.EFBIG, f"no key has more than {_MOST_BYTES} bytes")
     finally:
         os.close(fd)
 

@@ -4,6 +4,7 @@ The main thread owns all ZeroMQ sockets and the session, and alone sends on the 
 that connects and then reads. Its events wait for the main thread, which the connection's descriptor wakes.
 """
 
+import contextlib
 import logging
 import os
 import random
@@ -37,6 +38,7 @@ from mpengine.streaming.placing import Placing
 from mpengine.streaming.session import CONNECT_LIMIT_S, Session
 from mpengine.streaming.websocket.connection import Connection
 from mpengine.streaming.websocket.events import Failed
+from mpengine.streaming.websocket.opening import NotOpenedError, proxy_of
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +82,7 @@ class Streaming:
         )
         self._connection: Connection | None = None
         self._deadline = 0.0  # of the next `_tick`
+        self._proxy_is_told = False
         self._loss: str | None = None  # why a send on this connection failed; it gets no other
         self._exit_code = ExitCode.OK
         self._frames = sockets.make(loop.context, zmq.PULL, receive_hwm=_QUEUED_FRAMES)
@@ -122,7 +125,7 @@ class Streaming:
             secret = decode_secret(Secret, read_secret(path))
         except (OSError, ValueError):
             return
-        if not secret or secret.reveal() == self._dialect.secret:
+        if not secret or secret == dialects.secret_of(self._remote):
             return
         self._remote = dialects.with_secret(self._remote, secret)
         self._dialect = self._remote.dialect(self._audio)
@@ -151,6 +154,9 @@ class Streaming:
             self._perform(session.missed_frames())
         elif frame.is_last:
             self._perform(session.end(frame, now))
+        elif frame.is_quiet:
+            self._perform(session.quiet(frame, now))
+            self._deadline = 0.0
         elif pcm := session.audio(frame, now):
             try:
                 connection.send_audio(pcm)
@@ -215,6 +221,7 @@ class Streaming:
 
     def _connect(self, number: int) -> None:
         self._drop()
+        self._tell_proxy()
         self._connection = self._make_connection(
             number=number,
             url=self._dialect.url,
@@ -227,6 +234,15 @@ class Streaming:
         )
         self._loop.watch(self._connection.fileno(), self._on_connection)
         self._connection.start()
+
+    def _tell_proxy(self) -> None:
+        """Log the proxy that the environment names for the recogniser, once."""
+        proxy = None
+        with contextlib.suppress(NotOpenedError):  # told by the connection
+            proxy = proxy_of(self._dialect.url)
+        if proxy is not None and not self._proxy_is_told:
+            self._proxy_is_told = True
+            log.info(Event("proxy_used", proxy=proxy))
 
     def _drop(self) -> None:
         connection, self._connection, self._loss = self._connection, None, None

@@ -7,6 +7,10 @@
 A refusal that ends the process (`outage`) leads from any state to ENDED. Every connection has its own number, which
 its grant and its frames have, too; frames of an older connection are dropped. While no audio can come (`expect`), the
 session stays in WAITING: services close a connection that gets no audio, and each new one would be closed, too.
+
+The session rests in a long silence: when the silence gate has been closed for `Dialect.close_after_s`, the connection
+is ended as at the end of a stream, and the session goes to WAITING until audio is expected. A connection that the peer
+closes or loses in such a silence is no fault either.
 """
 
 import enum
@@ -62,6 +66,8 @@ _LONGEST_KIND = 100
 # A connection that is younger was refused, though it was ready; one that has lived longer was accepted, and then lost.
 _REFUSED_WITHIN_S = 1.0
 _ACCEPTED_AFTER_S = 10.0
+# The waits after connections that were lost in a silence: the first one, and the longest.
+_IDLE_WAIT_S, _LONGEST_IDLE_WAIT_S = 0.5, 10.0
 # A shorter piece of a secret may be a word that somebody says. It is not removed from results, or words would be lost.
 _SPEAKABLE_CHARS = 12
 
@@ -128,6 +134,10 @@ class Session:
         self._close_sent = False
         self._sequence = FrameSequence()
         self._missed_attempt = -1  # the last one of which frames were missing
+        self._quiet_since = NEVER  # when the silence gate closed; NEVER while it is open
+        self._is_resting = False  # FINISHING in a silence
+        self._may_rest = True  # the peer has confirmed the end when it was asked to
+        self._idle_wait_s = _IDLE_WAIT_S
 
     # Questions
 
@@ -139,7 +149,7 @@ class Session:
         """When to call `tick`."""
         deadline = min(self._state_deadline, self._next_beat)
         if self.state is State.READY:
-            deadline = min(deadline, self._liveness.deadline)
+            deadline = min(deadline, self._liveness.deadline, self._rest_at)
             if now < self._pacer.may_send_at:
                 deadline = min(deadline, self._pacer.may_send_at)
         return deadline
@@ -148,6 +158,11 @@ class Session:
     def is_about_to_connect(self) -> bool:
         """Whether the next step is a connection: then the secret may still be replaced, see `renew`."""
         return self.state is State.WAITING and self._expects_audio
+
+    @property
+    def _rest_at(self) -> float:
+        """When the silence has lasted long enough to end the connection."""
+        return self._quiet_since + self._dialect.close_after_s if self._may_rest else NEVER
 
     @property
     def _state_deadline(self) -> float:
@@ -184,6 +199,7 @@ class Session:
         fresh = self._placing.sending(frame, now)
         if fresh:
             duration_s = len(fresh) / self._placing.bytes_per_s
+            self._quiet_since = NEVER
             self._pacer.sent(duration_s, now)
             self._liveness.sent(fresh, duration_s, now)
         return fresh
@@ -205,6 +221,13 @@ class Session:
         sample = self._placing.sent_until
         return [Tell(control.FramesMissed(connection=self.connection, attempt=self._missed_attempt, sample=sample))]
 
+    def quiet(self, mark: Frame, now: float) -> list[Action]:
+        """The quiet mark came: no audio follows before somebody speaks. That of an older grant is dropped."""
+        if self.state is not State.READY or mark.grant != self.connection:
+            return []
+        self._quiet_since = now
+        return [SendText(text) for text in self._dialect.flush()] if self._placing.sent_until else []
+
     def end(self, mark: Frame, now: float) -> list[Action]:
         """The end mark came from capture. That of an older grant is dropped."""
         return self.finish(now) if mark.grant == self.connection else []
@@ -213,18 +236,27 @@ class Session:
         """The end mark has come, or capture cannot send one: ask for the last results."""
         if self.state is not State.READY:
             return []
+        return [Tell(control.EndTaken()), *self._ask_for_last_results(self._placing.hold_s, now)]
+
+    def _rest(self, now: float) -> list[Action]:
+        """The silence has lasted: end the connection. A recogniser that gets no audio has had time for its results."""
+        self._is_resting = True
+        return self._ask_for_last_results(max(0.0, self._placing.hold_s - (now - self._quiet_since)), now)
+
+    def _ask_for_last_results(self, hold_s: float, now: float) -> list[Action]:
+        """Ask for the last results; where nobody can be asked, they get `hold_s`."""
         self._enter(State.FINISHING)
         texts = self._dialect.finish()
         self._finishing = Finishing(
             asked=bool(texts),
             needs_close=self._dialect.fails_with_last_word,
             close_confirms=self._dialect.close_confirms,
-            hold_s=self._placing.hold_s,
+            hold_s=hold_s,
             now=now,
         )
         self._deadline = self._finishing.deadline
         pings = [SendPing(END_PING)] if self._finishing.pings else []
-        return [Tell(control.EndTaken()), *pings, *(SendText(text) for text in texts)]
+        return [*pings, *(SendText(text) for text in texts)]
 
     def event(self, event: Event, now: float) -> list[Action]:
         """An event came from the connection. Our secret is removed from reports about it."""
@@ -271,7 +303,10 @@ class Session:
                 if self._unknown_kinds:  # a server of another protocol, perhaps
                     kinds = ", ".join(sorted(self._unknown_kinds)[:_MOST_KINDS_NAMED])
                     trouble = f"{trouble}; not understood: {kinds}"
-            actions += self._liveness.tick(now) if trouble is None else self._failed(causes.lost(trouble), now)
+            if trouble is not None:
+                actions += self._failed(causes.lost(trouble), now)
+            else:
+                actions += self._liveness.tick(now) if now < self._rest_at else self._rest(now)
         return actions
 
     # The states
@@ -306,7 +341,7 @@ class Session:
         self._ready_at = NEVER
         self._close_sent = False
         self._unknown_kinds.clear()
-        self._finishing = None
+        self._finishing, self._is_resting, self._quiet_since = None, False, NEVER
         self._placing.connected(self.connection)
         return [
             Tell(control.Connecting(connection=self.connection, endpoint=self._dialect.endpoint)),
@@ -348,6 +383,7 @@ class Session:
             self._deadline = self._finishing.deadline
         if isinstance(meaning, Hypothesis):  # the recogniser works
             self._complaint = None
+            self._idle_wait_s = _IDLE_WAIT_S
             if self._outage.awaits_result:
                 self._outage.heard(is_final=meaning.transcript.is_final)
         elif isinstance(meaning, ServiceError):
@@ -399,7 +435,12 @@ class Session:
     def _failed(self, cause: Cause, now: float) -> list[Action]:
         """The connection is over. Wait and try again, unless all results have come, or a refusal ends the process."""
         if self._finishing is not None and self._finishing.is_confirmed(is_covered=self._placing.is_covered):
+            if self._is_resting:
+                return self._rested(now)
             return self._ended(control.StreamEnded(sent=self._placing.sent_until), ExitCode.OK)
+        self._may_rest = self._may_rest and not self._is_resting
+        if self._quiet_since < NEVER and self.state is State.READY and not (cause.exit_code and self._is_young(now)):
+            return self._lost_while_idle(cause, now)
         verdict = self._outage.failed(cause, is_young=not self._has_lived(now), is_told=self._complaint is not None)
         fault = control.Fault(
             code=cause.code,
@@ -419,6 +460,26 @@ class Session:
             is_refusal=cause.exit_code is not None and not self._has_lived(now),
         )
         return [Drop(), Tell(fault), Tell(down)] if verdict.is_news else [Drop(), Tell(down)]
+
+    def _rested(self, now: float) -> list[Action]:
+        """The connection has ended in order, and the next one is made when somebody speaks."""
+        self._enter(State.WAITING)
+        self._deadline, self._expects_audio = now, False
+        return [Drop(), Tell(control.Rested(connection=self.connection, sent=self._placing.sent_until))]
+
+    def _lost_while_idle(self, cause: Cause, now: float) -> list[Action]:
+        """The connection is gone in a silence. Many services close a connection that gets no audio: it is no fault."""
+        self._enter(State.WAITING)
+        wait_s, self._idle_wait_s = self._idle_wait_s, min(2 * self._idle_wait_s, _LONGEST_IDLE_WAIT_S)
+        self._deadline = now + wait_s
+        down = control.ConnectionDown(
+            connection=self.connection, reason=cause.reason, next_try_in_s=wait_s, in_silence=True
+        )
+        return [Drop(), Tell(down)]
+
+    def _is_young(self, now: float) -> bool:
+        """Whether the connection was just made."""
+        return not self._has_lived(now)
 
     def _has_lived(self, now: float) -> bool:
         """Whether the connection was ready for so long that the recogniser had accepted it."""

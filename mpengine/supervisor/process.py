@@ -23,9 +23,10 @@ from mpengine.shared.messages import Error, ErrorCode
 from mpengine.shared.runtime import RuntimeDir
 from mpengine.supervisor.bus.answers import Answers
 from mpengine.supervisor.bus.bus import Bus
-from mpengine.supervisor.bus.journal import ToldGap
+from mpengine.supervisor.bus.journal import OpenDevice, ToldGap
 from mpengine.supervisor.bus.transcript_file import TranscriptFile
 from mpengine.supervisor.children.channel import ChildChannel
+from mpengine.supervisor.children.held_pipe import HeldPipe
 from mpengine.supervisor.children.process import ChildProcess
 from mpengine.supervisor.children.settings_for import SettingsFor
 from mpengine.supervisor.children.spawner import Spawner
@@ -35,6 +36,7 @@ from mpengine.supervisor.decide.actions import (
     Action,
     Child,
     Exit,
+    KeepDevice,
     KeepGap,
     Kill,
     Log,
@@ -116,6 +118,9 @@ class Supervisor:
             self._listener = None
             if self._config.remote.starts_recogniser:  # the socket is the supervisor's, so that the port stays the same
                 self._listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            self._held_pipe = None
+            if self._config.audio.home.is_pipe:
+                self._held_pipe = stack.enter_context(contextlib.closing(HeldPipe(self._config.audio)))
             self._settings_for = SettingsFor(
                 self._config,
                 path=self._directory.path,
@@ -185,6 +190,7 @@ class Supervisor:
                 sent=recovered.sent,
                 connection=recovered.connection,
                 gaps=recovered.gaps,
+                device=self._files.remembered,
                 finals=list(filter(None, (final.transcript() for final in recovered.recent))),
             )
             rest_s = (recovered.captured - recovered.acknowledged) / recovered.identity.sample_rate
@@ -296,13 +302,15 @@ class Supervisor:
 
     # Performing
 
-    def _perform(self, actions: list[Action]) -> None:  # noqa: C901  a table, one case an action
+    def _perform(self, actions: list[Action]) -> None:  # noqa: C901, PLR0912  a table, one case an action
         for action in actions:
             match action:
                 case Publish(message=message, covers=covers):
                     self._bus.publish(message, covers=covers)
                 case KeepGap(first=first, end=end):
                     self._bus.keep(ToldGap(first, end))
+                case KeepDevice(identity=identity):
+                    self._bus.keep(OpenDevice(identity, self._files.wanted_device))
                 case Acknowledge(sample=sample):
                     self._files.journal.acknowledge(sample)
                 case Send(child=child, message=command):
@@ -328,10 +336,12 @@ class Supervisor:
     def _spawn(self, child: Child) -> None:
         identity = self._channel.new_identity(child)
         settings = self._settings_for(child, identity, self._coordinator)
-        listener = self._listener.fileno() if child is Child.RECOGNISER and self._listener else None
+        inherited = self._listener.fileno() if child is Child.RECOGNISER and self._listener else None
+        if child is Child.CAPTURE and self._held_pipe is not None:
+            inherited = self._held_pipe.notes_fd()
         now = time.monotonic()
         try:
-            process = self._spawner.start(child.value, settings, inherit_fd=listener)
+            process = self._spawner.start(child.value, settings, inherit_fd=inherited)
         except OSError as error:
             self._perform(self._coordinator.lives.spawn_failed(child, str(error), now))
             return

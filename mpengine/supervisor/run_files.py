@@ -6,6 +6,7 @@ run begins, and `abandoned` says how much audio of the old one has no result.
 
 import contextlib
 import os
+import shlex
 import time
 
 from mpengine.shared.config import Config
@@ -20,7 +21,7 @@ class RunFiles:
     """The journal of a run, and the path of the window that capture writes.
 
     `recovered` is the content of a journal that goes on; None in a new run. `abandoned` is the message about an old run
-    that lost audio; empty if none did.
+    that lost audio; empty if none did. `wanted_device` is `audio.device` as text.
     """
 
     def __init__(self, config: Config, runtime_path: str) -> None:
@@ -29,14 +30,15 @@ class RunFiles:
         self.window_path = os.path.join(config.buffer.directory or runtime_path, f"{name}.window")
         self.recovered: Recovered | None = None
         self.abandoned = ""
-        source = config.audio.source
+        source, command = config.audio.source, config.audio.command
+        self.wanted_device = repr(config.audio.device)
         shape = f"{config.buffer.seconds} s of {config.audio.block_samples} samples"
         wanted = Identity(
             run=os.urandom(8).hex(),
             machine_boot=_machine_boot(),
             sample_rate=rate,
             channels=config.audio.channels,
-            source=os.path.abspath(source) if is_path(source) else source,
+            source=shlex.join(command) if command else os.path.abspath(source) if is_path(source) else source,
             window=f"{os.path.abspath(self.window_path)} {shape}",
         )
         path = os.path.join(runtime_path, "journal")
@@ -59,6 +61,12 @@ class RunFiles:
             self.journal = Journal.create(path, wanted, History(finals=bus.history, age_s=bus.history_s))
         except OSError as error:
             raise RuntimeDirError(f"cannot write the journal {path}: {error.strerror}") from None
+
+    @property
+    def remembered(self) -> str:
+        """The identity of the device that this run had open; empty if none, or if another one is wanted now."""
+        device = self.recovered.device if self.recovered else None
+        return device.identity if device is not None and device.wanted == self.wanted_device else ""
 
     def _left_without_journal(self, path: str) -> str:
         """The message about a window without a readable journal: a window on a disk outlives the machine's restart."""

@@ -1,9 +1,14 @@
 """Connection against real servers on the loopback: what works, and what a caller may not do."""
 
+import base64
+import contextlib
 import os
+import select
 import socket
+import ssl
 import struct
 import threading
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -21,9 +26,11 @@ from mpengine.streaming.websocket.events import (
 from tests.parts.peers import (
     BINARY,
     CLOSE,
+    NEVER,
     PING,
     PONG,
     SECRET,
+    SOON,
     TEXT,
     after_upgrade,
     connection,
@@ -174,6 +181,72 @@ def test_a_proxy_from_the_environment_is_used(monkeypatch, authority):
         with connection("wss://recogniser.test:4/", authority) as made:
             assert next_event(made) == Opened({"dg-request-id": "request-7"})
     assert asked == ["CONNECT recogniser.test:4 HTTP/1.1"]
+
+
+class Tunnel(threading.Thread):
+    """A proxy that speaks TLS: it opens one tunnel to `target`, whatever it is asked for."""
+
+    def __init__(self, authority, target):
+        super().__init__()
+        self._authority, self._target = authority, target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"https://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.asked = ""
+
+    def run(self):
+        with self._listener:
+            accepted, _ = self._listener.accept()
+        accepted.settimeout(NEVER)
+        with (
+            self._authority.server.wrap_socket(accepted, server_side=True) as near,
+            socket.create_connection(self._target, NEVER) as far,
+        ):
+            self.asked = read_request(near)
+            near.sendall(b"HTTP/1.1 200 tunnel\r\n\r\n")
+            with contextlib.suppress(OSError):
+                self._carry(near, far)
+
+    def _carry(self, near, far):
+        while True:
+            ready, _, _ = select.select([near, far], [], [], NEVER)
+            for one, other in ((near, far), (far, near)):
+                if one in ready and not self._passed_on(one, other):
+                    return
+
+    def _passed_on(self, one, other):
+        data = one.recv(65536)
+        while data and isinstance(one, ssl.SSLSocket) and one.pending():
+            data += one.recv(65536)
+        other.sendall(data)
+        return bool(data)
+
+
+def echo(server):
+    for message in server:
+        server.send(message.hex() if isinstance(message, bytes) else message)
+
+
+@pytest.mark.parametrize("encrypted", [True, False], ids=["wss", "ws"])
+def test_a_proxy_that_speaks_tls_carries_the_connection(monkeypatch, authority, encrypted):
+    with whole_server(echo, authority if encrypted else None) as url:
+        port = urlsplit(url).port
+        tunnel = Tunnel(authority, ("127.0.0.1", port))
+        tunnel.start()
+        monkeypatch.setenv("https_proxy" if encrypted else "http_proxy", tunnel.address.replace("//", "//me:hid%64en@"))
+        with connection(url.replace("127.0.0.1", "recogniser.test"), authority) as made:
+            assert isinstance(next_event(made), Opened)
+            sent = [bytes([number]) * 100_000 for number in range(20)]
+            for pcm in sent:
+                made.send_audio(pcm)
+            assert next_events(made, len(sent)) == [Received(pcm.hex()) for pcm in sent]
+            made.send_close(1000)
+            assert next_event(made) == CloseReceived(1000, "")
+            assert isinstance(next_event(made), Failed)
+        tunnel.join(SOON)
+        assert not tunnel.is_alive()
+    assert tunnel.asked.startswith(f"CONNECT recogniser.test:{port} HTTP/1.1\r\n")
+    login = base64.b64encode(b"me:hidden").decode()
+    assert f"\r\nProxy-Authorization: Basic {login}\r\n" in tunnel.asked
 
 
 # What a caller may not do, and what nobody may see

@@ -165,8 +165,24 @@ def test_a_redirect_takes_the_key_nowhere(status):
         place = f"ws://127.0.0.1:{elsewhere.getsockname()[1]}/"
         answer = f"HTTP/1.1 {status} Over there\r\nLocation: {place}\r\n\r\n".encode()
         with crooked_server(answers(answer)) as url:
-            assert outcome_of(url) == Refused(status, "Over there", "")
+            assert outcome_of(url) == Refused(status, f"Over there, to {place}", "")
         assert select.select([elsewhere], [], [], 0)[0] == []
+
+
+@pytest.mark.parametrize(
+    ("location", "phrase"),
+    [
+        ("/login", "Found, to /login"),
+        (f"https://portal.test/a?back={SECRET}", "Found, to https://portal.test/a"),
+        (f"https://{SECRET}/a", "Found, to https://***/a"),
+        ("/" + "x" * 300, "Found, to /" + "x" * 199),
+        ("", "Found"),
+    ],
+)
+def test_the_place_to_which_a_redirect_leads_is_told(location, phrase):
+    answer = f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode()
+    with crooked_server(answers(answer)) as url:
+        assert outcome_of(url) == Refused(302, phrase, "")
 
 
 @pytest.mark.parametrize(
@@ -241,9 +257,40 @@ def test_tls_to_a_server_without_it():
 
 def test_a_proxy_that_refuses(monkeypatch):
     with crooked_server(answers(b"HTTP/1.1 407 Who are you\r\n\r\n")) as proxy:
-        monkeypatch.setenv("http_proxy", proxy.replace("ws:", "http:"))
-        reason = "the HTTP proxy opened no tunnel to host.test: it answered 407"
+        address = proxy.rstrip("/").replace("ws:", "http:")
+        monkeypatch.setenv("http_proxy", address)
+        reason = f"the proxy {address} (http_proxy) opened no tunnel to host.test: it answered 407"
         assert outcome_of("ws://host.test/") == Failed(reason)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "why"),
+    [
+        ("http_proxy", "socks5h://me:hidden@10.0.0.1:1080", "the proxy in http_proxy is a socks5h:// one, "),
+        ("ALL_PROXY", "http://me:hidden@:80", "the proxy in ALL_PROXY has no usable address: "),
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_told_without_its_password(monkeypatch, variable, value, why):
+    monkeypatch.setenv(variable, value)
+    failed = outcome_of("ws://host.test/")
+    assert failed.reason.startswith(why)
+    assert "hidden" not in failed.reason
+
+
+def test_a_proxy_that_is_not_there_is_named(monkeypatch):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        monkeypatch.setenv("HTTP_PROXY", f"me:hidden@{address}")
+        assert outcome_of("ws://host.test/") == Failed(f"connection refused by the proxy http://{address} (HTTP_PROXY)")
+
+
+def test_a_proxy_whose_certificate_is_not_trusted(monkeypatch, authority):
+    with crooked_server(until_gone, authority) as proxy:
+        address = proxy.rstrip("/").replace("wss:", "https:")
+        monkeypatch.setenv("https_proxy", address)
+        failed = outcome_of("wss://host.test/")
+    assert failed.reason.startswith(f"TLS certificate of the proxy {address} (https_proxy) not trusted: ")
 
 
 @contextlib.contextmanager

@@ -1,66 +1,164 @@
-"""Which device is meant."""
+"""`mpengine devices` on pretended sound cards."""
+
+import grp
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
 
 import pytest
 
-from mpengine.capture.microphone import Device, choose
-from mpengine.shared.errors import DeviceError, ExitCode
+from tests.rig.processes import spawn
+from tests.rig.sound_card import Card
+from tests.rig.waiting import PATIENCE_S, scaled, wait_until
 
-BUILT_IN = Device(0, "Built-in Audio", "ALSA", 2, 44100)
-USB = Device(2, "USB PnP Sound Device: Audio (hw:1,0)", "ALSA", 1, 48000, is_default=True)
-YETI = Device(3, "Yeti Größe L", "ALSA", 2, 48000)
-PULSE = Device(5, "pulse", "ALSA", 32, 44100)
-PULSE_JACK = Device(9, "pulse", "JACK", 32, 44100)
-ALL = [BUILT_IN, USB, YETI, PULSE, PULSE_JACK]
-
-
-@pytest.mark.parametrize(
-    ("wanted", "device"),
-    [
-        (None, USB),
-        (0, BUILT_IN),
-        (3, YETI),
-        ("Built-in Audio", BUILT_IN),
-        ("built-in AUDIO", BUILT_IN),
-        ("usb pnp", USB),
-        ("hw:1,0", USB),
-        ("YETI GRÖSSE", YETI),
-        ("pulse", PULSE),
-    ],
-)
-def test_a_device_is_meant_by_default_index_name_or_part_of_a_name(wanted, device):
-    assert choose(ALL, wanted) == device
+USB = Card(1, "Device", "USB PnP Sound Device", "Audio")
+NAME = "USB PnP Sound Device: Audio"
+RECORDER = """
+import sys, sounddevice
+with sounddevice.RawInputStream(samplerate=16000, channels=1, dtype="int16", device=sys.argv[1]):
+    print("recording", flush=True)
+    sys.stdin.read()
+"""
 
 
-def test_a_whole_name_wins_over_a_part_of_another():
-    short, long = Device(0, "USB", "ALSA", 1, 48000), Device(1, "USB Microphone", "ALSA", 1, 48000)
-    assert choose([long, short], "usb") == short
+@pytest.fixture
+def listed(cards):
+    """`listed(...)` runs the command, and returns its exit code, its output and its errors."""
+
+    def run(*arguments, **environment):
+        words = [sys.executable, "-m", "mpengine", "devices", *arguments]
+        variables = os.environ | cards.environment | environment
+        ended = subprocess.run(words, env=variables, capture_output=True, timeout=scaled(60), check=False)
+        return ended.returncode, ended.stdout.decode(), ended.stderr.decode()
+
+    return run
 
 
-def test_without_a_default_the_first_is_taken():
-    assert choose([YETI, PULSE], None) == YETI
+def entries(listed):
+    """What --json says, by name."""
+    return {entry["name"]: entry for entry in json.loads(listed("--json")[1])}
 
 
-@pytest.mark.parametrize("wanted", [1, -1, 99, "Blue Snowball", "2"])
-def test_a_device_that_is_not_there_is_refused_with_those_that_are(wanted):
-    with pytest.raises(DeviceError) as caught:
-        choose([BUILT_IN, USB], wanted)
-    assert repr(wanted) in str(caught.value)
-    assert '0 "Built-in Audio", 2 "USB PnP Sound Device: Audio (hw:1,0)"' in str(caught.value)
+def test_each_microphone_has_a_line_with_the_rate_at_which_it_would_be_opened(cards, listed):
+    cards.default = "plughw:1"
+    cards.add("usb", rates_hz=[44100, 48000], channels=[2], card=USB)
+    cards.add("beam", channels=[6])
+    code, output, errors = listed()
+    assert (code, errors) == (0, "")
+    assert [" ".join(line.split()) for line in output.splitlines()[:4]] == [
+        "NAME CH RATE STATE WHAT IT IS",
+        f"{NAME} 2 16000 from 48000 free hw:CARD=Device,DEV=0",
+        "beam 6 16000 free ALSA",
+        "* default - 16000 free ALSA",
+    ]
+    assert output.splitlines()[-1] == "* is used when audio.device is not set"
 
 
-def test_a_part_that_fits_several_is_refused_with_those_it_fits():
-    with pytest.raises(
-        DeviceError, match=r"audio\.device 'audio' fits several: 0 .*, 2 .*; name one of them"
-    ) as caught:
-        choose(ALL, "audio")
-    assert "Yeti" not in str(caught.value)
+def test_the_one_that_a_configuration_means_is_marked(cards, listed, tmp_path):
+    cards.add("usb", card=USB)
+    cards.add("desk")
+    file = tmp_path / "mic.toml"
+    file.write_text('[remote]\nmode = "managed"\n[audio]\ndevice = ["Jabra", "pnp"]\n')
+    code, output, _ = listed("--config", str(file))
+    assert code == 0
+    assert [line for line in output.splitlines() if line[0] == "*"] == [
+        next(line for line in output.splitlines() if NAME in line),
+        "* is what audio.device means now",
+    ]
+    file.write_text('[audio]\ndevice = "Jabra"\n')
+    code, output, _ = listed("--config", str(file))
+    assert code == 0
+    assert f"no audio input device 'Jabra' (the sound server at PULSE_SERVER=unix:{cards.directory}" in output
+    assert output.splitlines()[-1].endswith(f'; there are: 0 "{NAME}", 1 "desk"')
+    file.write_text("[audio]\ndevice = 1.5\n")
+    code, output, errors = listed("--config", str(file))
+    assert (code, output) == (2, "")
+    assert errors.startswith("mpengine: audio.device: expected text, a whole number, or a list")
 
 
-@pytest.mark.parametrize("wanted", [None, 0, "USB"])
-def test_without_any_device_the_error_says_what_to_do(wanted):
-    with pytest.raises(DeviceError, match=r"no audio input device; plug in a microphone, or set audio\.source"):
-        choose([], wanted)
+def test_equal_names_and_names_of_any_bytes_are_listed_apart(cards, listed):
+    cards.add("one", card=Card(1, "Device", "Größe".encode()[:5], "Audio"))
+    cards.add("two", card=Card(2, "Device_1", "USB", "Audio", socket="2"))
+    cards.add("three", card=Card(3, "Device_2", "USB", "Audio", socket="3.1"))
+    assert list(entries(listed)) == [
+        r"Grö\xc3: Audio",
+        "USB: Audio [usb-0000:00:14.0-2]",
+        "USB: Audio [usb-0000:00:14.0-3.1]",
+    ]
 
 
-def test_a_device_error_ends_the_command_with_3():
-    assert DeviceError("x").exit_code == ExitCode.DEVICE == 3
+def test_a_microphone_that_cannot_be_opened_is_listed_with_the_reason(cards, listed):
+    cards.add("usb", card=USB)
+    cards.add("camera", card=Card(2, "C920", "HD Pro Webcam C920", socket="2")).set(open="EACCES")
+    cards.add("desk")
+    words = [sys.executable, "-c", RECORDER, NAME]
+    recorder = spawn(words, env=os.environ | cards.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert recorder.stdout.readline() == b"recording\n"
+    _, output, _ = listed()
+    assert f"busy: PID {recorder.pid} (" in output
+    found = entries(listed)
+    recorder.communicate()
+    assert found[NAME]["holder"]["pid"] == recorder.pid
+    assert (found[NAME]["number"], found[NAME]["alsa_name"]) == (None, "hw:CARD=Device,DEV=0")
+    group = grp.getgrgid(os.getgid()).gr_name
+    assert found["HD Pro Webcam C920: USB Audio"]["state"] == f"no permission (group {group})"
+    assert found["desk"]["state"] == entries(listed)[NAME]["state"] == "free"
+
+
+def test_without_anything_to_open_the_exit_code_is_3(cards, listed):
+    code, output, errors = listed()
+    assert (code, errors) == (3, "")
+    assert output.splitlines() == [
+        "no audio input device: plug in a microphone (in a container, pass in /dev/snd)",
+        f"the sound server at PULSE_SERVER=unix:{cards.directory}/no-server cannot be reached",
+    ]
+
+
+@pytest.mark.parametrize("content", ["", "pcm.only { type null hint { show on } }\n", None])
+def test_an_alsa_without_configuration_is_told_in_a_line(listed, tmp_path, content):
+    file = tmp_path / "alsa.conf"
+    if content is not None:
+        file.write_text(content)
+    code, output, errors = listed(ALSA_CONFIG_PATH=str(file), LD_PRELOAD="")
+    assert (code, output) == (3, "")
+    assert errors.startswith('mpengine: ALSA\'s configuration has no "default" device, and PortAudio cannot start')
+    assert errors.count("\n") == 1
+
+
+def test_levels_are_lines_where_there_is_no_terminal(cards):
+    cards.add("desk").set(signal="noise")
+    cards.add("dead").set(signal="zeros")
+    words = [sys.executable, "-m", "mpengine", "devices", "--levels"]
+    process = spawn(words, env=os.environ | cards.environment, stdout=subprocess.PIPE, text=True)
+    lines = [process.stdout.readline() for _ in range(4)]
+    process.send_signal(signal.SIGINT)
+    assert process.wait(scaled(PATIENCE_S)) == 0
+    process.stdout.close()
+    assert lines[2].startswith("desk: -")
+    assert " dBFS, peak -" in lines[2]
+    assert lines[3] == "dead: digital silence\n"
+
+
+def test_levels_are_bars_on_a_terminal_which_is_left_as_it_was(cards):
+    cards.add("desk").set(signal="noise")
+    outer, inner = pty.openpty()
+    words = [sys.executable, "-m", "mpengine", "devices", "--levels"]
+    environment = os.environ | cards.environment | {"TERM": "xterm"}
+    process = spawn(words, env=environment, stdin=inner, stdout=inner, stderr=inner)
+    os.close(inner)
+    shown = bytearray()
+
+    def has_a_bar():
+        shown.extend(os.read(outer, 65536))
+        return b"[##" in shown and b"desk" in shown
+
+    wait_until(has_a_bar, PATIENCE_S, "a bar")
+    process.send_signal(signal.SIGINT)
+    wait_until(lambda: shown.extend(os.read(outer, 65536)) or b"\x1b[?1049l" in shown, PATIENCE_S, "the end")
+    assert process.wait(scaled(PATIENCE_S)) == 0
+    os.close(outer)
+    assert b"\x1b[?1049h" in shown
+    assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l")

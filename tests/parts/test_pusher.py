@@ -1,12 +1,15 @@
 """The sending end of the frames socket, against a real PULL: order, grants, gaps, the end mark."""
 
+import random
+
 import pytest
 import zmq
 
+from mpengine.capture.gate import Gate
 from mpengine.capture.pusher import Pusher
 from mpengine.capture.window import Slot, Window
 from mpengine.shared import frames
-from mpengine.shared.ranges import Range
+from mpengine.shared.ranges import Range, Ranges
 from mpengine.shared.window_layout import Left, left_in
 from tests.rig.waiting import scaled, wait_until
 from tests.rig.window_slots import damage
@@ -246,7 +249,8 @@ def test_skipped_audio_that_the_window_has_dropped_is_no_gap_but_what_lies_betwe
     ends.fill(60 * 50 + 20)
     ends.pusher.granted(1, 0, [Range(5 * BLOCK, 8 * BLOCK), Range(10 * BLOCK, 30 * BLOCK)])
     assert ends.received(1)[0].first_sample == 30 * BLOCK
-    assert ends.missing == [(Range(0, 10 * BLOCK), "window_full")]
+    lost = [Range(0, 5 * BLOCK), Range(8 * BLOCK, 10 * BLOCK)]
+    assert ends.missing == [(each, "window_full") for each in lost]
 
 
 def test_damage_before_skipped_audio_is_told(ends):
@@ -277,3 +281,114 @@ def test_without_an_end_mark_any_more_none_is_sent(ends):
     assert [frame.is_last for frame in ends.received(2)] == [False]
     ends.push()
     assert not ends.pull.poll(50)
+
+
+# The silence gate
+
+
+def test_what_is_held_waits_behind_a_quiet_mark(ends):
+    ends.fill(10)
+    ends.pusher.granted(1, 0)
+    ends.pusher.hold(8 * BLOCK)
+    *audio, mark = ends.received(9)
+    assert numbers(audio) == list(range(8))
+    assert (mark.is_quiet, mark.is_last, mark.first_sample) == (True, False, 8 * BLOCK)
+    ends.fill(5, first=10 * BLOCK)
+    assert not ends.push()  # the mark comes once, and nobody waits for room
+    assert not ends.pull.poll(50)
+    ends.pusher.release()
+    assert numbers(ends.received(7)) == list(range(8, 15))
+
+
+def test_what_is_gated_is_never_sent_and_is_no_gap(ends):
+    ends.fill(20)
+    ends.pusher.granted(1, 0)
+    ends.pusher.hold(5 * BLOCK)
+    ends.received(6)
+    ends.pusher.gated(Range(5 * BLOCK, 10 * BLOCK))
+    assert not ends.push()
+    assert ends.pusher.has_pushed(9)
+    assert not ends.pusher.has_pushed(10)
+    ends.pusher.gated(Range(10 * BLOCK, 14 * BLOCK))
+    ends.pusher.release()
+    assert numbers(ends.received(6)) == list(range(14, 20))
+    assert ends.missing == []
+
+
+def test_each_grant_has_its_quiet_mark_and_gets_nothing_that_was_gated(ends):
+    ends.fill(20)
+    ends.pusher.granted(1, 0)
+    ends.pusher.hold(5 * BLOCK)
+    ends.pusher.gated(Range(5 * BLOCK, 15 * BLOCK))
+    assert ends.received(6)[-1].is_quiet
+    ends.pusher.granted(2, 3 * BLOCK)
+    *audio, mark = ends.received(3)
+    assert numbers(audio) == [3, 4]
+    assert (mark.is_quiet, mark.grant) == (True, 2)
+
+
+def test_all_is_pushed_when_only_what_is_held_is_left(ends):
+    ends.fill(10)
+    ends.pusher.hold(8 * BLOCK)
+    assert not ends.pusher.has_pushed_all
+    ends.pusher.granted(1, 0)
+    assert not ends.pusher.has_pushed_all
+    ends.received(9)
+    assert ends.pusher.has_pushed_all
+    ends.pusher.release()
+    assert not ends.pusher.has_pushed_all
+
+
+def test_gated_audio_that_the_window_has_dropped_is_no_gap(ends):
+    ends.fill(50)
+    ends.pusher.granted(1, 0)
+    ends.pusher.hold(50 * BLOCK)
+    ends.received(51)
+    ends.fill(60 * 50 + 50, first=50 * BLOCK)
+    ends.pusher.gated(Range(50 * BLOCK, 60 * 50 * BLOCK))
+    ends.pusher.release()
+    assert ends.received(1)[0].first_sample == 60 * 50 * BLOCK
+    assert ends.missing == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_sample_is_either_sent_or_gated_and_that_once(ends, seed):
+    chance, gate = random.Random(seed), Gate(sample_rate=16000, channels=1, hang_over_s=1.0)
+    sent, gated, first = Ranges(), Ranges(), 0
+    ends.pusher.granted(1, 0)
+
+    def tell():
+        for silent in gate.take_gated():
+            ends.pusher.gated(silent)
+            assert gated.cut(*silent) == [silent]
+            gated.join(*silent)
+
+    while first < 40 * 16000 or gate.closed_at is not None:
+        is_loud, blocks = chance.random() < 0.5, chance.randrange(20, 200)
+        for number in range(blocks if first < 40 * 16000 else 1):
+            pcm = (b"\x00\x20\x00\xe0" if is_loud else bytes(4)) * (BLOCK // 2)
+            ends.window.append(first, pcm, first)
+            was_closed = gate.closed_at is not None
+            gate.add(first, pcm)
+            first += BLOCK
+            if gate.closed_at is not None and not was_closed:
+                ends.pusher.hold(gate.closed_at)
+            elif gate.closed_at is None and was_closed:
+                tell()
+                ends.pusher.release()
+            elif number % 50 == 0:
+                tell()
+            ends.pusher.pump()
+            while ends.pull.poll(0):
+                frame = frames.unpack(ends.pull.recv())
+                place = Range(frame.first_sample, frame.first_sample + len(frame.pcm) // 2)
+                assert sent.cut(*place) == ([place] if len(frame.pcm) else [])
+                sent.join(*place)
+    while not ends.pusher.has_pushed_all or ends.pull.poll(200):
+        ends.push()
+        while ends.pull.poll(20):
+            frame = frames.unpack(ends.pull.recv())
+            sent.join(frame.first_sample, frame.first_sample + len(frame.pcm) // 2)
+    assert list(gated) != []
+    assert [part for each in gated for part in sent.cut(*each)] == list(gated)
+    assert Ranges([*sent, *gated]).cut(0, first) == []

@@ -55,7 +55,7 @@ class Running:
     def ready(self, **config) -> websocket.WebSocket:
         connection = self.connect()
         authorise(connection, **config)
-        assert receive(connection) == {"type": "ready", "features": ["finalize", "silence"]}
+        assert receive(connection) == {"type": "ready", "features": ["finalize", "silence", "idle"]}
         return connection
 
 

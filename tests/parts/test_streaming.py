@@ -164,6 +164,16 @@ def test_even_then_no_more_goes_out_than_the_pace_allows(ends):
     assert ends.connection.sent[:-2] == [first, second]  # a second is free, and one more is owed
 
 
+@pytest.mark.parametrize(("value", "told"), [("http://me:hidden@10.0.0.1:3128", 1), ("socks5://me:hidden@10.0.0.1", 0)])
+def test_the_proxy_on_the_way_is_told_without_its_password(monkeypatch, caplog, request, value, told):
+    caplog.set_level("INFO")
+    monkeypatch.setenv("https_proxy", value)
+    monkeypatch.setenv("no_proxy", "")
+    request.getfixturevalue("ends")
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == ['proxy_used proxy="proxy http://10.0.0.1:3128 (https_proxy)"'] * told
+
+
 def test_on_a_lost_connection_no_more_is_taken(ends):
     ends.connection.is_lost = True
     ends.pushed(2)

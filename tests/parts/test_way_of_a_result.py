@@ -65,6 +65,7 @@ class Engine:
             self.coordinator.heard(child, control.Hello(pid=1), 100.0)
         opened = control.DeviceOpened(name="USB", sample_rate=S, channels=1, latency_s=0.08)
         self.coordinator.heard(Child.CAPTURE, opened, 100.0)
+        self.coordinator.heard(Child.CAPTURE, control.CaptureBeat(captured=320), 100.0)
         self.coordinator.heard(Child.CAPTURE, control.Anchor(sample=0, utc_ns=10**18), 100.0)
         self.perform(self.session.tick(100.0))
         self.perform(self.session.event(Opened({}), 100.1))

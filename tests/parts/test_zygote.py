@@ -100,6 +100,17 @@ def test_a_child_runs_and_can_be_asked_to_end(either, settings):
     assert end_of(process) == 0
 
 
+def test_a_core_file_would_have_no_secret(either, settings):
+    process = either.start("capture", settings())
+    works(process)
+    home = pathlib.Path(f"/proc/{process.pid}")
+    limit = next(line for line in (home / "limits").read_text().splitlines() if line.startswith("Max core file size"))
+    assert limit.split()[4:6] == ["0", "0"]
+    assert int((home / "coredump_filter").read_text(), 16) == 0
+    process.kill()
+    end_of(process)
+
+
 def test_its_exit_code_is_told(either, settings):
     assert end_of(either.start("capture", settings("/no/such.wav"))) == 2
 

@@ -70,6 +70,10 @@ class Engine:
     def connect(self, number=1):
         return self.says(STREAMING, connecting(number), ready(number))
 
+    def hears(self, captured=S):
+        """The device is open, and has given the audio before sample `captured`; what is decided."""
+        return self.says(CAPTURE, device_opened(), control.CaptureBeat(captured=captured))
+
     def run(self):
         """Everything runs: the device is open, the recogniser connected, two seconds were sent."""
         self.start()

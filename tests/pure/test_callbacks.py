@@ -57,6 +57,12 @@ def test_errors_have_the_origin_engines_words(told, text):
     assert not state.failure
 
 
+def test_a_clock_that_was_set_is_no_trouble():
+    state = RecordingState()
+    assert state.read(error("clock_stepped", "was set", source="supervisor")) == []
+    assert not state.trouble
+
+
 def test_it_has_started_when_it_runs_and_no_trouble_counts_any_more():
     state = RecordingState()
     assert not state.has_started

@@ -142,6 +142,27 @@ def test_a_loss_behind_a_stall_is_a_gap_though_nobody_flagged_it(recording):
     assert recording.worst <= BLOCK
 
 
+@pytest.mark.parametrize("lost", [3_200, 4_000, 12_000])
+def test_what_is_lost_without_a_flag_or_a_stall_is_a_gap_some_seconds_later(recording, lost):
+    chance = Random(7)
+    recording.blocks(1000, chance, 50_000_000)
+    recording.lose(lost + BLOCK)
+    recording.blocks(550, chance, 50_000_000)
+    assert recording.missing_samples == pytest.approx(lost, abs=2 * BLOCK)
+    true, given = recording.indexes[-1]
+    assert abs(true - given) <= 2 * BLOCK
+    recording.blocks(3000, chance, 50_000_000)
+    assert len(recording.missing) == 1
+
+
+def test_a_device_that_gives_too_few_samples_all_the_time_is_found_out_again_and_again(recording):
+    for _ in range(600):
+        recording.blocks(10)
+        recording.lose(64)  # 2 %
+    assert recording.missing_samples == pytest.approx(600 * 64, abs=RATE // 2)
+    assert {each.reason for each in recording.missing} == {"overflow"}
+
+
 def test_a_crystal_that_is_off_makes_no_gap_of_its_drift():
     recording = Recording(ppm=100)
     recording.blocks(15_000)
@@ -342,20 +363,20 @@ def test_whatever_happens_every_index_is_within_a_block_of_the_truth(seed):
     assert all(each.first < each.end for each in recording.missing)
 
 
-# A device that tells when
+# A source that knows when
 
 
-def timed(arrival_ns, **loss):
-    return Block(PCM, arrival_ns, is_timed=True, **loss)
+def exact(arrival_ns, **loss):
+    return Block(PCM, arrival_ns, is_exact=True, **loss)
 
 
-def test_where_the_device_tells_when_two_blocks_are_enough_after_a_restart():
+def test_where_the_arrival_is_exact_two_blocks_are_enough_after_a_restart():
     clock = new_clock(next_sample=16000)
     clock.continue_from(16000, 10 * 1_000_000_000)
     clock.interrupted("capture_restart")
     begin_ns = 10 * 1_000_000_000 + 1_000_000_000 // 4
-    assert clock.add(timed(begin_ns + BLOCK_NS)) == []
-    placed = clock.add(timed(begin_ns + 2 * BLOCK_NS))
+    assert clock.add(exact(begin_ns + BLOCK_NS)) == []
+    placed = clock.add(exact(begin_ns + 2 * BLOCK_NS))
     assert [each.first_sample for each in placed] == [20000, 20000 + BLOCK]
     assert (placed[0].missing.first, placed[0].missing.end) == (16000, 20000)
 
@@ -376,21 +397,21 @@ def test_a_successor_goes_on_behind_what_the_window_lost():
     clock = new_clock(next_sample=32000)
     clock.continue_from(16000, 10 * 1_000_000_000)
     clock.interrupted("capture_restart")
-    placed = [each for n in (1, 2) for each in clock.add(timed(12 * 1_000_000_000 + n * BLOCK_NS))]
+    placed = [each for n in (1, 2) for each in clock.add(exact(12 * 1_000_000_000 + n * BLOCK_NS))]
     assert placed[0].first_sample == 16000 + 2 * RATE
     assert (placed[0].missing.first, placed[0].missing.end) == (32000, 48000)
 
 
-def test_a_device_that_errs_both_ways_is_followed_without_drift_over_many_restarts():
-    """Some blocks are told 5 ms early, some of ours are late: neither adds up over a hundred restarts."""
+def test_a_device_that_is_often_late_is_followed_without_drift_over_many_restarts():
+    """The first blocks are exact, and many of the others are late: nothing adds up over a hundred restarts."""
     chance = Random(3)
     true_ns, clock, index = ORIGIN_NS, new_clock(), 0
     for _ in range(100):
         for number in range(200):
             true_ns += BLOCK_NS
-            early = 5_000_000 if number > 20 and chance.random() < 0.2 else 0
-            late = chance.randrange(8_000_000) if number > 5 and chance.random() < 0.1 else chance.randrange(300_000)
-            for placed in clock.add(timed(true_ns - early + late)):
+            is_exact = number < 4
+            late_ns = chance.randrange(100_000 if is_exact or chance.random() < 0.1 else 40_000_000)
+            for placed in clock.add(Block(PCM, true_ns + late_ns, is_exact=is_exact)):
                 index = placed.first_sample + BLOCK
         for placed in clock.settle():
             index = placed.first_sample + BLOCK

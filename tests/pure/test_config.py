@@ -1,9 +1,11 @@
 """The configuration: defaults, refusals that name the key, files, overrides, and secrets that stay secret."""
 
+import os
 import traceback
 
 import msgspec
 import pytest
+import trustme
 from msgspec.structs import fields as fields_of
 
 from mpengine import dialects
@@ -38,6 +40,9 @@ def file(tmp_path):
     return write
 
 
+DEVICES = "text, a whole number, or a list of up to 32 of these"
+
+
 def merged(tables):
     """`tables` on top of what local mode needs, so that only they can be wrong."""
     return {**LOCAL, **{name: {**LOCAL.get(name, {}), **table} for name, table in tables.items()}}
@@ -66,7 +71,8 @@ def refusal(tables):
         ("audio.sample_rate", 16000),
         ("audio.channels", 1),
         ("audio.block_ms", 20),
-        ("audio.latency", 0.08),
+        ("audio.latency", 1.0),
+        ("audio.quiet_ms", 200),
         ("audio.start", "immediate"),
         ("audio.source", "portaudio"),
         ("audio.paced", True),
@@ -153,6 +159,12 @@ def test_waiting_audio_is_sent_at_the_pace_where_the_service_has_a_limit(mode, a
             "audio.block_ms",
         ),
         (merged({"audio": {"block_ms": 0}}), "audio.block_ms"),
+        (merged({"audio": {"gate": "loud"}}), "audio.gate"),
+        (
+            {"remote": {"mode": "byok", "byok_api_key": "k"}, "audio": {"gate": "vad", "sample_rate": 48000}},
+            "audio.gate",
+        ),
+        ({"remote": {"mode": "byok", "byok_api_key": "k"}, "audio": {"gate": "vad", "channels": 2}}, "audio.gate"),
         (merged({"audio": {"block_ms": 1000}}), "audio.block_ms"),
         (merged({"audio": {"latency": 0}}), "audio.latency"),
         (merged({"audio": {"latency": float("inf")}}), "audio.latency"),
@@ -175,6 +187,9 @@ def test_waiting_audio_is_sent_at_the_pace_where_the_service_has_a_limit(mode, a
         (merged({"bus": {"query": "udp://127.0.0.1:1"}}), "bus.query"),
         (merged({"supervisor": {"stop_limit_s": 0}}), "supervisor.stop_limit_s"),
         (merged({"supervisor": {"backoff_s": -1}}), "supervisor.backoff_s"),
+        (merged({"supervisor": {"patience": 0.000001}}), "supervisor.patience"),
+        (merged({"supervisor": {"patience": 86400}}), "supervisor.patience"),
+        (merged({"supervisor": {"first_frame_limit_s": 0.001}}), "supervisor.first_frame_limit_s"),
     ],
 )
 def test_an_impossible_value_is_refused_by_its_path(tables, path):
@@ -214,9 +229,11 @@ def test_an_unknown_key_is_refused_by_its_path(tables, path):
         (merged({"audio": {"block_ms": True}}), "audio.block_ms", "a whole number, 5 to 250 ms, not true or false"),
         (merged({"audio": {"latency": 0}}), "audio.latency", "more than 0, at most 2 seconds"),
         (merged({"audio": {"paced": 1}}), "audio.paced", "true or false, not a whole number"),
-        (merged({"audio": {"device": 1.5}}), "audio.device", "text or a whole number, not a number"),
-        (merged({"audio": {"device": []}}), "audio.device", "text or a whole number, not a list"),
-        (merged({"audio": {"source": ""}}), "audio.source", '"portaudio" or a path of a WAV file'),
+        (merged({"audio": {"device": 1.5}}), "audio.device", f"{DEVICES}, not a number"),
+        (merged({"audio": {"device": []}}), "audio.device", DEVICES),
+        (merged({"audio": {"device": ""}}), "audio.device", DEVICES),
+        (merged({"audio": {"device": ["USB", 1.5]}}), "audio.device[1]", DEVICES),
+        (merged({"audio": {"source": ""}}), "audio.source", '"portaudio", "-", or a path of a WAV file or a FIFO'),
         (merged({"buffer": {"seconds": "long"}}), "buffer.seconds", "a number, 60 to 86400 seconds, not text"),
         (merged({"buffer": {"catch_up": 1}}), "buffer.catch_up", "more than 1, at most 100"),
         (merged({"buffer": {"directory": 5}}), "buffer.directory", "a path, not a whole number"),
@@ -360,6 +377,28 @@ def test_loopback_and_ipc_need_no_key(endpoint):
     assert Config.parse(merged({"bus": {"publish": endpoint}})).bus.publish == endpoint
 
 
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "tcp://127.0.0.1",
+        "tcp://127.0.0.1:",
+        "tcp://127.0.0.1:0",
+        "tcp://127.0.0.1:99999",
+        "tcp://127.0.0.1:22x",
+        "tcp://127.0.0.1:*",
+        "tcp://::1:5555",
+        "tcp://[::1:5555",
+        "tcp://:5555",
+        "tcp://local host:5555",
+        "ipc://@name",
+    ],
+)
+@pytest.mark.parametrize("key", ["publish", "query"])
+def test_an_endpoint_has_an_address_and_a_port(key, endpoint):
+    error = refusal(merged({"bus": {key: endpoint, "curve_secret_key": "k" * 40}}))
+    assert error.path == f"bus.{key}"
+
+
 # Files
 
 
@@ -401,12 +440,195 @@ def test_a_wrong_key_in_a_file_is_refused_by_its_path(file, text, path):
 
 @pytest.mark.parametrize(
     ("section", "name", "value"),
-    [("audio", "source", "talk.wav"), ("buffer", "directory", "audio"), ("remote", "ca_file", "ca.pem")],
+    [("audio", "source", "talk.wav"), ("buffer", "directory", "audio")],
 )
 def test_a_relative_path_is_meant_from_the_folder_of_the_file(file, section, name, value):
     path = file(f'remote.mode = "local"\n{section}.{name} = "{value}"\n')
     (path.parent / value).mkdir()
     assert getattr(getattr(Config.load(path), section), name) == str(path.parent / value)
+
+
+def test_the_relative_path_of_an_authority_is_meant_from_the_folder_of_the_file(file, certificate):
+    certificate.rename(certificate.with_name("mine.pem"))
+    path = file('remote.mode = "local"\nremote.ca_file = "mine.pem"\n')
+    assert Config.load(path).remote.ca_file == str(path.parent / "mine.pem")
+
+
+@pytest.mark.parametrize("start", [b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n"])
+def test_a_byte_order_mark_is_no_error(tmp_path, start):
+    path = tmp_path / "mic.toml"
+    path.write_bytes(start + b"[remote]\r\nmode = 'local'\r\n")
+    assert Config.load(path).remote.mode == "local"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"a = {'[' * 3000}", f"a = {'[' * 3000}{']' * 3000}", f"a = {'{a=' * 3000}", f"a = {'9' * 5000}", "#" * 2**21],
+)
+def test_a_file_that_is_no_configuration_is_refused_in_one_line(file, text):
+    with pytest.raises(ConfigError, match=r"\A\S*mic\.toml is not valid TOML: .*\Z"):
+        Config.load(file(text))
+
+
+def test_an_endless_file_is_no_configuration():
+    with pytest.raises(ConfigError, match=r"\A/dev/zero is not valid TOML: it has more than \d+ bytes\Z"):
+        Config.load("/dev/zero")
+
+
+def test_a_path_with_a_nul_is_no_path():
+    with pytest.raises(ConfigError, match="not a path"):
+        Config.load("mic\0.toml")
+
+
+def test_tables_that_are_nested_too_deeply_are_refused_by_their_path(file):
+    with pytest.raises(ConfigError) as caught:
+        Config.load(file(f"[remote]\nmode = 'local'\nparameters.{'a.' * 3000}b = 1\n"))
+    assert caught.value.path.startswith("remote.parameters")
+
+
+def test_an_override_that_is_nested_too_deeply_is_refused():
+    with pytest.raises(ConfigError, match=r"\Aaudio\.device: nested too deeply\Z"):
+        parse_override(f"audio.device={'[' * 3000}")
+
+
+@pytest.mark.parametrize("path", ["bus.transcript", "buffer.directory", "audio.source", "remote.server_url"])
+def test_a_text_with_a_nul_is_refused_by_its_path(path):
+    table, key = path.split(".")
+    assert str(refusal(merged({table: {key: "ipc://a\0b"}}))) == f"{path}: expected text without a NUL character"
+
+
+def test_a_nul_in_a_list_is_found():
+    error = refusal({"remote": {**BYOK["remote"], "parameters": {"keyterm": ["a", "b\0"]}}})
+    assert error.path == "remote.parameters.keyterm"
+
+
+@pytest.mark.parametrize("value", [10**30, -(10**30), float("inf"), {"a": {"a": 1}}, b"x"])
+def test_an_absurd_value_is_refused_by_its_path(value):
+    assert refusal(merged({"audio": {"channels": value}})).path == "audio.channels"
+
+
+# A file of certificate authorities
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """The path of a file with one certificate authority."""
+    path = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(path))
+    return path
+
+
+def test_a_file_with_text_before_its_certificates_is_taken(certificate):
+    certificate.write_bytes(b"# mine\r\n" + certificate.read_bytes().replace(b"\n", b"\r\n"))
+    assert Config.parse(merged({"remote": {"ca_file": str(certificate)}})).remote.ca_file == str(certificate)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("/dev/null", "/dev/null is not a file"),
+        ("/dev/zero", "/dev/zero is not a file"),
+        ("directory", "is not a file"),
+        ("fifo", "is not a file"),
+        ("none", "No such file or directory"),
+        ("", "No such file or directory"),
+        ("empty", "has no certificate"),
+        ("junk", "has no certificate"),
+        ("key", "has no certificate"),
+        ("cut", "has no certificate"),
+    ],
+)
+def test_a_file_without_a_certificate_is_refused(tmp_path, certificate, name, why):
+    (tmp_path / "directory").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "empty").touch()
+    (tmp_path / "junk").write_bytes(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" + bytes(100))
+    (tmp_path / "key").write_text("-----BEGIN PRIVATE KEY-----\nMIIA\n-----END PRIVATE KEY-----\n")
+    (tmp_path / "cut").write_bytes(certificate.read_bytes()[:-20])
+    error = refusal(merged({"remote": {"ca_file": str(tmp_path / name) if name else ""}}))
+    assert error.path == "remote.ca_file"
+    assert why in str(error)
+    assert "\n" not in str(error)
+
+
+# Addresses of servers
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "wss://",
+        "wss:///x",
+        "wss://:443/x",
+        "wss://[::1/x",
+        "wss://::1/x",
+        "wss://[localhost]/x",
+        "wss://host:99999/",
+        "wss://host:0/",
+        "wss://host:/",
+        "wss://host:four/",
+        "wss://host:4\u0663/",
+        "wss://ho st/",
+        "wss://host/a b",
+        "wss://host\n/",
+        "wss://host\x7f/",
+        f"wss://{'x' * 300}/",
+        f"wss://{'x.' * 130}org/",
+        "wss://a..b/",
+        "wss://.a/",
+        "wss://a\\b/",
+    ],
+)
+@pytest.mark.parametrize(("mode", "key"), [("managed", "server_url"), ("byok", "byok_url")])
+def test_what_is_no_address_is_refused_by_its_path(mode, key, url):
+    error = refusal({"remote": {"mode": mode, "auth_token": "t", "byok_api_key": "k", key: url}})
+    assert error.path == f"remote.{key}"
+    assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "wss://host",
+        "wss://host:1/x?y=z",
+        "wss://host:65535",
+        "wss://10.0.0.1/",
+        "wss://[::1]:80/",
+        "wss://h\u00f6st.",
+        "wss://a_b",
+    ],
+)
+@pytest.mark.parametrize(("mode", "key"), [("managed", "server_url"), ("byok", "byok_url")])
+def test_an_address_is_taken_as_it_is(mode, key, url):
+    remote = Config.parse({"remote": {"mode": mode, "auth_token": "t", "byok_api_key": "k", key: url}}).remote
+    assert getattr(remote, key) == url
+
+
+@pytest.mark.parametrize("url", ["ws://host/x", "ws://10.0.0.1:80", "ws://[fe80::1]/", "ws://localhost.example.org"])
+@pytest.mark.parametrize(("mode", "key"), [("managed", "server_url"), ("byok", "byok_url")])
+def test_a_key_leaves_this_machine_without_encryption_only_by_permission(mode, key, url):
+    remote = {"mode": mode, "auth_token": SECRET, "byok_api_key": SECRET, key: url}
+    error = refusal({"remote": remote})
+    assert error.path == f"remote.{key}"
+    assert "remote.allow_plaintext = true" in str(error)
+    assert SECRET not in str(error)
+    assert Config.parse({"remote": {**remote, "allow_plaintext": True}}).remote.allow_plaintext
+
+
+@pytest.mark.parametrize(
+    "url", ["ws://localhost:1", "ws://127.0.0.1/", "ws://127.9.9.9", "ws://[::1]:80", "ws://x.localhost"]
+)
+@pytest.mark.parametrize(("mode", "key"), [("managed", "server_url"), ("byok", "byok_url")])
+def test_a_server_on_this_machine_needs_no_encryption(mode, key, url):
+    remote = Config.parse({"remote": {"mode": mode, "auth_token": "t", "byok_api_key": "k", key: url}}).remote
+    assert not remote.allow_plaintext
+
+
+@pytest.mark.parametrize("mode", [mode for mode in dialects.MODES if not dialects.kind(mode).starts_recogniser])
+def test_every_recogniser_has_an_address_that_is_checked(mode):
+    key, url = dialects.kind(mode)().address
+    assert key in dialects.kind(mode).__struct_fields__
+    assert url.startswith("wss://")
 
 
 def test_an_absolute_path_stays(file):
@@ -590,6 +812,39 @@ def test_a_secrets_file_that_cannot_be_read_is_named(file, tmp_path, value, why)
     with pytest.raises(ConfigError, match=why) as caught:
         Config.load(file(f'[remote]\nserver_url = "proxy"\nauth_token_file = {value}\n'))
     assert caught.value.path == "remote.auth_token_file"
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("/dev/zero", "cannot read /dev/zero: no key has more than 65536 bytes"),
+        ("/", "cannot read /: Is a directory"),
+        ("/dev/null", "byok mode requires an API key"),
+        ("a\0b", "expected text without a NUL character"),
+    ],
+)
+def test_an_absurd_secrets_file_is_refused_in_one_line(path, why):
+    overrides = {"remote.mode": "byok", "remote.byok_api_key_file": path}
+    with pytest.raises(ConfigError) as caught:
+        Config.load(overrides=overrides, environment={})
+    assert caught.value.path.startswith("remote.byok_api_key")
+    assert why in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [f'"{SECRET}"', f"DEEPGRAM_API_KEY={SECRET}", f"export K='{SECRET}'\r\n"])
+def test_what_is_copied_with_a_key_is_taken_away_wherever_the_key_stands(tmp_path, content):
+    (tmp_path / "key").write_text(content, encoding="utf-8")
+    byok = {"remote.mode": "byok"}
+    in_a_file = Config.load(overrides={**byok, "remote.byok_api_key_file": str(tmp_path / "key")}).remote.byok_api_key
+    assert (in_a_file.reveal(), in_a_file.path) == (SECRET, str(tmp_path / "key"))
+    around = Config.load(overrides=byok, environment={"DEEPGRAM_API_KEY": content}).remote.byok_api_key
+    assert around.reveal() == SECRET
+
+
+def test_a_key_with_a_quote_in_it_is_refused_without_showing_it():
+    error = refusal({"remote": {"mode": "byok", "byok_api_key": f'"{SECRET}'}})
+    assert str(error) == "remote.byok_api_key: expected the key alone, without a quote in it"
 
 
 @pytest.mark.parametrize("show", [repr, str, "{!r}".format, "{}".format, "%s".__mod__])

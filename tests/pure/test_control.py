@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpengine.shared import control, messages
+from mpengine.shared.clocks import Clocks
 from mpengine.shared.ranges import Range
 from tests.pure.support import word
 
@@ -15,10 +16,18 @@ UP = [
     control.StreamBeat(sent=15680, highest_sent=16000, replayed=320, passed=8000),
     control.RecogniserBeat(),
     control.DeviceOpened(name="Mikrofon (Größe L)", sample_rate=16000, channels=1, latency_s=0.08),
+    control.DeviceOpened(
+        name="Mikrofon", sample_rate=16000, channels=1, latency_s=1.0, device_rate_hz=48000, identity="usb:1-2"
+    ),
+    control.DeviceFed(source="Eingebautes Mikrofon"),
+    control.DeviceLost(reason="busy: PID 812 (arecord)", next_try_in_s=2.0),
     control.DeviceClosed(),
-    control.Anchor(sample=2**40, utc_ns=1_770_000_000_000_000_000),
+    control.Anchor(sample=2**40, utc_ns=1_770_000_000_000_000_000, clocks=Clocks(1_770_000_000_000_000_000, 5)),
     control.LevelHeard(first=0, end=4000, rms_dbfs=-30.5, peak_dbfs=-12.0, digital_silence=False),
+    control.LevelHeard(first=0, end=4000, rms_dbfs=-3.5, peak_dbfs=0.0, digital_silence=False, clipped=0.25, dc=-0.125),
     control.SamplesMissing(first=100, end=420, reason="overflow", uncertainty=320),
+    control.Gated(first=1600, end=2**40),
+    control.Rested(connection=3, sent=2**40),
     control.SourceEnded(end=123),
     control.Fault(code="unauthorized", message="HTTP 401", request_id="abc", exit_code=4),
     control.Connecting(connection=3, endpoint="wss://api.deepgram.com/v1/listen"),

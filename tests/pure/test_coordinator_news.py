@@ -24,6 +24,8 @@ from tests.pure.engine_history import (
 
 def test_it_wakes_for_the_connect_limit_first():
     engine = Engine().start()
+    engine.hears()
+    engine.tick()
     engine.now = 114.0
     for child in engine.coordinator.lives:
         engine.says(child, hello())  # so that nobody is silent

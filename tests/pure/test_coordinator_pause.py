@@ -8,11 +8,11 @@ from mpengine.supervisor.decide.actions import Exit, Send
 from tests.pure.engine_history import (
     CAPTURE,
     CONNECTED_FIRST,
+    FILE,
     SIGKILL,
     STREAMING,
     Engine,
     S,
-    connecting,
     device_opened,
     down,
     expected,
@@ -143,10 +143,12 @@ def test_what_capture_took_in_at_the_end_is_to_be_expected():
     assert expected(engine.says(CAPTURE, control.CaptureBeat(captured=3 * S))) == [True]
 
 
-def test_after_a_pause_audio_is_to_be_expected_once_the_device_is_open():
+def test_after_a_pause_audio_is_to_be_expected_once_the_device_has_given_some():
     engine = paused()
     assert expected(engine.coordinator.resume()) == []
-    assert expected(engine.says(CAPTURE, device_opened())) == [True]
+    assert expected(engine.says(CAPTURE, device_opened())) == []
+    assert expected(engine.says(CAPTURE, control.CaptureBeat(captured=2 * S))) == []
+    assert expected(engine.says(CAPTURE, control.CaptureBeat(captured=2 * S + 320))) == [True]
 
 
 def test_a_device_that_has_gone_is_told_to_streaming_until_it_is_back():
@@ -155,7 +157,8 @@ def test_a_device_that_has_gone_is_told_to_streaming_until_it_is_back():
         assert expected(try_to_open(engine)) == []
     engine.now = engine.coordinator.lives[CAPTURE].spawn_at
     engine.tick()
-    assert expected(engine.says(CAPTURE, hello(), device_opened())) == [True]
+    assert expected(engine.says(CAPTURE, hello(), device_opened())) == []
+    assert expected(engine.says(CAPTURE, control.CaptureBeat(captured=2 * S + 320))) == [True]
 
 
 def test_without_a_device_capture_sends_nothing_of_the_window_either():
@@ -175,26 +178,43 @@ def test_a_streaming_process_begins_with_what_it_is_to_expect(make):
     assert expected(engine.says(STREAMING, hello())) == [False]
 
 
-def test_the_first_connection_is_wanted_in_any_case():
+def test_the_first_connection_is_wanted_behind_the_first_audio():
     engine = Engine().start()
-    engine.coordinator.pause()
-    assert engine.coordinator.expects_audio
-    engine.says(STREAMING, connecting(1), down(1))
-    assert engine.coordinator.expects_audio
-    assert expected(engine.connect(2)) == [False]
+    assert not engine.coordinator.expects_audio
+    assert expected(engine.says(CAPTURE, device_opened())) == []
+    assert expected(engine.says(CAPTURE, control.CaptureBeat(captured=0))) == []
+    assert expected(engine.says(CAPTURE, control.CaptureBeat(captured=320))) == [True]
 
 
-def test_a_connection_before_the_device_is_open_is_wanted_and_kept():
+def test_the_first_connection_is_wanted_behind_all_of_a_short_file():
+    engine = Engine(FILE).start()
+    assert expected(engine.says(CAPTURE, device_opened(), control.SourceEnded(end=320))) == [True]
+
+
+def test_in_a_pause_before_any_audio_no_connection_is_wanted():
+    engine = Engine().start()
+    assert expected(engine.coordinator.pause()) == []
+    assert expected(engine.says(CAPTURE, control.DeviceClosed())) == []
+    engine.says(STREAMING, control.StreamBeat(sent=0, highest_sent=0, replayed=0))
+    assert (engine.status().state, engine.status().reason) == ("running", "paused")
+
+
+def test_a_connection_before_the_device_is_open_is_wanted_where_it_was_asked_for():
     engine = Engine(CONNECTED_FIRST).start()
     assert engine.coordinator.expects_audio
     assert expected(engine.connect()) == [False]
-    assert expected(engine.says(CAPTURE, device_opened())) == [True]
+    assert expected(engine.says(CAPTURE, device_opened())) == []
+    assert expected(engine.says(CAPTURE, control.CaptureBeat(captured=320))) == [True]
 
 
-def test_a_supervisor_started_again_wants_its_first_connection():
+@pytest.mark.parametrize("acknowledged", [S, 2 * S])
+def test_a_supervisor_started_again_wants_a_connection_for_what_has_no_result(acknowledged):
     engine = Engine()
-    engine.coordinator.continues(acknowledged=S, captured=S, sent=S, connection=7)
-    assert expected(engine.start().says(STREAMING, hello())) == [True]
+    engine.coordinator.continues(acknowledged=acknowledged, captured=2 * S, sent=2 * S, connection=7)
+    assert expected(engine.start().says(STREAMING, hello())) == [False]
+    capture_works = engine.says(CAPTURE, control.CaptureBeat(captured=2 * S))
+    assert expected(capture_works) == [True] * (acknowledged < 2 * S)
+    assert expected(engine.hears(2 * S + 320)) == [True] * (acknowledged == 2 * S)
 
 
 @pytest.mark.parametrize(
@@ -245,6 +265,9 @@ def test_after_such_a_pause_the_status_follows_device_and_connection():
     engine.coordinator.resume()
     assert (engine.status().state, engine.status().reason) == ("degraded", "waiting for the device")
     engine.says(CAPTURE, device_opened())
+    waits = "waiting for the first audio of the device"
+    assert (engine.status().state, engine.status().reason) == ("degraded", waits)
+    engine.says(CAPTURE, control.CaptureBeat(captured=3 * S))
     assert (engine.status().state, engine.status().reason) == ("degraded", "reset")
     engine.connect(2)
     assert engine.status().state == "running"

@@ -107,6 +107,7 @@ def test_a_wrong_configuration_ends_it_all_the_same(child):
 @pytest.mark.parametrize("tables", [BYOK, WAITING])
 def test_an_engine_that_is_refused_is_degraded_at_once_in_the_words_of_the_refusal(tables):
     engine = Engine(tables).start()
+    engine.hears()
     engine.says(STREAMING, connecting(1), refused(1))
     assert (engine.status().state, engine.status().reason) == ("degraded", WORDS)
     engine.connect(2)

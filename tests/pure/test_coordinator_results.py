@@ -3,6 +3,7 @@
 import pytest
 
 from mpengine.shared import control, messages
+from mpengine.shared.clocks import Clocks
 from mpengine.supervisor.decide.actions import Acknowledge, Log, Publish, Send
 from tests.pure.engine_history import CAPTURE, SIGKILL, STREAMING, Engine, S, down, heard, published, ready, sent
 from tests.pure.support import of_kind, result
@@ -127,6 +128,28 @@ def test_anchors_give_transcripts_their_utc():
     engine.says(CAPTURE, control.Anchor(sample=0, utc_ns=10**18))
     (transcript,) = published(engine.says(STREAMING, heard(S, 2 * S)))
     assert transcript.start_time_ns == 10**18 + 10**9
+
+
+@pytest.mark.parametrize(
+    ("step_s", "words"),
+    [
+        (259_200, "set forward by 259200.000 s; start_time_ns of the messages before this one is too early by as much"),
+        (-1.5, "set back by 1.500 s; start_time_ns of the messages before this one is too late by as much"),
+    ],
+)
+def test_a_step_of_the_clock_is_published_with_its_size_and_times_are_right_at_once(step_s, words):
+    engine = Engine().run()
+    noon, step_ns = Clocks(10**18), round(step_s * 10**9)
+    engine.says(CAPTURE, control.Anchor(sample=0, utc_ns=10**18, clocks=noon))
+    after = Clocks(10**18 + step_ns)
+    told = engine.says(CAPTURE, control.Anchor(sample=2 * S, utc_ns=10**18 + 2 * 10**9 + step_ns, clocks=after))
+    (error,) = published(told, messages.Error)
+    assert (error.source, error.code, error.step_ns, error.fatal) == ("supervisor", "clock_stepped", step_ns, False)
+    assert error.message == f"the clock of this machine was {words}"
+    (transcript,) = published(engine.says(STREAMING, heard(S, 2 * S)))
+    assert transcript.start_time_ns == 10**18 + 10**9 + step_ns
+    again = engine.says(CAPTURE, control.Anchor(sample=3 * S, utc_ns=10**18 + 3 * 10**9 + step_ns, clocks=after))
+    assert published(again, messages.Error) == []
 
 
 def test_what_was_heard_before_the_kill_had_been_sent_whatever_the_journal_says():

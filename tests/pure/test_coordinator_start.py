@@ -13,6 +13,7 @@ from tests.pure.engine_history import (
     STREAMING,
     Engine,
     connecting,
+    device_opened,
     down,
     hello,
     published,
@@ -90,7 +91,10 @@ def test_after_the_first_connection_the_device_waits_no_more():
 @pytest.mark.parametrize("tables", [BYOK, CONNECTED_FIRST])
 def test_without_a_connection_for_15_s_there_is_an_error_and_the_engine_tries_on(tables):
     engine = Engine(tables).start()
+    if tables == BYOK:
+        engine.hears()
     engine.says(STREAMING, connecting(1), down(1, "no route"))
+    engine.tick()
     assert published(engine.tick(114.9)) == []
     (error,) = published(engine.tick(115.0))
     assert (error.code, error.fatal) == ("connect_timeout", False)
@@ -100,8 +104,33 @@ def test_without_a_connection_for_15_s_there_is_an_error_and_the_engine_tries_on
 
 def test_the_error_of_a_missing_connection_comes_once():
     engine = Engine().start()
-    engine.tick(115.0)
+    engine.hears()
+    engine.tick()
+    assert len(published(engine.tick(115.0), messages.Error)) == 1
     assert published(engine.tick(119.0), messages.Error) == []
+
+
+def test_while_there_is_no_audio_no_limit_of_the_connection_runs():
+    engine = Engine().start()
+    for now in range(101, 200):
+        engine.now = float(now)
+        engine.says(CAPTURE, control.CaptureBeat(captured=0))
+        engine.says(STREAMING, control.StreamBeat(sent=0, highest_sent=0, replayed=0))
+        assert published(engine.tick()) == []
+    engine.hears()
+    assert published(engine.tick()) == []
+    assert published(engine.tick(engine.now + 14.9)) == []
+    (error,) = published(engine.tick(engine.now + 0.1), messages.Error)
+    assert error.code == "connect_timeout"
+
+
+def test_without_audio_it_says_for_what_it_waits():
+    engine = Engine().start()
+    engine.says(STREAMING, control.StreamBeat(sent=0, highest_sent=0, replayed=0))
+    assert (engine.status().state, engine.status().reason) == ("connecting", "waiting for the device")
+    engine.says(CAPTURE, device_opened())
+    waits = "waiting for the first audio of the device"
+    assert (engine.status().state, engine.status().reason) == ("connecting", waits)
 
 
 def test_with_a_connection_there_is_no_such_error():

@@ -108,6 +108,21 @@ def test_the_key_goes_into_a_header_as_token():
 
 
 @pytest.mark.parametrize(
+    ("key", "header"),
+    [
+        ("KEY", "Token KEY"),
+        ("Bearer KEY", "Bearer KEY"),
+        ("eyJhbGciOi.eyJzdWIi.c2ln-_", "Bearer eyJhbGciOi.eyJzdWIi.c2ln-_"),
+        ("eyJ.x", "Token eyJ.x"),
+    ],
+)
+def test_a_temporary_token_is_sent_as_such(key, header):
+    made = ByokConfig(byok_api_key=Secret(key)).dialect(AudioConfig())
+    assert list(made.headers) == [f"Authorization: {header}"]
+    assert made.secret == header.split()[1]
+
+
+@pytest.mark.parametrize(
     ("url", "shown"),
     [
         (URL, URL),
@@ -688,3 +703,38 @@ def test_a_refusal_has_the_words_and_the_id_of_the_headers():
 def test_the_id_of_a_connection_is_in_the_headers_of_its_answer():
     assert dialect().request_id({"dg-request-id": "r-1"}) == "r-1"
     assert dialect().request_id({}) is None
+
+
+# The silence gate
+
+
+@pytest.mark.parametrize(
+    ("parameters", "seconds"),
+    [
+        ({}, 1.0),
+        ({"endpointing": 300}, 1.0),
+        ({"endpointing": 1500}, 2.0),
+        ({"endpointing": "2000"}, 2.5),
+        ({"endpointing": False}, 1.0),
+        ({"endpointing": True}, 1.0),
+        ({"endpointing": "soon"}, 1.0),
+        ({"endpointing": [100, 200]}, 1.0),
+        ({"utterance_end_ms": 1000}, 2.0),
+        ({"utterance_end_ms": 1000, "endpointing": 3000}, 3.5),
+    ],
+)
+def test_the_gate_stays_open_longer_than_deepgram_measures_silence(parameters, seconds):
+    assert ByokConfig(parameters=parameters).hang_over_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("url", "texts"),
+    [
+        (URL, ('{"type":"Finalize"}',)),
+        ("wss://api.eu.deepgram.com/v1/listen", ('{"type":"Finalize"}',)),
+        ("wss://deepgram.com.example/v1/listen", ()),
+        ("ws://127.0.0.1:8080/v1/listen", ()),
+    ],
+)
+def test_only_deepgram_itself_is_asked_for_its_results_in_a_silence(url, texts):
+    assert dialect(url).flush() == texts

@@ -22,6 +22,12 @@ def test_the_end_mark_is_a_header_with_a_flag():
     )
 
 
+def test_the_quiet_mark_is_a_header_with_another_flag():
+    mark = Frame(RUN, 7, 16000, b"", is_quiet=True)
+    assert pack(mark)[20:24].hex() == "02000000"
+    assert unpack(pack(mark)) == mark
+
+
 def test_the_header_is_32_bytes_for_a_run_of_8():
     assert (HEADER_BYTES, 8) == (32, 8)
 
@@ -36,7 +42,7 @@ def test_the_header_is_32_bytes_for_a_run_of_8():
     st.integers(0, 2**32 - 1),
 )
 def test_what_is_packed_is_unpacked(run, grant, first_sample, pcm, is_last, attempt, number):
-    frame = Frame(run, grant, first_sample, pcm, is_last, attempt, number)
+    frame = Frame(run, grant, first_sample, pcm, is_last, attempt=attempt, number=number)
     assert unpack(pack(frame)) == frame
 
 

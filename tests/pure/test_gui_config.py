@@ -24,9 +24,9 @@ def test_what_is_empty_is_not_set():
 
 
 def test_the_other_keys_of_remote_count_and_those_of_other_tables_do_not():
-    found = config({"remote.byok_url": "ws://x", "remote.parameters": {"endpointing": 300}, "audio.sample_rate": 44100})
-    assert (found.remote.byok_url, found.remote.parameters) == ("ws://x", {"endpointing": 300})
-    assert found.audio.sample_rate == 16000
+    found = config({"remote.byok_url": "wss://x", "remote.parameters": {"endpointing": 300}, "audio.channels": 2})
+    assert (found.remote.byok_url, found.remote.parameters) == ("wss://x", {"endpointing": 300})
+    assert found.audio.channels == 1
 
 
 def test_tables_of_our_own_have_the_rest_but_not_what_the_engine_decides():

@@ -78,9 +78,9 @@ def test_a_process_has_decisions_that_are_pure(room_of_a_process):
 @pytest.mark.parametrize(
     ("library", "homes"),
     [
-        ("sounddevice", {"mpengine.capture.microphone"}),
+        ("sounddevice", {"mpengine.capture.portaudio"}),
         ("tomllib", {"mpengine.shared.config.file"}),
-        ("numpy", set()),
+        ("numpy", {"mpengine.capture.polyphase"}),
     ],
 )
 def test_a_library_is_known_to_one_module(library, homes):
@@ -103,7 +103,7 @@ def test_websocket_and_tls_are_known_to_streaming_alone(library):
     ("process", "forbidden"),
     [
         ("supervisor", {"sounddevice", "numpy", "websocket", "ssl"}),
-        ("capture", {"websocket", "ssl", "numpy"}),
+        ("capture", {"websocket", "ssl"}),
         ("streaming", {"sounddevice", "numpy"}),
     ],
 )

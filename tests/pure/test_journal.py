@@ -13,7 +13,7 @@ import pytest
 
 from mpengine.shared import messages
 from mpengine.supervisor.bus.history import History
-from mpengine.supervisor.bus.journal import Final, Identity, Journal, Note, ToldGap
+from mpengine.supervisor.bus.journal import Final, Identity, Journal, Note, OpenDevice, ToldGap
 
 IDENTITY = Identity(run="00" * 8, machine_boot="b", sample_rate=16000, channels=1, source="portaudio")
 
@@ -53,7 +53,7 @@ def test_without_a_journal_there_is_nothing_to_recover(path):
 
 def test_a_new_journal_holds_its_identity_and_nothing_else(path):
     Journal.create(path, IDENTITY).close(remove=False)
-    assert recovered(path) == (IDENTITY, 0, 0, 0, 0, 0, [], [], [])
+    assert recovered(path) == (IDENTITY, 0, 0, 0, 0, 0, [], [], [], None)
 
 
 def test_what_was_appended_and_not_marked_is_unpublished(path):
@@ -197,6 +197,19 @@ def test_a_long_run_keeps_the_journal_small(path):
     found = recovered(path)
     assert (found.acknowledged, [each.seq for each in found.unpublished]) == (1999, [1997, 1998, 1999])
     assert [each.seq for each in found.recent] == list(range(1900, 2000))
+
+
+def test_the_last_device_is_there_after_a_long_run_too(path):
+    journal = Journal.create(path, IDENTITY, History(finals=100))
+    journal.append(OpenDevice("usb:1", "None"))
+    journal.append(OpenDevice("usb:2", "None"))
+    assert recovered(path).device == OpenDevice("usb:2", "None")
+    for seq in range(1, 500):  # written anew on the way
+        told(journal, spoken(seq, seq - 1, "x" * 5000, covers=seq))
+        journal.acknowledge(seq)
+        journal.published(seq)
+    journal.close(remove=False)
+    assert recovered(path).device == OpenDevice("usb:2", "None")
 
 
 def test_a_long_outage_keeps_the_journal_small(path):

@@ -29,13 +29,40 @@ def test_the_rms_of_a_sine_lies_3_db_below_its_peak(amplitude, rms_dbfs):
 
 
 @pytest.mark.parametrize(("value", "dbfs"), [(-32768, 0.0), (16384, -6.0), (1, -90.3), (-1, -90.3)])
-def test_a_constant_is_as_loud_as_its_value(value, dbfs):
+def test_a_constant_has_a_peak_and_is_nothing_to_hear(value, dbfs):
     loudness = measure(constant(value))
-    assert (loudness.rms_dbfs, loudness.peak_dbfs) == (dbfs, dbfs)
+    assert (loudness.rms_dbfs, loudness.peak_dbfs, loudness.digital_silence) == (FLOOR_DBFS, dbfs, False)
+    assert loudness.dc == pytest.approx(value / 32768, abs=1e-4)
+
+
+@pytest.mark.parametrize("offset", [-8000, 0, 3277])
+def test_an_offset_is_told_and_does_not_change_the_rms(offset):
+    shifted = array.array("h", (value + offset for value in array.array("h", sine(3277)))).tobytes()
+    assert measure(shifted).rms_dbfs == pytest.approx(-23.0, abs=0.2)
+    assert measure(shifted).dc == pytest.approx(offset / 32768, abs=0.002)
+
+
+@pytest.mark.parametrize(("top", "bottom"), [(32767, -32768), (32767, -32767)])
+def test_the_share_of_clipped_samples_is_that_at_full_scale(top, bottom):
+    samples = array.array("h", [0, top, bottom, 32766, -32766, 20000, -1, 1] * 500)
+    assert measure(samples.tobytes()).clipped == 0.25
+
+
+@pytest.mark.parametrize("value", [32766, -32766, 16384, 1, 0])
+def test_below_full_scale_nothing_is_clipped(value):
+    assert measure(constant(value)).clipped == 0.0
+
+
+@pytest.mark.parametrize("position", [0, 1, 3998, 3999])
+@pytest.mark.parametrize("value", [32767, -32767, -32768])
+def test_a_single_clipped_sample_counts_wherever_it_is(position, value):
+    samples = array.array("h", sine(3277))
+    samples[position] = value
+    assert measure(samples.tobytes()).clipped == round(1 / 4000, 4)
 
 
 def test_zeros_are_digital_silence_at_the_floor():
-    assert measure(bytes(8000)) == (FLOOR_DBFS, FLOOR_DBFS, True)
+    assert measure(bytes(8000)) == (FLOOR_DBFS, FLOOR_DBFS, True, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("position", [0, 1, 7, 3999])
@@ -67,4 +94,4 @@ def test_every_interval_is_measured_by_itself():
 
 
 def test_a_block_longer_than_the_interval_is_one_interval():
-    assert LevelMeter(100).add(constant(16384, 1000)).rms_dbfs == -6.0
+    assert LevelMeter(100).add(constant(16384, 1000)).peak_dbfs == -6.0

@@ -20,7 +20,6 @@ def complaint(missing: str) -> str:
     ("module", "name", "parameters"),
     [
         ("websocket._http", "_tunnel", ["sock", "host", "port", "auth"]),
-        ("websocket._url", "get_proxy_info", ["hostname", "is_secure"]),
         ("websocket._url", "parse_url", ["url"]),
     ],
 )
@@ -71,14 +70,6 @@ def test_an_address_is_taken_apart():
     address = library.parts_of("wss://example.org:4430/v1/listen?a=b")
     expected = library.Address("example.org", 4430, "/v1/listen?a=b", is_secure=True)
     assert address == expected, complaint("the four parts of parse_url")
-
-
-def test_the_proxy_of_the_environment_is_found(monkeypatch):
-    for name in ("no_proxy", "NO_PROXY", "HTTPS_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("https_proxy", "http://me:secret@proxy.example.org:3128")
-    found = library.proxy_for("example.org", is_secure=True)
-    assert found == ("proxy.example.org", 3128, ("me", "secret")), complaint("the three parts of get_proxy_info")
 
 
 @pytest.mark.parametrize(("status", "opens"), [("200 OK", True), ("407 No", False)])

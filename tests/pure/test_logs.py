@@ -460,6 +460,17 @@ def test_faults_in_ever_new_words_are_written_twenty_a_minute_then_counted(objec
     assert [each.get("repeated") for each in told if each["event"] == "fault"] == [None] * 21 + [78]
 
 
+def test_what_a_recogniser_can_cause_at_will_is_counted_too_and_lets_no_held_fault_out(objects, clock):
+    for number in range(200):
+        LOGGER.info(Event("withheld", words=f"words {number}"))
+        LOGGER.warning(Event("down", next_try_in_s=number))
+    clock.now += 60.0
+    LOGGER.info(Event("connected"))
+    told = objects()
+    assert [each.get("repeated") for each in told if each["event"] == "withheld"] == [None] * 21 + [178]
+    assert [each.get("repeated") for each in told if each["event"] == "down"] == [None, 198]
+
+
 @pytest.mark.parametrize("log_format", FORMATS)
 def test_no_piece_of_a_secret_stands_in_a_line(written, log_format):
     lines = written(log_format)

@@ -56,6 +56,7 @@ METRICS = {
     "last": {"n.gap": 7},
     "children": {"capture": {"cpu_s": 0.5, "rss_mb": None}},
     "uptime_s": 5.0,
+    "gated_s": 2.5,
 }
 STATUS = {
     "state": "running",
@@ -144,7 +145,7 @@ GOLDEN = [
         {"type": "error"}
         | HEAD
         | {"source": "streaming", "code": "unauthorized", "message": "HTTP 401", "fatal": True, "request_id": "r"}
-        | {"kind": "connection"},
+        | {"kind": "connection", "step_ns": None},
         "n.error",
     ),
     (
@@ -155,8 +156,8 @@ GOLDEN = [
     (messages.SessionEnd(seconds_used=42.0), {"type": "session_end"} | HEAD | {"seconds_used": 42.0}, "n.session_end"),
     (messages.Metadata(data={"a": [1]}), {"type": "metadata"} | HEAD | {"data": {"a": [1]}}, "n.metadata"),
     (
-        messages.Level(rms_dbfs=-30.5, peak_dbfs=-12.0, digital_silence=False),
-        {"type": "level"} | HEAD | {"rms_dbfs": -30.5, "peak_dbfs": -12.0, "digital_silence": False},
+        messages.Level(rms_dbfs=-30.5, peak_dbfs=0.0, digital_silence=False, clipped=0.25),
+        {"type": "level"} | HEAD | {"rms_dbfs": -30.5, "peak_dbfs": 0.0, "digital_silence": False, "clipped": 0.25},
         "n.level",
     ),
     (

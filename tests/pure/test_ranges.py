@@ -22,6 +22,13 @@ def test_a_sample_has_the_end_of_its_range(sample, end):
 
 
 @pytest.mark.parametrize(
+    ("sample", "around"), [(4, None), (5, (5, 9)), (8, (5, 9)), (9, None), (12, (12, 20)), (99, None)]
+)
+def test_a_sample_is_in_its_range(sample, around):
+    assert Ranges([(5, 9), (12, 20)]).around(sample) == around
+
+
+@pytest.mark.parametrize(
     ("known", "wanted", "left"),
     [
         ((100, 200), (100, 200), []),

@@ -4,6 +4,7 @@ import pytest
 
 from mpengine.capture.window import Window
 from mpengine.shared.config import Config
+from mpengine.supervisor.bus.journal import OpenDevice
 from mpengine.supervisor.run_files import RunFiles
 
 LOCAL = {"remote": {"mode": "local"}}
@@ -35,6 +36,22 @@ def test_a_run_whose_files_are_there_goes_on(opened):
     second = opened()
     assert second.run == first.run
     assert (second.recovered.captured, second.recovered.acknowledged) == (48_000, 16_000)
+
+
+@pytest.mark.parametrize(("wanted", "remembered"), [("USB", "usb:1-2"), ("Other", ""), (None, "")])
+def test_the_device_of_a_run_is_remembered_while_the_same_one_is_wanted(tmp_path, wanted, remembered):
+    def tables(device):
+        return LOCAL | ({"audio": {"device": device}} if device else {})
+
+    first = RunFiles(Config.parse(tables("USB")), str(tmp_path))
+    assert first.remembered == ""
+    for identity in ("usb:1-1", "usb:1-2"):
+        first.journal.append(OpenDevice(identity, first.wanted_device))
+    first.close(is_done=False)
+    second = RunFiles(Config.parse(tables(wanted)), str(tmp_path))
+    second.close(is_done=False)
+    assert second.run == first.run
+    assert second.remembered == remembered
 
 
 @pytest.mark.parametrize("change", [{"audio": {"block_ms": 40}}, {"buffer": {"seconds": 120}}])

@@ -85,8 +85,8 @@ def test_a_long_text_takes_no_long_time(secret, text):
 # Files
 
 
-@pytest.mark.parametrize("content", [b"a-key", b"  a-key \r\n", b"a-key\n"])
-def test_a_secret_is_read_without_the_spaces_around_it(tmp_path, content):
+@pytest.mark.parametrize("content", [b"a-key", b"  a-key \r\n", b"a-key\n", b"\xef\xbb\xbfa-key\r\n"])
+def test_a_secret_is_read_without_a_byte_order_mark_and_the_spaces_around_it(tmp_path, content):
     (tmp_path / "key").write_bytes(content)
     assert read_secret(str(tmp_path / "key")) == "a-key"
 
@@ -107,6 +107,11 @@ def test_a_pipe_is_read_to_its_end_when_its_writer_takes_its_time():
             read_secret(path)
         writer.stdin.close()
         assert read_secret(path, wait_s=10.0) == "a-key"
+
+
+def test_an_endless_file_is_read_to_the_limit_only():
+    with within(5), pytest.raises(OSError, match="no key has more than"):
+        read_secret("/dev/zero")
 
 
 @pytest.mark.parametrize(("content", "error"), [(None, OSError), (b"\xff\xfe", UnicodeDecodeError)])

@@ -18,7 +18,7 @@ BLOCK = 320
 
 
 def frame(number, *, attempt=1, first=0, grant=1):
-    return Frame(RUN, grant, first, pcm(first, first + BLOCK), False, attempt, number)
+    return Frame(RUN, grant, first, pcm(first, first + BLOCK), attempt=attempt, number=number)
 
 
 def taken(numbers):

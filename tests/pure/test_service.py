@@ -152,6 +152,51 @@ def test_a_path_arrives_as_it_is(is_user, path):
     assert command(unit(is_user=is_user, config=path)["Service"])[-1] == path
 
 
+# The template
+
+
+def template(*, is_user=False, config="/etc/mpengine/%i.toml"):
+    return service.template(is_user=is_user, config=config)
+
+
+def test_an_instance_of_the_template_has_a_configuration_a_name_and_files_of_its_own():
+    section = read(template())["Service"]
+    assert shlex.split(section["ExecStart"][0])[-3:] == ["--config", "/etc/mpengine/%i.toml", "--name=%i"]
+    assert section["RuntimeDirectory"] == ["mpengine-%i"]
+    assert section["Environment"] == ["XDG_RUNTIME_DIR=%t/mpengine-%i"]
+
+
+def test_the_template_is_the_unit_of_one_engine_but_for_its_name(is_user):
+    """With an instance in the place of %i; only the first lines, which say where it belongs, differ."""
+    (*says, rest), (*_, single) = (
+        text.partition("# The engine ")
+        for text in (
+            template(is_user=is_user).replace("%i", "desk"),
+            service.unit(is_user=is_user, config="/etc/mpengine/desk.toml", name="desk"),
+        )
+    )
+    assert rest == single
+    assert "mpengine@.service" in says[0]
+    assert "/etc/mpengine/desk.toml" in says[0]
+
+
+def test_all_but_the_instance_is_quoted_in_a_template(is_user):
+    section = read(template(is_user=is_user, config="/x/100% $HOME/%i.toml"))["Service"]
+    assert '--config "/x/100%% $$HOME/%i.toml" --name=%i' in section["ExecStart"][0]
+
+
+def test_a_template_without_a_place_for_the_instance_is_refused(capsys):
+    assert cli.main(["service", "--template", "--config", "/etc/mic.toml"]) == ExitCode.CONFIG
+    assert "/etc/mic.toml: with --template the path of the configuration needs %i" in capsys.readouterr().err
+
+
+def test_a_template_has_the_name_of_its_instance(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["service", "--template", "--name", "desk"])
+    assert ended.value.code == ExitCode.CONFIG
+    assert "--name" in capsys.readouterr().err
+
+
 # Homes
 
 

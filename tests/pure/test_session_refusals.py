@@ -24,6 +24,9 @@ CLOSES = [CloseReceived(code, reason) for code in (1002, 1003, 1007, 1008) for r
 PASSING_CLOSES = [CloseReceived(code, reason) for code in (1011, 4400) for reason in ("NET-0001", "")]
 
 
+TOKEN = f"eyJ{''.join(f'{number:03}' for number in range(60))}.{'x1y2z3' * 10}.{'q9w8e7' * 10}"
+
+
 def tried(session, event, now, *before):
     """One more try, which ends with `event`, after the others if the upgrade had been granted. Returns the actions."""
     session.tick(now)
@@ -195,6 +198,21 @@ def test_a_proxy_that_refuses_the_token_later_is_waited_out(code):
     done = tries(session, error, 20)
     assert exit_codes(done) == []
     assert [fault.message for each in done for fault in told(each, control.Fault)] == ["Proxy auth error: no"]
+
+
+# A peer that repeats the secret
+
+
+@pytest.mark.parametrize("piece", [TOKEN, TOKEN[:106], TOKEN[40:146], TOKEN[-8:]])
+@pytest.mark.parametrize("prefix", ["", "Bearer "])
+def test_an_echo_of_the_secret_that_is_cut_is_struck_out(piece, prefix):
+    """The reason of a close has room for 123 bytes."""
+    remote = ByokConfig(byok_api_key=Secret(prefix + TOKEN))
+    session = new_session(remote.dialect(AudioConfig()), refusals_end=False)
+    told_so = tried(session, CloseReceived(1008, f"invalid {piece}"), 200.0)
+    reasons = [str(message) for message in told(told_so)]
+    assert any("invalid ***" in reason for reason in reasons)
+    assert not any(piece[first : first + 8] in reason for reason in reasons for first in range(len(piece) - 7))
 
 
 # A secret that is mended

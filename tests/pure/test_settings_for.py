@@ -59,10 +59,12 @@ def test_a_process_that_can_get_no_audio_is_told_so(coordinator):
     assert not streaming(coordinator).expects_audio
     opened = control.DeviceOpened(name="USB", sample_rate=S, channels=1, latency_s=0.08)
     coordinator.heard(Child.CAPTURE, opened, 100.0)
+    assert not streaming(coordinator).expects_audio
+    coordinator.heard(Child.CAPTURE, control.CaptureBeat(captured=320), 100.0)
     assert streaming(coordinator).expects_audio
     coordinator.pause()
     assert not streaming(coordinator).expects_audio
 
 
-def test_the_first_process_connects_whatever_comes():
-    assert streaming(Coordinator(CONFIG, chance=lambda: 1.0, now=100.0)).expects_audio
+def test_the_first_process_waits_for_audio():
+    assert not streaming(Coordinator(CONFIG, chance=lambda: 1.0, now=100.0)).expects_audio

@@ -57,7 +57,7 @@ class View:
 
     def report(self, *several):
         for message in several:
-            Reports(self.results, self.situation).from_capture(message)
+            Reports(self.results, self.situation).from_capture(message, 100.0)
         return self
 
     def metrics(self, now=100.0):
@@ -278,10 +278,17 @@ def test_the_last_level_is_that_of_the_open_device():
     )
     opened = control.DeviceOpened(name="USB", sample_rate=S, channels=1, latency_s=0.1)
     view = View().report(opened)
-    assert view.situation.level is None
-    assert view.report(quiet, loud).situation.level.rms_dbfs == -20.0
-    assert view.report(control.DeviceClosed()).situation.level is None
-    assert view.report(opened).situation.level is None
+    assert view.situation.level(100.0) is None
+    assert view.report(quiet, loud).situation.level(100.0).rms_dbfs == -20.0
+    assert view.report(control.DeviceClosed()).situation.level(100.0) is None
+    assert view.report(opened).situation.level(100.0) is None
+
+
+def test_a_level_is_that_of_now_or_none():
+    level = control.LevelHeard(first=0, end=4000, rms_dbfs=-20.0, peak_dbfs=0.0, digital_silence=False)
+    view = View().report(level)
+    assert view.situation.level(101.4) is not None
+    assert view.situation.level(101.5) is None
 
 
 # Metrics

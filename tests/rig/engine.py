@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import zmq
 
@@ -42,6 +42,7 @@ class EngineProcess:
     arguments    put behind `run --config FILE`
     command      what to start instead of `python -m mpengine run`
     is_reachable False where this process cannot reach its bus: then there is no `bus`
+    stdin        its standard input
 
     `start()` may be called again after `stop()` or `kill()`: runtime directory, window and journal stay."""
 
@@ -54,11 +55,12 @@ class EngineProcess:
         arguments: tuple[str, ...] = (),
         command: tuple[str, ...] = (sys.executable, "-m", "mpengine", "run"),
         is_reachable: bool = True,
+        stdin: int | IO[bytes] = subprocess.DEVNULL,
     ) -> None:
         self.config = {"engine": {"name": name}} | {table: dict(keys) for table, keys in config.items()}
         self.config["engine"].setdefault("name", name)
         self.name: str = self.config["engine"]["name"]
-        self.arguments, self.command, self.is_reachable = arguments, command, is_reachable
+        self.arguments, self.command, self.is_reachable, self.stdin = arguments, command, is_reachable, stdin
         # Short, because ipc paths are limited to 107 bytes; pytest's tmp_path often is not.
         self.directory = Path(tempfile.mkdtemp(prefix="e-"))
         self.mark = f"MPENGINE_RIG={secrets.token_hex(8)}"
@@ -97,7 +99,7 @@ class EngineProcess:
             self.process = spawn(
                 [*(["setsid", "--ctty"] if terminal else []), *self.command, "--config", config, *self.arguments],
                 env=self.environment,
-                stdin=terminal or subprocess.DEVNULL,
+                stdin=terminal or self.stdin,
                 stdout=log,
                 stderr=log,
                 start_new_session=not terminal,  # setsid makes it one then

@@ -7,6 +7,7 @@ sound system is touched: daemon, sockets, home and ALSA configuration lie in a p
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -63,6 +64,7 @@ class VirtualMicrophone:
         self.directory = Path()
         self._sinks: dict[str, str] = {}  # module index by name; "" while unplugged
         self._silence: dict[str, subprocess.Popen[bytes]] = {}
+        self._sources: dict[str, str] = {}  # module index by name
         self._daemon: subprocess.Popen[bytes] | None = None
         self._players: list[Playback] = []
 
@@ -129,6 +131,34 @@ class VirtualMicrophone:
             self._write_configuration()
             self.plug(name)
 
+    def add_source(self, name: str, description: str, sink: str | None = None) -> None:
+        """A source of the server as a desktop has it: no monitor, and no name in ALSA, where "pulse" leads to all.
+
+        What is played into `sink` comes out of it. A new daemon does not have it.
+        """
+        settings = f"source_name={name} master={sink or self.name}.monitor"
+        properties = f"source_properties=\"device.description='{description}'\""
+        self._sources[name] = self._pactl("load-module", "module-remap-source", *settings.split(), properties).strip()
+        self._write_configuration()
+
+    def remove_source(self, name: str) -> None:
+        """Take a source away. The server moves those who record from it to another one."""
+        self._pactl("unload-module", self._sources.pop(name))
+
+    def set_default_source(self, name: str) -> None:
+        """What the server gives to those who name no source."""
+        self._pactl("set-default-source", name)
+
+    def stop(self) -> None:
+        """Stop the daemon, so that it answers nothing. `go_on` ends that."""
+        assert self._daemon is not None
+        self._daemon.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let the daemon go on."""
+        assert self._daemon is not None
+        self._daemon.send_signal(signal.SIGCONT)
+
     def unplug(self, name: str | None = None) -> None:
         """Take the device away, also from those who record from it."""
         name = name or self.name
@@ -169,12 +199,29 @@ class VirtualMicrophone:
         entries = self._pactl("list", "source-outputs").split("Source Output #")[1:]
         return [RecordingClient(int(_property(entry, "id") or 0), _property(entry, "binary")) for entry in entries]
 
+    def recorded_sources(self) -> dict[int, str]:
+        """From which source each process records now."""
+        outputs = self._pactl("list", "source-outputs").split("Source Output #")[1:]
+        sources = [line.split("\t") for line in self._pactl("list", "short", "sources").splitlines()]
+        names = {source[0]: source[1] for source in sources}
+        indexes = [re.search(r"Source: (\d+)", output) for output in outputs]
+        return {
+            int(_property(output, "id") or 0): names.get(index[1], "") if index else ""
+            for output, index in zip(outputs, indexes, strict=True)
+        }
+
     def wait_for_recording(self, count: int = 1, timeout: float = PATIENCE_S) -> list[RecordingClient]:
         """Wait until exactly `count` clients record (0: until the device is free)."""
         wait_until(lambda: len(self.recording_clients()) == count, timeout, f"{count} recording clients", every=0.03)
         return self.recording_clients()
 
     # The daemon.
+
+    @property
+    def pid(self) -> int:
+        """The daemon's."""
+        assert self._daemon is not None
+        return self._daemon.pid
 
     def alive(self) -> bool:
         """Whether the daemon lives (many killed clients can abort it)."""
@@ -271,6 +318,8 @@ class VirtualMicrophone:
             shown = "Virtual microphone" if name == self.name else f"Virtual microphone {name}"
             hint = f'hint {{ show on description "{shown}" }}'
             lines.append(f'pcm.{name} {{ type pulse device "{name}.monitor" {hint} }}')
+        if self._sources:
+            lines.append("pcm.pulse { type pulse }")
         (self.directory / "alsa.conf").write_text("\n".join(lines) + "\n")
 
 

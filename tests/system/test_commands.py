@@ -423,17 +423,13 @@ def test_in_a_pause_a_lost_connection_stays_lost(microphone, engine):
 
 
 def test_without_a_device_a_lost_connection_stays_lost(microphone, engine):
-    """Though some audio has no result yet: what sends it again needs the device."""
-    with FakeDeepgram(echoing=True, silence_limit_s=6) as server:
+    with FakeDeepgram(responder=hears_all, silence_limit_s=6) as server:
         running = engine(byok(server), microphone)
         running.wait_for_state("running")
         server.wait_for_audio(16000)
         microphone.unplug()
         running.wait_for_state("degraded")
-        server.current.drop()
-        rest = "not connected while there is no audio"
-        running.bus.wait_for(lambda m: m["type"] == "status" and m["children"]["streaming"]["reason"] == rest)
-        seconds(running, 4)
+        lost_while_nobody_needs_it(running, server)
         assert len(server.attempts) == 1
         status = running.query({"type": "status"})
         assert status["state"] == "degraded"
@@ -442,6 +438,26 @@ def test_without_a_device_a_lost_connection_stays_lost(microphone, engine):
         microphone.plug()
         server.wait_for_audio(64000, connection=server.wait_for_connection(2, 40))
         running.wait_for_state("running")
+        assert running.stop() == 0
+    running.assert_nothing_left()
+
+
+def test_without_a_device_what_has_no_result_is_sent_again_all_the_same(microphone, engine):
+    """Capture looks for its device, and serves its window meanwhile."""
+    with FakeDeepgram(silence_limit_s=6) as server:  # without results
+        running = engine(byok(server), microphone)
+        running.wait_for_state("running")
+        server.wait_for_audio(32000)
+        microphone.unplug()
+        running.wait_for_state("degraded")
+        server.current.drop()
+        second = server.wait_for_connection(2)
+        server.wait_for_audio(32000, connection=second)
+        assert running.query({"type": "status"})["device"] is None
+        microphone.plug()
+        server.wait_for_audio(96000, connection=second)
+        running.wait_for_state("running")
+        assert len(server.attempts) == 2
         assert running.stop() == 0
     running.assert_nothing_left()
 

@@ -7,11 +7,13 @@ import sys
 
 import pytest
 
-from tests.rig.configs import byok, managed
+from tests.rig import wav_files
+from tests.rig.configs import byok, managed, noise
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.engine import listen_first
 from tests.rig.proxy import FakeProxy
 from tests.rig.waiting import promised, wait_until
+from tests.rig.wav_files import chunk, fmt, riff
 
 
 def assert_one_clear_line(log: str, *words: str) -> None:
@@ -166,6 +168,39 @@ def test_a_missing_or_unfit_file_is_named(engine, tmp_path):
     running.assert_nothing_left()
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (riff(fmt(), chunk(b"LIST", b"INFO", 0xFFFFFFFF), chunk(b"data", bytes(64))), "it ends before its audio"),
+        (riff(fmt(), chunk(b"data", b"")), "has no samples"),
+        (b"fLaC" + bytes(1000), "it is a FLAC file; convert it"),
+        ("/dev/zero", "it is no ordinary file"),
+        ("/", "it is a directory"),
+    ],
+    ids=["list of 4 GB", "no samples", "FLAC", "device", "directory"],
+)
+def test_a_bad_file_is_one_line(engine, tmp_path, content, words):
+    source = content if isinstance(content, str) else wav_files.write(tmp_path / "bad.wav", content)
+    with FakeDeepgram() as server:
+        running = engine(byok(server) | {"audio": {"source": source}})
+        assert running.wait() == 2
+    assert_one_clear_line(running.log_text(), "audio.source", source, words)
+    running.assert_nothing_left()
+
+
+def test_the_file_of_a_killed_recorder_is_sent_to_its_end(engine, tmp_path):
+    audio = noise(3)
+    content = riff(fmt(), chunk(b"data", audio, 0), size=0)
+    source = wav_files.write(tmp_path / "killed.wav", content)
+    with FakeDeepgram(echoing=True) as server:
+        running = engine(byok(server) | {"audio": {"source": source, "paced": False}})
+        assert running.wait() == 0
+        assert bytes(server.connections[0].audio) == audio
+    assert_one_clear_line(running.log_text(), "wav_length_wrong", source)
+    assert running.log_text().count("wav_length_wrong") == 1
+    running.assert_nothing_left()
+
+
 def test_a_wrong_key_is_tried_once(microphone, engine):
     with FakeDeepgram(api_key="the-right-one", holds_upgrades=True) as server:
         running = engine(byok(server), microphone)
@@ -220,6 +255,8 @@ def test_secrets_stand_nowhere_but_in_the_file(microphone, engine, without):
                 assert b"s3cr3t-k3y" not in file.read()
             with open(f"/proc/{process.pid}/environ", "rb") as file:
                 assert b"s3cr3t-k3y" not in file.read()
+            with open(f"/proc/{process.pid}/coredump_filter", "rb") as file:
+                assert int(file.read(), 16) == 0
         assert "s3cr3t" not in str(running.query({"type": "status"}))
         running.stop()
         assert "s3cr3t" not in running.log_text()

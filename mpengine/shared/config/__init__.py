@@ -5,6 +5,7 @@ This package imports the recognisers' tables, and so stands above them. The othe
 """
 
 import os
+import stat
 from collections.abc import Mapping
 from typing import Any, Self, TypeVar
 
@@ -12,6 +13,7 @@ import msgspec
 
 from mpengine import dialects
 from mpengine.dialects.base import RemoteConfig
+from mpengine.shared import addresses
 from mpengine.shared.config_tables import (
     AudioConfig,
     BufferConfig,
@@ -25,6 +27,7 @@ from mpengine.shared.config_tables import (
 )
 from mpengine.shared.errors import ConfigError, require
 from mpengine.shared.loopback import is_loopback
+from mpengine.shared.sources import DEFAULT, FIFO, is_path
 
 _Table = TypeVar("_Table", bound=Section)
 
@@ -63,6 +66,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         known = secrets()
         tables = file.read(path, paths={**_marked("path"), **{(table, f"{key}_file"): True for table, key in known}})
         file.override(tables, overrides or {}, secrets=known)
+        file.check_texts(tables)
         remote = file.section(tables, "remote")
         keys = _kind_of(remote).__struct_fields__
         needed = {key: variable for key, variable in known.items() if key[0] != "remote" or key[1] in keys}
@@ -71,10 +75,21 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         file.take_secrets(tables, needed, os.environ if environment is None else environment)
         return cls.parse(tables)
 
+    @staticmethod
+    def load_audio(path: str | os.PathLike[str] | None) -> AudioConfig:
+        """The table [audio] of a TOML file alone, without secrets; the defaults without a file. Raises ConfigError."""
+        from mpengine.shared.config import file  # noqa: PLC0415  a program with an Engine reads no file
+
+        return _table("audio", AudioConfig, file.read(path, paths=_marked("path")).get("audio", {}))
+
     @classmethod
     def parse(cls, tables: Mapping[str, Any]) -> Self:
         """Check `tables` ({"audio": {"device": "USB"}}) and make a Config of them. Raises ConfigError."""
+        from mpengine.shared.config import file  # noqa: PLC0415  no child parses
+
+        file.check_texts(tables)
         config = cls._of(tables)
+        config = msgspec.structs.replace(config, audio=_known_as_fifo(config.audio))
         _check(config)
         return config
 
@@ -148,18 +163,49 @@ def _table(name: str, kind: type[_Table], table: Any) -> _Table:
         raise words.explained(error, name, kind) from None
 
 
+def _known_as_fifo(audio: AudioConfig) -> AudioConfig:
+    """The table with `source` marked as a FIFO, if it is one now. All processes then know it as one."""
+    source = audio.source
+    try:
+        is_fifo = is_path(source) and stat.S_ISFIFO(os.stat(source).st_mode)
+    except (OSError, ValueError):  # what is wrong with a file is told when it is opened
+        return audio
+    return msgspec.structs.replace(audio, source=f"{FIFO}{os.path.abspath(source)}") if is_fifo else audio
+
+
 def _check(config: Config) -> None:
     """Check combinations of keys, and files that must be there. Raises ConfigError."""
     remote, audio, buffer = config.remote, config.audio, config.buffer
     remote.check(audio)
+    if remote.address is not None:
+        _check_server(remote, *remote.address)
     if remote.ca_file is not None:
-        require("remote.ca_file", os.access(remote.ca_file, os.R_OK), f"cannot read {remote.ca_file}")
+        from mpengine.shared.config import ca_file  # noqa: PLC0415  rarely needed
+
+        ca_file.check("remote.ca_file", remote.ca_file)
+    is_alone = audio.command is None or audio.source == DEFAULT
+    require("audio.command", is_alone, "expected either this key or audio.source, not both")
     whole = audio.sample_rate * audio.block_ms % 1000 == 0
     require("audio.block_ms", whole, f"expected a whole number of samples at {audio.sample_rate} Hz")
+    is_one = audio.channel is None or audio.channels == 1
+    require("audio.channel", is_one, "it is for audio.channels = 1; several channels are the first ones")
+    is_heard = audio.gate != "vad" or (audio.sample_rate, audio.channels) == (16000, 1)
+    require("audio.gate", is_heard, '"vad" hears one channel of 16000 Hz only')
     if buffer.directory is not None:
         is_usable = os.path.isdir(buffer.directory) and os.access(buffer.directory, os.W_OK)
         require("buffer.directory", is_usable, f"{buffer.directory} is not a writable directory")
     _check_bus(config.bus)
+
+
+def _check_server(remote: RemoteConfig, key: str, url: str) -> None:
+    server = addresses.server(f"remote.{key}", url)
+    is_private = server.is_secure or remote.allow_plaintext or is_loopback(server.host)
+    require(
+        f"remote.{key}",
+        is_private or not dialects.secret_of(remote),
+        "without encryption (ws://) everybody on the way can read the key; use wss://, or set remote.allow_plaintext "
+        "= true on a network that you trust",
+    )
 
 
 def _check_bus(bus: BusConfig) -> None:
@@ -174,6 +220,8 @@ def _check_bus(bus: BusConfig) -> None:
             is_other = endpoints[path] != endpoints[other]
             require(path, is_other, f"expected another endpoint than that of {other}")
     for path, endpoint in endpoints.items():
+        if endpoint is not None:
+            addresses.check_endpoint(path, endpoint)
         scheme, _, address = (endpoint or "").partition("://")
         if scheme == "tcp" and not is_loopback(address.rpartition(":")[0]):
             require(path, bus.curve_secret_key, "tcp beyond this machine needs a key: set bus.curve_secret_key_file")

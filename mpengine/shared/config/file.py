@@ -17,6 +17,7 @@ Key: TypeAlias = tuple[str, str]
 
 # How long a program may take that writes a secret into a pipe, as in --set remote.auth_token_file=<(pass show token).
 _PIPE_WAIT_S = 10.0
+_MOST_BYTES = 1 << 20
 
 
 def read(path: str | os.PathLike[str] | None, *, paths: Collection[Key]) -> dict[str, Any]:
@@ -26,10 +27,18 @@ def read(path: str | os.PathLike[str] | None, *, paths: Collection[Key]) -> dict
     path = os.fspath(path)
     try:
         with open(path, "rb") as file:
-            tables = tomllib.load(file)
+            content = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise ConfigError("", f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError:  # a NUL in the path
+        raise ConfigError("", f"cannot read {path!r}: not a path") from None
+    if len(content) > _MOST_BYTES:
+        raise ConfigError("", f"{path} is not valid TOML: it has more than {_MOST_BYTES} bytes")
+    try:
+        tables = tomllib.loads(content.decode("utf-8-sig"))  # editors on Windows write a byte order mark
+    except RecursionError:
+        raise ConfigError("", f"{path} is not valid TOML: nested too deeply") from None
+    except ValueError as error:  # also for bad UTF-8, and for numbers of thousands of digits
         raise ConfigError("", f"{path} is not valid TOML: {error}") from None
     for table, key in paths:
         value = section(tables, table).get(key)
@@ -74,8 +83,24 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise ConfigError(key, "expected --set table.key=value")
     try:
         return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except RecursionError:
+        raise ConfigError(key, "nested too deeply") from None
+    except ValueError:
         return key, value.strip()
+
+
+def check_texts(tables: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a text that has a NUL: the system takes none in a path, a name or an address."""
+    waiting: list[tuple[str, Any]] = [("", tables)]
+    while waiting:
+        path, value = waiting.pop()
+        match value:
+            case str() if "\0" in value:
+                raise ConfigError(path, "expected text without a NUL character")
+            case Mapping():
+                waiting += [(f"{path}.{key}".lstrip("."), item) for key, item in value.items()]
+            case list():
+                waiting += [(path, item) for item in value]
 
 
 def section(tables: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -21,6 +21,10 @@ from mpengine.shared.secret import StrikeOut
 __all__ = ["Event", "setup", "strike_out"]
 
 
+# No faults, but a recogniser can cause them as often as it likes.
+_OF_PEERS = frozenset({"withheld"})
+
+
 class _Stderr(logging.Handler):
     """Writes lines to `output`, or drops them: no reader that stops, and no closed pipe, may stop the engine."""
 
@@ -36,7 +40,7 @@ class _Stderr(logging.Handler):
         """Write `record`, and lines that are due with it; or count it as a repeat."""
         try:
             entry, now = entry_of(record), time.monotonic()
-            if entry.level >= logging.WARNING:
+            if entry.level >= logging.WARNING or entry.event in _OF_PEERS:
                 self._write(self._repeats.came(kind_of(entry), entry, now, event=entry.event))
             else:
                 # Held lines come first: otherwise "connected" could follow "connected" without the failure in between.

@@ -47,6 +47,7 @@ class CloseReceived(msgspec.Struct, frozen=True):
 class Refused(msgspec.Struct, frozen=True):
     """The peer answered the upgrade with a status other than 101. Its words are cut and hold none of our secrets.
 
+    The `phrase` of a redirect has the address to which it leads.
     `retry_after_s`: how long the peer asks us to wait.
     """
 

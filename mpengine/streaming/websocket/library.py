@@ -11,9 +11,7 @@ from typing import NamedTuple, Protocol, cast
 
 import websocket
 from websocket._http import _tunnel
-from websocket._url import get_proxy_info, parse_url
-
-User = tuple[str, str]
+from websocket._url import parse_url
 
 
 class Header(NamedTuple):
@@ -97,15 +95,6 @@ def parts_of(url: str) -> Address:
     return Address(*parse_url(url))
 
 
-def proxy_for(host: str, *, is_secure: bool) -> tuple[str | None, int, User | None]:
-    """The host, the port (0: the default) and the user of the environment's HTTP proxy for `host`.
-
-    Raises ValueError, and TypeError for an IPv6 address among the IPv4 networks of `no_proxy`.
-    """
-    proxy_host, proxy_port, user = get_proxy_info(host, is_secure)
-    return proxy_host, proxy_port, user
-
-
-def ask_for_tunnel(link: SocketLike, host: str, port: int, user: User | None) -> None:
+def ask_for_tunnel(link: SocketLike, host: str, port: int, user: tuple[str, str] | None) -> None:
     """Ask the HTTP proxy of `link` for a tunnel. Raises websocket.WebSocketProxyException if it opens none."""
-    _tunnel(cast("socket.socket", link), host, port, user)
+    _tunnel(cast("socket.socket", link), f"[{host}]" if ":" in host else host, port, user)

@@ -32,6 +32,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from mpengine.streaming.websocket.tls_inside import TlsInside
+
 Result = TypeVar("Result")
 
 # A wait with a deadline wakes so often. The supervisor takes a main thread that sleeps for longer to be blocked.
@@ -44,6 +46,7 @@ class LockedSocket:
     def __init__(self, sock: socket.socket, *, send_timeout_s: float) -> None:
         sock.setblocking(False)
         self._socket = sock
+        self._stream: socket.socket | TlsInside = sock  # what reads and writes
         self._send_timeout_s = send_timeout_s
         self._turn = threading.Lock()
         self._life = threading.RLock()
@@ -64,14 +67,21 @@ class LockedSocket:
             self._leave()
 
     def start_tls(self, context: ssl.SSLContext, *, server_hostname: str, deadline: float) -> None:
-        """Begin TLS on the connected socket before `deadline`, or raise OSError (ssl.SSLError is one)."""
+        """Begin TLS on the connected socket before `deadline`, or raise OSError (ssl.SSLError is one).
+
+        A second call begins TLS inside of the first one.
+        """
         self._enter()
         try:
-            with self._life:  # no shutdown may happen while the descriptor changes hands
-                secured = context.wrap_socket(
-                    self._socket, server_hostname=server_hostname, do_handshake_on_connect=False
-                )
-                self._socket = secured
+            secured: ssl.SSLSocket | TlsInside
+            if isinstance(self._socket, ssl.SSLSocket):
+                secured = TlsInside(self._socket, context, server_hostname)
+            else:
+                with self._life:  # no shutdown may happen while the descriptor changes hands
+                    secured = self._socket = context.wrap_socket(
+                        self._socket, server_hostname=server_hostname, do_handshake_on_connect=False
+                    )
+            self._stream = secured
             self._until_done(select.POLLIN, deadline, secured.do_handshake)
         finally:
             self._leave()
@@ -81,7 +91,7 @@ class LockedSocket:
         try:
             self._enter()
             try:
-                return self._until_done(select.POLLIN, deadline, self._socket.recv, size)
+                return self._until_done(select.POLLIN, deadline, self._stream.recv, size)
             finally:
                 self._leave()
         except BrokenPipeError:
@@ -104,7 +114,7 @@ class LockedSocket:
             self._enter()
             try:
                 while rest:
-                    rest = rest[self._until_done(select.POLLOUT, deadline, self._socket.send, rest) :]
+                    rest = rest[self._until_done(select.POLLOUT, deadline, self._stream.send, rest) :]
             finally:
                 self._leave()
         except OSError:

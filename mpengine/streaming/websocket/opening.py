@@ -1,4 +1,4 @@
-"""Opens a WebSocket: name, TCP, HTTP proxy, TLS, upgrade, in the calling thread, before one deadline.
+"""Opens a WebSocket: name, TCP, proxy, TLS, upgrade, in the calling thread, before one deadline.
 
 websocket-client does only the upgrade, for two reasons. `adopt` gets every socket before anything waits on it, so that
 another thread can end the attempt at any point except the name lookup. And every address of a host is tried, for
@@ -6,6 +6,7 @@ whatever reason the one before failed.
 """
 
 import contextlib
+import os
 import socket
 import ssl
 import time
@@ -14,14 +15,15 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 import websocket
 
-from mpengine.shared.loopback import is_loopback
 from mpengine.shared.secret import StrikeOut
-from mpengine.streaming.websocket import library
+from mpengine.streaming.websocket import library, proxies
 from mpengine.streaming.websocket.events import Failed, Refused
 from mpengine.streaming.websocket.locked_socket import LockedSocket
+from mpengine.streaming.websocket.proxies import Proxy
 
 _MAX_ANSWER_BYTES = 1 << 16  # head and body of an HTTP answer; the rest is not read
 _MAX_BODY_CHARS = 4096
+_MAX_PLACE_CHARS = 200
 _BODY_LIMIT_S = 0.5  # for one whose length is unknown: a peer may keep the connection open behind it
 _LAST_CHUNK = b"0\r\n\r\n"
 _SHORTEST_SECRET_CHARS = 8  # of our headers' other words, none is so long
@@ -68,17 +70,18 @@ def open_link(target: Target, adopt: Callable[[LockedSocket], None]) -> Link:
     caller closes the sockets.
     """
     deadline = time.monotonic() + target.connect_timeout_s
-    try:
-        host, port, _, is_secure = library.parts_of(target.url)
-        proxy_host, proxy_port, proxy_user = _proxy_of(host, is_secure=is_secure)
-    except (ValueError, TypeError):  # TypeError: an IPv6 address among the IPv4 networks of no_proxy
-        raise NotOpenedError(Failed("not a WebSocket address")) from None
+    proxy = proxy_of(target.url)
+    host, port, _, is_secure = library.parts_of(target.url)
     context = _tls_context(target.ca_file) if is_secure else None
-    peer = proxy_host or host
+    peer = host if proxy is None else f"the {proxy}"
     try:
-        link = _dial(peer, (proxy_port or 80) if proxy_host else port, target.send_timeout_s, deadline, adopt)
-        if proxy_host:
-            _ask_proxy(link, host, port, proxy_user, deadline)
+        if proxy is None:
+            link = _dial(host, port, target.send_timeout_s, deadline, adopt)
+        else:
+            link = _dial(proxy.host, proxy.port, target.send_timeout_s, deadline, adopt)
+            if proxy.is_secure:
+                link.start_tls(_proxy_context(target.ca_file), server_hostname=proxy.host, deadline=deadline)
+            _ask_proxy(link, proxy, host, port, deadline)
             peer = host
         if context:
             link.start_tls(context, server_hostname=host, deadline=deadline)
@@ -87,11 +90,15 @@ def open_link(target: Target, adopt: Callable[[LockedSocket], None]) -> Link:
         raise NotOpenedError(Failed(_reason(exc, peer, target.connect_timeout_s))) from None
 
 
-def _proxy_of(host: str, *, is_secure: bool) -> tuple[str | None, int, library.User | None]:
-    """The environment's HTTP proxy for `host`. This machine has none: it would send our token to a peer of its own."""
-    if is_loopback(host):
-        return None, 0, None
-    return library.proxy_for(host, is_secure=is_secure)
+def proxy_of(url: str) -> Proxy | None:
+    """The environment's proxy on the way to `url`. Raises NotOpenedError where there can be no connection."""
+    try:
+        host, port, _, is_secure = library.parts_of(url)
+        return proxies.proxy_for(host, port, is_secure=is_secure, environment=os.environ)
+    except proxies.UnusableProxyError as error:
+        raise NotOpenedError(Failed(str(error))) from None
+    except ValueError:
+        raise NotOpenedError(Failed("not a WebSocket address")) from None
 
 
 def _tls_context(ca_file: str | None) -> ssl.SSLContext:
@@ -100,6 +107,15 @@ def _tls_context(ca_file: str | None) -> ssl.SSLContext:
     except OSError as exc:
         raise NotOpenedError(Failed(f"CA file {ca_file} cannot be used: {exc.strerror}")) from None
     context.options |= ssl.OP_NO_RENEGOTIATION  # so that no write needs to read
+    return context
+
+
+def _proxy_context(ca_file: str | None) -> ssl.SSLContext:
+    """The system's authorities, and our own one: the proxy may have its certificate from either."""
+    context = _tls_context(None)
+    if ca_file is not None:
+        with contextlib.suppress(OSError):  # told for the server
+            context.load_verify_locations(ca_file)
     return context
 
 
@@ -184,13 +200,13 @@ def _without_sizes(chunks: bytes) -> bytes:
     return b"".join(pieces)
 
 
-def _ask_proxy(link: LockedSocket, host: str, port: int, user: library.User | None, deadline: float) -> None:
+def _ask_proxy(link: LockedSocket, proxy: Proxy, host: str, port: int, deadline: float) -> None:
     answer = _Answer(link, deadline)
     try:
-        library.ask_for_tunnel(answer, host, port, user)
+        library.ask_for_tunnel(answer, host, port, proxy.user)
     except websocket.WebSocketProxyException:
         status = (answer.parsed() or ("nothing",))[0]
-        raise NotOpenedError(Failed(f"the HTTP proxy opened no tunnel to {host}: it answered {status}")) from None
+        raise NotOpenedError(Failed(f"the {proxy} opened no tunnel to {host}: it answered {status}")) from None
 
 
 def _upgrade(link: LockedSocket, target: Target, deadline: float) -> Link:
@@ -219,10 +235,17 @@ def _upgrade(link: LockedSocket, target: Target, deadline: float) -> Link:
         said = strike_out(body.decode("utf-8", "replace"))[:_MAX_BODY_CHARS]
         headers = {name: strike_out(value) for name, value in headers.items()}
         wait_s = retry_after_s(fields, time.time())
-        raise NotOpenedError(Refused(status, strike_out(phrase), said, headers, wait_s)) from None
+        phrase = strike_out(phrase + _leads_to(status, fields))
+        raise NotOpenedError(Refused(status, phrase, said, headers, wait_s)) from None
     if failure:
         raise failure
     return Link(link, headers)
+
+
+def _leads_to(status: int, fields: Mapping[str, str]) -> str:
+    """Where a redirect leads, to be told: nobody follows it. A captive portal is known by its address."""
+    place = fields.get("location", "").partition("?")[0].rpartition("@")[2]
+    return f", to {place[:_MAX_PLACE_CHARS]}" if 300 <= status < 400 and place else ""
 
 
 def _strike_out(headers: Sequence[str]) -> StrikeOut:

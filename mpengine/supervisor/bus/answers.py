@@ -105,7 +105,7 @@ class Answers:
             query=self._bus.query_endpoint,
             command=self._bus.command_endpoint,
             paused=self._coordinator.situation.is_paused,
-            level=situation.level,
+            level=situation.level(now),
             last_disconnect=situation.last_disconnect,
             last_disconnect_ago_s=situation.last_disconnect_ago_s(now),
             not_running_s=round(situation.not_running_s(now), 1),

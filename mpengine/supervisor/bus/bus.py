@@ -26,7 +26,7 @@ from mpengine.shared.errors import ConfigError, MpengineError
 from mpengine.shared.logs import Event
 from mpengine.shared.messages import INTERIMS, OVER, TOPICS, Message
 from mpengine.supervisor.bus.authentication import Doorkeeper
-from mpengine.supervisor.bus.journal import Final, Journal, Note, ToldGap, stamp_of
+from mpengine.supervisor.bus.journal import Final, Journal, Note, OpenDevice, ToldGap, stamp_of
 from mpengine.supervisor.bus.transcript_file import TranscriptFile
 
 log = logging.getLogger("mpengine.supervisor")
@@ -225,7 +225,7 @@ class Bus:
         self._journal.published(self._marked)
         self._marked = self._seq
 
-    def keep(self, entry: Final | ToldGap | Note) -> None:
+    def keep(self, entry: Final | ToldGap | Note | OpenDevice) -> None:
         """Put `entry` into the journal. On a full disk, `notices` has an error."""
         try:
             self._journal.append(entry)

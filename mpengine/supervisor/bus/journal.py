@@ -1,9 +1,10 @@
 """The run's journal: with it, a supervisor that is started again goes on where the last one was killed.
 
 The header has counters at fixed places, each written with one `pwrite`. After it comes one record for each final, each
-published gap and each other message that the history keeps. The page cache suffices, because it outlives a killed
-process. A record that the kill cut short ends the journal. A final is appended, published, then acknowledged. It is
-marked as published some time later, since the last published messages may die in the socket's queue.
+published gap, each change of the device, and each other message that the history keeps. The page cache suffices,
+because it outlives a killed process. A record that the kill cut short ends the journal. A final is appended, published,
+then acknowledged. It is marked as published some time later, since the last published messages may die in the socket's
+queue.
 """
 
 import errno
@@ -80,13 +81,20 @@ class Note(msgspec.Struct, frozen=True, array_like=True, tag=True):
     body: bytes
 
 
+class OpenDevice(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The device of this `identity` was open, while the configuration wanted `wanted`. Only the last one counts."""
+
+    identity: str
+    wanted: str
+
+
 class Forgotten(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """For each topic the `seq` of the last message that the history had forgotten when the journal was compacted."""
 
     last: dict[str, int]
 
 
-Record = Final | ToldGap | Note | Forgotten
+Record = Final | ToldGap | Note | OpenDevice | Forgotten
 
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
 
@@ -103,6 +111,7 @@ class Recovered(NamedTuple):
     gaps: list[Range]
     recent: list[Final]
     unpublished: list[Final]
+    device: OpenDevice | None = None
 
 
 def _framed(content: Identity | Record) -> bytes:
@@ -141,6 +150,7 @@ class Journal:
         self._compact_at = self._end + _COMPACT_BYTES
         self._acknowledged = self._counter(_ACKNOWLEDGED_AT)
         self._unpublished: list[Final] = []  # appended, and not yet marked as published
+        self._device: OpenDevice | None = None
         self._gaps = Ranges()  # published; those before the acknowledged sample are forgotten when another one comes
 
     @classmethod
@@ -183,6 +193,7 @@ class Journal:
         journal._unpublished = [final for final in finals if final.seq > published]
         journal._gaps = Ranges((record.first, record.end) for record in records if isinstance(record, ToldGap))
         journal._gaps.forget_before(covered)
+        journal._device = next((record for record in reversed(records) if isinstance(record, OpenDevice)), None)
         journal.acknowledge(covered)
         recovered = Recovered(
             identity=identity,
@@ -194,6 +205,7 @@ class Journal:
             gaps=list(journal._gaps),
             recent=finals[-LEAST_FINALS:],
             unpublished=list(journal._unpublished),
+            device=journal._device,
         )
         return journal, recovered
 
@@ -203,7 +215,7 @@ class Journal:
             self._reserved = seq + _RESERVE
             self._set(_RESERVED_AT, self._reserved)
 
-    def append(self, entry: Final | ToldGap | Note) -> None:
+    def append(self, entry: Final | ToldGap | Note | OpenDevice) -> None:
         """Keep `entry`. Call it before publishing. Raises OSError (disk full); nothing is kept of the entry then."""
         record = _framed(entry)
         written = os.pwrite(self._fd, record, self._end)
@@ -216,6 +228,8 @@ class Journal:
         elif isinstance(entry, ToldGap):
             self._gaps.forget_before(self._acknowledged)
             self._gaps.join(entry.first, entry.end)
+        elif isinstance(entry, OpenDevice):
+            self._device = entry
         if self._end > self._compact_at:
             self._compact()
 
@@ -263,7 +277,7 @@ class Journal:
         self._compact_at = self._end + _COMPACT_BYTES
 
     def _needed(self) -> list[Record]:
-        """The records of the history, of finals that perhaps did not go out, and of gaps."""
+        """The records of the history, of finals that perhaps did not go out, of gaps, and of the last device."""
         finals = {final.seq: final for final in self._unpublished}
         notes: list[Record] = []
         for entry in self.history.entries():
@@ -274,7 +288,8 @@ class Journal:
         in_order = sorted(finals.values(), key=lambda final: final.seq)
         self._gaps.forget_before(self._acknowledged)
         gaps = [ToldGap(*gap) for gap in self._gaps]
-        return [Forgotten(self.history.forgotten), *in_order, *notes, *gaps]
+        device = [] if self._device is None else [self._device]
+        return [Forgotten(self.history.forgotten), *device, *in_order, *notes, *gaps]
 
     def _counter(self, offset: int) -> int:
         data = os.pread(self._fd, _COUNTER.size, offset)

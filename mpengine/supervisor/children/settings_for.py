@@ -58,6 +58,10 @@ class SettingsFor(NamedTuple):
                     lost_reason=situation.lost_reason,
                     captured=captured,
                     captured_before=situation.captured,
+                    remembered=situation.remembered,
+                    waits_for_device=coordinator.waits_for_device,
+                    hang_over_s=config.remote.hang_over_s,
+                    has_notes=config.audio.home.is_pipe,
                 )
             case Child.STREAMING:
                 ledger, situation = coordinator.results.ledger, coordinator.situation

@@ -67,6 +67,12 @@ class KeepGap(NamedTuple):
     end: int
 
 
+class KeepDevice(NamedTuple):
+    """Note in the journal that the run has had the device of this `identity` open."""
+
+    identity: str
+
+
 class Acknowledge(NamedTuple):
     """Published finals cover all audio before `sample`: note that in the journal."""
 
@@ -87,7 +93,7 @@ class Exit(NamedTuple):
     exit_code: ExitCode
 
 
-Action = Spawn | Send | Terminate | LookAt | Abort | Kill | Publish | KeepGap | Acknowledge | Log | Exit
+Action = Spawn | Send | Terminate | LookAt | Abort | Kill | Publish | KeepGap | KeepDevice | Acknowledge | Log | Exit
 
 
 def report(error: Error, level: str = "warning") -> list[Action]:

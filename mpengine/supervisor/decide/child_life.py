@@ -11,7 +11,8 @@ child may show within 3 s that it hangs (see `decide.hangs`). A child that hangs
 to the log; then it is killed. A stopped one is killed at once, because it could not take SIGABRT.
 
 A child that had worked for `stable_after_s` is started again at once, ten times a minute. Any other waits for a
-backoff, which grows from one such life to the next; the first one after a good life does not wait.
+backoff, which grows from one such life to the next; the first one after a good life does not wait. One that ended for
+want of a device waits 2 s at most.
 """
 
 import collections
@@ -36,6 +37,8 @@ _TWO_BEATS_S = 2.0
 # because a work loop that is well wakes once a second.
 _FOUND_S, _BETWEEN_LOOKS_S = 3.0, 1.05
 _MOST_AT_ONCE, _AT_ONCE_S = 10, 60.0
+# A child that ended for want of a device waits no longer than this.
+_DEVICE_CEILING_S = 2.0
 
 
 class ChildState(enum.StrEnum):
@@ -220,6 +223,10 @@ class Life:
         self.has_worked = True
         self.reason = ""
 
+    def waits(self) -> None:
+        """It cannot open the device, and goes on trying by itself."""
+        self._is_opening = False
+
     def complained(self, words: str) -> None:
         """It reported why it is about to end."""
         self._last_words = words
@@ -281,6 +288,8 @@ class Life:
             self.state = ChildState.FATAL
             return Ended(how, ExitCode(status))
         self.failed(now, chance)
+        if status == ExitCode.DEVICE:  # nobody is on the other side who could be asked too often
+            self.spawn_at = min(self.spawn_at, now + _DEVICE_CEILING_S)
         return Ended(how, None)
 
     def failed(self, now: float, chance: float) -> None:

@@ -69,7 +69,11 @@ class Coordinator:
 
     def __init__(self, config: Config, *, chance: Callable[[], float], now: float) -> None:
         self.config = config
-        self.results = Results(sample_rate=config.audio.sample_rate, user_name=config.engine.user_name)
+        self.results = Results(
+            sample_rate=config.audio.sample_rate,
+            user_name=config.engine.user_name,
+            hang_over_s=config.remote.hang_over_s,
+        )
         self.situation = Situation(config, self.results, now)
         self.phase = Phase.WORKING
         names = [Child.CAPTURE, Child.STREAMING]
@@ -80,11 +84,12 @@ class Coordinator:
         self._exit_code = ExitCode.OK
         self._deadline = NEVER  # of the phase
         self._has_killed = False  # the children that did not leave in time
-        self._connect_by = now + CONNECT_LIMIT_S
+        self._connect_by = NEVER
         self._reports = Reports(self.results, self.situation)
         self._end_tries = EndTries()
         self._attempt = 0  # of the last grant
         self._missed_in = 0  # the connection in which frames were last missing
+        self.situation.streaming_expects_audio = self.expects_audio
 
     def continues(
         self,
@@ -95,6 +100,7 @@ class Coordinator:
         connection: int,
         gaps: Iterable[tuple[int, int]] = (),
         finals: Iterable[messages.Transcript] = (),
+        device: str = "",
     ) -> None:
         """The run goes on where another supervisor was killed. All arguments come from its journal."""
         self._reports.continues(gaps)
@@ -103,6 +109,8 @@ class Coordinator:
         rate = self.config.audio.sample_rate
         heard = max((round(final.end_s * rate) for final in finals), default=0)
         self.situation.captured, self.situation.last_connection = captured, connection
+        self.situation.remembered = device
+        self.lives[Child.CAPTURE].has_worked = bool(captured or device)
         self.situation.highest_sent = max(sent, heard)  # the journal's `sent` may be old
         if acknowledged or finals:
             self.lives.keep_on()
@@ -123,15 +131,23 @@ class Coordinator:
     def expects_audio(self) -> bool:
         """Whether audio can come. Streaming connects only then: the recogniser closes a connection that gets no audio.
 
-        The first connection is always wanted, and so is one that confirms the end of a file. Without an open device
-        (in a pause), audio comes only from the window, and only while a capture process runs.
+        So each connection is made behind the first audio of the open device; only with `audio.start = "connected"` the
+        first one comes before it. One that confirms the end of a file is always wanted. Without an open device (in a
+        pause, or when it is lost), audio comes only from the window, and only while a capture process runs.
         """
         situation = self.situation
-        if not situation.was_connected or self.phase is not Phase.WORKING:
+        comes_first = self.config.audio.start == "connected" and not situation.was_connected
+        if comes_first or self.phase is not Phase.WORKING:
             return True
-        if situation.device is not None and not situation.is_paused:
-            return True
+        if situation.has_audio and not situation.is_paused:
+            rests = situation.is_gated and situation.was_connected
+            return not rests or self._reports.has_unheard
         return situation.unacknowledged > 0 and self.lives[Child.CAPTURE].state is ChildState.RUNNING
+
+    @property
+    def waits_for_device(self) -> bool:
+        """Whether a missing device is waited for. Otherwise it ends the engine."""
+        return not self.lives[Child.CAPTURE].is_permanent(ExitCode.DEVICE)
 
     @property
     def deadline(self) -> float:
@@ -146,6 +162,7 @@ class Coordinator:
         if self.phase is Phase.DONE:
             return []
         self._note_progress(now)
+        self._limit_first_connection(now)
         actions = [*self.lives.tick(now), *self._reports.tick(now)]
         if now >= self._connect_by:
             self._connect_by = NEVER
@@ -157,6 +174,14 @@ class Coordinator:
             else:
                 actions += self._force(now)
         return actions
+
+    def _limit_first_connection(self, now: float) -> None:
+        """Have the limit of the first connection run only while there is audio to connect for."""
+        is_over = self.situation.was_connected or self.situation.connect_timed_out or self.is_stopping
+        if is_over or not self.expects_audio:
+            self._connect_by = NEVER
+        elif self._connect_by == NEVER:
+            self._connect_by = now + CONNECT_LIMIT_S
 
     def _force(self, now: float) -> list[Action]:
         """Kill the children that did not leave in time. One that survives that (its driver hangs) must not keep us."""
@@ -187,8 +212,9 @@ class Coordinator:
             now,
             is_expected=must_capture,
             may_be_slow=is_first,
-            # It closes the device: the sound server must answer.
-            may_wait=situation.device is not None and (situation.is_paused or self.phase is not Phase.WORKING),
+            # It closes the device, or looks for a lost one: the sound server must answer.
+            may_wait=situation.is_lost
+            or (situation.device is not None and (situation.is_paused or self.phase is not Phase.WORKING)),
         )
         backlog_s = self.results.seconds(situation.backlog)
         must_send = situation.is_connected and capture.state is ChildState.RUNNING and backlog_s > _LEAST_BACKLOG_S
@@ -207,9 +233,11 @@ class Coordinator:
     def exited(self, child: Child, status: int, now: float) -> list[Action]:
         """A process has ended, and all its messages are read. `status`: as in `subprocess`."""
         life = self.lives[child]
+        actions: list[Action] = []
+        if child is Child.CAPTURE and status == ExitCode.DEVICE and not life.has_complained:
+            actions += self._device_hangs(life, now)
         said_why = life.has_complained
         ended = self.lives.exited(child, status, now)
-        actions: list[Action] = []
         if child is Child.STREAMING:
             actions += self._disconnected("the streaming process ended")
         elif child is Child.CAPTURE:
@@ -232,6 +260,15 @@ class Coordinator:
         if self.phase is Phase.DRAINING:
             actions += self._drain_without_capture(now) if child is Child.CAPTURE else self._leave(now)
         return actions
+
+    def _device_hangs(self, life: Life, now: float) -> list[Action]:
+        """Capture ended itself, because a call to the audio system did not come back. A loss is told once."""
+        if self.situation.is_lost:
+            life.complained(self.situation.lost_why)
+            return []
+        text = "the audio device does not answer: a call of the audio system did not come back"
+        fault = control.Fault(code=ErrorCode.DEVICE, message=text, exit_code=int(ExitCode.DEVICE))
+        return self._reports.fault(Child.CAPTURE, fault, life, now)
 
     def _drain_without_capture(self, now: float) -> list[Action]:
         """No capture process will send an end mark: streaming has to end the stream after the audio that it has."""
@@ -271,6 +308,8 @@ class Coordinator:
         if self.situation.is_paused:
             return []
         self.situation.is_paused = True
+        if self.situation.is_lost:
+            self.situation.closed()  # nobody waits for it now
         return [Log("info", "paused", {}), Send(Child.CAPTURE, control.CloseDevice()), *self._expectation()]
 
     def resume(self) -> list[Action]:
@@ -301,7 +340,7 @@ class Coordinator:
             self.has_news = True
         elif isinstance(message, control.LevelHeard):  # most messages are levels, and no level changes a decision
             life.heard(now)
-            return self._reports.level(message)
+            return self._reports.level(message, now)
         return [*self._heard(child, life, message, now), *self._expectation()]
 
     def _heard(self, child: Child, life: Life, message: control.Up, now: float) -> list[Action]:
@@ -371,16 +410,22 @@ class Coordinator:
         match message:
             case control.DeviceOpened():
                 self.lives[Child.CAPTURE].worked(now)
+            case control.DeviceLost():
+                if self.situation.is_paused or self.phase is not Phase.WORKING:
+                    return []  # it was told to close the device meanwhile
+                self.lives[Child.CAPTURE].waits()
             case control.SourceEnded(end=end):
                 self.situation.captured, self.situation.has_last_word = end, True
                 if self.phase is Phase.WORKING:
                     self._enter(Phase.FILE_ENDED, NEVER)
                     self.situation.stop_reason = "the file is over"
+                    if self.situation.has_rested and self.situation.is_done:
+                        return self._leave(now)
                 elif self.phase is Phase.DRAINING and not self.situation.unacknowledged:
                     return self._leave(now)  # everything has its result already
-        return self._reports.from_capture(message)
+        return self._reports.from_capture(message, now)
 
-    def _from_streaming(self, message: control.Up, now: float) -> list[Action]:
+    def _from_streaming(self, message: control.Up, now: float) -> list[Action]:  # noqa: C901  one case a message
         match message:
             case control.Connecting(connection=connection, endpoint=endpoint):
                 self.situation.connecting(connection, endpoint)
@@ -388,6 +433,8 @@ class Coordinator:
                 return self._frames_missed(message)
             case control.EndTaken():
                 self._end_tries.sent(self.results.ledger.acknowledged)
+            case control.Rested(connection=connection, sent=sent) if connection == self.situation.connection:
+                return self._rested(sent, now)
             case control.StreamEnded(sent=sent):
                 # The recogniser confirmed that it has the results of all audio.
                 return [*self.results.acknowledge(sent), *self._leave(now)]
@@ -417,6 +464,10 @@ class Coordinator:
         return [*actions, self._grant()]
 
     def _down(self, down: control.ConnectionDown, now: float) -> list[Action]:
+        if down.in_silence and self.phase is Phase.WORKING:
+            self.situation.rested(now + down.next_try_in_s)
+            fields = {"reason": down.reason, "connection": down.connection}
+            return [Log("info", "closed_in_silence", fields), *self.results.interrupted()]
         is_news = down.reason != self.situation.connection_reason
         if down.is_refusal:
             self.situation.refused(down.reason, now)
@@ -432,6 +483,15 @@ class Coordinator:
             self.situation.fatal_reason = text
             return actions + self._leave(now)
         return actions + self._leave(now) if self.phase is Phase.DRAINING else actions
+
+    def _rested(self, sent: int, now: float) -> list[Action]:
+        """The connection was ended in a silence; the recogniser has given all results before `sent`."""
+        self.situation.rested()
+        self.situation.streaming_expects_audio = False  # streaming thinks so itself
+        fields = {"connection": self.situation.connection}
+        actions = [Log("info", "resting", fields), *self.results.acknowledge(sent), *self.results.interrupted()]
+        is_over = self.phase is Phase.DRAINING or (self.phase is Phase.FILE_ENDED and self.situation.is_done)
+        return actions + self._leave(now) if is_over else actions
 
     def _disconnected(self, reason: str, next_try_at: float | None = None) -> list[Action]:
         self.situation.disconnected(reason, next_try_at)

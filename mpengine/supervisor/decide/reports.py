@@ -10,18 +10,20 @@ from mpengine.shared import control, messages
 from mpengine.shared.logs.repeats import Due, Repeats
 from mpengine.shared.messages import ErrorCode, brief
 from mpengine.shared.ranges import Ranges
-from mpengine.supervisor.decide.actions import Action, Child, KeepGap, Log, Publish, report
+from mpengine.supervisor.decide.actions import Action, Child, KeepDevice, KeepGap, Log, Publish, report
 from mpengine.supervisor.decide.child_life import Life
+from mpengine.supervisor.decide.level_notices import LevelNotices
 from mpengine.supervisor.decide.results import Results
 from mpengine.supervisor.decide.status import Situation
 
-# Ten seconds of levels. A room is never that quiet: its noise is not zero.
-_SILENT_LEVELS = 40
+# While a device is lost, capture may say in ever new words why. One of them a minute is logged, beside the error.
+_LOST_LINES_S = 60.0
 _DAY_S = 86400.0
 ROUTINE = frozenset(
     {
         control.LevelHeard,
         control.CaptureBeat,
+        control.Gated,
         control.StreamBeat,
         control.RecogniserBeat,
         control.Anchor,
@@ -54,11 +56,17 @@ class Reports:
         self._repeats: Repeats[messages.Error] = Repeats()
         self._numbers = itertools.count()
         self._gaps = Ranges()  # published; another capture process, or a replay, may report them again
-        self._silent_levels = 0
+        self._levels = LevelNotices(results.sample_rate)
+        self._lost_line_at = -_DAY_S  # the last line about a device that stays away
 
     def continues(self, gaps: Iterable[tuple[int, int]]) -> None:
         """A supervisor before this one has published these `gaps`: samples [first, end) each."""
         self._gaps = Ranges(gaps)
+
+    @property
+    def has_unheard(self) -> bool:
+        """Whether audio from before the silence of now may have words, and has no final. Gaps have no audio."""
+        return any(self._gaps.cut(*part) for part in self._results.unheard)
 
     def works(self, child: Child) -> None:
         """`child` does its work: should an old fault come back, it is published again."""
@@ -81,8 +89,9 @@ class Reports:
         self._faults[child] = error.message
         if is_fatal:
             return _published(error)
-        if not is_news:
-            return []
+        return self._tell(child, error, now) if is_news else []
+
+    def _tell(self, child: Child, error: messages.Error, now: float) -> list[Action]:
         self._told[child] = _Told(error, now)
         # Each one has a key of its own: what matters here is how many there are.
         return self._due(self._repeats.came(next(self._numbers), error, now, event=child))
@@ -108,37 +117,78 @@ class Reports:
             actions += _published(msgspec.structs.replace(error, message=text) if text else error)
         return actions
 
-    def from_capture(self, message: control.Up) -> list[Action]:
+    def from_capture(self, message: control.Up, now: float) -> list[Action]:
         """The actions for a report of the device, its level, or lost samples."""
         match message:
-            case control.DeviceOpened(name=name, sample_rate=rate, channels=channels, latency_s=latency_s):
-                self.works(Child.CAPTURE)
-                self._situation.opened(name)
-                self._results.silence.opened()
-                fields = {"name": name, "rate_hz": rate, "channels": channels, "latency_s": latency_s}
-                return [Log("info", "device_opened", fields)]
+            case control.DeviceOpened():
+                return self._opened(message, now)
+            case control.DeviceLost():
+                return self._lost(message, now)
+            case control.DeviceFed(source=source) if source != self._situation.fed_by:
+                self._situation.fed_by = source
+                return [Log("info", "device_fed", {"source": source})]
             case control.DeviceClosed():
                 self._situation.closed()
-            case control.Anchor(sample=sample, utc_ns=utc_ns):
-                self._results.anchors.add(sample, utc_ns)
+            case control.Anchor(sample=sample, utc_ns=utc_ns, clocks=clocks):
+                return _stepped(self._results.anchors.add(sample, utc_ns, clocks))
             case control.LevelHeard():
-                return self.level(message)
+                return self.level(message, now)
+            case control.Gated(first=first, end=end, is_closed=is_closed):
+                self._situation.gate(first, end, is_closed=is_closed)
+                return self._results.gated(first, end)
             case control.SamplesMissing():
                 return self._missing(message)
         return []
 
-    def level(self, heard: control.LevelHeard) -> list[Action]:
-        """Publish how loud it is, and once the error that the device gives nothing but zeros."""
+    def _opened(self, opened: control.DeviceOpened, now: float) -> list[Action]:
+        self.works(Child.CAPTURE)
+        away_s = self._situation.opened(opened, now)
+        self._results.silence.opened()
+        self._levels.opened()
+        fields = {"name": opened.name, "rate_hz": opened.sample_rate, "channels": opened.channels}
+        fields |= {"latency_s": opened.latency_s}
+        if opened.device_rate_hz and opened.device_rate_hz != opened.sample_rate:
+            fields["device_rate_hz"] = opened.device_rate_hz
+        if away_s is not None:
+            fields["away_s"] = round(away_s, 3)
+        actions: list[Action] = [Log("info", "device_opened", fields)]
+        if opened.identity and opened.identity != self._situation.remembered:
+            self._situation.remembered = opened.identity
+            actions.append(KeepDevice(opened.identity))
+        return actions
+
+    def _lost(self, lost: control.DeviceLost, now: float) -> list[Action]:
+        """Publish one error a loss. That capture has another reason later is only logged, and not each time."""
+        situation = self._situation
+        was_lost, is_news = situation.is_lost, lost.reason != situation.lost_why
+        situation.lost(lost, now)
+        if not was_lost:
+            self._lost_line_at = now - _LOST_LINES_S
+            message = brief(lost.reason)
+            self._faults[Child.CAPTURE] = message
+            error = messages.Error(source=Child.CAPTURE, code=ErrorCode.DEVICE, message=message)
+            return self._tell(Child.CAPTURE, error, now)
+        if not is_news or now < self._lost_line_at + _LOST_LINES_S:
+            return []
+        self._lost_line_at = now
+        return [Log("warning", "device_lost", {"reason": brief(lost.reason)})]
+
+    def level(self, heard: control.LevelHeard, now: float) -> list[Action]:
+        """Publish how loud it is, and once each what is wrong with it, and that it is over."""
         self._results.silence.level(heard)
-        is_silent = heard.digital_silence
-        level = messages.Level(rms_dbfs=heard.rms_dbfs, peak_dbfs=heard.peak_dbfs, digital_silence=is_silent)
-        self._situation.level = level
-        self._silent_levels = self._silent_levels + 1 if is_silent else 0
-        if self._silent_levels != _SILENT_LEVELS:
-            return [Publish(level)]
-        text = f"{self._situation.device} gives digital silence: is it muted, or the wrong device? (mpengine devices)"
-        error = messages.Error(source=Child.CAPTURE, code=ErrorCode.DIGITAL_SILENCE, message=text)
-        return [Publish(level), *report(error)]
+        level = messages.Level(
+            rms_dbfs=heard.rms_dbfs,
+            peak_dbfs=heard.peak_dbfs,
+            digital_silence=heard.digital_silence,
+            clipped=heard.clipped,
+        )
+        self._situation.heard(level, now)
+        actions: list[Action] = [Publish(level)]
+        for notice in self._levels.heard(heard):
+            text = f"{self._situation.device} {notice.words}"
+            error = messages.Error(source=Child.CAPTURE, code=notice.code, message=text)
+            actions += report(error, "info" if notice.is_over else "warning")
+        return actions
 
     def connect_timed_out(self, limit_s: float) -> list[Action]:
         """No connection was made in the first `limit_s`."""
@@ -164,6 +214,18 @@ class Reports:
             fields = {"start_s": gap.start_s, "end_s": gap.end_s, "reason": gap.reason}
             actions += [Log("warning", "gap", fields), Publish(gap), KeepGap(part.first, part.end)]
         return actions
+
+
+def _stepped(step_ns: int) -> list[Action]:
+    """The wall clock was set by `step_ns`, if that is not 0: readers can repair the times that they have."""
+    if not step_ns:
+        return []
+    way, times = ("forward", "early") if step_ns > 0 else ("back", "late")
+    text = (
+        f"the clock of this machine was set {way} by {abs(step_ns) / 1e9:.3f} s; start_time_ns of the messages before "
+        f"this one is too {times} by as much"
+    )
+    return report(messages.Error(source="supervisor", code=ErrorCode.CLOCK_STEPPED, message=text, step_ns=step_ns))
 
 
 def _published(error: messages.Error) -> list[Action]:

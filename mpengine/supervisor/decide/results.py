@@ -5,7 +5,6 @@ connections, and with nothing else: on one connection, every final with text is 
 """
 
 import bisect
-import difflib
 import itertools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -13,10 +12,12 @@ from typing import NamedTuple
 import msgspec
 
 from mpengine.shared import control, messages
+from mpengine.shared.clocks import Clocks
 from mpengine.shared.messages import Transcript
 from mpengine.shared.ranges import Range, Ranges
 from mpengine.shared.text import of_words, spells
 from mpengine.supervisor.decide.actions import Acknowledge, Action, Child, Log, Publish, Send
+from mpengine.supervisor.decide.common_run import Run, longest_common_run
 from mpengine.supervisor.decide.silence import Silence
 
 # Without times only the words can be compared, and one word in common proves nothing.
@@ -214,17 +215,14 @@ def _longest_run(earlier: list[_Word], heard: list[_Word], *, has_begun: bool) -
     Words come in order: those before the run in `earlier` have come again on this connection, or never will. So, once
     the connection `has_begun`, a single word counts that is the next one in order.
     """
-    matcher = difflib.SequenceMatcher(
-        None, [word.text for word in earlier], [word.text for word in heard], autojunk=False
-    )
-    common = matcher.find_longest_match()
+    common = longest_common_run([word.text for word in earlier], [word.text for word in heard])
     if common.size < min(_LEAST_WORDS, len(heard)):
         if not (has_begun and earlier[0].text == heard[0].text):
             return set()
-        common = difflib.Match(0, 0, 1)
-    for word in earlier[: common.a + common.size]:
+        common = Run(0, 0, 1)
+    for word in earlier[: common.first_a + common.size]:
         word.connection = heard[0].connection
-    return set(range(common.b, common.b + common.size))
+    return set(range(common.first_b, common.first_b + common.size))
 
 
 def _same_times(earlier: list[_Word], heard: list[_Word]) -> set[int]:
@@ -260,37 +258,53 @@ def _without(transcript: Transcript, known: set[int]) -> News:
 
 
 class Anchors:
-    """From samples to UTC, by pairs of both that capture reports every few seconds.
+    """From samples to UTC, by pairs of both that capture reports every few seconds, and soon after a clock has jumped.
 
-    A crystal may be off by seconds a day, and a clock may be stepped. So between two anchors UTC is interpolated;
-    before the first and after the last one, the nominal rate counts.
+    A crystal may be off by seconds a day, so between two anchors UTC is interpolated; before the first and after the
+    last one, the nominal rate counts. It also counts up to an anchor before which the machine was suspended.
+
+    UTC is always that of the wall clock as it stands now: a step of it moves all anchors, so that nothing is
+    interpolated across one.
     """
 
     def __init__(self, sample_rate: int) -> None:
         self._rate = sample_rate
         self._samples: list[int] = []
-        self._times_ns: list[int] = []
+        self._times_ns: list[int] = []  # by the wall clock before all steps
+        self._has_jumped: list[bool] = []  # since the anchor before
+        self._steps_ns = 0  # the sum of all steps
+        self._clocks: Clocks | None = None
 
-    def add(self, sample: int, utc_ns: int) -> None:
-        """`sample` was captured at `utc_ns`."""
-        if self._samples and sample <= self._samples[-1]:
-            return
-        self._samples.append(sample)
-        self._times_ns.append(utc_ns)
-        if len(self._samples) > _KEPT_ANCHORS:
-            del self._samples[0], self._times_ns[0]
+    def add(self, sample: int, utc_ns: int, clocks: Clocks) -> int:
+        """`sample` was captured at `utc_ns`; `clocks` were read then.
+
+        Returns by how many nanoseconds the wall clock was set since the last anchor, 0 if it was not.
+        """
+        before, self._clocks = self._clocks or clocks, clocks
+        step_ns = clocks.stepped_since(before)
+        self._steps_ns += step_ns
+        if not self._samples or sample > self._samples[-1]:
+            self._samples.append(sample)
+            self._times_ns.append(utc_ns - self._steps_ns)
+            self._has_jumped.append(clocks.suspended_since(before) != 0)
+            if len(self._samples) > _KEPT_ANCHORS:
+                del self._samples[0], self._times_ns[0], self._has_jumped[0]
+        return step_ns
 
     def utc_ns(self, sample: int) -> int | None:
         """When `sample` was captured; None before the first anchor is known."""
         if not self._samples:
             return None
         after = bisect.bisect_right(self._samples, sample)
-        if 0 < after < len(self._samples):
-            first, end = self._samples[after - 1], self._samples[after]
-            begin_ns = self._times_ns[after - 1]
-            return begin_ns + (self._times_ns[after] - begin_ns) * (sample - first) // (end - first)
         nearest = max(0, after - 1)
-        return self._times_ns[nearest] + (sample - self._samples[nearest]) * 1_000_000_000 // self._rate
+        first, begin_ns = self._samples[nearest], self._times_ns[nearest] + self._steps_ns
+        nominal_ns = begin_ns + (sample - first) * 1_000_000_000 // self._rate
+        if not 0 < after < len(self._samples):
+            return nominal_ns
+        end, end_ns = self._samples[after], self._times_ns[after] + self._steps_ns
+        if self._has_jumped[after]:
+            return min(nominal_ns, end_ns)
+        return begin_ns + (end_ns - begin_ns) * (sample - first) // (end - first)
 
 
 class EndTries:
@@ -318,20 +332,23 @@ class Results:
     """The results of one run: what to publish, and what to acknowledge.
 
     `withheld`: how many finals were not published, or not whole, because their words were published before.
+    `hang_over_s`: so long is the silence that the silence gate lets pass before it closes.
     """
 
-    def __init__(self, *, sample_rate: int, user_name: str, acknowledged: int = 0) -> None:
+    def __init__(self, *, sample_rate: int, user_name: str, acknowledged: int = 0, hang_over_s: float = 1.0) -> None:
+        self.sample_rate = sample_rate
         self.ledger = Ledger(sample_rate, acknowledged)
         self.anchors = Anchors(sample_rate)
         self.silence = Silence(sample_rate)
         self.user_name = user_name
         self.withheld = 0
-        self._rate = sample_rate
+        self._hang_over = round(hang_over_s * sample_rate)
+        self._quiet = Ranges()  # what the silence gate kept back, with the silence before that
         self._interims: dict[int, Transcript] = {}  # the open one of each channel
 
     def seconds(self, samples: int) -> float:
         """`samples` in seconds."""
-        return samples / self._rate
+        return samples / self.sample_rate
 
     def result(self, result: control.Result) -> list[Action]:
         """Publish `result`, then acknowledge its audio: audio without a published result is sent again."""
@@ -364,6 +381,25 @@ class Results:
             acknowledged = ledger.cover(first, end) or acknowledged
         return [] if acknowledged is None else self._acknowledged(acknowledged)
 
+    def gated(self, first: int, end: int) -> list[Action]:
+        """The samples [first, end) are silence that nobody is sent: they need no final.
+
+        No word is in them: the gate had heard nothing for the whole hang-over before them.
+        """
+        self._quiet.forget_before(self.ledger.acknowledged)
+        self._quiet.join(first - self._hang_over, end)
+        if len(self._quiet) > _MOST_RANGES:
+            self._quiet.forget_before(next(iter(self._quiet)).end)
+        acknowledged = self.ledger.cover(first, end)
+        return [] if acknowledged is None else self._acknowledged(acknowledged)
+
+    @property
+    def unheard(self) -> Iterator[Range]:
+        """The audio before the last gated sample in which somebody may be heard, and that has no final."""
+        *_, (_, until) = (Range(0, 0), *self._quiet)
+        for first, end in self.ledger.uncovered(0, until):
+            yield from self._quiet.cut(first, end)
+
     def _acknowledged(self, sample: int) -> list[Action]:
         """Note that all audio before `sample` has its results, then let the window forget the audio."""
         return [Acknowledge(sample), Send(Child.CAPTURE, control.Acknowledge(sample=sample))]
@@ -377,13 +413,13 @@ class Results:
 
     def _without_final(self, interim: Transcript) -> None:
         """Some words of `interim` are in no final yet, and perhaps never will be."""
-        self.silence.spoken(round(interim.start_s * self._rate), round(interim.end_s * self._rate))
+        self.silence.spoken(round(interim.start_s * self.sample_rate), round(interim.end_s * self.sample_rate))
 
     def _complete(self, news: Transcript | None) -> Transcript | None:
         """`news` with the speaker's name and the time of day; None if its text is blank."""
         if news is None or not news.text.strip():
             return None
-        start_time_ns = self.anchors.utc_ns(round(news.start_s * self._rate))
+        start_time_ns = self.anchors.utc_ns(round(news.start_s * self.sample_rate))
         transcript = msgspec.structs.replace(news, start_time_ns=start_time_ns, user_name=self.user_name)
         if transcript.is_final:
             interim = self._interims.pop(transcript.channel, None)

@@ -15,6 +15,8 @@ from mpengine.supervisor.decide.results import Results
 
 # A recogniser that refuses a connection after it was ready has done so by then.
 _ACCEPTED_AFTER_S = 10.0
+# Levels come four times a second. An older one says nothing of now.
+_LEVEL_LASTS_S = 1.5
 
 
 class Situation:
@@ -25,7 +27,14 @@ class Situation:
         self._results = results
         self._started_at = now
         self.device: str | None = None
-        self.level: messages.Level | None = None  # the last one of the open device
+        self.has_audio = False  # of the open device
+        self.fed_by = ""  # the sound server's source of the open device, if that may be any
+        self.remembered = ""  # the identity of the device that was open last
+        self.lost_why = ""  # why capture has no device, by its last `DeviceLost`
+        self._lost_at: float | None = None
+        self._device_try_at: float | None = None
+        self._level: messages.Level | None = None  # the last one of the open device
+        self._level_at = now
         self.endpoint: str | None = None
         self.connection = 0  # the current one, or the last one
         self.last_connection = 0  # the highest number ever used in this run
@@ -34,6 +43,8 @@ class Situation:
         self.is_connecting = False
         self.is_connected = False
         self.is_paused = False
+        self.is_gated = False  # the silence gate is closed
+        self.has_rested = False  # the last connection ended in a silence, and no attempt has failed since
         self.streaming_expects_audio = True  # by the last message to it
         self.last_disconnect = ""  # why a connection was last lost; stays when there is another one
         self.connect_timed_out = False
@@ -48,7 +59,8 @@ class Situation:
         self.decoded, self.is_decoding = 0, False  # by the local recogniser
         self.highest_sent = 0  # on all connections; `sent` is on the current one
         self._sent = 0
-        self._replayed = self._replayed_before = self._dropped = self._connections = 0
+        self._replayed = self._replayed_before = self._dropped = self._reconnects = 0
+        self._gated = self._gated_until = 0
         self._was_running = False
         self._not_running_since: float | None = now
         self._refusal, self._refused_when_open = "", False
@@ -58,19 +70,55 @@ class Situation:
 
     # What happens
 
-    def opened(self, device: str) -> None:
-        """The device is open."""
-        self.device, self.level = device, None
+    def opened(self, opened: control.DeviceOpened, now: float) -> float | None:
+        """The device is open. Returns for how long it was lost; None if it was not."""
+        away_s = None if self._lost_at is None else now - self._lost_at
+        self.closed()
+        self.device = opened.name
         self.captured_at_open = self.captured
         self.lost_reason = GapReason.CAPTURE_RESTART
+        return away_s
 
     def closed(self) -> None:
-        """No device is open."""
-        self.device = self.level = None
+        """No device is open, and none is wanted."""
+        self._no_device()
+        self._lost_at, self.lost_why = None, ""
+
+    def lost(self, lost: control.DeviceLost, now: float) -> None:
+        """Capture has no device, though one is wanted. That begins once for each loss."""
+        self._no_device()
+        self.lost_why, self._device_try_at = lost.reason, now + lost.next_try_in_s
+        if self._lost_at is None:
+            self._lost_at = now
+
+    def _no_device(self) -> None:
+        self.device = self._level = self._device_try_at = None
+        self.is_gated = self.has_audio = False
+        self.fed_by = ""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether a device was lost, or missing from the start, and is not back."""
+        return self._lost_at is not None
+
+    def heard(self, level: messages.Level, now: float) -> None:
+        """A level of the open device."""
+        self._level, self._level_at = level, now
+
+    def level(self, now: float) -> messages.Level | None:
+        """How loud it is; None when nothing has come for 1.5 s."""
+        return self._level if now < self._level_at + _LEVEL_LASTS_S else None
+
+    def gate(self, first: int, end: int, *, is_closed: bool) -> None:
+        """The silence gate has kept back the samples [first, end). A file that is read again is judged again."""
+        self.is_gated = is_closed
+        self._gated += max(0, end - max(first, self._gated_until))
+        self._gated_until = max(end, self._gated_until)
 
     def capture_ended(self, status: int) -> None:
         """The capture process has ended, with `status` as in `subprocess`."""
-        self.closed()
+        self._no_device()  # a device that was lost stays lost
+        self.lost_why = ""
         self.has_last_word |= status == ExitCode.OK
         if self.lost_reason is GapReason.STOPPED:  # this engine has not captured anything yet
             return
@@ -91,18 +139,26 @@ class Situation:
         self._connected_at, self.has_result = now, False
         if not self._refused_when_open:
             self.refused_since = None
+        self._reconnects += self.was_connected and not self.has_rested
         self.is_connected = self.was_connected = True
-        self.is_connecting = self.connect_timed_out = False
+        self.is_connecting = self.connect_timed_out = self.has_rested = False
         self.connection_reason = ""
-        self._connections += 1
         self._sent = 0
 
     def disconnected(self, reason: str, next_try_at: float | None = None) -> None:
         """The connection is lost, or the attempt failed."""
         if self.is_connected:
             self.last_disconnect, self._disconnected_at = reason, None
-        self.is_connected = self.is_connecting = False
+        self.is_connected = self.is_connecting = self.has_rested = False
         self.connection_reason = reason
+        self._sent = 0
+        self._next_try_at = next_try_at
+
+    def rested(self, next_try_at: float | None = None) -> None:
+        """The connection ended in a silence, which is no fault. The next one is made when it is needed."""
+        self.is_connected = self.is_connecting = False
+        self.has_rested = True
+        self.connection_reason = ""
         self._sent = 0
         self._next_try_at = next_try_at
 
@@ -131,6 +187,7 @@ class Situation:
         match message:
             case control.CaptureBeat(captured=captured, is_waiting=is_waiting):
                 self.captured = max(self.captured, captured)
+                self.has_audio = self.device is not None and self.captured > self.captured_at_open
                 self.capture_waits = is_waiting
             case control.RecogniserBeat(received=received, decoded=decoded):
                 self.decoded, self.is_decoding = decoded, received != decoded
@@ -184,7 +241,7 @@ class Situation:
             reason=reason,
             unacknowledged_s=self._results.seconds(self.unacknowledged),
             children={name.value: self._child(name, life, now) for name, life in lives.items()},
-            device=self.device,
+            device=f"{self.device} (fed by {self.fed_by})" if self.device and self.fed_by else self.device,
             endpoint=self.endpoint,
             connection=self.connection,
         )
@@ -204,6 +261,7 @@ class Situation:
             return EngineState.STARTING, ""
         rests = self._rests(lives[Child.STREAMING])
         reasons = {name: life.reason for name, life in lives.items()}
+        reasons[Child.CAPTURE] = self.lost_why or reasons[Child.CAPTURE]
         if rests:
             reasons[Child.STREAMING] = ""  # an old fault of it does not matter while it rests
         troubles = [f"{name}: {reason}" for name, reason in reasons.items() if reason]
@@ -214,13 +272,13 @@ class Situation:
         is_refused = self.is_refused(now)
         if is_refused and self.is_connected:
             troubles.append(self._refusal)  # it will be refused as the one before, or accepted at any moment
-        if self.is_connected and self.device is not None and not troubles:
+        if (self.is_connected or self.has_rested) and self.device is not None and not troubles:
             self._was_running = True
             return EngineState.RUNNING, ""
-        waits_for_device = self._config.supervisor.wait and reasons[Child.CAPTURE]
+        waits_for_device = self.is_lost or (self._config.supervisor.wait and reasons[Child.CAPTURE])
         if self._was_running or self.connect_timed_out or is_refused or waits_for_device:
             return EngineState.DEGRADED, "; ".join(troubles) or self._waits_for(rests=rests)
-        return EngineState.CONNECTING, "; ".join(troubles)
+        return EngineState.CONNECTING, "; ".join(troubles) or (self._waits_for(rests=rests) if rests else "")
 
     def _rests(self, streaming: Life) -> bool:
         """Whether there is no connection because none is wanted."""
@@ -228,11 +286,15 @@ class Situation:
 
     def _waits_for(self, *, rests: bool) -> str:
         """The reason of a state in which something is missing though nothing is wrong."""
-        return "waiting for the device" if self.is_connected or rests else f"connecting to {self.endpoint}"
+        if not (self.is_connected or rests):
+            return f"connecting to {self.endpoint}"
+        return "waiting for the device" if self.device is None else "waiting for the first audio of the device"
 
     def _child(self, name: Child, life: Life, now: float) -> ChildStatus:
         next_try_at = life.spawn_at if life.state is ChildState.BACKOFF else None
         reason = life.reason
+        if name is Child.CAPTURE and self.lost_why:
+            next_try_at, reason = self._device_try_at, self.lost_why
         if name is Child.STREAMING and life.state is ChildState.RUNNING:
             next_try_at, reason = self._next_try_at, reason or self.connection_reason
             if self._rests(life):
@@ -274,8 +336,8 @@ class Situation:
             transcribed_s=seconds(ledger.transcribed),
             backlog_s=backlog_s,
             catch_up_s=None if pace is None else round(backlog_s / (pace - 1), 3),
-            lag_s=seconds(max(0, self.sent - ledger.transcribed)),
-            reconnects=max(0, self._connections - 1),
+            lag_s=seconds(total(ledger.uncovered(ledger.transcribed, self.sent))),
+            reconnects=self._reconnects,
             restarts=sum(life.restarts for life in lives.values()),
             dropped_s=seconds(self._dropped),
             replayed_s=seconds(self._replayed_before + self._replayed),
@@ -284,6 +346,7 @@ class Situation:
             children=dict(usage),
             uptime_s=round(now - self._started_at, 1),
             refused_s=round(self.refused_s(now), 1),
+            gated_s=seconds(self._gated),
         )
 
 

@@ -1,0 +1,219 @@
+"""When a microphone is read, by what it hears, and when it is lost."""
+
+import math
+import random
+import struct
+
+import pytest
+
+from mpengine.capture.absence import Absence
+from mpengine.capture.clock import SampleClock
+from mpengine.capture.cutting import LOOKS, Cutter
+from mpengine.capture.pace import Pace, Patience
+
+BLOCK = 320
+
+
+def block(dbfs, dc=0, seed=0):
+    """20 ms of noise."""
+    chance, scale = random.Random(seed), 32768 * 10 ** (dbfs / 20)
+    return struct.pack(f"<{BLOCK}h", *(round(dc + chance.gauss(0, scale)) for _ in range(BLOCK)))
+
+
+def pace(*, block_s=0.02, quiet_s=0.2, buffer_s=1.0, settled=True):
+    made = Pace(block_s=block_s, quiet_s=quiet_s, buffer_s=buffer_s)
+    for _ in range(LOOKS if settled else 0):
+        made.has_looked(has_come=True)
+    return made
+
+
+def hear(of, seconds, dbfs, dc=0):
+    for number in range(round(seconds / 0.02)):
+        of.heard(block(dbfs, dc, number))
+
+
+def test_the_first_reads_are_fast_and_so_are_those_behind_a_loss():
+    of = pace(settled=False)
+    for _ in range(LOOKS):
+        assert of.step_s == 0.003
+        of.has_looked(has_come=True)
+    assert of.step_s == 0.04
+    of.hurry()
+    assert of.step_s == 0.003
+
+
+def test_a_quiet_room_is_read_seldom_and_the_first_loud_block_ends_that():
+    of = pace()
+    hear(of, 1.9, -60)
+    assert of.step_s == 0.04
+    hear(of, 1.0, -60)
+    assert of.step_s == 0.2
+    of.heard(block(-40))
+    assert of.step_s == 0.04
+
+
+def test_pauses_between_words_do_not_make_a_room_quiet():
+    of = pace()
+    for _ in range(20):
+        hear(of, 0.3, -35)
+        hear(of, 1.0, -60)
+        assert of.step_s == 0.04
+
+
+@pytest.mark.parametrize("room_dbfs", [-90, -60, -40, -20])
+@pytest.mark.parametrize("dc", [0, 3000])
+def test_quiet_is_what_a_room_always_is_whatever_its_level_and_dc(room_dbfs, dc):
+    of = pace()
+    hear(of, 5, room_dbfs, dc)
+    assert of.step_s == 0.2
+
+
+def test_a_louder_room_is_quiet_again_after_some_time():
+    of = pace()
+    hear(of, 5, -60)
+    hear(of, 10, -45)
+    assert of.step_s == 0.04
+    hear(of, 20, -45)
+    assert of.step_s == 0.2
+
+
+@pytest.mark.parametrize("buffer_s", [0.03, 0.3, 0.5, 1.0, 2.0])
+def test_a_step_is_at_most_a_third_of_the_buffer(buffer_s):
+    of = pace(buffer_s=buffer_s, quiet_s=1.0)
+    hear(of, 5, -60)
+    assert of.step_s == pytest.approx(min(1.0, buffer_s / 3))
+
+
+@pytest.mark.parametrize(("block_s", "step_s"), [(0.005, 0.01), (0.01, 0.02), (0.02, 0.04), (0.1, 0.1), (0.25, 0.25)])
+def test_short_blocks_are_read_sooner(block_s, step_s):
+    assert pace(block_s=block_s).step_s == step_s
+
+
+def test_quiet_is_never_read_more_often_than_speech():
+    of = pace(quiet_s=0.005)
+    hear(of, 5, -60)
+    assert of.step_s == 0.04
+
+
+def test_reads_move_to_where_blocks_are_full():
+    of = pace()
+    assert of.first_step_s(0.0) == of.first_step_s(0.002) == 0.04
+    assert of.first_step_s(0.015) == pytest.approx(0.026)
+    assert pace(block_s=0.005).first_step_s(0.0049) >= 0.003
+
+
+def test_a_read_that_brings_far_more_than_its_step_is_late():
+    of = pace()
+    assert of.most_s == pytest.approx(0.11)
+    hear(of, 5, -60)
+    assert of.most_s == pytest.approx(0.35)
+    of.hurry()
+    assert of.most_s < 0.06
+
+
+def test_an_empty_block_is_no_error():
+    pace().heard(b"")
+
+
+def test_reads_follow_a_device_whose_blocks_are_full_in_between():
+    """The rest that waits for a block is small after each read, though the device's clock is another one."""
+    of, ready_s, now_s, late_s = pace(), 0.0, 0.0, []
+    step_s = 0.04
+    for _ in range(200):
+        now_s += step_s
+        ready_s = now_s * (1 + 200e-6) + 0.013
+        rest_s = math.fmod(ready_s, 0.02)
+        late_s.append(rest_s)
+        step_s = of.first_step_s(rest_s)
+    assert max(late_s[5:]) <= 0.0031
+
+
+class SteppingCard:
+    """What is ready moves by periods of 20 ms of a clock that is 100 ppm off. Reads are some 0.1 ms late."""
+
+    def __init__(self, by_steps):
+        self.by_steps, self.read_samples, self.now_s = by_steps, 0, 0.0
+        self.looks = 0
+
+    def run(self, of, cutter, clock, seconds):
+        chance, until_s, next_s = random.Random(1), self.now_s + seconds, self.now_s
+        while self.now_s < until_s:
+            self.now_s = next_s + chance.random() * 200e-6
+            self.looks += 1
+            ready = int(self.now_s * 16000 * (1 + 100e-6))
+            ready -= ready % 320 if self.by_steps else 0
+            samples, self.read_samples = ready - self.read_samples, ready
+            of.has_looked(has_come=samples > 0)
+            for each in cutter.add(bytes(2 * samples), int(self.now_s * 1e9)) if samples else ():
+                clock.add(each)
+            next_s += of.first_step_s(cutter.rest_s)
+
+    def late_s(self, clock):
+        """How much later than the truth the clock thinks that a sample came."""
+        true_s = clock.next_sample / 16000 / (1 + 100e-6)
+        return clock.arrival_ns(clock.next_sample) / 1e9 - true_s
+
+
+def test_the_time_on_a_card_that_moves_by_periods_stays_exact_though_its_crystal_is_off():
+    card, of = SteppingCard(by_steps=True), pace(settled=False)
+    cutter = Cutter(rate_hz=16000, sample_bytes=2, block_samples=BLOCK)
+    clock = SampleClock(sample_rate=16000, sample_bytes=2, block_samples=BLOCK)
+    late_s = []
+    for _ in range(30):
+        card.run(of, cutter, clock, 10)
+        late_s.append(card.late_s(clock))
+    assert min(late_s) > -0.004  # the envelope of half a minute, on a clock that is 100 ppm off
+    assert max(late_s) < 0.004
+
+
+@pytest.mark.parametrize("by_steps", [True, False])
+def test_fast_reads_in_between_are_few_and_only_for_cards_that_move_by_periods(by_steps):
+    card, of = SteppingCard(by_steps=by_steps), pace(settled=False)
+    cutter = Cutter(rate_hz=16000, sample_bytes=2, block_samples=BLOCK)
+    clock = SampleClock(sample_rate=16000, sample_bytes=2, block_samples=BLOCK)
+    card.run(of, cutter, clock, 2)
+    before = card.looks
+    card.run(of, cutter, clock, 100)
+    assert card.looks - before == pytest.approx(100 / 0.04, rel=0.06 if by_steps else 0.02)
+
+
+def test_a_device_is_lost_when_nothing_comes_for_three_seconds():
+    patience = Patience(100.0)
+    assert not any(patience.is_over(100 + n / 10, has_come=False) for n in range(1, 29))
+    assert not patience.is_over(102.9, has_come=True)
+    assert not any(patience.is_over(102.9 + n / 10, has_come=False) for n in range(1, 29))
+    assert patience.is_over(105.95, has_come=False)
+
+
+def test_the_time_that_this_process_was_stopped_is_not_the_silence_of_the_device():
+    patience = Patience(100.0)
+    assert not patience.is_over(100.2, has_come=False)
+    assert not patience.is_over(3700.0, has_come=False)
+    assert not patience.is_over(3700.2, has_come=True)
+
+
+def test_a_missing_device_is_tried_sooner_at_first():
+    absence = Absence()
+    assert not absence.is_due(1e9)
+    waits = []
+    for _ in range(5):
+        waits.append(absence.failed(10.0))
+        assert absence.next_try_at == 10.0 + waits[-1]
+        assert not absence.is_due(10.0)
+        assert absence.is_due(10.0 + waits[-1])
+        absence.tries()
+        assert not absence.is_due(1e9)
+    assert waits == [0.5, 1.0, 2.0, 2.0, 2.0]
+    assert absence.lasts
+    absence.ended()
+    assert not absence.lasts
+    assert absence.failed(20.0) == 0.5
+
+
+def test_a_reason_is_news_once_until_the_device_is_back():
+    absence = Absence()
+    assert absence.is_news("it has gone")
+    assert absence.is_news("busy")
+    assert not absence.is_news("busy")
+    absence.ended()
+    assert absence.is_news("busy")
