@@ -24,6 +24,8 @@ from mpengine.shared.errors import DeviceError
 _WAITING_S = 30
 # A driver that has stood still hands over one buffer after the other.
 _READS_AT_ONCE = 32
+# The sample clock takes it for a stall when nothing has come for so long.
+_STALL_NS = 1_000_000_000
 # A sound server that hangs makes these calls hang.
 _OPENING_LIMIT_S = 5.0
 _CLOSING_LIMIT_S = 0.5
@@ -45,6 +47,7 @@ class Microphone(Source):
         self._timer = Timer() if has_timers() else None
         self._due_ns = 0
         self._step_s = 0.0
+        self._came_ns = 0  # when samples came last
         self._cutter = self._new_cutter()
         self._pace = self._new_pace(audio.latency)
         self._patience = Patience(0.0)
@@ -62,7 +65,7 @@ class Microphone(Source):
             self._feed = devices.Feed(choice)
         self._name, self._remembered, self._is_lost = choice.name, choice.identity, False
         self._cutter, self._pace = self._new_cutter(), self._new_pace(self._stream.latency_s)
-        self._patience = Patience(time.monotonic())
+        self._patience, self._came_ns = Patience(time.monotonic()), time.monotonic_ns()
         self._set_timer(self._pace.step_s)
         return SourceInfo(choice.name, self._stream.latency_s, self._stream.rate_hz, choice.identity)
 
@@ -181,6 +184,9 @@ class Microphone(Source):
             self._pace.has_looked(has_come=False)
             return 0, False
         pcm, overflowed = stream.read(samples)
+        if at_ns - self._came_ns > _STALL_NS:  # a backlog may follow, a piece at a time: look closer
+            self._pace.hurry()
+        self._came_ns = at_ns
         # More than this step can have brought is a backlog, the rest of which may be on its way.
         is_late = samples > self._pace.most_s * stream.rate_hz
         if overflowed:

@@ -11,6 +11,8 @@ import sys
 from mpengine.capture.cutting import LOOKS
 
 _FAST_S = 0.003
+# A device that hands over a lot at once, and seldom, gets no more fast reads than these.
+_MOST_FAST_LOOKS = 200
 _SPEAKING_S = 0.04
 # So long after the last loud block the room is quiet.
 _HOLD_S = 2.0
@@ -75,8 +77,9 @@ class Pace:
         self.hurry()
 
     def hurry(self) -> None:
-        """Samples were lost: how many is decided with the next reads."""
+        """Samples were lost, or may have been: how many is decided with the next reads."""
         self._fast_left, self._empty_looks = LOOKS, 0
+        self._most_fast_left = _MOST_FAST_LOOKS
 
     @property
     def step_s(self) -> float:
@@ -103,7 +106,8 @@ class Pace:
     def has_looked(self, *, has_come: bool) -> None:
         """A read brought samples, or nothing."""
         if self._fast_left > 0:
-            self._fast_left -= has_come
+            self._most_fast_left -= 1
+            self._fast_left = self._fast_left - has_come if self._most_fast_left else 0
             self._empty_looks += not has_come
             self._moves_by_steps = self._empty_looks >= LOOKS
             self._awaits_step = False

@@ -6,9 +6,10 @@ that is lost is opened again by this process, as soon as it is back.
 """
 
 import importlib
+import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import zmq
 
@@ -25,8 +26,11 @@ from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control
 from mpengine.shared.clocks import Clocks
 from mpengine.shared.errors import DeviceError, ExitCode, MpengineError
+from mpengine.shared.logs import Event
 from mpengine.shared.messages import ErrorCode, GapReason
 from mpengine.shared.ranges import Range
+
+log = logging.getLogger(__name__)
 
 _BEAT_S = 1.0
 _EARLY_S = 0.2
@@ -98,6 +102,8 @@ class Capture:
         self._lost_reason = settings.lost_reason
         self._losses = Losses()
         self._next_beat = self._next_anchor = 0.0
+        # The supervisor does not look at a window that may be on a disk.
+        self._is_elsewhere = settings.buffer.directory is not None
         self._told_clocks = Clocks()  # of the last anchor
         self._has_told = False
         self._let_go_at = time.monotonic() + _AWAITS_RESULTS_S
@@ -457,6 +463,8 @@ class Capture:
             return
         self._next_beat = now + _BEAT_S
         self._tell_dropped(self._losses.flush())
+        if self._is_elsewhere:
+            self._make_again(self._window.make_again)
         if self._gate is not None and self._gate.closed_at is not None:
             self._tell_gated(self._gate)  # before the beat, which counts these samples as captured
             if not self._awaits_room:
@@ -487,7 +495,14 @@ class Capture:
 
     # Commands
 
-    def _on_commands(self) -> None:
+    def _make_again(self, make: Callable[[], None]) -> None:
+        """Call `make`. If that fails, there will be another try: names are looked at again and again."""
+        try:
+            make()
+        except MpengineError as error:
+            log.warning(Event("not_made_again", reason=error))
+
+    def _on_commands(self) -> None:  # noqa: C901  a table, one case a command
         for command in self._control.receive():
             match command:
                 case control.Grant(connection=number, sample=sample, skipped=skipped, attempt=attempt):
@@ -499,6 +514,9 @@ class Capture:
                 case control.Acknowledge(sample=sample):
                     if self._window.acknowledge(sample):
                         self._let_go_at = time.monotonic() + _AWAITS_RESULTS_S
+                case control.MakeAgain():
+                    self._make_again(self._window.make_again)
+                    self._make_again(self._pusher.make_again)
                 case control.OpenDevice():
                     if not self._is_open and not self._has_ended:
                         self._try_to_open()

@@ -13,6 +13,7 @@ import zmq
 
 from mpengine.capture.window import Slot, Window
 from mpengine.shared import frames, sockets
+from mpengine.shared.file_id import find
 from mpengine.shared.frames import Frame
 from mpengine.shared.messages import GapReason
 from mpengine.shared.ranges import Range, Ranges
@@ -55,13 +56,25 @@ class Pusher:
         self._most_together = max(1, int(_JOINED_S / block_s))
         hwm = max(4, int(_QUEUED_S / max(_JOINED_S, block_s)))
         self.socket = sockets.make(context, zmq.PUSH, send_hwm=hwm, linger_ms=1000)
-        sockets.bind(self.socket, endpoint)
+        self._endpoint = endpoint
+        self._bind()
         self._grant: int | None = None
         self._attempt = self._number = 0  # of the next frame
         self._sequence = 0
         self._from_sample = 0
         self._end_mark: int | None = None
         self._is_end_sent = False
+
+    def make_again(self) -> None:
+        """Bind again if the socket's name has vanished. Connections go on. Raises MpengineError."""
+        path = sockets.path_of(self._endpoint)
+        if path is not None and find(path) != self._file:
+            self._bind()
+
+    def _bind(self) -> None:
+        sockets.bind(self.socket, self._endpoint)
+        path = sockets.path_of(self._endpoint)
+        self._file = None if path is None else find(path)
 
     def granted(self, grant: int, sample: int, skipped: Iterable[Range] = (), attempt: int = 0) -> None:
         """Send from `sample` on, in frames with the numbers `grant` and `attempt`; of slots in `skipped`, nothing."""

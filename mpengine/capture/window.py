@@ -132,6 +132,10 @@ class Window:
         self._move_tail(self.head)
         self.end_sample = sample
 
+    def make_again(self) -> None:
+        """Write the file again if its name has vanished. Raises WindowError; all goes on in the old file then."""
+        self._file.make_again()
+
     def close(self) -> None:
         """Close the file. It stays for the next process."""
         self._file.close()

@@ -5,14 +5,19 @@ much to write out; `WrittenBehind` has a thread for that. The main thread owns t
 writes to it, in the order of the calls.
 """
 
+import contextlib
 import os
 from typing import TypeAlias
 
 from mpengine.shared import one_writer
 from mpengine.shared.errors import WindowError
+from mpengine.shared.file_id import file_id, find
+from mpengine.shared.window_layout import HEADER_BYTES
 
 _Piece: TypeAlias = tuple[int, bytes]  # offset, and the data to write there
 
+_MAKE_AGAIN: _Piece = (-1, b"")  # in the queue of pieces
+_COPIED_BYTES = 1 << 20
 _IN_MEMORY = {"tmpfs", "ramfs"}
 # The end of the process waits no longer for the disk. The supervisor would not wait longer either.
 _CLOSE_LIMIT_S = 2.0
@@ -24,18 +29,7 @@ class WindowFile:
     def __init__(self, path: str) -> None:
         """Open the file, or make an empty one. Raises WindowError."""
         self._path = path
-        try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise WindowError(f"cannot open the replay window {path}: {error.strerror}") from None
-        try:
-            one_writer.lock(self._fd)
-        except BlockingIOError:
-            os.close(self._fd)
-            raise WindowError(f"the replay window {path} is written by another process") from None
-        except OSError as error:
-            os.close(self._fd)
-            raise WindowError(f"cannot lock the replay window {path}: {error.strerror}") from None
+        self._fd = _opened(path)
 
     @property
     def is_behind(self) -> bool:
@@ -72,6 +66,29 @@ class WindowFile:
         if written != len(data):
             raise WindowError(f"cannot write the replay window {self._path}: only {written} of {len(data)} bytes")
 
+    def make_again(self) -> None:
+        """If another file or none is at the path by now, write this one there. Raises WindowError.
+
+        The header comes last, so that a process that is killed before leaves no window instead of a wrong one.
+        """
+        if find(self._path) == file_id(os.fstat(self._fd)):
+            return
+        size = self.size
+        fd = _opened(self._path)
+        try:
+            os.ftruncate(fd, 0)
+            _allocate(fd, size)
+            for offset in [*range(HEADER_BYTES, size, _COPIED_BYTES), 0]:
+                length = _COPIED_BYTES if offset else HEADER_BYTES
+                os.pwrite(fd, os.pread(self._fd, length, offset), offset)
+            os.dup2(fd, self._fd, inheritable=False)  # at once, because another thread may read or write it
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
+            raise WindowError(f"cannot write the replay window {self._path} again: {error.strerror}") from None
+        finally:
+            os.close(fd)
+
     def close(self) -> None:
         """Close the file."""
         os.close(self._fd)
@@ -87,6 +104,8 @@ class WrittenBehind(WindowFile):
         super().__init__(path)
         self._most_bytes = most_bytes
         self._writer: one_writer.Writer[_Piece] = one_writer.Writer(self._write, name="window-writer", size=_bytes_of)
+        self._is_asked = False  # to make the file again; the thread sets it back
+        self._failure: WindowError | None = None  # of the last time
         self._newest: dict[int, bytes] = {}  # waiting data by offset; guarded by the writer's lock
 
     @property
@@ -106,6 +125,15 @@ class WrittenBehind(WindowFile):
             self._writer.put((offset, data))
             self._newest[offset] = data
 
+    def make_again(self) -> None:
+        """Have the thread do it, in turn with its writes. Raises WindowError if that failed the last time."""
+        failure, self._failure = self._failure, None
+        if not self._is_asked:  # behind a stuck disk, once
+            self._is_asked = True
+            self._writer.put(_MAKE_AGAIN)
+        if failure is not None:
+            raise failure
+
     def close(self) -> None:
         """Write the waiting data, in bounded time, and close the file."""
         if self._writer.close(_CLOSE_LIMIT_S):  # otherwise the thread may still use the descriptor
@@ -113,12 +141,36 @@ class WrittenBehind(WindowFile):
 
     def _write(self, piece: _Piece) -> bool:
         """Write one piece, in the writer's thread. Raises WindowError."""
+        if piece is _MAKE_AGAIN:
+            self._is_asked = False
+            try:
+                super().make_again()
+            except WindowError as error:
+                self._failure = error
+            return True
         offset, data = piece
         super().write(data, offset)
         with self._writer.changed:
             if self._newest.get(offset) is data:
                 del self._newest[offset]
         return True
+
+
+def _opened(path: str) -> int:
+    """Open and lock the file at `path`, or make an empty one. Raises WindowError."""
+    try:
+        fd = one_writer.open_file(path, os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        raise WindowError(f"cannot open the replay window {path}: {error.strerror}") from None
+    try:
+        one_writer.lock(fd)
+    except BlockingIOError:
+        os.close(fd)
+        raise WindowError(f"the replay window {path} is written by another process") from None
+    except OSError as error:
+        os.close(fd)
+        raise WindowError(f"cannot lock the replay window {path}: {error.strerror}") from None
+    return fd
 
 
 def open_file(path: str, *, most_bytes: int) -> WindowFile:

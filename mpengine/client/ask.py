@@ -60,6 +60,7 @@ def connect(
     """Connect `socket`, encrypted if there is a key. Raises ConfigError with the key `path` for a bad endpoint."""
     if server_key is not None:
         _encrypt(socket, server_key, client_key)
+    sockets.prepare(socket, endpoint)
     try:
         socket.connect(endpoint)
     except (zmq.ZMQError, ValueError) as error:  # ValueError: text that is no UTF-8

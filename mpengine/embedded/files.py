@@ -9,6 +9,7 @@ import re
 import shutil
 
 from mpengine.shared import one_writer, runtime
+from mpengine.shared.errors import RuntimeDirError
 
 _NAME = re.compile(r"gui-(\d+)-[0-9a-f]+")
 
@@ -20,8 +21,8 @@ def new_name() -> str:
 
 def remove(name: str, buffer_directory: str | None) -> None:
     """Remove the runtime directory and the window of the engine `name`, if they are there."""
-    path = runtime.runtime_path(name)
-    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(RuntimeDirError):  # no place for it
+        shutil.rmtree(runtime.runtime_path(name), ignore_errors=True)
     if buffer_directory is not None:
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(buffer_directory, f"{name}.window"))
@@ -29,8 +30,8 @@ def remove(name: str, buffer_directory: str | None) -> None:
 
 def remove_left(buffer_directory: str | None) -> None:
     """Remove the files of Engines whose program was killed together with its child."""
-    base = os.path.dirname(runtime.runtime_path("x"))
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RuntimeDirError):
+        base = os.path.dirname(runtime.runtime_path("x"))
         for name in os.listdir(base):
             found = _NAME.fullmatch(name)
             if found and not _lives(int(found[1])) and not one_writer.is_held(os.path.join(base, name, "lock")):

@@ -8,6 +8,7 @@ supervisor sends whole tables to its children over a pipe.
     values       the possible values in words, where the type does not say them
     default      the default in words, where the value does not say it
     path         that the value is a path; a relative one starts at the file's folder
+    endpoint     that the value is an endpoint; the path of ipc://PATH is treated like other paths
     environment  that the value is a secret, and the variable for it
 """
 
@@ -231,7 +232,11 @@ class BufferConfig(Section, frozen=True, kw_only=True):
 
 
 _Endpoint = Annotated[str, Meta(pattern=r"\A(ipc|tcp)://.")]
-_ENDPOINT = {"values": "ipc://PATH or tcp://ADDRESS:PORT", "default": "a socket in the runtime directory"}
+_ENDPOINT = {
+    "values": "ipc://PATH or tcp://ADDRESS:PORT",
+    "default": "a socket in the runtime directory",
+    "endpoint": True,
+}
 
 
 # Z85, see RFC 32 of ZeroMQ.
@@ -279,7 +284,9 @@ class BusConfig(Section, frozen=True, kw_only=True):
     transcript: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
         about(
-            "a file to which finals and gaps are appended as lines of JSON (mode 0600); it outlives the run", path=True
+            "a file to which finals and gaps are appended as lines of JSON (mode 0600); it outlives the run. Other "
+            "programs may rename or remove it",
+            path=True,
         ),
     ] = None
     transcript_mb: Annotated[

@@ -292,6 +292,10 @@ class Acknowledge(_Tagged, tag=True, frozen=True, kw_only=True):
     sample: int
 
 
+class MakeAgain(_Tagged, tag=True, frozen=True, kw_only=True):
+    """Capture: the frames socket or the window's file may have lost its name in the file system; then make it again."""
+
+
 class Expect(_Tagged, tag=True, frozen=True, kw_only=True):
     """Streaming: whether audio can come. While none can, streaming keeps its connection but opens no new one."""
 
@@ -306,7 +310,7 @@ class Finish(_Tagged, tag=True, frozen=True, kw_only=True):
     """
 
 
-Down = OpenDevice | CloseDevice | Grant | Acknowledge | Expect | Finish
+Down = OpenDevice | CloseDevice | Grant | Acknowledge | MakeAgain | Expect | Finish
 
 encode = msgspec.msgpack.Encoder().encode
 decode_up: msgspec.msgpack.Decoder[Up] = msgspec.msgpack.Decoder(Up)

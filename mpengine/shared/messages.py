@@ -89,6 +89,8 @@ class ErrorCode(enum.StrEnum):
     COMMANDS_ELSEWHERE = "commands_elsewhere"
     JOURNAL_FULL = "journal_full"
     RUN_ABANDONED = "run_abandoned"
+    NAMES_VANISHED = "names_vanished"
+    UNREACHABLE_ENGINE = "unreachable_engine"
     TRANSCRIPT_STUCK = "transcript_stuck"
     TRANSCRIPT_AGAIN = "transcript_again"
     CLOCK_STEPPED = "clock_stepped"

@@ -1,14 +1,34 @@
-"""Files with one writing process: their lock, and a writer thread for slow disks."""
+"""Files with one writing process: how they are opened, their lock, and a writer thread for slow disks."""
 
 import collections
 import errno
 import fcntl
 import os
+import stat
 import threading
 from collections.abc import Callable, Sized
 from typing import Generic, TypeVar
 
 _Item = TypeVar("_Item", bound=Sized)
+
+_NOT_REGULAR = "not a regular file; remove it"
+
+
+def open_file(path: str, flags: int) -> int:
+    """Open the regular file at `path`; with os.O_CREAT make it, for this user alone.
+
+    Raises OSError, also for a link, a directory, a FIFO or a device in its place. This never waits for a FIFO's peer.
+    """
+    try:
+        fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENXIO}:  # a link, a socket
+            raise OSError(errno.EINVAL, _NOT_REGULAR, path) from None
+        raise
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    raise OSError(errno.EINVAL, _NOT_REGULAR, path)
 
 
 def lock(fd: int, *, waits: bool = False, is_optional: bool = False) -> None:

@@ -4,6 +4,8 @@ A socket belongs to the thread that made it.
 """
 
 import os
+import socket as pysocket
+import stat
 from collections.abc import Sequence
 
 import zmq
@@ -46,11 +48,54 @@ def make(
 
 
 def bind(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
-    """Bind `socket`. Raises MpengineError with the endpoint and the reason."""
+    """Bind `socket`. Raises MpengineError with the endpoint and the reason.
+
+    libzmq removes whatever stands at the path of an ipc endpoint. So the path must be free, or have a socket at which
+    nobody answers. A second bind of the same socket is right where its path has vanished: connections go on. (To unbind
+    first would end all of them.)
+    """
+    path = path_of(endpoint)
+    if path is not None and (owner := _owner(path)):
+        raise MpengineError(f"cannot listen on {endpoint}: {owner}")
+    prepare(socket, endpoint)
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
         raise MpengineError(f"cannot listen on {endpoint}: {os.strerror(error.errno or 0)}") from None
+
+
+def prepare(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
+    """Have `socket` take an IPv6 address, if `endpoint` has one. To be called before bind and connect.
+
+    For all endpoints the option would be wrong: a host name with both kinds of addresses is tried at one of them only.
+    """
+    if endpoint.startswith("tcp://["):
+        socket.setsockopt(zmq.IPV6, 1)
+
+
+def path_of(endpoint: str) -> str | None:
+    """The path of an ipc endpoint; None of others."""
+    scheme, _, path = endpoint.partition("://")
+    return path if scheme == "ipc" and not path.startswith("@") else None
+
+
+def _owner(path: str) -> str:
+    """Why `path` must not be taken for a socket, in words; empty if it may."""
+    try:
+        found = os.lstat(path)
+    except OSError:  # there is none; or bind says why not
+        return ""
+    if not stat.S_ISSOCK(found.st_mode):
+        return "there is something else than a socket; name another path, or remove it"
+    with pysocket.socket(pysocket.AF_UNIX, pysocket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except BlockingIOError:  # somebody listens, and has many callers
+            pass
+        except OSError:
+            return ""
+    return "another program listens there; name another path, or stop that program"
 
 
 def receive_all(socket: "zmq.Socket[bytes]", limit: int = 1000) -> list[list[bytes]]:

@@ -4,8 +4,11 @@ The file is a header and a ring of slots of equal length. Slot `sequence` stands
 `tail` to before `head` hold audio that no final covers.
 """
 
+import os
 import struct
 from typing import NamedTuple
+
+from mpengine.shared import one_writer
 
 MAGIC = b"mpwindow"
 VERSION = 1
@@ -29,8 +32,11 @@ class Left(NamedTuple):
 def left_in(path: str) -> Left | None:
     """The audio that the window at `path` holds; None when there is no readable window."""
     try:
-        with open(path, "rb") as file:
-            data = file.read(HEADER_BYTES)
+        fd = one_writer.open_file(path, os.O_RDONLY)
+        try:
+            data = os.pread(fd, HEADER_BYTES, 0)
+        finally:
+            os.close(fd)
     except OSError:
         return None
     if len(data) < HEADER_BYTES:

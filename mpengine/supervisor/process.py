@@ -17,7 +17,7 @@ from mpengine.shared import control, runtime
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import Secret
 from mpengine.shared.deciding import NEVER
-from mpengine.shared.errors import ExitCode
+from mpengine.shared.errors import ExitCode, MpengineError
 from mpengine.shared.logs import Event
 from mpengine.shared.messages import Error, ErrorCode
 from mpengine.shared.runtime import RuntimeDir
@@ -47,10 +47,13 @@ from mpengine.supervisor.decide.actions import (
     Terminate,
     report,
 )
+from mpengine.supervisor.decide.child_life import ChildState
 from mpengine.supervisor.decide.coordinator import Coordinator
+from mpengine.supervisor.decide.names import Name
 from mpengine.supervisor.host import proc
 from mpengine.supervisor.host.signals import StopSignals
 from mpengine.supervisor.host.systemd import SystemdNotices
+from mpengine.supervisor.names import NameKeeper
 from mpengine.supervisor.run_files import RunFiles
 
 log = logging.getLogger("mpengine.supervisor")
@@ -174,6 +177,18 @@ class Supervisor:
         self._bound_at = time.monotonic()
         stack.callback(self._bus.close)
         bus = self._bus
+        self._names = NameKeeper(
+            self._directory,
+            self._files.journal,
+            window_path=self._files.window_path,
+            bound={
+                Name.CONTROL: (self._channel.socket, runtime.endpoint(path, Name.CONTROL)),
+                Name.RESULTS: (bus.subscriptions, bus.publish_endpoint),
+                Name.QUERY: (bus.queries, bus.query_endpoint),
+                Name.COMMAND: (bus.commands, bus.command_endpoint),
+            },
+            now=self._bound_at,
+        )
         where = {"results": bus.publish_endpoint, "query": bus.query_endpoint, "command": bus.command_endpoint}
         log.info(Event("publishing", **where, public_key=bus.public_key))
 
@@ -238,7 +253,10 @@ class Supervisor:
         if now > expected_at + _OVERSLEPT_S:
             self._coordinator.overslept(now, now - expected_at)
         self._perform(self._coordinator.tick(now))
-        self._systemd.update(self._answers.publish_status(), self._coordinator, now)
+        if not self._coordinator.is_stopping:
+            self._look_at_names(now)
+        status = self._answers.publish_status()
+        self._systemd.update(status, self._coordinator, now, is_reachable=self._names.are_ours)
         if now >= self._opens_at:
             self._bus.open()
         self._bus.repeat_interims(now)
@@ -253,6 +271,14 @@ class Supervisor:
                 self._perform(report(error, "error" if error.code == ErrorCode.JOURNAL_FULL else "warning"))
             self._answers.publish_metrics()
         return now
+
+    def _look_at_names(self, now: float) -> None:
+        capture = self._processes.get(Child.CAPTURE)
+        works = self._coordinator.lives[Child.CAPTURE].state is ChildState.RUNNING
+        try:
+            self._perform(self._names.look(now, capture=capture.pid if capture and works else None))
+        except MpengineError as error:
+            self._perform(self._coordinator.unreachable(now, str(error)))
 
     def _hear(self) -> None:
         """Read all messages of the children, before any child is judged."""

@@ -9,6 +9,7 @@ import os
 import shlex
 import time
 
+from mpengine.shared import one_writer
 from mpengine.shared.config import Config
 from mpengine.shared.errors import RuntimeDirError
 from mpengine.shared.sources import is_path
@@ -25,9 +26,13 @@ class RunFiles:
     """
 
     def __init__(self, config: Config, runtime_path: str) -> None:
-        """Open the journal of the run that goes on, or make a new one. Raises RuntimeDirError (disk full)."""
+        """Open the journal of the run that goes on, or make a new one.
+
+        Raises RuntimeDirError (disk full, or something else in the place of the journal or the window).
+        """
         name, rate = config.engine.name, config.audio.sample_rate
         self.window_path = os.path.join(config.buffer.directory or runtime_path, f"{name}.window")
+        _require_file(self.window_path)
         self.recovered: Recovered | None = None
         self.abandoned = ""
         source, command = config.audio.source, config.audio.command
@@ -44,7 +49,10 @@ class RunFiles:
         path = os.path.join(runtime_path, "journal")
         bus = config.bus
         history = History(finals=bus.history, age_s=bus.history_s)
-        found = Journal.recover(path, history, now=time.monotonic(), utc_ns=time.time_ns())
+        try:
+            found = Journal.recover(path, history, now=time.monotonic(), utc_ns=time.time_ns())
+        except OSError as error:
+            raise RuntimeDirError(f"cannot open the journal {path}: {error.strerror}") from None
         if found is not None:
             self.journal, recovered = found
             if wanted.machine_boot and recovered.identity.continues(wanted):
@@ -71,11 +79,13 @@ class RunFiles:
     def _left_without_journal(self, path: str) -> str:
         """The message about a window without a readable journal: a window on a disk outlives the machine's restart."""
         left = left_in(self.window_path)
-        if left is not None:
-            return _abandoned(left.run, left.seconds, "without its journal")
         if os.path.exists(path):
-            return "the journal of the run before this one cannot be read: its audio without a result is lost"
-        return ""
+            seconds = "" if left is None else f", {left.seconds:.1f} s,"
+            return (
+                f"the journal of the run before this one is damaged, or another version wrote it: it cannot be read, "
+                f"and the audio{seconds} without a result is lost"
+            )
+        return "" if left is None else _abandoned(left.run, left.seconds, "without its journal")
 
     def close(self, *, is_done: bool) -> None:
         """Close the journal. `is_done`: all audio has its result, so no file is needed any more."""
@@ -83,6 +93,16 @@ class RunFiles:
         if is_done:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.window_path)
+
+
+def _require_file(path: str) -> None:
+    """Raise RuntimeDirError if the window cannot be at `path`. Without a file there, capture makes one."""
+    try:
+        os.close(one_writer.open_file(path, os.O_RDONLY))
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise RuntimeDirError(f"cannot open the replay window {path}: {error.strerror}") from None
 
 
 def _abandoned(run: str, left_s: float, why: str) -> str:

@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
-from mpengine.supervisor.host.systemd import Notifier
+from mpengine.shared import messages
+from mpengine.shared.config import Config
+from mpengine.supervisor.decide.coordinator import Coordinator
+from mpengine.supervisor.host.systemd import Notifier, SystemdNotices
 from tests.pure.support import within
 from tests.rig.manager import Manager
 from tests.rig.processes import descriptors_here
@@ -104,6 +107,18 @@ def test_a_watchdog_that_is_off_or_of_another_process_is_not_fed(at_path, variab
     notifier.watchdog()
     assert notifier.watchdog_s is None
     assert at_path.received() == []
+
+
+def test_the_watchdog_is_not_fed_while_nobody_can_reach_the_engine(at_path, monkeypatch):
+    for key, value in (at_path.environment | {"WATCHDOG_USEC": "2000000"}).items():
+        monkeypatch.setenv(key, value)
+    notices = SystemdNotices(stop_limit_s=30.0)
+    coordinator = Coordinator(Config.parse({"remote": {"mode": "local"}}), chance=lambda: 0.5, now=0.0)
+    fed = []
+    for now, is_reachable in enumerate([True, True, False, False, True]):
+        notices.update(messages.Status(state="running"), coordinator, float(now), is_reachable=is_reachable)
+        fed.append(at_path.count("WATCHDOG=1"))
+    assert fed == [1, 2, 2, 2, 3]
 
 
 # Without anybody who listens

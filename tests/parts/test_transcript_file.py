@@ -1,6 +1,8 @@
 """The lasting transcript on real files: torn, rotated, on a disk that is full, stuck, or back again."""
 
+import contextlib
 import errno
+import itertools
 import os
 import signal
 import stat
@@ -293,3 +295,106 @@ def test_the_end_on_a_full_disk_comes_all_the_same(path, disk):
     file.close()
     assert [notice.code for notice in file.notices()] == ["transcript_stuck"]
     opened(path).close()  # nobody holds it
+
+
+# Renamed or removed by somebody else
+
+
+def until_written(file, path, *lines):
+    """Write these, and wait until they are all that the file at `path` holds."""
+    for each in lines:
+        file.write(each)
+    wait_until(lambda: content(path) == b"".join(each + b"\n" for each in lines), 30, f"the lines in {path}")
+
+
+@pytest.mark.parametrize("name", ["said.jsonl.1", "said.jsonl-20261128"])
+def test_a_renamed_file_is_followed_by_a_new_one(path, name):
+    """As logrotate does, with or without `dateext`, and without a signal."""
+    file, renamed = opened(path), os.path.join(os.path.dirname(path), name)
+    until_written(file, path, line(1))
+    os.replace(path, renamed)
+    until_written(file, path, line(2), line(3))
+    assert content(renamed) == line(1) + b"\n"
+    file.close()
+    assert file.notices() == []
+
+
+def test_a_removed_file_is_made_again(path):
+    file = opened(path)
+    until_written(file, path, line(1))
+    os.unlink(path)
+    until_written(file, path, line(2))
+    file.close()
+
+
+def test_a_line_that_is_written_while_the_file_is_removed_is_in_the_next_one(path, monkeypatch):
+    file, really = opened(path), os.write
+    until_written(file, path, line(1))
+
+    def write_late(fd, data):
+        monkeypatch.undo()
+        os.unlink(path)
+        return really(fd, data)
+
+    monkeypatch.setattr(module.os, "write", write_late)
+    file.write(line(2))
+    wait_until(lambda: content(path) == line(2) + b"\n", 30, "the line in the next file")
+    file.close()
+
+
+def test_a_file_that_somebody_cut_off_is_written_from_its_start(path):
+    """As logrotate does with `copytruncate`."""
+    file = opened(path, most_bytes=2500)
+    until_written(file, path, line(1, 1000), line(2, 1000))
+    os.truncate(path, 0)
+    until_written(file, path, line(3, 1000), line(4, 1000))
+    file.close()
+    assert os.listdir(os.path.dirname(path)) == ["said.jsonl"]
+
+
+def test_a_file_that_another_engine_took_meanwhile_is_left_to_it(path, disk):
+    first = opened(path)
+    until_written(first, path, line(1))
+    os.replace(path, f"{path}-old")
+    second = opened(path)
+    first.write(line(2))
+    (stuck,) = notices(first)
+    assert stuck.message.endswith("another process is writing it; retrying")
+    second.close()
+    (again,) = notices(first)
+    assert again.message.endswith("0 lines are missing")
+    first.close()
+    assert content(path) == line(2) + b"\n"
+
+
+def test_of_many_lines_none_is_lost_or_doubled_however_often_the_file_is_renamed(path):
+    file, count = opened(path), 2000
+    done = threading.Event()
+
+    def rename():
+        for number in itertools.count():
+            if done.is_set():
+                return
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(path, f"{path}-{number}")
+
+    renaming = threading.Thread(target=rename)
+    renaming.start()
+    try:
+        for seq in range(count):
+            file.write(line(seq))
+        wait_until(file.all_written, 60, "all lines")
+    finally:
+        done.set()
+        renaming.join()
+    file.close()
+    directory = os.path.dirname(path)
+    found = [each for name in os.listdir(directory) for each in content(os.path.join(directory, name)).splitlines()]
+    assert sorted(found) == sorted(line(seq) for seq in range(count))
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, lambda path: os.symlink("/dev/zero", path)])
+def test_anything_but_a_file_in_its_place_is_one_line(path, put):
+    put(path)
+    with pytest.raises(MpengineError, match=r"cannot write the transcript .*: not a regular file; remove it"):
+        opened(path)

@@ -208,3 +208,101 @@ def test_on_a_disk_a_thread_writes(path, monkeypatch):
     file = open_file(path, most_bytes=10)
     assert isinstance(file, WrittenBehind)
     file.close()
+
+
+# A name that vanishes
+
+
+def heard(window):
+    """What can be read of it."""
+    return [window.read(sequence) for sequence in range(window.tail, window.head)]
+
+
+def window_at(path):
+    return Window(path, run=RUN, sample_rate=16000, channels=1, block_samples=320, seconds=60)
+
+
+@pytest.fixture(params=["in memory", "on a disk"])
+def window(request, monkeypatch, path):
+    monkeypatch.setattr(window_file, "is_in_memory", lambda _: request.param == "in memory")
+    return window_at(path)
+
+
+@pytest.mark.parametrize("becomes", ["nothing", "another file", "damaged"])
+def test_a_window_whose_name_vanished_is_written_again_whole(window, path, becomes):
+    for number in range(100):
+        window.append(number * 320, bytes([number]) * 640, number)
+    window.acknowledge(10 * 320)
+    if becomes == "damaged":
+        os.rename(path, f"{path}.old")
+        with open(path, "wb") as file:
+            file.write(b"x" * 20_000_000)
+    else:
+        os.unlink(path)
+    if becomes == "another file":
+        with open(path, "xb"):
+            pass
+    window.make_again()
+    for number in range(100, 150):
+        window.append(number * 320, bytes([number]) * 640, number)
+    before = heard(window)
+    window.close()
+    successor = window_at(path)
+    assert heard(successor) == before
+    assert [slot.first_sample for slot in before] == [number * 320 for number in range(10, 150)]
+    successor.close()
+
+
+def test_a_window_whose_name_is_there_is_not_written_again(window, path):
+    before = os.stat(path)
+    window.append(0, bytes(640), 0)
+    window.make_again()
+    window.close()
+    assert os.path.samestat(before, os.stat(path))
+
+
+def test_without_room_the_window_goes_on_in_the_old_file(path, monkeypatch):
+    monkeypatch.setattr(window_file, "is_in_memory", lambda _: True)
+    window = window_at(path)
+    window.append(0, b"ab" * 320, 0)
+    os.unlink(path)
+
+    def allocate(_fd, _size):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(window_file, "_allocate", allocate)
+    with pytest.raises(WindowError, match=r"cannot write the replay window .* again: No space left on device"):
+        window.make_again()
+    assert not os.path.exists(path)
+    window.append(320, b"cd" * 320, 1)
+    assert [slot.pcm[:2] for slot in heard(window)] == [b"ab", b"cd"]
+    window.close()
+
+
+def test_a_thread_that_found_no_room_says_so_the_next_time_and_tries_again(path, monkeypatch):
+    monkeypatch.setattr(window_file, "is_in_memory", lambda _: False)
+    really = window_file._allocate
+    window = window_at(path)
+    window.append(0, b"ab" * 320, 0)
+    os.unlink(path)
+
+    def allocate(_fd, _size):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(window_file, "_allocate", allocate)
+    window.make_again()
+    wait_until(lambda: not window._file._is_asked and window._file._failure, 30, "the thread's try")
+    monkeypatch.setattr(window_file, "_allocate", really)
+    with pytest.raises(WindowError, match=r"again: No space left on device"):
+        window.make_again()
+    window.close()
+    successor = window_at(path)
+    assert [slot.pcm[:2] for slot in heard(successor)] == [b"ab"]
+    successor.close()
+
+
+@pytest.mark.parametrize("put", [os.mkdir, os.mkfifo, lambda path: os.symlink("/dev/zero", path)])
+def test_anything_but_a_file_in_its_place_is_one_line(path, put):
+    put(path)
+    with pytest.raises(WindowError, match=r"cannot open the replay window .*: (not a regular file; |Is a directory)"):
+        WindowFile(path)

@@ -923,3 +923,35 @@ def test_who_may_command_must_be_said_in_full(bus, path):
 def test_commands_beyond_this_machine_are_taken_from_listed_clients():
     bus = {"command": "tcp://*:5557", "curve_secret_key": "k" * 40, "curve_clients": CLIENTS}
     assert Config.parse(merged({"bus": bus})).bus.curve_clients == tuple(CLIENTS)
+
+
+# Endpoints
+
+
+def bus_of(tmp_path, **bus):
+    path = tmp_path / "mic.toml"
+    path.write_text("[bus]\n" + "".join(f"{key} = '{value}'\n" for key, value in bus.items()), encoding="utf-8")
+    return Config.load(path, overrides={"remote.mode": "local"}, environment={}).bus
+
+
+def test_a_relative_path_of_an_endpoint_starts_at_the_files_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    bus = bus_of(tmp_path, publish="ipc://run/results", query="ipc://~/query")
+    assert (bus.publish, bus.query) == (f"ipc://{tmp_path}/run/results", "ipc:///home/me/query")
+
+
+def test_other_endpoints_stay_as_they_are(tmp_path):
+    bus = bus_of(tmp_path, publish="ipc:///run/x/results", query="tcp://127.0.0.1:5555")
+    assert (bus.publish, bus.query) == ("ipc:///run/x/results", "tcp://127.0.0.1:5555")
+
+
+def test_an_endpoint_without_a_file_is_refused(tmp_path):
+    for key in ("publish", "query"):
+        with pytest.raises(ConfigError, match=f"bus.{key}: expected the path of a socket; every user of this machine"):
+            bus_of(tmp_path, **{key: "ipc://@name"})
+
+
+def test_an_ordinary_file_in_place_of_a_socket_is_refused(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ConfigError, match=r"bus.publish: .*/notes\.txt is there, and is no socket"):
+        bus_of(tmp_path, publish="ipc://notes.txt")

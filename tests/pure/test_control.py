@@ -67,6 +67,7 @@ DOWN = [
     control.CloseDevice(),
     control.Grant(connection=3, sample=2**40, skipped=[Range(2**40 + 1, 2**41)], attempt=7),
     control.Acknowledge(sample=16000),
+    control.MakeAgain(),
     control.Expect(audio=False),
     control.Finish(),
 ]

@@ -13,7 +13,7 @@ import pytest
 
 from mpengine.shared import messages
 from mpengine.supervisor.bus.history import History
-from mpengine.supervisor.bus.journal import Final, Identity, Journal, Note, OpenDevice, ToldGap
+from mpengine.supervisor.bus.journal import Counters, Final, Identity, Journal, Note, OpenDevice, ToldGap
 
 IDENTITY = Identity(run="00" * 8, machine_boot="b", sample_rate=16000, channels=1, source="portaudio")
 
@@ -283,3 +283,110 @@ def test_a_final_of_another_version_has_no_transcript(path):
     assert final(1, text=b'{"something": "new"}').transcript() is None
     body = messages.encode(messages.Transcript(text="hi", is_final=True, start_s=0.0, end_s=1.0))
     assert final(1, text=body).transcript().text == "hi"
+
+
+# Counters
+
+
+def damaged(path, at, data):
+    with open(path, "r+b") as file:
+        file.seek(at)
+        file.write(data)
+
+
+def used(path):
+    journal = Journal.create(path, IDENTITY)
+    journal.reserve(10)
+    journal.append(spoken(3))
+    journal.acknowledge(300)
+    journal.progress(captured=500, sent=400, connection=7)
+    journal.close(remove=False)
+
+
+@pytest.mark.parametrize("at", [*range(16, 76, 7), *range(96, 156, 7)])
+def test_counters_that_are_damaged_in_one_place_stand_in_the_other(path, at):
+    used(path)
+    before = recovered(path)
+    damaged(path, at, b"\xff\xff\xff\xff")
+    assert recovered(path) == before
+
+
+@pytest.mark.parametrize("at", [20, 40, 70])
+def test_counters_that_are_damaged_in_both_places_are_not_believed(path, at):
+    used(path)
+    damaged(path, at, b"\xff")
+    damaged(path, at + 80, b"\xff")
+    assert Journal.recover(path) is None
+
+
+def test_counters_that_are_whole_must_be_possible():
+    """As a bug would write them: the checksum is right."""
+    possible = {"connection": 2**31 - 1, "captured": 17000, "acknowledged": 17000, "sent": 17000, "reserved": 2**53 - 1}
+    assert Counters(**possible).can_be(5)
+    for impossible in (
+        {"connection": 2**31},
+        {"acknowledged": 17001},
+        {"sent": 17001},
+        {"captured": 2**53},
+        {"reserved": 2**53},
+        {"reserved": 5, "published": 6},
+        {"reserved": 5, "transcribed": 6},
+    ):
+        assert not Counters(**(possible | impossible)).can_be(5)
+
+
+def test_what_was_sent_or_acknowledged_was_captured(path):
+    """Capture tells of its progress once a second, and an unpaced file is read thousands of times as fast."""
+    journal = Journal.create(path, IDENTITY)
+    journal.acknowledge(9000)
+    assert recovered(path).captured == 9000
+    journal.progress(captured=1000, sent=9500, connection=1)
+    assert recovered(path).captured == 9500
+    journal.acknowledge(9700)
+    journal.progress(captured=9600, sent=9500, connection=1)
+    assert recovered(path).captured == 9700
+    journal.close(remove=False)
+
+
+def test_a_journal_of_version_1_is_none(path):
+    used(path)
+    damaged(path, 0, b"mpjourn1")
+    assert Journal.recover(path) is None
+
+
+def test_how_far_the_transcript_file_got_is_kept(path):
+    journal = Journal.create(path, IDENTITY)
+    journal.reserve(10)
+    journal.has_transcribed(7)
+    journal.has_transcribed(5)
+    journal.close(remove=False)
+    journal, _ = Journal.recover(path)
+    assert journal.transcribed == 7
+    journal.close(remove=False)
+
+
+def test_a_journal_whose_name_vanished_is_written_again_with_all_it_needs(path):
+    used(path)
+    journal, before = Journal.recover(path, History())
+    os.unlink(path)
+    journal.write_again()
+    journal.append(spoken(4))
+    assert os.stat(path).st_ino == journal.file_id[1]
+    journal.close(remove=False)
+    found = recovered(path)
+    assert [each.seq for each in found.unpublished] == [3, 4]
+    assert found._replace(recent=[], unpublished=[]) == before._replace(recent=[], unpublished=[])
+
+
+@pytest.mark.parametrize("put", [os.mkdir, os.mkfifo, lambda path: os.symlink("/dev/zero", path)])
+def test_anything_but_a_file_in_its_place_is_an_error_and_left_as_it_is(path, put):
+    put(path)
+    with pytest.raises(OSError, match=r"not a regular file; remove it|Is a directory"):
+        Journal.recover(path)
+
+
+def test_a_link_in_the_way_of_a_new_journal_is_not_followed(path, tmp_path):
+    (tmp_path / "target").write_text("precious")
+    os.symlink(tmp_path / "target", f"{path}.new")
+    Journal.create(path, IDENTITY).close(remove=False)
+    assert (tmp_path / "target").read_text() == "precious"

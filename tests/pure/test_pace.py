@@ -42,6 +42,14 @@ def test_the_first_reads_are_fast_and_so_are_those_behind_a_loss():
     assert of.step_s == 0.003
 
 
+def test_a_device_that_hands_over_seldom_does_not_keep_the_reads_fast():
+    of = pace(settled=False)
+    for _ in range(200):
+        assert of.step_s == 0.003
+        of.has_looked(has_come=False)
+    assert of.step_s == 0.04
+
+
 def test_a_quiet_room_is_read_seldom_and_the_first_loud_block_ends_that():
     of = pace()
     hear(of, 1.9, -60)

@@ -1,10 +1,13 @@
 """Which run a supervisor serves: a new one, the one before, or a new one that says what was left."""
 
+import os
+
 import pytest
 
 from mpengine.capture.window import Window
 from mpengine.shared.config import Config
-from mpengine.supervisor.bus.journal import OpenDevice
+from mpengine.shared.errors import RuntimeDirError
+from mpengine.supervisor.bus.journal import Journal, OpenDevice
 from mpengine.supervisor.run_files import RunFiles
 
 LOCAL = {"remote": {"mode": "local"}}
@@ -94,3 +97,21 @@ def test_a_window_without_its_journal_is_named_with_what_it_holds(opened, tmp_pa
 def test_what_is_no_window_is_not_named(opened, tmp_path, content):
     (tmp_path / "default.window").write_bytes(content)
     assert opened().abandoned == ""
+
+
+@pytest.mark.parametrize("put", [os.mkdir, os.mkfifo, lambda path: os.symlink("/dev/zero", path)])
+@pytest.mark.parametrize("name", ["journal", "default.window"])
+def test_anything_but_a_file_in_place_of_journal_and_window_is_one_line(tmp_path, name, put):
+    put(tmp_path / name)
+    with pytest.raises(RuntimeDirError, match=rf"cannot open the .*{name}: (not a regular file; |Is a directory)"):
+        RunFiles(Config.parse(LOCAL), str(tmp_path))
+
+
+def test_an_acknowledgement_that_cannot_be_abandons_the_run_in_words(opened, tmp_path):
+    first = opened(progress=(16_000, 8_000))
+    journal, _ = Journal.recover(str(tmp_path / "journal"))
+    journal._set(acknowledged=16_001)
+    journal.close(remove=False)
+    second = opened()
+    assert second.run != first.run
+    assert "is damaged, or another version wrote it" in second.abandoned

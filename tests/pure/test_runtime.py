@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -11,7 +12,7 @@ import sys
 
 import pytest
 
-from mpengine.shared import runtime
+from mpengine.shared import one_writer, runtime
 from mpengine.shared.errors import AlreadyRunning, RuntimeDirError
 from mpengine.shared.runtime import RuntimeDir
 from tests.pure.support import ENVIRONMENT
@@ -51,10 +52,26 @@ def test_it_lies_below_the_users_runtime_directory(base):
     assert RuntimeDir("mic").path == f"{base}/mpengine/mic"
 
 
-def test_without_one_it_lies_below_the_temporary_directory(monkeypatch):
+@pytest.mark.parametrize("base", [None, "", "relative"])
+def test_without_one_it_lies_below_the_temporary_directory(monkeypatch, tmp_path, base):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", base or "")
+    if base is None:
+        monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert runtime.runtime_path("mic") == f"{tmp_path}/mpengine-{os.getuid()}/mic"
+
+
+@pytest.mark.parametrize("place", ["/nowhere", "relative", "."])
+def test_without_a_place_to_write_to_it_never_lies_in_the_working_directory(monkeypatch, tmp_path, place):
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("relative")
     monkeypatch.delenv("XDG_RUNTIME_DIR")
-    monkeypatch.setattr("tempfile.gettempdir", lambda: "/some/tmp")
-    assert runtime.runtime_path("mic") == f"/some/tmp/mpengine-{os.getuid()}/mic"
+    for variable in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.setenv(variable, place)
+    monkeypatch.setattr("os.path.isdir", lambda path: not path.startswith(("/tmp", "/var/tmp")))
+    monkeypatch.setattr("os.access", lambda path, _mode: not path.startswith("/nowhere"))
+    with pytest.raises(RuntimeDirError, match=r"no place for the engine's sockets .*/var/tmp\): set XDG_RUNTIME_DIR"):
+        runtime.runtime_path("mic")
 
 
 def test_an_endpoint_is_a_socket_in_it(base):
@@ -241,3 +258,130 @@ def test_the_refused_engine_removes_no_socket_of_the_first(holder, base):
 )
 def test_an_endpoint_is_inside_only_as_a_socket_of_the_directory_itself(tmp_path, endpoint, is_inside):
     assert runtime.is_inside(str(tmp_path), endpoint.format(tmp_path)) is is_inside
+
+
+# Names that vanish, and what stands in their place
+
+
+def clean_up(path, hold_s):
+    """As systemd-tmpfiles does: lock the directory for a moment, in another process."""
+    script = f"import fcntl, os, sys, time; fd = os.open({path!r}, os.O_RDONLY); fcntl.flock(fd, fcntl.LOCK_EX)\n"
+    script += f"print(flush=True); time.sleep({hold_s})"
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    return process
+
+
+def test_the_directory_is_locked_too_so_that_nobody_cleans_it_up(base):
+    directory = RuntimeDir("mic")
+    directory.lock()
+    assert one_writer.is_held(directory.path)
+    directory.unlock()
+    assert not one_writer.is_held(directory.path)
+
+
+def test_who_cleans_up_is_waited_for():
+    directory = RuntimeDir("mic")
+    with clean_up(directory.path, 0.3):
+        directory.lock()
+    directory.unlock()
+
+
+def test_a_directory_that_stays_locked_is_in_use(monkeypatch):
+    monkeypatch.setattr(runtime, "_CLEANER_S", 0.1)
+    directory = RuntimeDir("mic")
+    with clean_up(directory.path, 600) as process:
+        with pytest.raises(AlreadyRunning, match=r"running already \(pid unknown\)"):
+            directory.lock()
+        process.kill()
+
+
+def test_an_engine_whose_lock_was_removed_is_still_running(base, monkeypatch, holder):
+    monkeypatch.setattr(runtime, "_CLEANER_S", 0.1)
+    os.unlink(base / "mpengine/mic/lock")
+    with pytest.raises(AlreadyRunning):
+        RuntimeDir("mic").lock()
+    assert os.listdir(base / "mpengine/mic") == []
+
+
+@pytest.mark.parametrize("what", ["lock", "directory", "both"])
+def test_what_vanished_is_made_and_held_again(base, what):
+    directory = RuntimeDir("mic")
+    directory.lock()
+    before = directory.held()
+    if what == "lock":
+        os.unlink(directory.lock_path)
+    else:
+        shutil.rmtree(base / "mpengine" if what == "both" else directory.path)
+    directory.lock_again()
+    assert pid_in_lock(base, "mic") == os.getpid()
+    assert one_writer.is_held(directory.path)
+    assert one_writer.is_held(directory.lock_path)
+    assert (directory.held()[0] == before[0]) is (what == "lock")
+    with pytest.raises(AlreadyRunning):
+        RuntimeDir("mic").lock()
+    directory.unlock()
+
+
+def test_where_nothing_vanished_nothing_changes(base):
+    directory = RuntimeDir("mic")
+    directory.lock()
+    before = directory.held()
+    directory.lock_again()
+    assert directory.held() == before
+    directory.unlock()
+
+
+def test_sockets_live_on_where_the_lock_alone_vanished(base):
+    directory = RuntimeDir("mic")
+    directory.lock()
+    with socket.socket(socket.AF_UNIX) as live:
+        live.bind(f"{directory.path}/results")
+        os.unlink(directory.lock_path)
+        directory.lock_again()
+        assert (base / "mpengine/mic/results").exists()
+    directory.unlock()
+
+
+def test_a_directory_that_another_engine_has_by_now_is_not_touched(base):
+    first, second = RuntimeDir("mic"), None
+    first.lock()
+    shutil.rmtree(first.path)
+    second = RuntimeDir("mic")
+    second.lock()
+    with socket.socket(socket.AF_UNIX) as live:
+        live.bind(f"{second.path}/results")
+        with pytest.raises(AlreadyRunning):
+            first.lock_again()
+        first.unlock()
+        assert sorted(os.listdir(second.path)) == ["lock", "results"]
+    second.unlock()
+
+
+def test_without_a_place_for_the_directory_it_is_one_line(base):
+    directory = RuntimeDir("mic")
+    directory.lock()
+    shutil.rmtree(base / "mpengine")
+    (base / "mpengine").touch()
+    with pytest.raises(RuntimeDirError, match=r"cannot make .*/mpengine: File exists; set XDG_RUNTIME_DIR"):
+        directory.lock_again()
+    directory.unlock()
+
+
+def put_link(path):
+    (path.parent / "target").write_text("precious")
+    path.symlink_to(path.parent / "target")
+
+
+@pytest.mark.parametrize(
+    "put",
+    [put_link, os.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")],
+    ids=["link", "directory", "fifo", "device"],
+)
+def test_anything_but_a_file_in_place_of_the_lock_is_refused_and_left_as_it_is(base, put):
+    directory = RuntimeDir("mic")
+    put(base / "mpengine/mic/lock")
+    with pytest.raises(RuntimeDirError, match=r"cannot lock .*/lock: (not a regular file; remove it|Is a directory)"):
+        directory.lock()
+    if put is put_link:
+        assert (base / "mpengine/mic/target").read_text() == "precious"

@@ -26,10 +26,10 @@ class SmallDisk:
     @staticmethod
     def is_possible() -> bool:
         """Whether this system lets us."""
-        return bool(_unshare())
+        return bool(unshare())
 
     def __enter__(self) -> Path:
-        command = [*_unshare(), "sh", "-c", _MOUNT, str(self._where)]
+        command = [*unshare(), "sh", "-c", _MOUNT, str(self._where)]
         self._holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._holder.stdout is not None
         assert self._holder.stdout.readline() == b"mounted\n"
@@ -41,7 +41,7 @@ class SmallDisk:
 
 
 @functools.cache
-def _unshare() -> tuple[str, ...]:
+def unshare() -> tuple[str, ...]:
     """The command that makes a namespace in which a tmpfs can be mounted; empty where none does."""
     for command in _UNSHARES:
         with contextlib.suppress(FileNotFoundError):

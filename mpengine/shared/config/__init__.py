@@ -64,7 +64,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         from mpengine.shared.config import file  # noqa: PLC0415  a program with an Engine reads no file
 
         known = secrets()
-        tables = file.read(path, paths={**_marked("path"), **{(table, f"{key}_file"): True for table, key in known}})
+        paths = {**_marked("path"), **{(table, f"{key}_file"): True for table, key in known}}
+        tables = file.read(path, paths=paths, endpoints=_marked("endpoint"))
         file.override(tables, overrides or {}, secrets=known)
         file.check_texts(tables)
         remote = file.section(tables, "remote")
@@ -223,6 +224,9 @@ def _check_bus(bus: BusConfig) -> None:
         if endpoint is not None:
             addresses.check_endpoint(path, endpoint)
         scheme, _, address = (endpoint or "").partition("://")
+        if scheme == "ipc":
+            is_free = not os.path.lexists(address) or stat.S_ISSOCK(os.lstat(address).st_mode)
+            require(path, is_free, f"{address} is there, and is no socket; name another path, or remove it")
         if scheme == "tcp" and not is_loopback(address.rpartition(":")[0]):
             require(path, bus.curve_secret_key, "tcp beyond this machine needs a key: set bus.curve_secret_key_file")
             if path == "bus.command":

@@ -20,8 +20,13 @@ _PIPE_WAIT_S = 10.0
 _MOST_BYTES = 1 << 20
 
 
-def read(path: str | os.PathLike[str] | None, *, paths: Collection[Key]) -> dict[str, Any]:
-    """The tables of the file at `path`; relative paths at the keys `paths` start at its folder. Raises ConfigError."""
+def read(
+    path: str | os.PathLike[str] | None, *, paths: Collection[Key], endpoints: Collection[Key] = ()
+) -> dict[str, Any]:
+    """The tables of the file at `path`. Raises ConfigError.
+
+    Relative paths start at its folder: those at the keys `paths`, and those of ipc endpoints at the keys `endpoints`.
+    """
     if path is None:
         return {}
     path = os.fspath(path)
@@ -40,11 +45,27 @@ def read(path: str | os.PathLike[str] | None, *, paths: Collection[Key]) -> dict
         raise ConfigError("", f"{path} is not valid TOML: nested too deeply") from None
     except ValueError as error:  # also for bad UTF-8, and for numbers of thousands of digits
         raise ConfigError("", f"{path} is not valid TOML: {error}") from None
+    _resolve(tables, os.path.dirname(path), paths, endpoints)
+    return tables
+
+
+def _resolve(tables: dict[str, Any], folder: str, paths: Collection[Key], endpoints: Collection[Key]) -> None:
     for table, key in paths:
         value = section(tables, table).get(key)
         if isinstance(value, str) and value and is_path(value):
-            tables[table][key] = os.path.join(os.path.dirname(path), os.path.expanduser(value))
-    return tables
+            tables[table][key] = os.path.join(folder, os.path.expanduser(value))
+    for table, key in endpoints:
+        value = section(tables, table).get(key)
+        if isinstance(value, str):
+            tables[table][key] = _absolute(value, folder)
+
+
+def _absolute(endpoint: str, folder: str) -> str:
+    """`endpoint` with an absolute path, because others get to know it; one without a path as it is."""
+    scheme, _, path = endpoint.partition("://")
+    if scheme != "ipc" or not path or path.startswith("@"):
+        return endpoint
+    return f"ipc://{os.path.abspath(os.path.join(folder, os.path.expanduser(path)))}"
 
 
 def override(tables: dict[str, Any], overrides: Mapping[str, Any], *, secrets: Mapping[Key, str]) -> None:

@@ -104,6 +104,7 @@ class Bus:
         self._status: Sequence[bytes] | None = None  # the last one that went out
         self._seq = self._began = seq
         self._marked = 0
+        self._lasting = 0  # the last message for the transcript file
         self._unheard = messages.FLEETING  # most messages are fleeting, and often nobody wants them
         finals = (final.transcript() for final in again)  # None: another version wrote it
         repeated = (msgspec.structs.replace(final, boot=boot) for final in finals if final is not None)
@@ -118,7 +119,8 @@ class Bus:
         self._transcript = transcript
         self._journal = journal
         if transcript is not None:
-            last = transcript.last.seq if transcript.last.run == run else 0
+            # Of a file that was renamed or removed, the journal knows how far it went.
+            last = transcript.last.seq if transcript.last.run == run else journal.transcribed
             for entry in journal.history.entries(last):
                 if TOPICS[entry.topic].is_lasting:
                     transcript.write(entry.body)
@@ -212,6 +214,7 @@ class Bus:
             self.keep(Note(topic, body))
         if TOPICS[topic].is_lasting and self._transcript is not None:
             self._transcript.write(body)
+            self._lasting = message.seq
 
     def snapshot(self, since: int) -> bytes:
         """One page of the messages after the seq `since` that are still kept, as JSON."""
@@ -224,6 +227,8 @@ class Bus:
             return
         self._journal.published(self._marked)
         self._marked = self._seq
+        if self._transcript is not None and self._transcript.all_written():
+            self._journal.has_transcribed(self._lasting)
 
     def keep(self, entry: Final | ToldGap | Note | OpenDevice) -> None:
         """Put `entry` into the journal. On a full disk, `notices` has an error."""

@@ -1,12 +1,16 @@
 """The run's journal: with it, a supervisor that is started again goes on where the last one was killed.
 
-The header has counters at fixed places, each written with one `pwrite`. After it comes one record for each final, each
-published gap, each change of the device, and each other message that the history keeps. The page cache suffices,
-because it outlives a killed process. A record that the kill cut short ends the journal. A final is appended, published,
-then acknowledged. It is marked as published some time later, since the last published messages may die in the socket's
-queue.
+The header has the counters, twice, each time with a crc32, all written with one `pwrite`. After it come records: the
+identity, then one for each final, each published gap, each change of the device, and each other message that the
+history keeps. The page cache suffices, because it outlives a killed process. A record that the kill cut short ends the
+journal. A final is appended, published, then acknowledged. It is marked as published some time later, since the last
+published messages may die in the socket's queue.
+
+A journal is believed only if its counters are whole in one place and can be true. Otherwise it is as if there were no
+journal: a wrong position would cost audio without a word. What another version wrote is no journal, either.
 """
 
+import contextlib
 import errno
 import os
 import struct
@@ -16,16 +20,18 @@ from typing import NamedTuple, Self
 
 import msgspec
 
+from mpengine.shared import one_writer
+from mpengine.shared.file_id import FileId, file_id
 from mpengine.shared.messages import FINALS, UNREADABLE, Stamp, Transcript, read_stamp
 from mpengine.shared.ranges import Range, Ranges
 from mpengine.supervisor.bus.history import LEAST_FINALS, History
 
-_MAGIC = b"mpjourn1"
-_HEADER_BYTES = 512
-_IDENTITY_AT = 64
-_COUNTER = struct.Struct("<Q")
-_PROGRESS = struct.Struct("<QQQ")  # captured, sent, connection: next to one another
-_PUBLISHED_AT, _RESERVED_AT, _ACKNOWLEDGED_AT, _CAPTURED_AT, _SENT_AT, _CONNECTION_AT = 16, 24, 32, 40, 48, 56
+_MAGIC = b"mpjourn2"
+_HEADER_BYTES = 256
+_COUNTERS_AT = (16, 96)
+# The highest number of a connection that fits a frame with room to spare, and of a message that JSON readers take.
+_MOST_CONNECTIONS, _MOST_SEQ = 1 << 31, 1 << 53
+_MOST_SAMPLES = 1 << 53  # a million years
 # `seq` is reserved in steps, so that not every message costs a write. After a kill it goes on after the step.
 _RESERVE = 1000
 # After it has grown by this, it is written again with the records that are still needed.
@@ -94,6 +100,47 @@ class Forgotten(msgspec.Struct, frozen=True, array_like=True, tag=True):
     last: dict[str, int]
 
 
+class Counters(NamedTuple):
+    """The numbers of the header. `published`, `reserved` and `transcribed` are a `seq`; `transcribed`: up to which the
+    transcript file has everything. `acknowledged`, `captured` and `sent` are samples.
+    """
+
+    published: int = 0
+    reserved: int = 0
+    transcribed: int = 0
+    acknowledged: int = 0
+    captured: int = 0
+    sent: int = 0
+    connection: int = 0
+
+    def packed(self) -> bytes:
+        """As they stand in the header, from its first copy on."""
+        fields = _COUNTERS.pack(*self)
+        copy = fields + _CRC.pack(zlib.crc32(fields))
+        first, second = _COUNTERS_AT
+        return copy.ljust(second - first, b"\0") + copy
+
+    @classmethod
+    def unpacked(cls, header: bytes) -> Self | None:
+        """The first whole copy in `header`; None if none is whole."""
+        for at in _COUNTERS_AT:
+            fields = header[at : at + _COUNTERS.size]
+            if header[at + _COUNTERS.size :].startswith(_CRC.pack(zlib.crc32(fields))):
+                return cls(*_COUNTERS.unpack(fields))
+        return None
+
+    def can_be(self, last: int) -> bool:
+        """Whether they can be true, with `last` as the highest `seq` of a final."""
+        return (
+            self.connection < _MOST_CONNECTIONS
+            and max(self.published, self.transcribed) <= max(self.reserved, last) < _MOST_SEQ
+            and max(self.acknowledged, self.sent) <= self.captured < _MOST_SAMPLES
+        )
+
+
+_COUNTERS = struct.Struct(f"<{len(Counters._fields)}Q")
+_CRC = struct.Struct("<I")
+
 Record = Final | ToldGap | Note | OpenDevice | Forgotten
 
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
@@ -141,14 +188,14 @@ def _read_records(data: bytes, offset: int) -> tuple[list[Record], int]:
 class Journal:
     """The journal of one run, open for appending. It keeps the messages that its `history` keeps."""
 
-    def __init__(self, path: str, fd: int, history: History) -> None:
+    def __init__(self, path: str, fd: int, history: History, identity: Identity, counters: Counters) -> None:
         self.history = history
         self._path = path
         self._fd = fd
+        self._identity = identity
+        self._counters = counters
         self._end = os.lseek(fd, 0, os.SEEK_END)
-        self._reserved = self._counter(_RESERVED_AT)
         self._compact_at = self._end + _COMPACT_BYTES
-        self._acknowledged = self._counter(_ACKNOWLEDGED_AT)
         self._unpublished: list[Final] = []  # appended, and not yet marked as published
         self._device: OpenDevice | None = None
         self._gaps = Ranges()  # published; those before the acknowledged sample are forgotten when another one comes
@@ -156,41 +203,48 @@ class Journal:
     @classmethod
     def create(cls, path: str, identity: Identity, history: History | None = None) -> Self:
         """A journal for a new run, in place of an older one. Raises OSError (disk full)."""
-        new = f"{path}.new"
-        fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        header = _MAGIC.ljust(_IDENTITY_AT, b"\0") + _framed(identity)
-        os.pwrite(fd, header.ljust(_HEADER_BYTES, b"\0"), 0)
-        os.replace(new, path)
-        return cls(path, fd, history or History())
+        counters = Counters()
+        fd = _put_in_place(path, _header(identity, counters))
+        return cls(path, fd, history or History(), identity, counters)
 
     @classmethod
     def recover(
-        cls, path: str, history: History | None = None, *, now: float = 0.0, utc_ns: int = 0
+        cls,
+        path: str,
+        history: History | None = None,
+        *,
+        now: float = 0.0,
+        utc_ns: int = 0,
     ) -> tuple[Self, Recovered] | None:
-        """The journal at `path`, open, and its content; None if there is no readable one.
+        """The journal at `path`, open, and its content; None if there is none that can be believed.
 
-        `history` gets the messages that it keeps. `now` is the monotonic time, `utc_ns` the time of day.
+        `history` gets the messages that it keeps. `now` is the monotonic time, `utc_ns` the time of day. Raises OSError
+        when there is something else than a file.
         """
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except OSError:
+            fd = one_writer.open_file(path, os.O_RDWR)
+        except FileNotFoundError:
             return None
-        data = os.pread(fd, os.fstat(fd).st_size, 0)
         try:
-            if not data.startswith(_MAGIC):
+            data = os.pread(fd, os.fstat(fd).st_size, 0)
+            counters = Counters.unpacked(data[:_HEADER_BYTES])
+            if not data.startswith(_MAGIC) or counters is None:
                 raise ValueError("no journal")
-            identity = msgspec.msgpack.decode(_unframed(data, _IDENTITY_AT) or b"", type=Identity)
-            records, end = _read_records(data, _HEADER_BYTES)
+            identity_record = _unframed(data, _HEADER_BYTES) or b""
+            identity = msgspec.msgpack.decode(identity_record, type=Identity)
+            records, end = _read_records(data, _HEADER_BYTES + _RECORD.size + len(identity_record))
+            finals = [record for record in records if isinstance(record, Final)]
+            last = max((final.seq for final in finals), default=0)
+            if not counters.can_be(last):
+                raise ValueError("impossible counters")
         except UNREADABLE:  # damaged, or of another version
             os.close(fd)
             return None
-        finals = [record for record in records if isinstance(record, Final)]
         os.ftruncate(fd, end)
-        journal = cls(path, fd, history or History())
+        journal = cls(path, fd, history or History(), identity, counters)
         _restore(journal.history, records, now, utc_ns)
-        published = journal._counter(_PUBLISHED_AT)
-        covered = max([journal._acknowledged, *(final.covers for final in finals)])
-        journal._unpublished = [final for final in finals if final.seq > published]
+        covered = max([counters.acknowledged, *(final.covers for final in finals)])
+        journal._unpublished = [final for final in finals if final.seq > counters.published]
         journal._gaps = Ranges((record.first, record.end) for record in records if isinstance(record, ToldGap))
         journal._gaps.forget_before(covered)
         journal._device = next((record for record in reversed(records) if isinstance(record, OpenDevice)), None)
@@ -198,10 +252,10 @@ class Journal:
         recovered = Recovered(
             identity=identity,
             acknowledged=covered,
-            captured=max(covered, journal._counter(_CAPTURED_AT)),
-            sent=journal._counter(_SENT_AT),
-            seq=journal._reserved,
-            connection=journal._counter(_CONNECTION_AT),
+            captured=max(covered, counters.captured),
+            sent=counters.sent,
+            seq=max(counters.reserved, last),
+            connection=counters.connection,
             gaps=list(journal._gaps),
             recent=finals[-LEAST_FINALS:],
             unpublished=list(journal._unpublished),
@@ -209,11 +263,20 @@ class Journal:
         )
         return journal, recovered
 
+    @property
+    def file_id(self) -> FileId:
+        """Which file it is, wherever it stands."""
+        return file_id(os.fstat(self._fd))
+
+    @property
+    def transcribed(self) -> int:
+        """The `seq` up to which the transcript file has everything."""
+        return self._counters.transcribed
+
     def reserve(self, seq: int) -> None:
         """Make sure that no later supervisor uses `seq` again. Call it before `seq` is used."""
-        if seq > self._reserved:
-            self._reserved = seq + _RESERVE
-            self._set(_RESERVED_AT, self._reserved)
+        if seq > self._counters.reserved:
+            self._set(reserved=seq + _RESERVE)
 
     def append(self, entry: Final | ToldGap | Note | OpenDevice) -> None:
         """Keep `entry`. Call it before publishing. Raises OSError (disk full); nothing is kept of the entry then."""
@@ -226,7 +289,7 @@ class Journal:
         if isinstance(entry, Final):
             self._unpublished.append(entry)
         elif isinstance(entry, ToldGap):
-            self._gaps.forget_before(self._acknowledged)
+            self._gaps.forget_before(self._counters.acknowledged)
             self._gaps.join(entry.first, entry.end)
         elif isinstance(entry, OpenDevice):
             self._device = entry
@@ -237,44 +300,50 @@ class Journal:
         """All finals up to `seq` have certainly gone out."""
         if self._unpublished and self._unpublished[0].seq <= seq:
             self._unpublished = [final for final in self._unpublished if final.seq > seq]
-            self._set(_PUBLISHED_AT, seq)
+            self._set(published=seq)
 
     def acknowledge(self, sample: int) -> None:
         """Finals cover all samples before `sample`."""
-        self._acknowledged = max(self._acknowledged, sample)
-        self._set(_ACKNOWLEDGED_AT, self._acknowledged)
+        counters = self._counters
+        if sample > counters.acknowledged:  # for each final: without another call
+            self._counters = counters._replace(acknowledged=sample, captured=max(sample, counters.captured))
+            os.pwrite(self._fd, self._counters.packed(), _COUNTERS_AT[0])
 
     def progress(self, *, captured: int, sent: int, connection: int) -> None:
-        """Note the positions of capture and streaming, and the number of the current connection."""
-        os.pwrite(self._fd, _PROGRESS.pack(captured, sent, connection), _CAPTURED_AT)
+        """Note the positions of capture and streaming, and the number of the current connection.
+
+        Of capture the supervisor may have heard less than of the others: what was sent was captured.
+        """
+        captured = max(captured, sent, self._counters.acknowledged)
+        self._set(captured=captured, sent=sent, connection=connection)
+
+    def has_transcribed(self, seq: int) -> None:
+        """The transcript file has everything up to `seq`."""
+        if seq > self._counters.transcribed:
+            self._set(transcribed=seq)
 
     def close(self, *, remove: bool) -> None:
         """Close it. `remove`: no other supervisor needs to go on with the run."""
         os.close(self._fd)
         if remove:
-            os.unlink(self._path)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path)
+
+    def write_again(self) -> None:
+        """Write it again, at its path, with the records that are still needed. A kill meanwhile leaves the old one.
+
+        Raises OSError (disk full); all goes on with the old one then, even where its path is gone.
+        """
+        self._compact_at = self._end + _COMPACT_BYTES
+        content = _header(self._identity, self._counters) + b"".join(_framed(record) for record in self._needed())
+        fd = _put_in_place(self._path, content)
+        os.close(self._fd)
+        self._fd, self._end = fd, len(content)
+        self._compact_at = self._end + _COMPACT_BYTES
 
     def _compact(self) -> None:
-        """Write it again with the records that are still needed. A kill meanwhile leaves the old journal."""
-        self._compact_at = self._end + _COMPACT_BYTES  # without room for the new one, try again after that
-        new = f"{self._path}.new"
-        data = os.pread(self._fd, _HEADER_BYTES, 0) + b"".join(_framed(record) for record in self._needed())
-        try:
-            fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        except OSError:
-            return
-        try:
-            is_whole = os.pwrite(fd, data, 0) == len(data)
-        except OSError:
-            is_whole = False
-        if not is_whole:  # no room: keep the old one
-            os.close(fd)
-            os.unlink(new)
-            return
-        os.replace(new, self._path)
-        os.close(self._fd)
-        self._fd, self._end = fd, len(data)
-        self._compact_at = self._end + _COMPACT_BYTES
+        with contextlib.suppress(OSError):  # try again after as many bytes
+            self.write_again()
 
     def _needed(self) -> list[Record]:
         """The records of the history, of finals that perhaps did not go out, of gaps, and of the last device."""
@@ -286,17 +355,42 @@ class Journal:
             else:
                 notes.append(Note(entry.topic, entry.body))
         in_order = sorted(finals.values(), key=lambda final: final.seq)
-        self._gaps.forget_before(self._acknowledged)
+        self._gaps.forget_before(self._counters.acknowledged)
         gaps = [ToldGap(*gap) for gap in self._gaps]
         device = [] if self._device is None else [self._device]
         return [Forgotten(self.history.forgotten), *device, *in_order, *notes, *gaps]
 
-    def _counter(self, offset: int) -> int:
-        data = os.pread(self._fd, _COUNTER.size, offset)
-        return int.from_bytes(data, "little")
+    def _set(self, **changes: int) -> None:
+        self._counters = self._counters._replace(**changes)
+        os.pwrite(self._fd, self._counters.packed(), _COUNTERS_AT[0])
 
-    def _set(self, offset: int, value: int) -> None:
-        os.pwrite(self._fd, _COUNTER.pack(value), offset)
+
+def _header(identity: Identity, counters: Counters) -> bytes:
+    """The beginning of a journal, up to its first record but the identity."""
+    header = _MAGIC.ljust(_COUNTERS_AT[0], b"\0") + counters.packed()
+    return header.ljust(_HEADER_BYTES, b"\0") + _framed(identity)
+
+
+def _put_in_place(path: str, content: bytes) -> int:
+    """A new file at `path` with `content`, open, in place of what was there. Raises OSError; that stays then."""
+    new = f"{path}.new"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(new)
+    fd = one_writer.open_file(new, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    try:
+        _write(fd, content, 0)
+        os.replace(new, path)
+    except OSError:
+        os.close(fd)
+        os.unlink(new)
+        raise
+    return fd
+
+
+def _write(fd: int, data: bytes, offset: int) -> None:
+    """Write the whole of `data`. Raises OSError; a part of it may be written then."""
+    if os.pwrite(fd, data, offset) != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _restore(history: History, records: Iterable[Record], now: float, utc_ns: int) -> None:

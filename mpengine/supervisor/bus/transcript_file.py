@@ -1,7 +1,8 @@
 """The lasting transcript: finals and gaps as lines of JSON, rotated by size.
 
 A thread writes, from a bounded queue: a disk that is full or stuck delays nothing. The newest lines are dropped then,
-and `notices` says so.
+and `notices` says so. A file that was renamed or removed is opened again before the next line: a program that rotates
+it needs no signal.
 
 Only one engine writes the file: it is locked by flock, which ends with the process. In a rotation the old file stays
 locked until the new one is locked, so that another engine finds a lock at every moment.
@@ -9,13 +10,17 @@ locked until the new one is locked, so that another engine finds a lock at every
 
 import contextlib
 import errno
+import logging
 import os
 
 from mpengine.shared import one_writer
 from mpengine.shared.errors import ConfigError, MpengineError
+from mpengine.shared.logs import Event
 from mpengine.shared.messages import Error, ErrorCode, Stamp
 from mpengine.shared.one_writer import Writer
 from mpengine.supervisor.bus.journal import stamp_of
+
+log = logging.getLogger("mpengine.supervisor")
 
 _MOST_WAITING = 10_000
 _MOST_WAITING_BYTES = 4 << 20
@@ -69,6 +74,10 @@ class TranscriptFile:
             notices, self._notices = self._notices, []
         return notices
 
+    def all_written(self) -> bool:
+        """Whether all lines are in the file that were given to `write`."""
+        return self._writer.waiting == 0
+
     def close(self) -> None:
         """Write the lines that wait, in bounded time."""
         if self._writer.close(_CLOSE_LIMIT_S):  # otherwise the descriptor goes with the process
@@ -88,8 +97,11 @@ class TranscriptFile:
         return True
 
     def _append(self, line: bytes) -> None:
-        if self._fd < 0:
-            self._open()
+        found = None if self._fd < 0 else os.fstat(self._fd)
+        if found is None or not _is_at(self._path, found):
+            self._open_another()
+        else:
+            self._size = found.st_size  # somebody may have cut it off
         if self._size and self._size + len(line) > self._most_bytes:
             self._rotate()
         written = os.write(self._fd, line)
@@ -97,6 +109,16 @@ class TranscriptFile:
             os.ftruncate(self._fd, self._size)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._size += written
+        if not os.fstat(self._fd).st_nlink:  # removed in this very moment, and the line with it
+            self._open_another()
+            self._append(line)
+
+    def _open_another(self) -> None:
+        """Open the file that is at the path by now, or make one: this one was renamed or removed."""
+        # Its lock must not keep us out: it may have the name of the file before.
+        self._let_go()
+        self._open()
+        log.info(Event("transcript_reopened", path=self._path))
 
     def _rotate(self) -> None:
         if self._files == 1:
@@ -118,9 +140,9 @@ class TranscriptFile:
 
     def _open(self, *, is_ours: bool = False) -> None:
         """Open and lock the file; `is_ours` in a rotation. Raises BlockingIOError when another engine writes it."""
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
         for opening in range(1, _MOST_OPENINGS + 1):
-            fd = os.open(self._path, flags, 0o600)
+            fd = one_writer.open_file(self._path, flags)
             try:
                 one_writer.lock(fd, waits=is_ours, is_optional=True)
                 if not is_ours and one_writer.is_held(f"{self._path}.1"):  # in the middle of a rotation

@@ -28,6 +28,7 @@ from mpengine.supervisor.decide.actions import (
     Publish,
     Send,
     Terminate,
+    report,
 )
 from mpengine.supervisor.decide.child_life import ChildState, Life, Lives, error
 from mpengine.supervisor.decide.reports import ROUTINE, Reports
@@ -295,6 +296,15 @@ class Coordinator:
             capture.stopping()
             return actions + self._drain_without_capture(now)
         return [*actions, Send(Child.CAPTURE, control.Finish())]
+
+    def unreachable(self, now: float, why: str) -> list[Action]:
+        """End cleanly, with exit code 1: nobody can reach the engine, and another start may mend that."""
+        if self.is_stopping:
+            return []
+        self._exit_code = ExitCode.CRASH
+        self.situation.fatal_reason = why
+        said = messages.Error(source="supervisor", code=ErrorCode.UNREACHABLE_ENGINE, message=why, fatal=True)
+        return [*report(said, "error"), *self.stop(now, why)]
 
     def stop_at_once(self, why: str) -> list[Action]:
         """End without waiting for anything, at a second request. The audio in the window stays there."""

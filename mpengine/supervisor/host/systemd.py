@@ -89,7 +89,7 @@ class SystemdNotices:
     """Decides which notices systemd gets.
 
     READY as soon as capture works or waits for its device, STOPPING when the end has begun, and WATCHDOG only while all
-    expected work gets on.
+    expected work gets on and others can reach the engine.
     """
 
     def __init__(self, stop_limit_s: float) -> None:
@@ -98,7 +98,7 @@ class SystemdNotices:
         self._stop_limit_s = stop_limit_s
         self._feed_at = 0.0
 
-    def update(self, status: Status, coordinator: Coordinator, now: float) -> None:
+    def update(self, status: Status, coordinator: Coordinator, now: float, *, is_reachable: bool) -> None:
         """Send the notices that are due. To be called on every news, and once a second."""
         notifier = self._notifier
         if not notifier.is_awaited:
@@ -111,6 +111,8 @@ class SystemdNotices:
         if coordinator.is_stopping:
             notifier.stopping(self._stop_limit_s)
         interval_s = notifier.watchdog_s
+        if not is_reachable:
+            return
         if interval_s is not None and now >= self._feed_at and coordinator.lives.stands_still_s(now) < interval_s:
             self._feed_at = now + interval_s
             notifier.watchdog()
