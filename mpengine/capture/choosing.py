@@ -454,7 +454,8 @@ class _Search:
         identity = self._identity(record)
         plug_name = f"plughw:CARD={record.card_id},DEV={record.device}" if record.card_id else ""
         is_card = bool(record.card_name)
-        return Choice(name, entry.number, None, {}, identity, is_card, entry.channels, entry.rate_hz, plug_name=plug_name)
+        choice = Choice(name, entry.number, None, {}, identity, is_card, entry.channels, entry.rate_hz)
+        return choice._replace(plug_name=plug_name)
 
     def _identity(self, record: _Record) -> str:
         """What is remembered: this microphone, and those of the other entries of the list."""

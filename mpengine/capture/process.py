@@ -477,6 +477,9 @@ class Capture:
             if not self._awaits_room:
                 self._push()
         self._control.mention(self._beat())
+        if self._has_ended:
+            self._pusher.repeat_end()
+            self._push()
         if self._is_open and self._opened is None:
             self._ask_feeding()
         if self._is_open:
@@ -509,11 +512,11 @@ class Capture:
     def _on_commands(self) -> None:  # noqa: C901  a table, one case a command
         for command in self._control.receive():
             match command:
-                case control.Grant(connection=number, sample=sample, skipped=skipped):
+                case control.Grant(connection=number, sample=sample, skipped=skipped, attempt=attempt):
                     if self._is_seekable and sample < self._window.first_sample:
                         self._read_again_from(sample)
                     self._let_go_at = time.monotonic() + _AWAITS_RESULTS_S
-                    self._pusher.granted(number, sample, skipped)
+                    self._pusher.granted(number, sample, skipped, attempt)
                     self._push()
                 case control.Acknowledge(sample=sample):
                     if self._window.acknowledge(sample):

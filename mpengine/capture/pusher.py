@@ -25,6 +25,8 @@ _JOINED_S = 0.1
 _FRAMES_AT_ONCE = 100
 # One streaming process, and those of a moment ago.
 _MOST_CONNECTIONS = 32
+# Knuth's multiplier: the upper bits of its multiples look like numbers by chance.
+_SCATTER = 2_654_435_761
 
 
 class Pusher:
@@ -56,7 +58,7 @@ class Pusher:
         self._gated = Ranges()  # under all grants
         self._held_at: int | None = None  # where the gate has closed
         self._held_from = 0  # the first slot that is held then
-        self._quiet_mark_sent: tuple[int, int] | None = None  # the last one: its grant and place
+        self._quiet_mark_sent: int | None = None  # the last one of this attempt: its place
         self._most_together = max(1, int(_JOINED_S / block_s))
         hwm = max(4, int(_QUEUED_S / max(_JOINED_S, block_s)))
         self.socket = sockets.make(context, zmq.PUSH, send_hwm=hwm, linger_ms=1000)
@@ -66,10 +68,11 @@ class Pusher:
         self._endpoint = endpoint
         self._bind()
         self._grant: int | None = None
+        self._attempt = self._number = 0  # of the next frame
         self._sequence = 0
         self._from_sample = 0
         self._end_mark: int | None = None
-        self._end_sent_in: int | None = None
+        self._is_end_sent = False
 
     def make_again(self) -> None:
         """Bind again if the socket's name has vanished. Connections go on. Raises MpengineError."""
@@ -82,9 +85,13 @@ class Pusher:
         path = sockets.path_of(self._endpoint)
         self._file = None if path is None else doorkeeper.find_socket(path)
 
-    def granted(self, grant: int, sample: int, skipped: Iterable[Range] = ()) -> None:
-        """Send from `sample` on, in frames with the number `grant`; of slots that lie in `skipped`, nothing."""
-        self._grant = grant
+    def granted(self, grant: int, sample: int, skipped: Iterable[Range] = (), attempt: int = 0) -> None:
+        """Send from `sample` on, in frames with the numbers `grant` and `attempt`; of slots in `skipped`, nothing."""
+        is_again, self._grant = grant == self._grant, grant
+        self._attempt, self._number = attempt, 0
+        self._is_end_sent, self._quiet_mark_sent = False, None
+        if is_again:
+            self._change_turn()
         self._skipped = Ranges([*skipped, *self._gated])
         self._sequence = self._window.find(sample)
         self._from_sample = self._expected = sample
@@ -109,6 +116,11 @@ class Pusher:
     def end(self, sample: int | None) -> None:
         """Send an end mark at `sample` after the last frame of this grant and of each later one. None: send none."""
         self._end_mark = sample
+        self._is_end_sent = False
+
+    def repeat_end(self) -> None:
+        """Send the end mark again with the next `pump`: it may have gone astray, and no frame follows to show that."""
+        self._is_end_sent = False
 
     def pump(self, latest: Sequence[Slot] = ()) -> bool:
         """Send as many frames as the socket takes. True: call again when the socket is writable.
@@ -130,6 +142,16 @@ class Pusher:
         """Whether the slot `sequence` has been sent under this grant."""
         return self._grant is not None and sequence < self._sequence
 
+    def _change_turn(self) -> None:
+        """Send some empty frames, stale ones, because this grant was given before: frames have gone astray.
+
+        PUSH serves its readers in turn. If each attempt sent as many frames as the one before, then the first one would
+        go to the same reader each time, and that is the wrong one.
+        """
+        stale = frames.pack(Frame(self._run, self._grant or 0, 0, b"", attempt=self._attempt - 1))
+        for _ in range(self._attempt * _SCATTER >> 30 & 3):
+            sockets.try_send(self.socket, [stale])
+
     @property
     def has_pushed_all(self) -> bool:
         """Whether everything that may be sent has been, under this grant."""
@@ -143,7 +165,6 @@ class Pusher:
 
     def _send_next(self, latest: Sequence[Slot]) -> bool:
         """Send the next adjoining slots as one frame. False: the socket has no room for it."""
-        assert self._grant is not None
         together, sequence = self._next_together(latest)
         if together:
             first_sample = max(together[0].first_sample, self._from_sample)
@@ -152,9 +173,8 @@ class Pusher:
             before = first_sample - together[0].first_sample
             if before:
                 pcm = memoryview(pcm)[before * self._sample_bytes :]
-            frame = Frame(self._run, self._grant, first_sample, pcm)
             # A damaged slot may have misled `find` to slots that end before the granted sample: `pcm` is empty then.
-            if len(pcm) and not sockets.try_send(self.socket, [frames.pack(frame)]):
+            if len(pcm) and not self._send(first_sample, pcm):
                 return False
             self._expected = first_sample + len(pcm) // self._sample_bytes
         self._sequence = sequence
@@ -201,18 +221,24 @@ class Pusher:
         self._is_damaged = False
 
     def _send_mark(self) -> bool:
-        """Send the mark that is due, each once for each grant. False: the socket has no room for it."""
-        assert self._grant is not None
+        """Send the mark that is due, if it is not sent. False: the socket has no room for it."""
         if self._held_at is not None:
-            place = (self._grant, self._held_at)
-            if self._quiet_mark_sent != place:
-                mark = Frame(self._run, self._grant, self._held_at, b"", is_quiet=True)
-                if not sockets.try_send(self.socket, [frames.pack(mark)]):
+            if self._quiet_mark_sent != self._held_at:
+                if not self._send(self._held_at, b"", is_quiet=True):
                     return False
-                self._quiet_mark_sent = place
-        elif self._end_mark is not None and self._end_sent_in != self._grant:
-            mark = Frame(self._run, self._grant, self._end_mark, b"", is_last=True)
-            if not sockets.try_send(self.socket, [frames.pack(mark)]):
-                return False
-            self._end_sent_in = self._grant
+                self._quiet_mark_sent = self._held_at
+        elif self._end_mark is not None and not self._is_end_sent:
+            self._is_end_sent = self._send(self._end_mark, b"", is_last=True)
+            return self._is_end_sent
+        return True
+
+    def _send(
+        self, first_sample: int, pcm: bytes | memoryview, *, is_last: bool = False, is_quiet: bool = False
+    ) -> bool:
+        """Send the next frame of this attempt. False: the socket has no room for it."""
+        assert self._grant is not None
+        frame = Frame(self._run, self._grant, first_sample, pcm, is_last, is_quiet, self._attempt, self._number)
+        if not sockets.try_send(self.socket, [frames.pack(frame)]):
+            return False
+        self._number += 1
         return True

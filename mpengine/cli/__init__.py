@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mpengine.cli.target import Target
 
 _SERVER_KEY = "MPENGINE_CURVE_SERVER_KEY"
+_CLIENT_KEY = "MPENGINE_CURVE_CLIENT_KEY_FILE"
 _KEY_OPTION = "--server-key"
 _MOST_DIGITS = 19
 
@@ -130,6 +131,10 @@ def _run(arguments: argparse.Namespace) -> int:
                 name=arguments.name,
                 is_template=arguments.template,
             )
+        case "keys":
+            from mpengine.cli.keys import keys  # noqa: PLC0415
+
+            return keys(arguments.directory, client=arguments.client)
         case "help":
             from mpengine.cli.help import show_help  # noqa: PLC0415
 
@@ -141,9 +146,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _target(arguments: argparse.Namespace) -> "Target":
-    from mpengine.cli.target import Target  # noqa: PLC0415
+    from mpengine.cli.target import Target, read_key  # noqa: PLC0415
 
-    return Target(arguments.name, arguments.publish, arguments.query, arguments.server_key)
+    client_key = read_key(arguments.client_key) if arguments.client_key else None
+    return Target(
+        arguments.name, arguments.publish, arguments.query, arguments.server_key, arguments.command_at, client_key
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -224,8 +232,12 @@ def _parser() -> argparse.ArgumentParser:
         "(default: %%i.toml in the same folder)",
     )
 
+    keys = _add_command(commands, "keys", "Make CURVE keys for a bus beyond this machine. It says which goes where.")
+    keys.add_argument("directory", metavar="DIRECTORY", nargs="?", default=".", help="where to put the files")
+    keys.add_argument("--client", metavar="NAME", help="make only the key of one more client, in NAME.key")
+
     stop = _add_command(commands, "stop", "Stop an engine and wait for its end. It publishes its last results first.")
-    _add_target(stop, "query")
+    _add_target(stop, "query", "command")
     stop.add_argument(
         "--timeout",
         type=_seconds(0, 86400),
@@ -309,16 +321,25 @@ def _seconds(least: float, most: float) -> Callable[[str], float]:
 
 
 def _add_target(parser: argparse.ArgumentParser, *endpoints: str) -> None:
-    parser.set_defaults(publish=None, query=None)
+    parser.set_defaults(publish=None, query=None, command_at=None)
     parser.add_argument("--name", default="default", help="the engine's name, engine.name (default: default)")
     for endpoint in endpoints:
         more = "; alone, without --query: no history" if endpoint == "publish" else ""
         parser.add_argument(
-            f"--{endpoint}", metavar="ENDPOINT", help=f"the engine's bus.{endpoint}, if it is configured{more}"
+            f"--{endpoint}",
+            metavar="ENDPOINT",
+            dest="command_at" if endpoint == "command" else endpoint,
+            help=f"the engine's bus.{endpoint}, if it is configured{more}",
         )
     parser.add_argument(
         _KEY_OPTION,
         metavar="KEY",
         default=os.environ.get(_SERVER_KEY) or None,
         help=f"the public key of the engine, if it has bus.curve_secret_key (default: ${_SERVER_KEY})",
+    )
+    parser.add_argument(
+        "--client-key",
+        metavar="FILE",
+        default=os.environ.get(_CLIENT_KEY) or None,
+        help=f"a file with a secret key of your own, if the engine has bus.curve_clients (default: ${_CLIENT_KEY})",
     )

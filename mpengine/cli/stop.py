@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Self
 
-from mpengine.cli.target import Target, read_status
+from mpengine.cli.target import Target, reachable, read_status
 from mpengine.client.ask import endpoint_of
 from mpengine.client.subscriber import Subscriber
 from mpengine.shared import messages
@@ -20,7 +20,6 @@ _LOOK_S = 0.1
 _LIVE_LIMIT_S = 5.0
 # The last status may still be on its way when the process has ended. Only an engine that was killed has none.
 _LAST_STATUS_S = 3.0
-_EVERY_ADDRESS = {"*", "0.0.0.0", "[::]"}  # noqa: S104  nothing is bound here
 
 
 def stop(target: Target, *, timeout_s: float) -> int:
@@ -37,7 +36,7 @@ def stop(target: Target, *, timeout_s: float) -> int:
         # The command goes out only when the engine's last status is sure to come here.
         is_heard = subscriber.wait_live(min(_LIVE_LIMIT_S, timeout_s))
         try:
-            target.ask(messages.Stop())
+            target.tell(messages.Stop())
         except EngineUnreachable:
             if not (target.is_here and process.has_ended()):  # another program has stopped it meanwhile
                 raise
@@ -71,16 +70,6 @@ def _report(last: Status | None, *, is_heard: bool) -> int:
             print(f"stopped; {rest_s:.1f} s of audio without a result" if rest_s >= 0.05 else "stopped")
             return int(ExitCode.OK)
     return int(ExitCode.CRASH)
-
-
-def reachable(publish: str, query: str | None) -> str:
-    """The endpoint to connect to when the engine binds `publish`: for "every address", with the host of `query`."""
-    scheme, _, address = publish.partition("://")
-    host, _, port = address.rpartition(":")
-    if scheme != "tcp" or host not in _EVERY_ADDRESS:
-        return publish
-    known = query if query is not None and query.startswith("tcp://") else "tcp://127.0.0.1:"
-    return f"{known.rpartition(':')[0]}:{port}"
 
 
 class _Process:

@@ -14,19 +14,25 @@ def ask(
     *,
     name: str = "default",
     query: str | None = None,
+    command: str | None = None,
     server_key: str | None = None,
+    client_key: str | None = None,
     timeout_s: float = 3.0,
 ) -> bytes:
     """The engine's answer to `question`, as JSON. Raises EngineUnreachable when none comes within `timeout_s`.
 
-    `server_key` is the engine's public CURVE key, if the engine has one. Raises ConfigError for an invalid name,
-    endpoint or key.
+    `query`, `command`: the engine's endpoints, if they are configured. A command goes to the endpoint for commands;
+    where `query` alone is given, it goes there. `server_key` is the engine's public CURVE key, if the engine has one;
+    `client_key` is a secret key of your own, which the engine may ask for (`bus.curve_clients`). Raises ConfigError for
+    an invalid name, endpoint or key.
     """
-    endpoint = endpoint_of(query, name, "query")
+    is_command = not isinstance(question, messages.QUESTIONS) and (command is not None or query is None)
+    configured, kind = (command, "command") if is_command else (query, "query")
+    endpoint = endpoint_of(configured, name, kind)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
         socket = sockets.make(context, zmq.REQ)
-        connect(socket, endpoint, "bus.query", server_key)
+        connect(socket, endpoint, f"bus.{kind}", server_key, client_key)
         # An engine with a key refuses a connection without one for good: then nothing can be sent.
         is_sent = sockets.try_send(socket, [messages.encode(question)])
         if not is_sent or not socket.poll(int(timeout_s * 1000)):
@@ -36,7 +42,8 @@ def ask(
             # Over tcp, a wrong key and no engine look the same from here.
             is_local = endpoint.startswith("ipc:")
             start = "mpengine run" if name == "default" else f"mpengine run --name {name}"
-            advice = f"start one with: {start}" if is_local else "is it running, and is the server key right?"
+            doubts = "is it running, is the server key right, and the client key known?"
+            advice = f"start one with: {start}" if is_local else doubts
             raise EngineUnreachable(f'no engine called "{name}" answers at {endpoint}; {advice}')
         return socket.recv()
     finally:
@@ -50,10 +57,12 @@ def endpoint_of(configured: str | None, name: str, socket: str) -> str:
     return configured or runtime.endpoint(runtime.runtime_path(name), socket)
 
 
-def connect(socket: "zmq.Socket[bytes]", endpoint: str, path: str, server_key: str | None) -> None:
+def connect(
+    socket: "zmq.Socket[bytes]", endpoint: str, path: str, server_key: str | None, client_key: str | None
+) -> None:
     """Connect `socket`, encrypted if there is a key. Raises ConfigError with the key `path` for a bad endpoint."""
     if server_key is not None:
-        _encrypt(socket, server_key)
+        _encrypt(socket, server_key, client_key)
     sockets.prepare(socket, endpoint)
     try:
         socket.connect(endpoint)
@@ -61,9 +70,17 @@ def connect(socket: "zmq.Socket[bytes]", endpoint: str, path: str, server_key: s
         raise ConfigError(path, f"{error}; expected ipc://PATH or tcp://ADDRESS:PORT") from None
 
 
-def _encrypt(socket: "zmq.Socket[bytes]", server_key: str) -> None:
-    """Set up CURVE with a new client key: the engine accepts every client that knows its public key."""
-    public, secret = zmq.curve_keypair()
+def _encrypt(socket: "zmq.Socket[bytes]", server_key: str, client_key: str | None) -> None:
+    """Set up CURVE; without a `client_key` with a new one, for engines that do not list their clients."""
+    if client_key is None:
+        public, secret = zmq.curve_keypair()
+    else:
+        try:
+            secret = client_key.encode("ascii")
+            public = zmq.curve_public(secret)
+        except (zmq.ZMQError, ValueError):
+            text = "expected a secret CURVE key of 40 characters (Z85), as `mpengine keys` makes it"
+            raise ConfigError("client_key", text) from None
     socket.setsockopt(zmq.CURVE_PUBLICKEY, public)
     socket.setsockopt(zmq.CURVE_SECRETKEY, secret)
     try:

@@ -28,6 +28,7 @@ class Endpoints(NamedTuple):
     publish: str
     query: str | None
     server_key: str | None = None
+    client_key: str | None = None
 
 
 class Feed:
@@ -63,8 +64,8 @@ class Feed:
         if self._follower.asks and endpoints.query is not None:
             self._subscribe(f"{self._sync_prefix}0")
             self._questions = sockets.make(context, zmq.DEALER)
-            connect(self._questions, endpoints.query, "bus.query", endpoints.server_key)
-        connect(self._results, endpoints.publish, "bus.publish", endpoints.server_key)
+            connect(self._questions, endpoints.query, "bus.query", endpoints.server_key, endpoints.client_key)
+        connect(self._results, endpoints.publish, "bus.publish", endpoints.server_key, endpoints.client_key)
 
     @property
     def sockets(self) -> "list[zmq.Socket[bytes]]":

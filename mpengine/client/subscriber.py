@@ -37,6 +37,7 @@ class Subscriber:
         topics: str | Iterable[str] = "",
         since: Since = "start",
         server_key: str | None = None,
+        client_key: str | None = None,
         queued_messages: int = _QUEUED_MESSAGES,
     ) -> None:
         """`name`: one engine, or several of this machine. `receive_named` says whose a message is.
@@ -50,8 +51,9 @@ class Subscriber:
         cannot have changed). If the engine's last `seq` is lower, you get everything it has. The status and the open
         interim always come.
 
-        `server_key`: the engine's public CURVE key, if the engine has one. `queued_messages`: how many wait at most for
-        a program that does not take them. Raises ConfigError for an invalid name, endpoint or key.
+        `server_key`: the engine's public CURVE key, if the engine has one. `client_key`: a secret CURVE key of your
+        own, for an engine that lists its clients. `queued_messages`: how many wait at most for a program that does not
+        take them. Raises ConfigError for an invalid name, endpoint or key.
         """
         names = _several(name)
         if not names or (len(names) > 1 and (publish or query)):
@@ -69,6 +71,7 @@ class Subscriber:
                     endpoint_of(publish, each, "results"),
                     endpoint_of(query, each, "query") if can_ask else None,
                     server_key,
+                    client_key,
                 )
                 feed = Feed(
                     self._context,

@@ -36,7 +36,7 @@ class Parent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChildSettings(Parent, frozen=True, kw_only=True):
-    """The settings of every child. `identity` is its ``NAME.INCARNATION`` on the control channel."""
+    """The settings of every child. `identity` is its ``NAME.TOKEN`` on the control channel; nobody else is told."""
 
     identity: str
     control: str

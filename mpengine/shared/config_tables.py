@@ -239,12 +239,29 @@ _ENDPOINT = {
 }
 
 
+# Z85, see RFC 32 of ZeroMQ.
+_PUBLIC_KEY = r"\A[0-9a-zA-Z.:+=^!/*?&<>()\[\]{}@%$#-]{40}\Z"
+
+
 class BusConfig(Section, frozen=True, kw_only=True):
     """Where results are published, and how many are kept."""
 
     publish: Annotated[_Endpoint | None, about("the endpoint for published messages", **_ENDPOINT)] = None
     query: Annotated[
-        _Endpoint | None, about("the endpoint for questions and commands; not that of `publish`", **_ENDPOINT)
+        _Endpoint | None,
+        about(
+            "the endpoint for questions; not that of `publish`. It takes commands too, but only where it is a socket "
+            "in the runtime directory",
+            **_ENDPOINT,
+        ),
+    ] = None
+    command: Annotated[
+        _Endpoint | None,
+        about(
+            "the endpoint for commands (stop, pause, resume, set_user_name): who reaches it may stop the engine; "
+            "beyond this machine it needs `curve_clients`",
+            **_ENDPOINT,
+        ),
     ] = None
     clients: Annotated[
         int,
@@ -262,6 +279,13 @@ class BusConfig(Section, frozen=True, kw_only=True):
             environment="MPENGINE_CURVE_SECRET_KEY",
         ),
     ] = Secret()
+    curve_clients: Annotated[
+        tuple[Annotated[str, Meta(pattern=_PUBLIC_KEY)], ...],
+        about(
+            "the public keys of the clients that are let in; without it, all that know the engine's public key",
+            values="a list of public keys of 40 characters (`mpengine keys`)",
+        ),
+    ] = ()
     history: Annotated[
         int, Meta(ge=100, le=100_000), about("how many finals are kept for programs that come late", unit="finals")
     ] = 1000

@@ -1,6 +1,6 @@
 """The messages of the control channel, from children to the supervisor (`Up`) and back (`Down`). Pure.
 
-Each is one msgpack object, over ROUTER (supervisor) and DEALER (child, identity ``NAME.INCARNATION``). Positions are
+Each is one msgpack object, over ROUTER (supervisor) and DEALER (child, identity ``NAME.TOKEN``). Positions are
 indexes on the run's sample clock. They need no envelope: they stay on the machine, and both ends have one version.
 """
 
@@ -214,6 +214,17 @@ class Said(_Tagged, tag=True, frozen=True, kw_only=True):
     message: messages.Published
 
 
+class FramesMissed(_Tagged, tag=True, frozen=True, kw_only=True):
+    """Frames of this `attempt` of a grant went astray: another attempt is needed, from `sample` on.
+
+    `sample` is 0 where nothing was sent on this connection.
+    """
+
+    connection: int
+    attempt: int
+    sample: int
+
+
 class EndTaken(_Tagged, tag=True, frozen=True, kw_only=True):
     """The frame that ends the stream has arrived in streaming: until then capture's socket must stay open."""
 
@@ -245,6 +256,7 @@ Up = (
     | Rested
     | Result
     | Said
+    | FramesMissed
     | EndTaken
     | StreamEnded
 )
@@ -264,12 +276,14 @@ class CloseDevice(_Tagged, tag=True, frozen=True, kw_only=True):
 class Grant(_Tagged, tag=True, frozen=True, kw_only=True):
     """Capture: send from `sample` on, for the connection of this number. Each frame carries that number.
 
-    `skipped`: later samples that need no result any more, in order. They are not sent.
+    `skipped`: later samples that need no result any more, in order. They are not sent. `attempt`: higher than in all
+    grants before; each frame carries it.
     """
 
     connection: int
     sample: int
     skipped: list[Range] = []
+    attempt: int = 0
 
 
 class Acknowledge(_Tagged, tag=True, frozen=True, kw_only=True):

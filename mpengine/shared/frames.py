@@ -7,7 +7,7 @@ import struct
 
 import msgspec
 
-_HEADER = struct.Struct("<8sIBxxxQ")
+_HEADER = struct.Struct("<8sIIIBxxxQ")
 _END, _QUIET = 1, 2
 
 HEADER_BYTES = _HEADER.size
@@ -20,6 +20,10 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     older grant are stale. `first_sample`: index of the first sample (of each channel). `pcm`: int16, channels
     interleaved; empty only in a mark. `is_last`: this is the end mark, after which nothing follows. `is_quiet`: this is
     the quiet mark: the silence gate has closed, and what follows comes when somebody speaks.
+
+    `attempt`: the sending that the frame belongs to. A grant may be given again, to another process of capture or from
+    another sample on; each time has a higher number. `number`: counts the frames of an attempt, from 0 on, so that
+    streaming notices when one is missing.
     """
 
     run: bytes
@@ -28,19 +32,22 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     pcm: bytes | memoryview
     is_last: bool = False
     is_quiet: bool = False
+    attempt: int = 0
+    number: int = 0
 
 
 def pack(frame: Frame) -> bytes:
     """`frame` as the bytes of one message."""
     flags = (_END if frame.is_last else 0) | (_QUIET if frame.is_quiet else 0)
-    return b"".join((_HEADER.pack(frame.run, frame.grant, flags, frame.first_sample), frame.pcm))
+    header = _HEADER.pack(frame.run, frame.grant, frame.attempt, frame.number, flags, frame.first_sample)
+    return b"".join((header, frame.pcm))
 
 
 def unpack(data: bytes) -> Frame:
     """The frame in one message. Raises ValueError when `data` is shorter than a header."""
     try:
-        run, grant, flags, first_sample = _HEADER.unpack_from(data)
+        run, grant, attempt, number, flags, first_sample = _HEADER.unpack_from(data)
     except struct.error as error:
         raise ValueError(f"{len(data)} bytes are no frame") from error
     pcm = memoryview(data)[HEADER_BYTES:]
-    return Frame(run, grant, first_sample, pcm, bool(flags & _END), bool(flags & _QUIET))
+    return Frame(run, grant, first_sample, pcm, bool(flags & _END), bool(flags & _QUIET), attempt, number)

@@ -86,6 +86,7 @@ class ErrorCode(enum.StrEnum):
 
     # From the supervisor
     BAD_COMMAND = "bad_command"
+    COMMANDS_ELSEWHERE = "commands_elsewhere"
     JOURNAL_FULL = "journal_full"
     RUN_ABANDONED = "run_abandoned"
     NAMES_VANISHED = "names_vanished"
@@ -125,6 +126,7 @@ class ErrorCode(enum.StrEnum):
     POLICY_VIOLATION = "policy_violation"
     MALFORMED_MESSAGE = "malformed_message"
     UNCONFIRMED_END = "unconfirmed_end"
+    FRAMES_MISSED = "frames_missed"
     # From a command
     UNREACHABLE = "unreachable"
 
@@ -378,7 +380,7 @@ def topic_of(name: str, message: Message) -> str:
     return f"{name}.{type(message).__struct_config__.tag}"
 
 
-# Questions, commands and answers of the query endpoint. `Error` is an answer too.
+# Questions, commands and their answers. `Error` is an answer too.
 
 
 class StatusQuery(msgspec.Struct, tag_field="type", tag="status", frozen=True):
@@ -410,6 +412,8 @@ class SetUserName(msgspec.Struct, tag_field="type", tag="set_user_name", frozen=
 
 
 Command = StatusQuery | SnapshotQuery | Stop | Pause | Resume | SetUserName
+QUESTIONS = (StatusQuery, SnapshotQuery)
+"""These change nothing. All others are commands."""
 
 
 class Done(msgspec.Struct, tag_field="type", tag="ok", frozen=True):
@@ -438,6 +442,7 @@ class StatusAnswer(Status, tag="status", frozen=True, kw_only=True):
     mode: str = ""
     publish: str = ""
     query: str = ""
+    command: str = ""
     paused: bool = False
     level: Level | None = None
     last_disconnect: str = ""

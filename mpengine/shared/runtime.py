@@ -43,8 +43,14 @@ def runtime_path(name: str) -> str:
 
 
 def endpoint(path: str, socket: str) -> str:
-    """The ipc endpoint of `socket` (results, query, frames, control) in the runtime directory `path`."""
+    """The ipc endpoint of `socket` (results, query, command, frames, control) in the runtime directory `path`."""
     return f"ipc://{path}/{socket}"
+
+
+def is_inside(path: str, endpoint: str) -> bool:
+    """Whether `endpoint` is an ipc socket in the runtime directory `path`: only its user reaches it."""
+    scheme, _, place = endpoint.partition("://")
+    return scheme == "ipc" and os.path.dirname(os.path.realpath(place)) == os.path.realpath(path)
 
 
 class RuntimeDir:

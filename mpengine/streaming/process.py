@@ -153,7 +153,9 @@ class Streaming:
         if frame.run != self._run:
             return
         now = time.monotonic()
-        if frame.is_last:
+        if not session.follows(frame):
+            self._perform(session.missed_frames())
+        elif frame.is_last:
             self._perform(session.end(frame, now))
         elif frame.is_quiet:
             self._perform(session.quiet(frame, now))

@@ -42,6 +42,7 @@ from mpengine.streaming.finishing import END_PING, Finishing
 from mpengine.streaming.liveness import DEAD_AFTER_S, Liveness, Pacer
 from mpengine.streaming.outage import Outage
 from mpengine.streaming.placing import Placing
+from mpengine.streaming.sequence import FrameSequence
 from mpengine.streaming.websocket.events import (
     NO_CLOSE_CODE,
     CloseReceived,
@@ -131,6 +132,8 @@ class Session:
         self._deadline = now  # of the state: when to connect, or when to give up
         self._next_beat = now
         self._close_sent = False
+        self._sequence = FrameSequence()
+        self._missed_attempt = -1  # the last one of which frames were missing
         self._quiet_since = NEVER  # when the silence gate closed; NEVER while it is open
         self._is_resting = False  # FINISHING in a silence
         self._may_rest = True  # the peer has confirmed the end when it was asked to
@@ -200,6 +203,23 @@ class Session:
             self._pacer.sent(duration_s, now)
             self._liveness.sent(fresh, duration_s, now)
         return fresh
+
+    def follows(self, frame: Frame) -> bool:
+        """Whether to take `frame`, an end mark included: no frame is missing before it. To be asked once a frame.
+
+        If not, see `missed_frames`.
+        """
+        return frame.grant == self.connection and self._sequence.takes(frame)
+
+    def missed_frames(self) -> list[Action]:
+        """Where frames went astray: ask, once an attempt, for another one from the first sample that is missing."""
+        if self.state is not State.READY or not self._sequence.is_broken:
+            return []
+        if self._missed_attempt == self._sequence.attempt:
+            return []
+        self._missed_attempt = self._sequence.attempt
+        sample = self._placing.sent_until
+        return [Tell(control.FramesMissed(connection=self.connection, attempt=self._missed_attempt, sample=sample))]
 
     def quiet(self, mark: Frame, now: float) -> list[Action]:
         """The quiet mark came: no audio follows before somebody speaks. That of an older grant is dropped."""

@@ -159,19 +159,23 @@ class Supervisor:
 
     def _open_sockets(self, context: "zmq.Context[zmq.Socket[bytes]]", stack: contextlib.ExitStack) -> None:
         config, path, recovered = self._config, self._directory.path, self._files.recovered
-        self._channel = ChildChannel(context, runtime.endpoint(path, "control"), self._boot, self._doors)
+        self._channel = ChildChannel(context, runtime.endpoint(path, "control"), self._doors)
         stack.callback(self._channel.close)
         transcript = None
         if config.bus.transcript is not None:
             most_bytes = int(config.bus.transcript_mb * 1e6)
             transcript = TranscriptFile(config.bus.transcript, most_bytes=most_bytes, files=config.bus.transcript_files)
             stack.callback(transcript.close)
+        query = config.bus.query or runtime.endpoint(path, "query")
         self._bus = Bus(
             context,
             name=config.engine.name,
             publish=config.bus.publish or runtime.endpoint(path, "results"),
-            query=config.bus.query or runtime.endpoint(path, "query"),
+            query=query,
+            command=config.bus.command or runtime.endpoint(path, "command"),
+            takes_commands_by_query=runtime.is_inside(path, query),
             curve_secret_key=config.bus.curve_secret_key,
+            curve_clients=config.bus.curve_clients,
             run=self._files.run,
             boot=self._boot,
             journal=self._files.journal,
@@ -192,11 +196,12 @@ class Supervisor:
                 Name.CONTROL: (self._channel.socket, runtime.endpoint(path, Name.CONTROL)),
                 Name.RESULTS: (bus.subscriptions, bus.publish_endpoint),
                 Name.QUERY: (bus.queries, bus.query_endpoint),
+                Name.COMMAND: (bus.commands, bus.command_endpoint),
             },
             now=self._bound_at,
         )
-        where = {"results": bus.publish_endpoint, "query": bus.query_endpoint, "public_key": bus.public_key}
-        log.info(Event("publishing", **where))
+        where = {"results": bus.publish_endpoint, "query": bus.query_endpoint, "command": bus.command_endpoint}
+        log.info(Event("publishing", **where, public_key=bus.public_key))
 
     def _begin(self) -> None:
         """Begin a run, or go on where the supervisor before this one was killed."""
@@ -223,7 +228,7 @@ class Supervisor:
 
     def _loop(self) -> None:
         """Most turns hear routine messages of children and do nothing more: the rest costs several times as much."""
-        for source in (self._channel.socket, self._bus.queries, self._bus.subscriptions, self._signals.fileno()):
+        for source in (self._channel.socket, *self._bus.sources, self._signals.fileno()):
             self._poller.register(source, zmq.POLLIN)
         awake_at = due_at = time.monotonic()
         self._metrics_at = awake_at + _METRICS_S
@@ -252,6 +257,7 @@ class Supervisor:
             self._take_signals()
         self._reap()
         if is_called:
+            self._bus.let_in(time.monotonic())
             self._bus.answer_subscriptions()
             self._answer()
         now = time.monotonic()
@@ -328,10 +334,10 @@ class Supervisor:
             self._perform(self._coordinator.exited(child, status, time.monotonic()))
 
     def _answer(self) -> None:
-        for envelope, body in self._bus.questions():
-            answer, actions = self._answers.to(body, time.monotonic())
+        for question in self._bus.questions():
+            answer, actions = self._answers.to(question.body, time.monotonic(), may_command=question.may_command)
             self._perform(actions)
-            self._bus.reply(envelope, answer)
+            self._bus.reply(question, answer)
 
     # Performing
 
@@ -396,7 +402,7 @@ class Supervisor:
     def _wait_for_subscribers(self) -> None:
         """Answer subscriptions and questions until the bus opens, in an engine that ends earlier than that."""
         poller = zmq.Poller()
-        for source in (self._bus.subscriptions, self._bus.queries):
+        for source in self._bus.sources:
             poller.register(source, zmq.POLLIN)
         while not self._bus.is_open:
             rest_s = self._opens_at - time.monotonic()
@@ -404,6 +410,7 @@ class Supervisor:
                 self._bus.open()
                 return
             poller.poll(int(rest_s * 1000) + 1)
+            self._bus.let_in(time.monotonic())
             self._bus.answer_subscriptions()
             self._answer()
 

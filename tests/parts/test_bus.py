@@ -37,7 +37,7 @@ class Radio:
         self._context = stack.enter_context(zmq.Context())
         journal = Journal.create(f"{journal_in or path}/journal", Identity("r", "m", 16000, 1, "portaudio"), History())
         stack.callback(journal.close, remove=True)
-        where = {"publish": f"ipc://{path}/results", "query": f"ipc://{path}/query"}
+        where = {"publish": f"ipc://{path}/results", "query": f"ipc://{path}/query", "command": f"ipc://{path}/command"}
         self.bus = Bus(
             self._context,
             name="n",

@@ -293,7 +293,8 @@ def test_where_even_the_line_cannot_be_written_the_exit_code_tells(engine):
 
 def test_the_answer_has_all_that_the_table_shows():
     coordinator = Coordinator(Config.parse({"remote": {"mode": "local"}}), chance=lambda: 0.0, now=time.monotonic())
-    bus = SimpleNamespace(run="r", boot="b", publish_endpoint="ipc://p", query_endpoint="ipc://q", last={})
+    endpoints = {f"{each}_endpoint": f"ipc://{each}" for each in ("publish", "query", "command")}
+    bus = SimpleNamespace(run="r", boot="b", last={}, **endpoints)
     answers = Answers(coordinator.config, coordinator, bus, processes={})
 
     def says(child, *several):

@@ -111,7 +111,7 @@ class Ends:
         """That many seconds of audio wait in the socket; they are returned."""
         blocks = [bytes([number + 1]) * 2 * S for number in range(count)]
         for number, pcm in enumerate(blocks):
-            self.push.send(frames.pack(Frame(run, 1, number * S, pcm)))
+            self.push.send(frames.pack(Frame(run, 1, number * S, pcm, number=number)))
         return blocks
 
     def frame_comes(self):

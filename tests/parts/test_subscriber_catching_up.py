@@ -53,7 +53,7 @@ class Engine:
     def _serve(self):
         with zmq.Context() as context:
             where = self.where | {"name": self.name, "run": "r", "boot": "b", "seq": 0}
-            bus = Bus(context, **where, curve_secret_key=Secret(), journal=self._journal)
+            bus = Bus(context, command="inproc://command", **where, curve_secret_key=Secret(), journal=self._journal)
             bus.open()
             poller = zmq.Poller()
             poller.register(bus.subscriptions, zmq.POLLIN)
@@ -61,9 +61,9 @@ class Engine:
             while not self._done.is_set():
                 poller.poll(2)
                 bus.answer_subscriptions()
-                for envelope, body in bus.questions():
+                for question in bus.questions():
                     if self._answers:
-                        bus.reply(envelope, bus.snapshot(json.loads(body)["since"]))
+                        bus.reply(question, bus.snapshot(json.loads(question.body)["since"]))
                 with contextlib.suppress(queue.Empty):
                     published, done = self._todo.get_nowait()
                     for message in published:

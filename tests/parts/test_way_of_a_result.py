@@ -49,6 +49,7 @@ class Engine:
             name="rig",
             publish=f"ipc://{directory}/results",
             query=f"ipc://{directory}/query",
+            command=f"ipc://{directory}/command",
             curve_secret_key=Secret(),
             run="0123456789abcdef",
             boot="b",

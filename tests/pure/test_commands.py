@@ -1,6 +1,7 @@
 """What the supervisor answers to commands from the bus, however malformed; it must live on."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,3 +62,22 @@ def test_a_known_command_is_answered_with_ok(answer):
 )
 def test_a_malformed_command_is_answered_with_an_error(answer, body):
     assert answer(body)["type"] == "error"
+
+
+def test_where_only_questions_are_taken_a_command_changes_nothing_and_is_told_where_to_go(answer_reader):
+    coordinator, answers = answer_reader
+    for body in (b'{"type":"stop"}', b'{"type":"pause"}', b'{"type":"set_user_name","user_name":"Eve"}'):
+        said, actions = answers.to(body, 100.0, may_command=False)
+        assert actions == []
+        assert json.loads(said)["code"] == "commands_elsewhere"
+        assert "ipc:///run/command" in json.loads(said)["message"]
+    assert not coordinator.situation.is_paused
+    assert coordinator.results.user_name == "User"
+
+
+@pytest.fixture
+def answer_reader():
+    config = Config.parse({"remote": {"mode": "local"}})
+    coordinator = Coordinator(config, chance=lambda: 0.0, now=100.0)
+    bus = SimpleNamespace(command_endpoint="ipc:///run/command")
+    return coordinator, Answers(config, coordinator, bus=bus, processes={})

@@ -900,6 +900,31 @@ def test_a_configuration_is_not_encoded_with_its_secret_by_mistake():
         msgspec.json.encode(ManagedConfig(auth_token=Secret(SECRET)))
 
 
+CLIENTS = ["rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"]
+
+
+@pytest.mark.parametrize(
+    ("bus", "path"),
+    [
+        ({"curve_clients": CLIENTS}, "bus.curve_clients"),  # the bus has no key
+        ({"curve_clients": ["short"]}, "bus.curve_clients[0]"),
+        ({"curve_clients": [CLIENTS[0][:-1] + "~"]}, "bus.curve_clients[0]"),
+        ({"curve_clients": CLIENTS[0]}, "bus.curve_clients"),
+        ({"command": "tcp://*:5557", "curve_secret_key": "k" * 40}, "bus.command"),  # nobody is listed
+        ({"command": "tcp://*:5557", "curve_secret_key": ""}, "bus.command"),
+        ({"command": "tcp://127.0.0.1:1", "query": "tcp://127.0.0.1:1"}, "bus.command"),
+        ({"command": "ipc:///a", "publish": "ipc:///a"}, "bus.command"),
+    ],
+)
+def test_who_may_command_must_be_said_in_full(bus, path):
+    assert refusal(merged({"bus": bus})).path == path
+
+
+def test_commands_beyond_this_machine_are_taken_from_listed_clients():
+    bus = {"command": "tcp://*:5557", "curve_secret_key": "k" * 40, "curve_clients": CLIENTS}
+    assert Config.parse(merged({"bus": bus})).bus.curve_clients == tuple(CLIENTS)
+
+
 # Endpoints
 
 

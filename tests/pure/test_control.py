@@ -58,13 +58,14 @@ UP = [
     ),
     control.Said(connection=3, message=messages.SpeechStarted(at_s=0.5)),
     control.Said(connection=3, message=messages.Metadata(data={"models": ["a"], "n": {"x": None, "y": 1.5}})),
+    control.FramesMissed(connection=3, attempt=7, sample=2**40),
     control.EndTaken(),
     control.StreamEnded(sent=1),
 ]
 DOWN = [
     control.OpenDevice(),
     control.CloseDevice(),
-    control.Grant(connection=3, sample=2**40, skipped=[Range(2**40 + 1, 2**41)]),
+    control.Grant(connection=3, sample=2**40, skipped=[Range(2**40 + 1, 2**41)], attempt=7),
     control.Acknowledge(sample=16000),
     control.MakeAgain(),
     control.Expect(audio=False),
@@ -97,6 +98,7 @@ def test_messages_are_told_apart_by_their_class_name():
         "connection": 1,
         "sample": 2,
         "skipped": [],
+        "attempt": 0,
     }
 
 

@@ -41,7 +41,7 @@ def test_after_streaming_was_killed_its_successor_goes_on_where_results_ended():
     engine.ends(STREAMING, SIGKILL)
     engine.tick()
     engine.says(STREAMING, hello())
-    assert sent(engine.connect(2)) == [Send(CAPTURE, control.Grant(connection=2, sample=S))]
+    assert sent(engine.connect(2)) == [Send(CAPTURE, control.Grant(connection=2, sample=S, attempt=2))]
 
 
 def test_while_streaming_is_gone_a_new_capture_may_not_send():
@@ -57,7 +57,7 @@ def test_a_killed_capture_is_started_again_at_once_and_may_send():
     engine.says(STREAMING, heard(0, S))
     assert len(published(engine.ends(CAPTURE, SIGKILL))) == 1
     assert engine.tick() == [Spawn(CAPTURE)]
-    assert resumes(engine.says(CAPTURE, hello())) == [control.Grant(connection=1, sample=S)]
+    assert resumes(engine.says(CAPTURE, hello())) == [control.Grant(connection=1, sample=S, attempt=2)]
 
 
 def test_a_killed_capture_is_a_degraded_engine_until_the_device_is_open():

@@ -41,7 +41,7 @@ def test_at_the_end_of_a_file_the_engine_waits_for_its_last_results():
 def test_at_the_end_of_a_file_a_lost_connection_is_waited_for():
     engine = ended_file()
     assert leaves(engine.says(STREAMING, down(1))) == set()
-    assert sent(engine.connect(2)) == [Send(CAPTURE, control.Grant(connection=2, sample=S))]
+    assert sent(engine.connect(2)) == [Send(CAPTURE, control.Grant(connection=2, sample=S, attempt=2))]
 
 
 def test_at_the_end_of_a_file_there_is_no_limit():
@@ -66,7 +66,7 @@ def test_a_capture_started_again_after_the_end_of_a_file_sends_the_rest_and_the_
     assert engine.says(CAPTURE, hello()) == [
         Send(CAPTURE, control.CloseDevice()),
         Send(CAPTURE, control.Acknowledge(sample=S)),
-        Send(CAPTURE, control.Grant(connection=1, sample=S)),
+        Send(CAPTURE, control.Grant(connection=1, sample=S, attempt=2)),
         Send(CAPTURE, control.Finish()),
     ]
 

@@ -117,7 +117,7 @@ def test_a_run_that_goes_on_begins_where_its_journal_ended():
     before = result(S, 2 * S, "it had said", acknowledges=0, connection=7).transcript
     engine.coordinator.continues(acknowledged=S, captured=3 * S, sent=2 * S, connection=7, finals=[before])
     engine.start()
-    assert sent(engine.connect(8)) == [Send(CAPTURE, control.Grant(connection=8, sample=S))]
+    assert sent(engine.connect(8)) == [Send(CAPTURE, control.Grant(connection=8, sample=S, attempt=1))]
     assert engine.status().unacknowledged_s == 2.0
     again = heard(S, 2 * S, text="It had said.", connection=8, replayed=True)
     assert published(engine.says(STREAMING, again)) == []
@@ -175,7 +175,7 @@ def test_the_next_connection_begins_at_the_first_sample_that_is_not_acknowledged
     engine = Engine().run()
     engine.says(STREAMING, heard(0, S))
     engine.says(STREAMING, down(1))
-    assert sent(engine.connect(2)) == [Send(CAPTURE, control.Grant(connection=2, sample=S))]
+    assert sent(engine.connect(2)) == [Send(CAPTURE, control.Grant(connection=2, sample=S, attempt=2))]
 
 
 def test_a_lost_connection_is_a_degraded_engine_with_the_reason():

@@ -46,14 +46,14 @@ def test_a_capture_that_only_said_hello_may_not_send_yet():
 
 
 def test_capture_may_send_when_the_recogniser_is_ready():
-    assert sent(Engine().start().connect()) == [Send(CAPTURE, control.Grant(connection=1, sample=0))]
+    assert sent(Engine().start().connect()) == [Send(CAPTURE, control.Grant(connection=1, sample=0, attempt=1))]
 
 
 def test_a_capture_that_comes_late_may_send_at_once():
     engine = Engine()
     engine.tick()
     engine.connect()
-    assert resumes(engine.says(CAPTURE, hello())) == [control.Grant(connection=1, sample=0)]
+    assert resumes(engine.says(CAPTURE, hello())) == [control.Grant(connection=1, sample=0, attempt=2)]
 
 
 def test_by_default_capture_opens_the_device_without_waiting():
@@ -69,7 +69,7 @@ def test_a_device_that_waits_is_opened_when_connected():
     engine.start()
     assert sent(engine.connect()) == [
         Send(CAPTURE, control.OpenDevice()),
-        Send(CAPTURE, control.Grant(connection=1, sample=0)),
+        Send(CAPTURE, control.Grant(connection=1, sample=0, attempt=1)),
     ]
 
 
@@ -85,7 +85,7 @@ def test_after_the_first_connection_the_device_waits_no_more():
     engine = Engine(CONNECTED_FIRST).run()
     engine.says(STREAMING, down(1))
     assert engine.coordinator.may_open_device
-    assert sent(engine.connect(2)) == [Send(CAPTURE, control.Grant(connection=2, sample=0))]
+    assert sent(engine.connect(2)) == [Send(CAPTURE, control.Grant(connection=2, sample=0, attempt=2))]
 
 
 @pytest.mark.parametrize("tables", [BYOK, CONNECTED_FIRST])

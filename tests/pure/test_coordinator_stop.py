@@ -68,7 +68,7 @@ def test_a_stop_during_the_first_connecting_waits_for_it_and_sends_what_was_capt
     engine.says(STREAMING, connecting(1))
     engine.beats(captured=2 * S, sent=0)
     assert sent(engine.stop()) == [Send(CAPTURE, control.Finish())]
-    assert sent(engine.says(STREAMING, ready(1))) == [Send(CAPTURE, control.Grant(connection=1, sample=0))]
+    assert sent(engine.says(STREAMING, ready(1))) == [Send(CAPTURE, control.Grant(connection=1, sample=0, attempt=1))]
 
 
 def test_a_stop_during_backoff_leaves_at_once_and_tells_what_is_left():

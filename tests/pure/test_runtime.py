@@ -244,6 +244,22 @@ def test_the_refused_engine_removes_no_socket_of_the_first(holder, base):
     assert (base / "mpengine/mic/results").exists()
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "is_inside"),
+    [
+        ("ipc://{}/query", True),
+        ("ipc://{}/./query", True),
+        ("ipc://{}/../query", False),
+        ("ipc://{}/deeper/query", False),
+        ("ipc://query", False),
+        ("ipc://@{}/query", False),
+        ("tcp://127.0.0.1:5555", False),
+    ],
+)
+def test_an_endpoint_is_inside_only_as_a_socket_of_the_directory_itself(tmp_path, endpoint, is_inside):
+    assert runtime.is_inside(str(tmp_path), endpoint.format(tmp_path)) is is_inside
+
+
 # Names that vanish, and what stands in their place
 
 

@@ -252,7 +252,7 @@ def test_a_grant_names_the_silence_that_is_not_sent_again():
     engine = quiet_engine(passed=30 * S)
     engine.says(STREAMING, heard(0, 3 * S, acknowledges=3 * S), down(1))
     (grant,) = resumes(engine.connect(2))
-    assert grant == control.Grant(connection=2, sample=3 * S, skipped=[Range(4 * S, 30 * S)])
+    assert grant == control.Grant(connection=2, sample=3 * S, skipped=[Range(4 * S, 30 * S)], attempt=2)
 
 
 def test_silence_is_neither_unacknowledged_nor_backlog():
@@ -285,7 +285,7 @@ def test_a_supervisor_that_goes_on_knows_of_no_silence():
     engine.coordinator.continues(acknowledged=3 * S, captured=33 * S, sent=33 * S, connection=1)
     engine.start()
     (grant,) = resumes(engine.connect(2))
-    assert grant == control.Grant(connection=2, sample=3 * S)
+    assert grant == control.Grant(connection=2, sample=3 * S, attempt=1)
     assert engine.status().unacknowledged_s == 30.0
 
 

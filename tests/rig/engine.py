@@ -41,6 +41,7 @@ class EngineProcess:
     environment  the microphone's, the server's (for wss), and whatever else
     arguments    put behind `run --config FILE`
     command      what to start instead of `python -m mpengine run`
+    is_reachable False where this process cannot reach its bus: then there is no `bus`
     stdin        its standard input
 
     `start()` may be called again after `stop()` or `kill()`: runtime directory, window and journal stay."""
@@ -53,12 +54,13 @@ class EngineProcess:
         name: str = "rig",
         arguments: tuple[str, ...] = (),
         command: tuple[str, ...] = (sys.executable, "-m", "mpengine", "run"),
+        is_reachable: bool = True,
         stdin: int | IO[bytes] = subprocess.DEVNULL,
     ) -> None:
         self.config = {"engine": {"name": name}} | {table: dict(keys) for table, keys in config.items()}
         self.config["engine"].setdefault("name", name)
         self.name: str = self.config["engine"]["name"]
-        self.arguments, self.command, self.stdin = arguments, command, stdin
+        self.arguments, self.command, self.is_reachable, self.stdin = arguments, command, is_reachable, stdin
         # Short, because ipc paths are limited to 107 bytes; pytest's tmp_path often is not.
         self.directory = Path(tempfile.mkdtemp(prefix="e-"))
         self.mark = f"MPENGINE_RIG={secrets.token_hex(8)}"
@@ -85,7 +87,7 @@ class EngineProcess:
 
         `terminal` is a descriptor of the terminal that it shall have as a user's shell gives it one."""
         assert self.process is None or self.process.poll() is not None, "it is running"
-        if self._bus is None:
+        if self._bus is None and self.is_reachable:
             self._bus = self.subscriber(sync=False)
         self._bus_is_live = False
         if self not in RUNNING:

@@ -16,7 +16,7 @@ import pytest
 import zmq
 
 from mpengine import __version__, cli
-from mpengine.cli.stop import reachable
+from mpengine.cli.target import reachable
 from tests.rig import speech
 from tests.rig.configs import byok, managed, silent_file
 from tests.rig.deepgram import FakeDeepgram

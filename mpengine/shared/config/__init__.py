@@ -214,9 +214,13 @@ def _check_bus(bus: BusConfig) -> None:
         directory = os.path.dirname(os.path.abspath(bus.transcript))
         is_usable = os.path.isdir(directory) and not os.path.isdir(bus.transcript)
         require("bus.transcript", is_usable, "expected the path of a file in a directory that exists")
-    is_other = bus.publish is None or bus.publish != bus.query
-    require("bus.query", is_other, "expected another endpoint than that of bus.publish")
-    for path, endpoint in (("bus.publish", bus.publish), ("bus.query", bus.query)):
+    endpoints = {"bus.publish": bus.publish, "bus.query": bus.query, "bus.command": bus.command}
+    paths = [path for path, endpoint in endpoints.items() if endpoint is not None]
+    for number, path in enumerate(paths):
+        for other in paths[:number]:
+            is_other = endpoints[path] != endpoints[other]
+            require(path, is_other, f"expected another endpoint than that of {other}")
+    for path, endpoint in endpoints.items():
         if endpoint is not None:
             addresses.check_endpoint(path, endpoint)
         scheme, _, address = (endpoint or "").partition("://")
@@ -225,3 +229,9 @@ def _check_bus(bus: BusConfig) -> None:
             require(path, is_free, f"{address} is there, and is no socket; name another path, or remove it")
         if scheme == "tcp" and not is_loopback(address.rpartition(":")[0]):
             require(path, bus.curve_secret_key, "tcp beyond this machine needs a key: set bus.curve_secret_key_file")
+            if path == "bus.command":
+                text = "commands from beyond this machine need a list of those who may give them: set bus.curve_clients"
+                require(path, bus.curve_clients, text)
+    if bus.curve_clients:
+        text = "the bus has no key of its own: set bus.curve_secret_key_file"
+        require("bus.curve_clients", bus.curve_secret_key, text)

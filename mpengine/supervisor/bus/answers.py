@@ -48,8 +48,11 @@ class Answers:
         if self._bus.is_heard(messages.Metrics):
             self._bus.publish(self._metrics())
 
-    def to(self, body: bytes, now: float) -> tuple[bytes, list[Action]]:
-        """The answer to the question in `body`, and the actions for it. An unreadable question gets an `error`."""
+    def to(self, body: bytes, now: float, *, may_command: bool = True) -> tuple[bytes, list[Action]]:
+        """The answer to the question in `body`, and the actions for it. An unreadable question gets an `error`.
+
+        So does a command, unless it `may_command`.
+        """
         coordinator = self._coordinator
         actions: list[Action] = []
         try:
@@ -57,6 +60,10 @@ class Answers:
         except UNREADABLE as error:
             bad = messages.Error(source="supervisor", code=messages.ErrorCode.BAD_COMMAND, message=str(error))
             return messages.encode(bad), []
+        if not may_command and not isinstance(command, messages.QUESTIONS):
+            text = f"commands are taken at {self._bus.command_endpoint} (bus.command), not here"
+            code = messages.ErrorCode.COMMANDS_ELSEWHERE
+            return messages.encode(messages.Error(source="supervisor", code=code, message=text)), []
         match command:
             case messages.StatusQuery():
                 return messages.encode(self._status_answer()), []
@@ -96,6 +103,7 @@ class Answers:
             mode=self._config.remote.mode,
             publish=self._bus.publish_endpoint,
             query=self._bus.query_endpoint,
+            command=self._bus.command_endpoint,
             paused=self._coordinator.situation.is_paused,
             level=situation.level(now),
             last_disconnect=situation.last_disconnect,

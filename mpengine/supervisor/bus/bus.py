@@ -1,4 +1,6 @@
-"""The public side: XPUB for results and status, ROUTER for questions. The supervisor's main thread owns both sockets.
+"""The public side: XPUB for results and status, ROUTERs for questions and for commands.
+
+The supervisor's main thread owns all sockets.
 
 The bus is closed at first: messages are numbered and kept, but held back, so that programs which waited for this engine
 can connect. The status alone goes out, since who subscribes later is answered with the last one.
@@ -11,6 +13,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 import zmq
@@ -22,6 +25,7 @@ from mpengine.shared.doorkeeper import Doorkeeper
 from mpengine.shared.errors import ConfigError, MpengineError
 from mpengine.shared.logs import Event
 from mpengine.shared.messages import INTERIMS, OVER, TOPICS, Message
+from mpengine.supervisor.bus.authentication import Authenticator
 from mpengine.supervisor.bus.journal import Final, Journal, Note, OpenDevice, ToldGap, stamp_of
 from mpengine.supervisor.bus.topics import Topics, Verdict
 from mpengine.supervisor.bus.transcript_file import TranscriptFile
@@ -61,6 +65,15 @@ _JOURNAL_FULL = messages.Error(
 )
 
 
+class Question(NamedTuple):
+    """A question or a command. `envelope`: for its answer, on `socket`. `may_command`: whether a command is obeyed."""
+
+    envelope: list[bytes]
+    body: bytes
+    socket: "zmq.Socket[bytes]"
+    may_command: bool
+
+
 class Bus:
     """Numbers and publishes messages, and receives questions."""
 
@@ -71,7 +84,10 @@ class Bus:
         name: str,
         publish: str,
         query: str,
+        command: str,
+        takes_commands_by_query: bool = True,
         curve_secret_key: Secret,
+        curve_clients: Sequence[str] = (),
         run: str,
         boot: str,
         journal: Journal,
@@ -91,7 +107,8 @@ class Bus:
         Raises MpengineError when an endpoint cannot be bound, ConfigError for an invalid key.
         """
         self.run, self.boot = run, boot
-        self.publish_endpoint, self.query_endpoint = publish, query
+        self.publish_endpoint, self.query_endpoint, self.command_endpoint = publish, query, command
+        self._takes_commands_by_query = takes_commands_by_query
         self._is_journal_full = self._was_journal_full = False
         self.last: dict[str, int] = {}
         self.public_key: str | None = None
@@ -132,32 +149,48 @@ class Bus:
             max_bytes=_SUBSCRIPTION_FRAME_BYTES,
         )
         self.subscriptions = self._publisher  # readable when there is a new subscription
-        self.queries = sockets.make(
-            context,
-            zmq.ROUTER,
-            send_hwm=_QUEUED_ANSWERS,
-            receive_hwm=_QUEUED_QUESTIONS,
-            linger_ms=_LINGER_MS,
-            max_bytes=_QUESTION_BYTES,
+        self.queries, self.commands = (
+            sockets.make(
+                context,
+                zmq.ROUTER,
+                send_hwm=_QUEUED_ANSWERS,
+                receive_hwm=_QUEUED_QUESTIONS,
+                linger_ms=_LINGER_MS,
+                max_bytes=_QUESTION_BYTES,
+            )
+            for _ in range(2)
         )
         self._told: set[tuple[str, str, str]] = set()
         self._topics = Topics(most=_MOST_TOPICS, longest=_LONGEST_TOPIC)
         self._published_bytes = self._answered_bytes = 0  # since the last look
         self._published_unread = Unread(self._publisher, doors)
-        self._answers_unread = Unread(self.queries, doors)
+        self._answers_unread = {socket: Unread(socket, doors) for socket in (self.queries, self.commands)}
+        self._authenticator: Authenticator | None = None
         # Subscriptions are ours to take, so that an answer can go to the subscriber alone.
         self._publisher.setsockopt(zmq.XPUB_MANUAL, 1)
         try:
-            for socket, endpoint in ((self._publisher, publish), (self.queries, query)):
-                if curve_secret_key:
-                    self.public_key = _encrypt(socket, curve_secret_key)
-                sockets.make_public(socket)
-                if doors is not None:
-                    doors.watch(socket, endpoint, clients)
-                sockets.bind(socket, endpoint)
+            if curve_clients:
+                self._authenticator = Authenticator(context, curve_clients)
+            for socket, endpoint in ((self._publisher, publish), (self.queries, query), (self.commands, command)):
+                self._open(socket, endpoint, curve_secret_key, doors, clients)
         except MpengineError:
             self.close()
             raise
+
+    def _open(
+        self,
+        socket: "zmq.Socket[bytes]",
+        endpoint: str,
+        curve_secret_key: Secret,
+        doors: Doorkeeper | None,
+        clients: int,
+    ) -> None:
+        if curve_secret_key:
+            self.public_key = _encrypt(socket, curve_secret_key)
+        sockets.make_public(socket)
+        if doors is not None:
+            doors.watch(socket, endpoint, clients)
+        sockets.bind(socket, endpoint)
 
     def publish(self, message: Message, *, covers: int = 0) -> None:
         """Number `message` and give it to all subscribers, if it `is_heard`. A closed bus holds it back.
@@ -362,23 +395,41 @@ class Bus:
         """False for fleeting messages that nobody has ever subscribed to: they are not published."""
         return kind not in self._unheard
 
-    def questions(self) -> list[tuple[list[bytes], bytes]]:
-        """The questions that wait, each with the envelope for its answer."""
-        received = sockets.receive_all(self.queries, limit=_QUESTIONS_AT_ONCE, most_parts=_MOST_PARTS)
-        return [(parts[:-1], parts[-1]) for parts in received if parts]
+    @property
+    def sources(self) -> "list[zmq.Socket[bytes]]":
+        """The sockets to wait for. When one is readable, call `let_in`, `answer_subscriptions` and `questions`."""
+        others = [self._authenticator.socket] if self._authenticator is not None else []
+        return [self.queries, self.commands, self.subscriptions, *others]
 
-    def reply(self, envelope: list[bytes], body: bytes) -> None:
-        """Answer the question that came in `envelope`."""
-        sockets.try_send(self.queries, [*envelope, body])
+    def let_in(self, now: float) -> None:
+        """Decide about clients that want to connect with CURVE keys, where they are listed."""
+        if self._authenticator is not None:
+            self._authenticator.answer(now)
+
+    def questions(self) -> list[Question]:
+        """The questions and commands that wait."""
+        return [
+            Question(parts[:-1], parts[-1], socket, may_command)
+            for socket, may_command in ((self.commands, True), (self.queries, self._takes_commands_by_query))
+            for parts in sockets.receive_all(socket, limit=_QUESTIONS_AT_ONCE, most_parts=_MOST_PARTS)
+            if parts
+        ]
+
+    def reply(self, question: Question, body: bytes) -> None:
+        """Answer `question`."""
+        sockets.try_send(question.socket, [*question.envelope, body])
         self._answered_bytes += len(body)
         if self._answered_bytes >= LOOK_BYTES:
             self._answered_bytes = 0
-            self._answers_unread.look()
+            self._answers_unread[question.socket].look()
 
     def close(self) -> None:
-        """Close both sockets. The last messages still go out, within a second."""
+        """Close all sockets. The last messages still go out, within a second."""
         self._publisher.close()
         self.queries.close()
+        self.commands.close()
+        if self._authenticator is not None:
+            self._authenticator.close()
 
 
 def _peer_of(frame: zmq.Frame) -> tuple[int, int]:

@@ -1,9 +1,11 @@
 """The supervisor's end of the control channel. The supervisor's main thread owns the socket.
 
-Each process of a child has its own identity ``NAME.BOOT-N``: under one that was used before, it might stay deaf.
+Each process of a child has its own identity ``NAME.TOKEN``: under one that was used before, it might stay deaf. The
+token is random, and only the child is told it: who knew the identity of the next process could take its place.
 """
 
 import logging
+import os
 
 import zmq
 
@@ -21,6 +23,7 @@ _QUEUED_MESSAGES = 100
 _MESSAGES_AT_ONCE, _BYTES_AT_ONCE = 1000, 512 << 10
 # Three children, and those of a moment ago.
 _MOST_CONNECTIONS = 32
+_TOKEN_BYTES = 16
 _READABLE, _AT_ONCE = int(zmq.POLLIN), int(zmq.NOBLOCK)
 
 
@@ -28,7 +31,7 @@ class ChildChannel:
     """Receives the messages of the living process of each child, and sends messages to it."""
 
     def __init__(
-        self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, boot: str, doors: Doorkeeper | None = None
+        self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, doors: Doorkeeper | None = None
     ) -> None:
         """`doors` ends connections of other processes than children."""
         self.socket = sockets.make(context, zmq.ROUTER, receive_hwm=_QUEUED_MESSAGES)
@@ -38,15 +41,12 @@ class ChildChannel:
         if doors is not None:
             doors.watch(self.socket, endpoint, _MOST_CONNECTIONS, is_ours=doorkeeper.is_descendant)
         sockets.bind(self.socket, endpoint)
-        self._boot = boot
-        self._incarnations = 0
         self._living: dict[bytes, Child] = {}
 
     def new_identity(self, child: Child) -> str:
         """An identity for the next process of `child`. From now on, no earlier process of it is heard."""
         self.forget(child)
-        self._incarnations += 1
-        identity = f"{child}.{self._boot}-{self._incarnations}"
+        identity = f"{child}.{os.urandom(_TOKEN_BYTES).hex()}"
         self._living[identity.encode()] = child
         return identity
 

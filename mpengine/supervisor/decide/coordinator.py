@@ -88,6 +88,8 @@ class Coordinator:
         self._connect_by = NEVER
         self._reports = Reports(self.results, self.situation)
         self._end_tries = EndTries()
+        self._attempt = 0  # of the last grant
+        self._missed_in = 0  # the connection in which frames were last missing
         self.situation.streaming_expects_audio = self.expects_audio
 
     def continues(
@@ -393,10 +395,29 @@ class Coordinator:
         self.lives[Child.CAPTURE].opening()
         return Send(Child.CAPTURE, control.OpenDevice())
 
-    def _grant(self) -> Action:
+    def _grant(self, least: int = 0) -> Action:
+        """Have capture send what needs a result, of the samples from `least` on."""
         ledger = self.results.ledger
-        sample, (_, *skipped) = ledger.granted(), ledger.covered
-        return Send(Child.CAPTURE, control.Grant(connection=self.situation.connection, sample=sample, skipped=skipped))
+        sample, (_, *skipped) = max(ledger.granted(), least), ledger.covered
+        self._attempt += 1
+        grant = control.Grant(
+            connection=self.situation.connection, sample=sample, skipped=skipped, attempt=self._attempt
+        )
+        return Send(Child.CAPTURE, grant)
+
+    def _frames_missed(self, missed: control.FramesMissed) -> list[Action]:
+        """Another program has read frames of audio. Capture sends them again; this is told once a connection."""
+        if missed.attempt != self._attempt or not self.situation.is_connected:
+            return []  # another attempt is on its way already
+        grant = self._grant(missed.sample)
+        if self._missed_in == missed.connection:
+            return [grant]
+        self._missed_in = missed.connection
+        text = (
+            "audio on its way to the recogniser went astray and is sent again: another program reads from the socket "
+            "`frames` in the runtime directory"
+        )
+        return [grant, error(Child.STREAMING, ErrorCode.FRAMES_MISSED, text), Log("warning", "frames_missed", {})]
 
     def _from_capture(self, message: control.Up, now: float) -> list[Action]:
         match message:
@@ -417,10 +438,12 @@ class Coordinator:
                     return self._leave(now)  # everything has its result already
         return self._reports.from_capture(message, now)
 
-    def _from_streaming(self, message: control.Up, now: float) -> list[Action]:
+    def _from_streaming(self, message: control.Up, now: float) -> list[Action]:  # noqa: C901  one case a message
         match message:
             case control.Connecting(connection=connection, endpoint=endpoint):
                 self.situation.connecting(connection, endpoint)
+            case control.FramesMissed(connection=connection) if connection == self.situation.connection:
+                return self._frames_missed(message)
             case control.EndTaken():
                 self._end_tries.sent(self.results.ledger.acknowledged)
             case control.Rested(connection=connection, sent=sent) if connection == self.situation.connection:

@@ -26,6 +26,7 @@ class Name(enum.StrEnum):
     CONTROL = "control"
     RESULTS = "results"
     QUERY = "query"
+    COMMAND = "command"
     JOURNAL = "journal"
     FRAMES = "frames"
     WINDOW = "window"
