@@ -83,7 +83,7 @@ def test_a_socket_whose_path_vanished_is_reached_again_and_no_connection_ends(ma
     endpoint = f"ipc://{directory}/results"
     router, before, behind = (make(kind) for kind in (zmq.ROUTER, zmq.DEALER, zmq.DEALER))
     sockets.bind(router, endpoint)
-    connect(before, endpoint, "bus.query", None)
+    connect(before, endpoint, "bus.query", None, None)
     assert answers(router, before)
     if vanishes == "socket":
         os.unlink(directory / "results")
@@ -91,7 +91,7 @@ def test_a_socket_whose_path_vanished_is_reached_again_and_no_connection_ends(ma
         shutil.rmtree(directory)
         directory.mkdir()
     sockets.bind(router, endpoint)
-    connect(behind, endpoint, "bus.query", None)
+    connect(behind, endpoint, "bus.query", None, None)
     assert answers(router, behind)
     assert answers(router, before)
 
@@ -108,7 +108,7 @@ def test_an_ipv6_endpoint_is_bound_and_found(make):
     assert Config.parse({"remote": {"mode": "local"}, "bus": {"query": endpoint}}).bus.query == endpoint
     router, asker = make(zmq.ROUTER), make(zmq.DEALER)
     sockets.bind(router, endpoint)
-    connect(asker, endpoint, "bus.query", None)
+    connect(asker, endpoint, "bus.query", None, None)
     assert answers(router, asker)
 
 
