@@ -1,6 +1,7 @@
 """The engine with one bad child: `python -m tests.rig.bad_engine CHILD KIND LIVES --config FILE`.
 
-The first LIVES lives of CHILD are `tests.rig.bad_child`'s, of that KIND; all others are real ones.
+The first LIVES lives of CHILD are `tests.rig.bad_child`'s, of that KIND, or `tests.rig.thief`'s; all others are real
+ones.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from mpengine.shared import logs
 from mpengine.supervisor.children.process import ChildProcess, Spawned
 from mpengine.supervisor.children.spawner import Spawner
 from tests.rig.bad_child import KIND, KINDS
+from tests.rig.thief import STEALS
 
 ALL = 1_000_000
 
@@ -35,7 +37,8 @@ class BadSpawner(Spawner):
         """See Spawner."""
         if name == self._child and self._lives:
             self._lives -= 1
-            return Spawned(name, settings, inherit_fd=inherit_fd, module="tests.rig.bad_child")
+            module = "tests.rig.thief" if os.environ[KIND] == STEALS else "tests.rig.bad_child"
+            return Spawned(name, settings, inherit_fd=inherit_fd, module=module)
         return super().start(name, settings, inherit_fd=inherit_fd)
 
 
@@ -43,7 +46,7 @@ def main() -> int:
     """Run the engine; returns its exit code."""
     parser = argparse.ArgumentParser()
     parser.add_argument("child", choices=["capture", "streaming", "recogniser"])
-    parser.add_argument("kind", choices=sorted(KINDS))
+    parser.add_argument("kind", choices=sorted([*KINDS, STEALS]))
     parser.add_argument("lives", type=int)
     parser.add_argument("--config", required=True)
     arguments = parser.parse_args()

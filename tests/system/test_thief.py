@@ -1,31 +1,26 @@
-"""A second reader on the frames socket: what it takes is noticed, told, and sent again from the window."""
+"""A second reader on the frames socket: a stranger is ended; what was taken is noticed and sent again."""
 
+import re
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 
-import zmq
-
+from tests.rig import thief
+from tests.rig.bad_engine import ALL, command
 from tests.rig.configs import byok, noise, write_wav
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.engine import listen_first
 from tests.rig.waiting import scaled
 
+ROOT = Path(__file__).parents[2]
+
 
 @contextmanager
-def thief(running):
-    """A program of the same user that reads frames as fast as they come; gives what it has taken."""
-    taken, has_ended = [], threading.Event()
-
-    def take():
-        with zmq.Context() as context, context.socket(zmq.PULL) as pull:
-            pull.setsockopt(zmq.LINGER, 0)
-            pull.setsockopt(zmq.RECONNECT_IVL, 10)
-            pull.connect(f"ipc://{running.runtime}/frames")
-            while not has_ended.is_set():
-                if pull.poll(50):
-                    taken.append(pull.recv())
-
-    thread = threading.Thread(target=take)
+def stranger(running):
+    """Reads frames in the test's own process; gives what it has taken."""
+    taken: list[bytes] = []
+    has_ended = threading.Event()
+    thread = threading.Thread(target=thief.take, args=(f"ipc://{running.runtime}/frames", taken, has_ended))
     thread.start()
     try:
         yield taken
@@ -34,18 +29,34 @@ def thief(running):
         thread.join(scaled(30))
 
 
+def test_a_stranger_that_reads_the_frames_is_ended_and_costs_no_sample(engine, tmp_path):
+    """It may get a frame before its connection is ended. It connects again and again."""
+    audio = noise(6)
+    with FakeDeepgram(holds_upgrades=True) as server:
+        running = engine(byok(server) | {"audio": {"source": str(write_wav(tmp_path / "a.wav", audio))}})
+        with stranger(running) as taken:
+            listen_first(running, server)
+            assert running.wait(timeout=60) == 0
+        assert bytes(server.audio) == audio
+        assert running.bus.of_type("gap") == []
+    assert "stranger" in running.log_text()
+    assert {error["code"] for error in running.bus.of_type("error")} <= ({"frames_missed"} if taken else set())
+
+
 def test_a_second_reader_of_the_frames_costs_no_sample_and_is_told_once(engine, tmp_path):
     """It is there from the first frame to the end of the file: nearly every second frame goes to it."""
     audio = noise(6)
     with FakeDeepgram(holds_upgrades=True) as server:
-        source = {"source": str(write_wav(tmp_path / "a.wav", audio))}
-        running = engine(byok(server) | {"audio": source})
-        with thief(running) as taken:
-            listen_first(running, server)
-            assert running.wait(timeout=60) == 0
-        assert len(taken) > 5
+        running = engine(
+            byok(server) | {"audio": {"source": str(write_wav(tmp_path / "a.wav", audio))}},
+            command=command("streaming", thief.STEALS, ALL),
+            environment={"PYTHONPATH": str(ROOT)},
+        )
+        listen_first(running, server)
+        assert running.wait(timeout=60) == 0
         assert bytes(server.audio) == audio
         assert running.bus.of_type("gap") == []
+    assert int(re.findall(r"rig: taken (\d+)", running.log_text())[-1]) > 5
     errors = [error["code"] for error in running.bus.of_type("error")]
     assert errors == ["frames_missed"]
     assert running.log_text().count("frames_missed") == 1
