@@ -1,5 +1,6 @@
 """Fixtures of all tests: the virtual microphone, engines as real processes, and that nothing stays behind."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -51,6 +52,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for fixture, marker in (("microphone", "device"), ("cards", "device"), ("engine", "system")):
             if fixture in fixtures:
                 item.add_marker(marker)
+    if not os.environ.get("MPENGINE_LONG_TESTS"):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
     if hasattr(config, "workerinput"):  # one of several at once: long ones first, so that all are done at one time
         items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in ("slow", "system")])
 

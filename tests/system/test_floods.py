@@ -138,6 +138,7 @@ def test_more_clients_than_descriptors_end_nothing(running):
     small(watch)
 
 
+@pytest.mark.long
 def test_a_crowd_at_a_tcp_endpoint_leaves_room_for_a_new_child(engine, peer, tmp_path):
     source = str(write_wav(tmp_path / "noise.wav", noise(60)))
     command = ("sh", "-c", f'ulimit -n {sized(256, 1024)}; exec "$@"', "sh", sys.executable, "-m", "mpengine", "run")
@@ -184,6 +185,7 @@ def test_subscriptions_without_end(running):
     small(watch)
 
 
+@pytest.mark.long
 def test_long_questions_and_questions_of_many_parts(running):
     with Watch(running) as watch, client(running, zmq.DEALER, "query") as asking:
         for _ in range(sized(20, 200)):  # each is lost with its connection, which is back after 0.1 s
@@ -198,6 +200,7 @@ def test_long_questions_and_questions_of_many_parts(running):
     small(watch)
 
 
+@pytest.mark.long
 def test_answers_that_nobody_reads(running):
     with contextlib.ExitStack() as stack:
         watch = stack.enter_context(Watch(running))
@@ -226,7 +229,12 @@ FLOODS = {
 }
 
 
-@pytest.mark.parametrize("flood", FLOODS)
+LONG_FLOODS = {"words", "too many words", "errors"}
+
+
+@pytest.mark.parametrize(
+    "flood", [pytest.param(each, marks=[pytest.mark.long] if each in LONG_FLOODS else []) for each in FLOODS]
+)
 def test_a_recogniser_that_does_not_stop(running, peer, flood):
     deaf = [client(running, zmq.SUB, "results", RCVHWM=1) for _ in range(sized(1, 20))]
     with contextlib.ExitStack() as stack:

@@ -115,6 +115,7 @@ def test_a_proxy_is_left_in_a_long_pause_and_called_again_with_the_first_word(en
         assert not server.violations
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_deepgram_is_left_after_half_a_minute_and_called_again_with_the_first_word(engine, tmp_path):
     pcm = sound(1) + silence(40) + sound(2) + silence(2)

@@ -74,6 +74,7 @@ def test_a_device_that_hangs_while_portaudio_starts_is_one_line_and_exit_code_3(
     running.assert_nothing_left()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_device_that_hangs_while_portaudio_starts_is_waited_for(cards, engine, server, manager):
     mic = cards.add("mic", card=USB)
@@ -161,6 +162,7 @@ def test_a_run_that_had_a_device_waits_for_it_after_a_kill_too(cards, engine, se
 # A sound server that hangs
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_sound_server_that_hangs_is_told_and_waited_for_inside(engine, server, manager):
     with VirtualMicrophone() as microphone:
@@ -196,6 +198,7 @@ def test_a_sound_server_that_hangs_is_told_and_waited_for_inside(engine, server,
 # Levels
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_what_is_wrong_with_the_level_is_told_and_when_it_is_over(cards, engine, server):
     mic = cards.add("mic", card=USB)

@@ -56,6 +56,7 @@ def test_silence_is_not_sent_again_after_a_drop(microphone, engine):
     assert at_s < 11
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_after_75_seconds_of_silence_and_a_drop_words_come_within_5_seconds(microphone, engine):
     at_s, took_s = drops_after_silence(microphone, engine, blank_s=1.0, silence_s=75.0)
@@ -63,14 +64,18 @@ def test_after_75_seconds_of_silence_and_a_drop_words_come_within_5_seconds(micr
     assert took_s < promised(5)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_recogniser_that_is_mute_in_silence_need_not_hear_it_again_either(microphone, engine):
     at_s, _ = drops_after_silence(microphone, engine, blank_s=None, silence_s=75.0)
     assert at_s < 45
 
 
+LONG_FAULTS = [pytest.param(fault, marks=pytest.mark.long) for fault in ("drop", "drop at the end")]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["none", "drop", "drop at the end", "kill and drop at the end"])
+@pytest.mark.parametrize("fault", ["none", *LONG_FAULTS, "kill and drop at the end"])
 def test_a_file_gets_over_a_pause_of_twice_the_window(engine, tmp_path, fault):
     """The recogniser says nothing in the pause. After a drop, the file is read again from where results are missing."""
     terse = Terse()
