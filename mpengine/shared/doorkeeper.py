@@ -200,13 +200,15 @@ def is_descendant(pid: int) -> bool:
     """Whether the process `pid` is this one, its child, or a child's child. Also true where /proc does not say."""
     ours = os.getpid()
     parent = _parent_of(pid)
-    return pid == ours or parent in {0, ours} or _parent_of(parent) in {0, ours}
+    if pid == ours or parent is None or parent == ours:
+        return True
+    return parent > 0 and _parent_of(parent) in {None, ours}
 
 
 def is_sibling(pid: int) -> bool:
     """Whether the process `pid` is this one, its parent, or a child of that. Also true where /proc does not say."""
     parent = os.getppid()
-    return pid in {os.getpid(), parent} or _parent_of(pid) in {0, parent}
+    return pid in {os.getpid(), parent} or _parent_of(pid) in {None, parent}
 
 
 def find_socket(path: str) -> FileId | None:
@@ -233,13 +235,13 @@ def end_connection(fd: int, inode: int) -> None:
             connection.detach()
 
 
-def _parent_of(pid: int) -> int:
-    """The parent of the process `pid`; 0 where that is unknown."""
+def _parent_of(pid: int) -> int | None:
+    """The parent of the process `pid`, 0 for the first process; None where that is unknown."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return int(file.read(_STAT_BYTES).rpartition(b")")[2].split()[1])
     except (OSError, ValueError, IndexError):
-        return 0
+        return None
 
 
 def _name_of(endpoint: str) -> str:

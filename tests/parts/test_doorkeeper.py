@@ -103,6 +103,16 @@ def test_family_is_told_by_proc():
     assert doorkeeper.is_sibling(os.getpid())
     assert doorkeeper.is_sibling(os.getppid())
     assert not doorkeeper.is_descendant(os.getppid())
+    assert not doorkeeper.is_descendant(1)
+
+
+def test_a_process_whose_parent_is_the_first_one_is_no_child_of_ours():
+    script = "import os, sys\nif os.fork(): sys.exit()\nprint(os.getpid(), flush=True)\nsys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as middle:
+        orphan = int(middle.stdout.readline())
+        wait_until(lambda: doorkeeper._parent_of(orphan) != middle.pid, 10, "an orphan")
+        assert not doorkeeper.is_descendant(orphan)
+        middle.stdin.close()
 
 
 def test_what_an_engine_that_was_killed_left_is_removed(stack, tmp_path):
