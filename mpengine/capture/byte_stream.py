@@ -83,6 +83,13 @@ class ByteStream:
             return math.inf
         return max(self._frame_bytes, self._pipe.holds_bytes()) / self._frame_bytes / self._format.rate_hz
 
+    @property
+    def has_block(self) -> bool:
+        """Whether a whole block waits. A part of one is not read until the rest comes."""
+        if self._format is None:
+            return False
+        return len(self._head) + self._pipe.waiting() >= self._block_frames * self._frame_bytes
+
     def discard(self) -> None:
         """Throw away what waits: it is old."""
         if self._format is None:

@@ -66,7 +66,7 @@ class Piped(Source):
             return blocks
         self._pace.has_looked(has_come=bool(blocks))
         self._next_read_ns = now_ns + int(self._step_s(stream, has_read=bool(blocks)) * 1e9)
-        waits_for_us = stream.is_file and self._pipe.waiting() > 0
+        waits_for_us = stream.is_file and stream.has_block
         need_not_come = stream.has_ended or waits_for_us or self._audio.is_unpaced or self._is_starting(now_ns)
         if self._patience.is_over(now_ns / 1e9, has_come=bool(blocks) or need_not_come):
             self._lose()

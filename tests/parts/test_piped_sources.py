@@ -430,8 +430,9 @@ def test_a_command_that_is_no_list_of_words_is_refused(command):
         Config.parse({"remote": {"mode": "local"}, "audio": {"command": command}})
 
 
-def test_a_command_that_was_taken_for_a_file_and_stalls_is_lost(command):
-    source = command("sh", "-c", "head -c 6400 /dev/zero; exec sleep 1000")
+@pytest.mark.parametrize("size", [6400, 6402], ids=["whole blocks", "part of a block"])
+def test_a_command_that_was_taken_for_a_file_and_stalls_is_lost(command, size):
+    source = command("sh", "-c", f"head -c {size} /dev/zero; exec sleep 1000")
     source.open(0)
     heard_until(source, bool)
     source._known._allowance.is_file = True
