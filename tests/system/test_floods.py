@@ -169,6 +169,7 @@ def client(running, kind, name, **options):
         yield socket
 
 
+@pytest.mark.long
 def test_subscriptions_without_end(running):
     with Watch(running) as watch:
         with client(running, zmq.SUB, "results", SNDHWM=0) as many:

@@ -207,6 +207,11 @@ def test_an_engine_waits_for_the_first_writer_of_a_fifo_and_costs_nothing(engine
     running.assert_nothing_left()
 
 
+def last_status(messages):
+    """The last status that was published."""
+    return next(message for message in reversed(messages) if message["type"] == "status")
+
+
 def test_the_writers_of_a_fifo_come_and_go(engine, tmp_path):
     path = tmp_path / "talk"
     os.mkfifo(path)
@@ -217,10 +222,7 @@ def test_the_writers_of_a_fifo_come_and_go(engine, tmp_path):
                 server.wait_for_audio(number * 2 * SECOND)
                 running.wait_for_state("running")
             running.bus.wait_until(
-                lambda messages: (
-                    messages[-1].get("type") == "status"
-                    and f"no writer at {path}" in str(messages[-1]["children"]["capture"])
-                ),
+                lambda messages: f"no writer at {path}" in str(last_status(messages)["children"]["capture"]),
                 PATIENCE_S,
                 "the loss",
             )
