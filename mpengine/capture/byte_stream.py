@@ -6,14 +6,16 @@ may be larger than the pipe: then it is taken in pieces.
 
 import logging
 import math
+import os
 
 from mpengine.capture.allowance import Allowance
 from mpengine.capture.convert import Converter, converter
-from mpengine.capture.notes import Noted, Notes, file_id
+from mpengine.capture.notes import Noted, Notes
 from mpengine.capture.pipe import Pipe
 from mpengine.capture.source import Block
 from mpengine.capture.wav_format import OTHER_FILES, HeaderStream, WavFormat
 from mpengine.shared.config_tables import AudioConfig
+from mpengine.shared.file_id import file_id
 from mpengine.shared.logs import Event
 
 log = logging.getLogger("mpengine.capture")
@@ -244,7 +246,7 @@ class ByteStream:
         assert self._format is not None
         self._notes.keep(
             Noted(
-                file_id=file_id(self._pipe.fileno()),
+                file_id=file_id(os.fstat(self._pipe.fileno())),
                 format=self._format,
                 left_bytes=self._left_bytes,
                 next_sample=self._next_sample,
