@@ -13,7 +13,7 @@ from mpengine.capture.convert import Converter, converter
 from mpengine.capture.notes import Noted, Notes
 from mpengine.capture.pipe import Pipe
 from mpengine.capture.source import Block
-from mpengine.capture.wav_format import OTHER_FILES, HeaderStream, WavFormat
+from mpengine.capture.wav_format import OTHER_FILES, WAV_NAMES, HeaderStream, WavFormat
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.file_id import file_id
 from mpengine.shared.logs import Event
@@ -21,7 +21,6 @@ from mpengine.shared.logs import Event
 log = logging.getLogger("mpengine.capture")
 
 _MAGIC_BYTES = 4
-_WAV = (b"RIFF", b"RF64", b"BW64")
 # Programs that write into a pipe give such sizes, because they cannot know the true one.
 _NO_SIZE_BYTES = 0x7FFF0000
 _BLOCKS_AT_ONCE = 50
@@ -143,7 +142,7 @@ class ByteStream:
     def _pass_over(self) -> None:
         """Throw away what waits behind the audio of a WAV stream: other chunks, or another stream."""
         begin = self._pipe.skip()
-        if begin.startswith(_WAV) and not self._has_told:
+        if begin.startswith(WAV_NAMES) and not self._has_told:
             self._has_told = True
             log.warning(
                 Event(
@@ -177,7 +176,7 @@ class ByteStream:
         return self._format is not None
 
     def _choose(self, magic: bytes) -> None:
-        if magic in _WAV or magic in OTHER_FILES:  # which the header's reader refuses in words
+        if magic in WAV_NAMES or magic in OTHER_FILES:
             self._header, self._head = HeaderStream(), b""
             self._header.feed(magic)
         else:

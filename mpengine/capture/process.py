@@ -41,7 +41,6 @@ _LONGEST_WAIT_S = 1.0
 _BEHIND_WAIT_S = 0.02
 # A file does not wait any longer for the results of a full window, all of which has been sent.
 _AWAITS_RESULTS_S = 10.0
-# A slow board with eight cards takes a third of it.
 _UNLIMITED = 1 << 30
 _CODES = {ExitCode.DEVICE: ErrorCode.DEVICE, ExitCode.CONFIG: ErrorCode.CONFIG}
 
