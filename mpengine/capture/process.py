@@ -16,7 +16,7 @@ import zmq
 from mpengine.capture import wall_clock
 from mpengine.capture.absence import Absence
 from mpengine.capture.clock import Placed, SampleClock
-from mpengine.capture.gate import Detector, Gate
+from mpengine.capture.gating import Gating
 from mpengine.capture.level import LevelMeter
 from mpengine.capture.pusher import Pusher
 from mpengine.capture.source import Source, SourceInfo
@@ -78,15 +78,7 @@ class Capture:
             missing=self._tell_lost,
             doors=self._doors,
         )
-        self._gate: Gate | None = None
-        if audio.gate != "off":
-            self._gate = Gate(
-                sample_rate=audio.sample_rate,
-                channels=audio.channels,
-                hang_over_s=settings.hang_over_s,
-                detector=_detector() if audio.gate == "vad" else None,
-            )
-        self._has_told_closed = False  # that the gate is
+        self._gating = Gating(audio, hang_over_s=settings.hang_over_s, pusher=self._pusher, channel=loop.control)
         self._meter = LevelMeter(audio.sample_rate * audio.channels // _LEVELS_PER_S)
         self._is_open = False
         self._opened: SourceInfo | None = None  # until the first block comes: only then the device delivers
@@ -202,7 +194,7 @@ class Capture:
         self._absence.tries()
         info = self._source.open(self._clock.next_sample)
         self._is_open = self._awaits_first = True
-        self._gate_opens()
+        self._gating.begin(self._clock.next_sample)
         if not self._waits:
             self._clock.interrupted(self._lost_reason)
         fd = self._source.fileno()
@@ -341,7 +333,8 @@ class Capture:
                 for placed in self._clock.add(block):
                     self._keep(placed)
         self._keep_held()
-        self._gate_ends()
+        self._gating.end(self._clock.next_sample)
+        self._push()
 
     def _keep_held(self) -> None:
         """Place the blocks that the clock holds; no later block will help it."""
@@ -367,8 +360,7 @@ class Capture:
         forgotten = self._window.append(placed.first_sample, block.pcm, arrival_ns)
         if forgotten is not None and not self._pusher.has_pushed(oldest):
             self._tell_dropped(self._losses.dropped(forgotten))
-        if self._gate is not None:
-            self._judge(self._gate, placed.first_sample, block.pcm)
+        self._gating.judge(placed.first_sample, block.pcm, self._clock.next_sample)
         loudness = self._meter.add(block.pcm)
         if loudness is not None:
             first = end - self._meter.measured // self._audio.channels
@@ -379,7 +371,7 @@ class Capture:
     def _end(self) -> None:
         """The audio has ended: send the end mark after the last sample."""
         self._has_ended = True
-        self._gate_ends()
+        self._gating.end(self._clock.next_sample)
         self._pusher.end(self._clock.next_sample)
         self._push()
         self._control.tell(control.SourceEnded(end=self._clock.next_sample))
@@ -410,46 +402,7 @@ class Capture:
             self._source.close()
         self._source.open(self._clock.next_sample)
         self._is_open = True
-        self._gate_opens()
-
-    # The silence gate
-
-    def _judge(self, gate: Gate, first: int, pcm: bytes) -> None:
-        """Hold the audio where the gate closes, and release it where the gate opens."""
-        was_closed_at = gate.closed_at
-        gate.add(first, pcm)
-        if gate.closed_at is not None and was_closed_at is None:
-            self._pusher.hold(gate.closed_at)
-        elif gate.closed_at is None and was_closed_at is not None:
-            self._tell_gated(gate)
-            self._pusher.release()
-
-    def _gate_opens(self) -> None:
-        """A source delivers anew: nothing is known of its noise."""
-        if self._gate is not None:
-            self._gate.opened(self._clock.next_sample)
-            self._tell_gated(self._gate)
-            self._pusher.release()
-
-    def _gate_ends(self) -> None:
-        """The source delivers no more: what the gate holds back is not needed."""
-        if self._gate is not None:
-            self._gate.closed()
-            self._tell_gated(self._gate)
-            self._pusher.release()
-            self._push()
-
-    def _tell_gated(self, gate: Gate) -> None:
-        """Tell which samples were judged silent since the last time, and whether the gate is closed."""
-        is_closed = gate.closed_at is not None
-        for first, end in gate.take_gated():
-            self._pusher.gated(Range(first, end))
-            self._control.tell(control.Gated(first=first, end=end, is_closed=is_closed))
-            self._has_told_closed |= is_closed
-        if self._has_told_closed and not is_closed:
-            sample = self._clock.next_sample
-            self._control.tell(control.Gated(first=sample, end=sample, is_closed=False))
-            self._has_told_closed = False
+        self._gating.begin(self._clock.next_sample)
 
     # Reports
 
@@ -471,8 +424,8 @@ class Capture:
         self._tell_dropped(self._losses.flush())
         if self._is_elsewhere:
             self._make_again(self._window.make_again)
-        if self._gate is not None and self._gate.closed_at is not None:
-            self._tell_gated(self._gate)  # before the beat, which counts these samples as captured
+        if self._gating.is_closed:
+            self._gating.tell(self._clock.next_sample)  # before the beat, which counts these samples as captured
             if not self._awaits_room:
                 self._push()
         self._control.mention(self._beat())
@@ -550,12 +503,6 @@ def run(settings: CaptureSettings) -> ExitCode:
             capture.close()
         loop.close()
     return ExitCode.OK
-
-
-def _detector() -> Detector:
-    """The detector of voices, which loads a library. Raises ConfigError where that is missing."""
-    detector: Detector = importlib.import_module("mpengine.capture.voice").VoiceDetector()
-    return detector
 
 
 def _source(settings: CaptureSettings) -> Source:
