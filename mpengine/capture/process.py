@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import zmq
 
-from mpengine.capture import wall_clock
+from mpengine.capture import anchoring
 from mpengine.capture.absence import Absence
 from mpengine.capture.clock import Placed, SampleClock
 from mpengine.capture.gating import Gating
@@ -443,7 +443,7 @@ class Capture:
 
     def _tell_anchor(self, now: float) -> None:
         """Tell when the last sample was captured: every few seconds, and at once when a clock has jumped."""
-        clocks = wall_clock.read()
+        clocks = anchoring.read()
         if now < self._next_anchor and not clocks.jumped_since(self._told_clocks):
             return
         sample = self._clock.next_sample
