@@ -1,8 +1,13 @@
-"""Reads the clocks of the machine at one moment, as well as it can be done one after the other."""
+"""Tells when samples were captured: places of the sample clock in UTC, by a reading of the machine's clocks."""
 
 import time
 
+from mpengine.capture.clock import SampleClock
+from mpengine.processes.loop import ControlChannel
+from mpengine.shared import control
 from mpengine.shared.clocks import Clocks
+
+_EVERY_S = 10.0
 
 # On a busy machine another process may run between two readings. The quickest of a few readings is the best one.
 _MOST_TRIES = 5
@@ -11,8 +16,28 @@ _QUICK_NS = 100_000
 _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
-def read() -> Clocks:
-    """How far UTC is ahead of the monotonic clock, and the suspensions so far."""
+class Anchoring:
+    """Tells the anchors of one capture process."""
+
+    def __init__(self, channel: ControlChannel) -> None:
+        self._control = channel
+        self._next = 0.0
+        self._told = Clocks()  # of the last anchor
+
+    def tell(self, clock: SampleClock, now: float) -> None:
+        """Tell when the last sample was captured: every few seconds, and at once when a clock has jumped."""
+        clocks = read_clocks()
+        if now < self._next and not clocks.jumped_since(self._told):
+            return
+        arrival_ns = clock.anchor_ns()
+        if arrival_ns is not None:
+            self._next, self._told = now + _EVERY_S, clocks
+            utc_ns = arrival_ns + clocks.utc_ahead_ns
+            self._control.tell(control.Anchor(sample=clock.next_sample, utc_ns=utc_ns, clocks=clocks))
+
+
+def read_clocks() -> Clocks:
+    """How far UTC is ahead of the monotonic clock, and the suspensions so far, as well as one moment can be read."""
     least_ns, found = -1, Clocks()
     for _ in range(_MOST_TRIES):
         before_ns = time.monotonic_ns()

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 
 import zmq
 
-from mpengine.capture import anchoring
 from mpengine.capture.absence import Absence
+from mpengine.capture.anchoring import Anchoring
 from mpengine.capture.clock import Placed, SampleClock
 from mpengine.capture.gating import Gating
 from mpengine.capture.level import LevelMeter
@@ -24,7 +24,6 @@ from mpengine.capture.window import Losses, Slot, Window
 from mpengine.processes.beginning import NOTES_FD, CaptureSettings
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control
-from mpengine.shared.clocks import Clocks
 from mpengine.shared.doorkeeper import Doorkeeper
 from mpengine.shared.errors import DeviceError, ExitCode, MpengineError
 from mpengine.shared.logs import Event
@@ -35,7 +34,6 @@ log = logging.getLogger(__name__)
 
 _BEAT_S = 1.0
 _EARLY_S = 0.2
-_ANCHOR_S = 10.0
 _LEVELS_PER_S = 4
 _LONGEST_WAIT_S = 1.0
 _BEHIND_WAIT_S = 0.02
@@ -96,10 +94,10 @@ class Capture:
         self._finishes = False
         self._lost_reason = settings.lost_reason
         self._losses = Losses()
-        self._next_beat = self._next_anchor = 0.0
+        self._anchoring = Anchoring(loop.control)
+        self._next_beat = 0.0
         # The supervisor does not look at a window that may be on a disk.
         self._is_elsewhere = settings.buffer.directory is not None
-        self._told_clocks = Clocks()  # of the last anchor
         self._has_told = False
         self._let_go_at = time.monotonic() + _AWAITS_RESULTS_S
 
@@ -435,22 +433,11 @@ class Capture:
         if self._is_open and self._opened is None:
             self._ask_feeding()
         if self._is_open:
-            self._tell_anchor(now)
+            self._anchoring.tell(self._clock, now)
 
     def _beat(self) -> control.CaptureBeat:
         is_waiting = self._window.is_behind or (self._is_open and self._room == 0)
         return control.CaptureBeat(captured=self._clock.next_sample, is_waiting=is_waiting)
-
-    def _tell_anchor(self, now: float) -> None:
-        """Tell when the last sample was captured: every few seconds, and at once when a clock has jumped."""
-        clocks = anchoring.read()
-        if now < self._next_anchor and not clocks.jumped_since(self._told_clocks):
-            return
-        sample = self._clock.next_sample
-        arrival_ns = self._clock.anchor_ns()
-        if arrival_ns is not None:
-            self._next_anchor, self._told_clocks = now + _ANCHOR_S, clocks
-            self._control.tell(control.Anchor(sample=sample, utc_ns=arrival_ns + clocks.utc_ahead_ns, clocks=clocks))
 
     # Commands
 
