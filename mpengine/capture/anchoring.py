@@ -37,7 +37,7 @@ class Anchoring:
 
 
 def read_clocks() -> Clocks:
-    """How far UTC is ahead of the monotonic clock, and the suspensions so far, as well as one moment can be read."""
+    """How far UTC is ahead of the monotonic clock, and the suspensions so far, read one after the other."""
     least_ns, found = -1, Clocks()
     for _ in range(_MOST_TRIES):
         before_ns = time.monotonic_ns()

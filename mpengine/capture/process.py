@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 
 import zmq
 
-from mpengine.capture.absence import Absence
 from mpengine.capture.anchoring import Anchoring
 from mpengine.capture.clock import Placed, SampleClock
+from mpengine.capture.device_wait import DeviceWait
 from mpengine.capture.gating import Gating
 from mpengine.capture.level import LevelMeter
 from mpengine.capture.pusher import Pusher
@@ -80,8 +80,7 @@ class Capture:
         self._meter = LevelMeter(audio.sample_rate * audio.channels // _LEVELS_PER_S)
         self._is_open = False
         self._opened: SourceInfo | None = None  # until the first block comes: only then the device delivers
-        self._absence = Absence()
-        self._awaited_fd: int | None = None
+        self._device_wait = DeviceWait(loop, source, self._try_to_open)
         self._fed_by: str | None = None
         source.remember(settings.remembered)
         self._waits_for_device = settings.waits_for_device
@@ -113,8 +112,7 @@ class Capture:
             self._loop.wait(self._timeout_s())
             if self._is_behind or self._source.fileno() is None:  # no descriptor wakes the loop then
                 self._capture()
-            if self._absence.is_due(time.monotonic()):
-                self._try_to_open()
+            self._device_wait.tick(time.monotonic())
             self._tick(time.monotonic())
         self._close_device()
         self._control.tell(self._beat())
@@ -138,7 +136,7 @@ class Capture:
 
     def _timeout_s(self) -> float:
         now = time.monotonic()
-        timeout = min(_LONGEST_WAIT_S, self._next_beat - now, self._absence.next_try_at - now)
+        timeout = min(_LONGEST_WAIT_S, self._next_beat - now, self._device_wait.next_try_at - now)
         if self._is_behind:
             timeout = min(timeout, _BEHIND_WAIT_S)
         if self._is_open and self._source.fileno() is None and not self._has_ended and self._room > 0:
@@ -167,29 +165,14 @@ class Capture:
         except DeviceError as error:
             if not self._is_waited_for:
                 raise
-            self._be_without(str(error))
-
-    def _try_again(self) -> None:
-        """What is awaited may be there. If it is not, only the time leads to the next try: this must not spin."""
-        self._await(None)
-        self._try_to_open()
-        self._await(None)
+            self._device_wait.failed(str(error))
 
     @property
     def _is_waited_for(self) -> bool:
         return self._waits_for_device or self._source.awaited() is not None
 
-    def _await(self, fd: int | None) -> None:
-        """Try again when `fd` is readable; None: the time alone leads to the next try."""
-        if self._awaited_fd is not None:
-            self._loop.unwatch(self._awaited_fd)
-        self._awaited_fd = fd
-        if fd is not None:
-            self._loop.watch(fd, self._try_again)
-
     def _open(self) -> None:
-        self._await(None)
-        self._absence.tries()
+        self._device_wait.tries()
         info = self._source.open(self._clock.next_sample)
         self._is_open = self._awaits_first = True
         self._gating.begin(self._clock.next_sample)
@@ -207,7 +190,7 @@ class Capture:
         info, self._opened, self._fed_by = self._opened, None, None
         if info is None:
             return
-        self._absence.ended()
+        self._device_wait.ended()
         self._waits_for_device = not self._waits
         self._control.tell(
             control.DeviceOpened(
@@ -226,16 +209,8 @@ class Capture:
         if not self._is_waited_for:
             raise error
         self._lost_reason = GapReason.DEVICE
-        self._be_without(str(error))  # before the device is closed: that may end the process
+        self._device_wait.failed(str(error))  # before the device is closed: that may end the process
         self._release()
-
-    def _be_without(self, reason: str) -> None:
-        lost = control.DeviceLost(reason=reason, next_try_in_s=self._absence.failed(time.monotonic()))
-        if self._absence.is_news(reason):
-            self._control.tell(lost)
-        else:
-            self._control.mention(lost)
-        self._await(self._source.awaited())
 
     def _ask_feeding(self) -> None:
         """Tell which source of the sound server feeds the device, when it is another one than before."""
@@ -249,12 +224,11 @@ class Capture:
             self._control.tell(control.DeviceFed(source=source))
 
     def _close_device(self) -> None:
-        if not self._is_open and not self._absence.lasts:
+        if not self._is_open and not self._device_wait.lasts:
             return
         if self._is_open and not self._waits:
             self._read_source()  # before the device is closed: that may end the process
-        self._absence.ended()
-        self._await(None)
+        self._device_wait.ended()
         self._release()
         self._capture_rest()
         self._lost_reason = GapReason.PAUSED
