@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 
 from mpengine.shared.errors import DeviceError
 from mpengine.shared.logs import Event
+from mpengine.shared.signal_names import signal_name
 
 log = logging.getLogger("mpengine.capture")
 
@@ -71,7 +72,7 @@ class Program:
             how = "has closed its standard output"
         else:
             code = self._reap()
-            how = f"was ended by {_signal_name(-code)}" if code < 0 else f"has ended with exit code {code}"
+            how = f"was ended by {signal_name(-code)}" if code < 0 else f"has ended with exit code {code}"
         last = self._stderr.last_line()
         return f"{self.name} {how}" + (f": {last}" if last else "")
 
@@ -189,10 +190,3 @@ def _before_exec() -> Callable[[], None]:
             os._exit(1)
 
     return end_with_parent
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # a real-time signal has no name
-        return f"signal {number}"
