@@ -146,7 +146,7 @@ class _StandardError:
             if self._left_out:
                 log.info(Event("command_lines_left_out", command=self._name, lines=self._left_out))
             self._minute_ends_ns, self._lines_left, self._left_out = now_ns + _MINUTE_NS, _LINES_A_MINUTE, 0
-        *lines, rest = (self._rest + self._take()).replace(b"\r", b"\n").split(b"\n")
+        *lines, rest = self._take_lines()
         self._rest = rest[:_MOST_OF_LINE]
         lines = [line for line in lines if line.strip()]
         for line in lines[: self._lines_left]:
@@ -157,7 +157,7 @@ class _StandardError:
 
     def last_line(self) -> str:
         """The last line that is not empty."""
-        lines = (self._rest + self._take()).replace(b"\r", b"\n").split(b"\n")
+        lines = self._take_lines()
         self._rest = b""
         return _text(next((line for line in reversed(lines) if line.strip()), self._last))
 
@@ -165,11 +165,13 @@ class _StandardError:
         """Close the descriptor."""
         os.close(self._fd)
 
-    def _take(self) -> bytes:
+    def _take_lines(self) -> list[bytes]:
+        """What has waited, by lines. The last line may go on."""
         try:
-            return os.read(self._fd, _STDERR_BYTES)
+            more = os.read(self._fd, _STDERR_BYTES)
         except BlockingIOError:
-            return b""
+            more = b""
+        return (self._rest + more).replace(b"\r", b"\n").split(b"\n")
 
 
 def _text(line: bytes) -> str:
