@@ -1,7 +1,7 @@
 """Cuts the bytes of a pipe into blocks of samples: WAV by its header, otherwise int16 as `audio` sends it.
 
-Only whole blocks are taken from the pipe, as long as more may come. See `Pipe` for the reason. A block of many channels
-may be larger than the pipe: then it is taken in pieces.
+Only whole blocks are taken from the pipe, as long as more may come. `mpengine.capture.pipe` says why. A block of many
+channels may be larger than the pipe: then it is taken in pieces.
 """
 
 import logging
@@ -44,7 +44,7 @@ class ByteStream:
         self._left_bytes: int | None = None
         self._allowance: Allowance | None = None
         self._has_told = False  # whether a second stream was logged
-        self._lost = 0
+        self._lost = 0  # samples that went with the process before; the next block tells them
         self._taken_bytes = self._seen_bytes = 0
         self._seen_ns = 0  # when the last byte so far was seen first
         self._next_sample = next_sample
@@ -193,6 +193,7 @@ class ByteStream:
         )
 
     def _allowed(self, wanted: int, there: int, now_ns: int) -> int:
+        """How many of the `wanted` frames may be read now, when `there` frames wait: `Allowance` sets the pace."""
         assert self._format is not None
         if self._allowance is None:
             self._allowance = Allowance(

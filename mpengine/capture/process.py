@@ -97,7 +97,7 @@ class Capture:
         self._next_beat = 0.0
         # The supervisor does not look at a window that may be on a disk.
         self._is_elsewhere = settings.buffer.directory is not None
-        self._has_told = False
+        self._has_told = False  # the level, since the last look at the beat
         self._let_go_at = time.monotonic() + _AWAITS_RESULTS_S
 
     def run(self) -> None:

@@ -133,7 +133,7 @@ class _StandardError:
         self._next_ns = self._minute_ends_ns = 0
         self._lines_left = 0
         self._left_out = 0
-        self._rest = b""  # the begin of a line
+        self._rest = b""  # the beginning of a line
         self._last = b""
         os.set_blocking(fd, False)
 
