@@ -24,6 +24,7 @@ from mpengine.capture.window import Losses, Slot, Window
 from mpengine.processes.beginning import NOTES_FD, CaptureSettings
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control
+from mpengine.shared.door import Stranger
 from mpengine.shared.doorkeeper import Doorkeeper
 from mpengine.shared.errors import DeviceError, ExitCode, MpengineError
 from mpengine.shared.logs import Event
@@ -75,6 +76,7 @@ class Capture:
             sample_bytes=sample_bytes,
             missing=self._tell_lost,
             doors=self._doors,
+            supervisor=settings.supervisor,
         )
         self._gating = Gating(audio, hang_over_s=settings.hang_over_s, pusher=self._pusher, channel=loop.control)
         self._meter = LevelMeter(audio.sample_rate * audio.channels // _LEVELS_PER_S)
@@ -394,6 +396,9 @@ class Capture:
             return
         self._next_beat = now + _BEAT_S
         self._tell_dropped(self._losses.flush())
+        for news in self._doors.news():
+            if isinstance(news, Stranger):
+                log.warning(Event("stranger_refused", endpoint=news.endpoint, pid=news.pid))
         if self._is_elsewhere:
             self._make_again(self._window.make_again)
         if self._gating.is_closed:
