@@ -3,7 +3,7 @@
     notice         begins                                                  is over
     digital        10 s of nothing but zeros                               with the first sample that is not zero
     nearly silent  60 s below -75 dBFS (the noise of a room is louder)     after a second above that
-    clipping       samples at full scale in two of five levels or more,    after 10 s of sound without any
+    clipping       samples at full scale in more than two of five levels, after 10 s of sound without any
                    until that is 2 s of them
     DC offset      10 s with a mean of 5 % of full scale or more           after 10 s with one below 4 %
 
