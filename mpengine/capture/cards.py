@@ -7,7 +7,7 @@ which USB socket it is plugged. A file that is missing or odd costs that fact al
 import os
 import re
 
-from mpengine.capture.choosing import Holder, Pcm
+from mpengine.capture.inventory import Holder, Pcm
 
 _CARD = re.compile(r"^ *(\d+) \[.*?\]: .*? - (.*)$", re.MULTILINE)
 _CARD_FOLDER = re.compile(r"card(\d+)")

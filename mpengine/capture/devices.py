@@ -10,7 +10,9 @@ import sys
 from collections.abc import Sequence
 
 from mpengine.capture import cards, portaudio
-from mpengine.capture.choosing import VARIABLES, Choice, Present, ServerSource, Wanted, choices, led, moved
+from mpengine.capture.choosing import VARIABLES, Choice, choices, led, moved
+from mpengine.capture.identity import Wanted
+from mpengine.capture.inventory import Present, ServerSource
 from mpengine.capture.sound_server import ANSWER_S, ServerError, SoundServer
 from mpengine.shared.errors import DeviceError
 

@@ -6,7 +6,7 @@ import sys
 import types
 from collections.abc import Iterator
 
-from mpengine.capture.choosing import Input
+from mpengine.capture.inventory import Input
 from mpengine.processes import tricks
 from mpengine.processes.tricks import Trick
 from mpengine.shared.errors import DeviceError

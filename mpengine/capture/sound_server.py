@@ -15,7 +15,7 @@ from collections.abc import Callable
 from ctypes import POINTER, c_char_p, c_int, c_short, c_uint8, c_uint32, c_uint64, c_ulong, c_void_p
 from typing import Any, NamedTuple
 
-from mpengine.capture.choosing import ServerSource
+from mpengine.capture.inventory import ServerSource
 from mpengine.shared.errors import DeviceError
 
 _LIBRARY = "libpulse.so.0"

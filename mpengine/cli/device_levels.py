@@ -9,8 +9,9 @@ from typing import Self
 
 from mpengine.capture import devices as microphones
 from mpengine.capture import portaudio
-from mpengine.capture.choosing import Choice, Present, choose
+from mpengine.capture.choosing import Choice, choose
 from mpengine.capture.device_format import rates_to_try
+from mpengine.capture.inventory import Present
 from mpengine.capture.level import FLOOR_DBFS, Loudness, measure
 from mpengine.capture.stream import PortAudioError, Stream
 from mpengine.cli.device_list import lines, look

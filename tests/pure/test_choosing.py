@@ -6,20 +6,8 @@ import unicodedata
 import msgspec
 import pytest
 
-from mpengine.capture.choosing import (
-    Choice,
-    Holder,
-    Input,
-    Pcm,
-    Present,
-    ServerSource,
-    Way,
-    choices,
-    choose,
-    known,
-    led,
-    moved,
-)
+from mpengine.capture.choosing import Choice, choices, choose, led, moved
+from mpengine.capture.inventory import Holder, Input, Pcm, Present, ServerSource, Way, known
 from mpengine.shared.errors import DeviceError, ExitCode
 
 BUILT_IN = Input(0, "Built-in Audio", "ALSA", 2, 44100)
