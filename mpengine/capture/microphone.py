@@ -7,12 +7,13 @@ import collections
 import time
 
 from mpengine.capture import devices
+from mpengine.capture.absence import LOST_AFTER_S, Patience
 from mpengine.capture.choosing import Choice
 from mpengine.capture.convert import Converter, converter
 from mpengine.capture.cutting import Cutter
 from mpengine.capture.device_format import channels_to_open, rates_to_try
 from mpengine.capture.guard import ends_within
-from mpengine.capture.pace import LOST_AFTER_S, Pace, Patience
+from mpengine.capture.pace import Pace
 from mpengine.capture.portaudio import words
 from mpengine.capture.source import Block, Source, SourceInfo
 from mpengine.capture.stream import PortAudioError, Stream, refuses_the_rate, refuses_the_samples, start_again

@@ -1,4 +1,4 @@
-"""When a microphone is read next, and when one that delivers nothing is lost. Pure.
+"""When a microphone is read next. Pure.
 
 Each read costs a wake-up, whatever it brings. So reads are close together only where the time matters: for a moment
 after an opening, when the length of the gap is decided, and while somebody speaks.
@@ -34,27 +34,6 @@ _LATE_FACTOR, _LATE_S = 1.5, 0.05
 # A read leaves no more than this over, which waits for the next one to fill a block. Then reads follow the device.
 _REMAINDER_S = 0.003
 _AIM_S = 0.001
-
-
-# An open device that delivers nothing for so long is lost: a card that goes may say 0 without an error. PulseAudio at
-# rest hands over two seconds at a time.
-LOST_AFTER_S = 3.0
-# A process that was stopped has heard nothing either. So the time between two looks counts no more than this.
-_LONGEST_LOOK_S = 1.0
-
-
-class Patience:
-    """How long a device has delivered nothing, while this process was there to hear it."""
-
-    def __init__(self, now_s: float) -> None:
-        self._looked_at_s = now_s
-        self._silent_s = 0.0
-
-    def is_over(self, now_s: float, *, has_come: bool) -> bool:
-        """Take a look; `has_come` says whether it brought samples. Returns whether the device is lost."""
-        since_s, self._looked_at_s = now_s - self._looked_at_s, now_s
-        self._silent_s = 0.0 if has_come else self._silent_s + min(since_s, _LONGEST_LOOK_S)
-        return self._silent_s >= LOST_AFTER_S
 
 
 class Pace:
