@@ -59,6 +59,15 @@ def test_a_quiet_room_is_read_seldom_and_the_first_loud_block_ends_that():
     assert of.step_s == 0.04
 
 
+def test_the_first_loud_block_ends_digital_silence():
+    of = pace()
+    for _ in range(150):
+        of.heard(bytes(2 * BLOCK))
+    assert of.step_s == 0.2
+    of.heard(block(-40))
+    assert of.step_s == 0.04
+
+
 def test_pauses_between_words_do_not_make_a_room_quiet():
     of = pace()
     for _ in range(20):
