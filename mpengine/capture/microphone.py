@@ -142,7 +142,7 @@ class Microphone(Source):
         audio = self._audio
         device = choice.alsa_name if choice.number is None else choice.number
         assert device is not None
-        channels = channels_to_open(audio, choice.name, choice.channels or None)
+        channels = channels_to_open(audio, choice.name, choice.channels)
         rates = rates_to_try(audio.sample_rate, choice.rate_hz)
         devices.prepare(choice)
         for rate_hz in rates:
