@@ -98,7 +98,6 @@ def choices(wanted: Wanted | Sequence[str | int], remembered: str, present: Pres
     """The microphones to try, best first, and at least one.
 
     There are several if `wanted` is a list, or if the ALSA configuration led it to a card, which `led` remembers.
-
     `remembered` is the identity of the choice that was open last, or empty. Raises DeviceError.
     """
     memory = read_memory(remembered)
@@ -130,7 +129,7 @@ def moved(choice: Choice, feeding: str) -> str | None:
 
 
 def led(choice: Choice, remembered: str, pcms: Sequence[Pcm], pid: int) -> Choice:
-    """`choice`, which process `pid` has just opened, with the card behind it: that is remembered, too.
+    """`choice`, which process `pid` has just opened, with the card to which it leads: that is remembered, too.
 
     A name of the ALSA configuration, such as "default", leads to another card when the numbers of the cards change.
     Raises DeviceError when it leads to another one than before. One of the same name is accepted while the other one is
@@ -164,7 +163,7 @@ class _Search:
         self._known = known(present)
 
     def choices(self) -> list[Choice]:
-        """The choice, and behind it the card to which it led before. Raises DeviceError."""
+        """The choice, and after it the card to which it led before. Raises DeviceError."""
         cards = self._card_behind()
         try:
             first = self.choice()

@@ -189,11 +189,11 @@ def whole_names(one: Known) -> set[str]:
 
 
 def _permission(pcm: Pcm) -> str:
-    """Who may open it, and what lets this user."""
+    """Who may open it, and how this user gets the right."""
     group = pcm.needs_group
     words = f"this user may not open it: only members of the group {group} may"
     if pcm.is_member:
-        return f"{words}, and this user is one since after this session began: log in again"
+        return f"{words}, and this user became one after this session began: log in again"
     if group.isdigit():
         return f"{words}, which has no name here (for a container, docker run --group-add {group})"
     return f"{words} (as root: usermod -aG {group} USER; then log in again)"

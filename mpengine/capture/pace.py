@@ -41,7 +41,7 @@ class Pace:
         self._follows_in_s = _FOLLOWS_EVERY_S
         self._awaits_step = False  # reads are fast until what is ready moves
         self._loud_for_s = _HOLD_S
-        # The first loud block counts behind digital silence, too. The gate has a pre-roll for that.
+        # The first loud block counts after digital silence, too. The gate has a pre-roll for that.
         self._ear = Ear(silent_db=LOWEST_FLOOR_DB)
         self.hurry()
 

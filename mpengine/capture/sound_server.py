@@ -279,7 +279,7 @@ class SoundServer:
         self._has_news = True
 
     def _client(self, _context: int, entry: Any, end: int, _data: int) -> None:
-        """One client, or the end of their list. The server answers in order: the streams come behind it."""
+        """One client, or the end of their list. The server answers in order: the streams come after the clients."""
         if end == 0 and self._property(entry.contents.properties, _PROCESS_ID) == self._pid:
             self._own_clients.add(entry.contents.index)
 

@@ -404,7 +404,7 @@ ONLY = "this user may not open it: only members of the group"
         ({"needs_group": "audio"}, f"{ONLY} audio may (as root: usermod -aG audio USER; then log in again)"),
         (
             {"needs_group": "audio", "is_member": True},
-            f"{ONLY} audio may, and this user is one since after this session began: log in again",
+            f"{ONLY} audio may, and this user became one after this session began: log in again",
         ),
         (
             {"needs_group": "29"},
