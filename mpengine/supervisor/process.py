@@ -50,8 +50,8 @@ from mpengine.supervisor.decide.actions import (
 )
 from mpengine.supervisor.decide.child_life import ChildState
 from mpengine.supervisor.decide.coordinator import Coordinator
-from mpengine.supervisor.decide.crowds import told_of_door
 from mpengine.supervisor.decide.names import Name
+from mpengine.supervisor.decide.reports import told_of_door
 from mpengine.supervisor.host import descriptors, proc
 from mpengine.supervisor.host.signals import StopSignals
 from mpengine.supervisor.host.systemd import SystemdNotices
