@@ -223,10 +223,10 @@ def told_of_door(news: Crowd | Stranger) -> list[Action]:
         return [Log("warning", "stranger_refused", {"endpoint": news.endpoint, "pid": news.pid})]
     if news.is_over:
         text = f"{news.endpoint} takes new connections again; {news.refused} were ended"
-        return report(messages.Error(source="supervisor", code=ErrorCode.CLIENTS_AGAIN, message=text), "warning")
+        return report(messages.Error(source="supervisor", code=ErrorCode.CLIENTS_AGAIN, message=text))
     whose = f"; process {news.pid} has {news.most} of them" if news.pid else ""
     text = f"{news.endpoint} has {news.limit} connections (bus.clients) and takes no more for now{whose}"
-    return report(messages.Error(source="supervisor", code=ErrorCode.TOO_MANY_CLIENTS, message=text), "warning")
+    return report(messages.Error(source="supervisor", code=ErrorCode.TOO_MANY_CLIENTS, message=text))
 
 
 def _stepped(step_ns: int) -> list[Action]:
