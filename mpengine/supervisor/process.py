@@ -55,7 +55,7 @@ from mpengine.supervisor.decide.reports import told_of_door
 from mpengine.supervisor.host import descriptors, proc
 from mpengine.supervisor.host.signals import StopSignals
 from mpengine.supervisor.host.systemd import SystemdNotices
-from mpengine.supervisor.names import NameKeeper
+from mpengine.supervisor.name_keeper import NameKeeper
 from mpengine.supervisor.run_files import RunFiles
 
 log = logging.getLogger("mpengine.supervisor")
