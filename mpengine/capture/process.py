@@ -25,6 +25,7 @@ from mpengine.processes.beginning import NOTES_FD, CaptureSettings
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control
 from mpengine.shared.clocks import Clocks
+from mpengine.shared.door import Stranger
 from mpengine.shared.doorkeeper import Doorkeeper
 from mpengine.shared.errors import DeviceError, ExitCode, MpengineError
 from mpengine.shared.logs import Event
@@ -78,6 +79,7 @@ class Capture:
             sample_bytes=sample_bytes,
             missing=self._tell_lost,
             doors=self._doors,
+            supervisor=settings.supervisor,
         )
         self._gate: Gate | None = None
         if audio.gate != "off":
@@ -470,6 +472,9 @@ class Capture:
             return
         self._next_beat = now + _BEAT_S
         self._tell_dropped(self._losses.flush())
+        for news in self._doors.news():
+            if isinstance(news, Stranger):
+                log.warning(Event("stranger_refused", endpoint=news.endpoint, pid=news.pid))
         if self._is_elsewhere:
             self._make_again(self._window.make_again)
         if self._gate is not None and self._gate.closed_at is not None:

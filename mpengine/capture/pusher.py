@@ -7,6 +7,7 @@ The main thread owns the socket. A successful send proves nothing: frames that s
 process. Therefore only an acknowledgement moves the window's tail.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 
 import zmq
@@ -43,10 +44,11 @@ class Pusher:
         sample_bytes: int,
         missing: Callable[[Range, str], None],
         doors: Doorkeeper | None = None,
+        supervisor: int = 0,
     ) -> None:
         """`missing` is called with granted samples that the window does not have, and the reason of their gap.
 
-        `doors` ends connections of other processes than streaming.
+        `doors` ends connections of other processes than those of the engine whose `supervisor` has this pid.
         """
         self._window = window
         self._run = run
@@ -64,7 +66,8 @@ class Pusher:
         self.socket = sockets.make(context, zmq.PUSH, send_hwm=hwm, linger_ms=1000)
         sockets.make_public(self.socket)
         if doors is not None:
-            doors.watch(self.socket, endpoint, _MOST_CONNECTIONS, is_ours=doorkeeper.is_sibling)
+            is_ours = functools.partial(doorkeeper.is_of_engine, supervisor=supervisor)
+            doors.watch(self.socket, endpoint, _MOST_CONNECTIONS, is_ours=is_ours)
         self._endpoint = endpoint
         self._bind()
         self._grant: int | None = None

@@ -195,19 +195,15 @@ def is_full(endpoint: str) -> bool:
     return path is not None and os.path.exists(path + _FULL)
 
 
-def is_descendant(pid: int) -> bool:
-    """Whether the process `pid` is this one, its child, or a child's child. Also true where /proc does not say."""
-    ours = os.getpid()
+def is_of_engine(pid: int, supervisor: int) -> bool:
+    """Whether the process `pid` is the `supervisor`, its child, or a child's child. Also true where /proc does not say.
+
+    A child has the supervisor or its zygote as parent, and not all children of an engine need have the same one.
+    """
     parent = _parent_of(pid)
-    if pid == ours or parent is None or parent == ours:
+    if pid == supervisor or parent is None or parent == supervisor:
         return True
-    return parent > 0 and _parent_of(parent) in {None, ours}
-
-
-def is_sibling(pid: int) -> bool:
-    """Whether the process `pid` is this one, its parent, or a child of that. Also true where /proc does not say."""
-    parent = os.getppid()
-    return pid in {os.getpid(), parent} or _parent_of(pid) in {None, parent}
+    return parent > 0 and _parent_of(parent) in {None, supervisor}
 
 
 def find_socket(path: str) -> FileId | None:

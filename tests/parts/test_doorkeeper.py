@@ -96,14 +96,13 @@ while s.recv(64):
 
 def test_family_is_told_by_proc():
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        assert doorkeeper.is_descendant(child.pid)
-        assert not doorkeeper.is_sibling(child.pid)
+        assert doorkeeper.is_of_engine(child.pid, os.getpid())
+        assert doorkeeper.is_of_engine(child.pid, os.getppid())
+        assert not doorkeeper.is_of_engine(os.getpid(), child.pid)
         child.communicate(b"x")
-    assert doorkeeper.is_descendant(os.getpid())
-    assert doorkeeper.is_sibling(os.getpid())
-    assert doorkeeper.is_sibling(os.getppid())
-    assert not doorkeeper.is_descendant(os.getppid())
-    assert not doorkeeper.is_descendant(1)
+    assert doorkeeper.is_of_engine(os.getpid(), os.getpid())
+    assert not doorkeeper.is_of_engine(os.getppid(), os.getpid())
+    assert not doorkeeper.is_of_engine(1, os.getpid())
 
 
 def test_a_process_whose_parent_is_the_first_one_is_no_child_of_ours():
@@ -111,7 +110,7 @@ def test_a_process_whose_parent_is_the_first_one_is_no_child_of_ours():
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as middle:
         orphan = int(middle.stdout.readline())
         wait_until(lambda: doorkeeper._parent_of(orphan) != middle.pid, 10, "an orphan")
-        assert not doorkeeper.is_descendant(orphan)
+        assert not doorkeeper.is_of_engine(orphan, os.getpid())
         middle.stdin.close()
 
 

@@ -39,12 +39,15 @@ def test_a_stranger_that_reads_the_frames_is_ended_and_costs_no_sample(engine, t
             assert running.wait(timeout=60) == 0
         assert bytes(server.audio) == audio
         assert running.bus.of_type("gap") == []
-    assert "stranger" in running.log_text()
+    assert "stranger_refused" in running.log_text()
     assert {error["code"] for error in running.bus.of_type("error")} <= ({"frames_missed"} if taken else set())
 
 
 def test_a_second_reader_of_the_frames_costs_no_sample_and_is_told_once(engine, tmp_path):
-    """It is there from the first frame to the end of the file: nearly every second frame goes to it."""
+    """It is there from the first frame to the end of the file: nearly every second frame goes to it.
+
+    Its process has the supervisor as parent, and capture has the zygote: both are of the engine.
+    """
     audio = noise(6)
     with FakeDeepgram(holds_upgrades=True) as server:
         running = engine(
@@ -56,6 +59,7 @@ def test_a_second_reader_of_the_frames_costs_no_sample_and_is_told_once(engine, 
         assert running.wait(timeout=60) == 0
         assert bytes(server.audio) == audio
         assert running.bus.of_type("gap") == []
+    assert "stranger_refused" not in running.log_text()
     assert int(re.findall(r"rig: taken (\d+)", running.log_text())[-1]) > 5
     errors = [error["code"] for error in running.bus.of_type("error")]
     assert errors == ["frames_missed"]

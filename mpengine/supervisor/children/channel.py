@@ -4,6 +4,7 @@ Each process of a child has its own identity ``NAME.TOKEN``: under one that was 
 token is random, and only the child is told it: who knew the identity of the next process could take its place.
 """
 
+import functools
 import logging
 import os
 
@@ -39,7 +40,8 @@ class ChildChannel:
         self.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         sockets.make_public(self.socket)
         if doors is not None:
-            doors.watch(self.socket, endpoint, _MOST_CONNECTIONS, is_ours=doorkeeper.is_descendant)
+            is_ours = functools.partial(doorkeeper.is_of_engine, supervisor=os.getpid())
+            doors.watch(self.socket, endpoint, _MOST_CONNECTIONS, is_ours=is_ours)
         sockets.bind(self.socket, endpoint)
         self._living: dict[bytes, Child] = {}
 
