@@ -1,9 +1,28 @@
-"""When a device that is missing is tried again. Pure."""
+"""When a device that delivers nothing is lost, and when one that is missing is tried again. Pure."""
 
 from mpengine.shared.deciding import NEVER
 
 # A try costs 5 ms. Nobody else is bothered, so there is no reason to wait long, or for a random time.
 _WAITS_S = (0.5, 1.0, 2.0)
+# An open device that delivers nothing for so long is lost: a card that goes may say 0 without an error. PulseAudio at
+# rest hands over two seconds at a time.
+LOST_AFTER_S = 3.0
+# A process that was stopped has heard nothing either. So the time between two looks counts no more than this.
+_LONGEST_LOOK_S = 1.0
+
+
+class Patience:
+    """How long a device has delivered nothing, while this process was there to hear it."""
+
+    def __init__(self, now_s: float) -> None:
+        self._looked_at_s = now_s
+        self._silent_s = 0.0
+
+    def is_over(self, now_s: float, *, has_come: bool) -> bool:
+        """Take a look; `has_come` says whether it brought samples. Returns whether the device is lost."""
+        since_s, self._looked_at_s = now_s - self._looked_at_s, now_s
+        self._silent_s = 0.0 if has_come else self._silent_s + min(since_s, _LONGEST_LOOK_S)
+        return self._silent_s >= LOST_AFTER_S
 
 
 class Absence:

@@ -7,7 +7,7 @@ which USB socket it is plugged. A file that is missing or odd costs that fact al
 import os
 import re
 
-from mpengine.capture.choosing import Holder, Pcm
+from mpengine.capture.inventory import Holder, Pcm
 
 _CARD = re.compile(r"^ *(\d+) \[.*?\]: .*? - (.*)$", re.MULTILINE)
 _CARD_FOLDER = re.compile(r"card(\d+)")
@@ -50,7 +50,7 @@ def _pcm(root: str, card: int, device: int, name: str) -> Pcm:
 
 def _further(name: str, card: str) -> str:
     """The name of a PCM without the beginning that is in its card's name, too, just as PortAudio prints it."""
-    kept = 0  # behind the last word that was found
+    kept = 0  # the end of the last word that was found
     for start in [0, *(place + 1 for place, character in enumerate(card) if character == " ")]:
         end = kept
         for one, other in zip(name[kept:], card[start:], strict=False):
@@ -71,7 +71,7 @@ def _usb(device: str) -> tuple[str, str]:
     hub = next((place for place, part in enumerate(parts) if _USB_HUB.fullmatch(part)), None)
     if hub is None:
         return "", ""
-    # Behind the hub of the controller come the hubs on the way, the device, and its interface, which has a colon.
+    # After the hub of the controller come the hubs on the way, the device, and its interface, which has a colon.
     sockets = [place for place in range(hub + 1, len(parts)) if _USB_SOCKET.fullmatch(parts[place])]
     if not sockets:
         return "", ""

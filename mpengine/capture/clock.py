@@ -28,7 +28,7 @@ _MOST_HELD_S = 1
 _ENVELOPE_WINDOW_NS = 30_000_000_000
 # After so long a silence of the device samples may be missing, although the driver reported no loss. They are missing
 # only if the envelope has moved further than sound servers change their latency.
-_STALL_NS = 1_000_000_000
+STALL_NS = 1_000_000_000
 _LEAST_MOVE_NS = 50_000_000
 # A crystal that is slow moves the envelope up all the time, and its lowest offset is the oldest one. Looks that are a
 # minute apart tell how slow it is. What is slower than this is no crystal, but a latency that has changed.
@@ -106,7 +106,7 @@ class SampleClock:
         if block.overflowed or (block.lost_before and self._cuts):
             self.interrupted(GapReason.OVERFLOW)
         last_ns, self._last_arrival_ns = self._last_arrival_ns, block.arrival_ns
-        has_stalled = last_ns is not None and block.arrival_ns - last_ns > _STALL_NS
+        has_stalled = last_ns is not None and block.arrival_ns - last_ns > STALL_NS
         before = self._hold_after_stall() if has_stalled else []
         if not self._cuts:
             return [*before, self._place(block)]
@@ -226,7 +226,7 @@ class SampleClock:
         """How many samples are missing by the envelope of the last seconds, which nobody has reported."""
         if not self._keeps_time or not self._minima or now_ns < self._next_look_ns:
             return 0
-        self._next_look_ns = now_ns + _STALL_NS
+        self._next_look_ns = now_ns + STALL_NS
         begin_ns = now_ns - _UNFLAGGED_WINDOW_NS
         recent = next((offset for arrival_ns, offset in self._minima if arrival_ns >= begin_ns), None)
         if recent is None or recent - self._minima[0][1] < _UNFLAGGED_NS:

@@ -34,7 +34,7 @@ class Cutter:
         """Take samples, the last of which had arrived at `at_ns`. Returns the blocks that are full.
 
         `overflowed`: an unknown number of samples was lost before these. `is_late`: more samples may have been ready,
-        so `at_ns` says nothing about the time. All blocks have it then: behind a backlog each one seems earlier, and
+        so `at_ns` says nothing about the time. All blocks have it then: after a backlog each one seems earlier, and
         the sample clock sees that the backlog goes on.
         """
         blocks = self.cut_off() if overflowed else []

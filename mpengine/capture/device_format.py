@@ -15,21 +15,21 @@ def rates_to_try(wanted_hz: int, default_hz: int = 0) -> list[int]:
     return [rate for rate in dict.fromkeys(rates) if rate]
 
 
-def channels_to_open(audio: AudioConfig, name: str, channels: int | None) -> int:
-    """How many of the `channels` that the device `name` has are opened; None: that is not known.
+def channels_to_open(audio: AudioConfig, name: str, channels: int) -> int:
+    """How many of the `channels` that the device `name` has are opened; 0: that is not known.
 
     A single channel is the first one. Raises DeviceError for a channel that the device does not have.
     """
-    is_card = channels is not None and channels <= _MOST_CHANNELS
+    is_card = 0 < channels <= _MOST_CHANNELS
     wanted = audio.channel
     if audio.channels > 1:
         return audio.channels
     if isinstance(wanted, int):
-        if is_card and channels is not None and wanted >= channels:
+        if is_card and wanted >= channels:
             raise DeviceError(
                 f'"{name}" has {channels} channel(s); audio.channel: expected 0 to {channels - 1} for this device'
             )
         return wanted + 1
-    if not is_card or channels is None:
+    if not is_card:
         return 1
     return channels if wanted == "mix" or channels == 2 else 1

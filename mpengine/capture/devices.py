@@ -1,7 +1,7 @@
 """What microphones there are now, which one is meant, and which one the sound server gives us.
 
-The source of audio calls `look_for` before each opening and `prepare` for the choice that it opens. Behind the opening
-it makes a `Feed`, and asks that about once a second. All of it belongs to one thread.
+The source of audio calls `look_for` before each opening and `prepare` for the choice that it opens. After the opening
+it makes a `Feed`, which it asks about once a second. One thread makes all calls.
 """
 
 import contextlib
@@ -10,7 +10,9 @@ import sys
 from collections.abc import Sequence
 
 from mpengine.capture import cards, portaudio
-from mpengine.capture.choosing import VARIABLES, Choice, Present, ServerSource, Wanted, choices, led, moved
+from mpengine.capture.choosing import VARIABLES, Choice, choices, led, moved
+from mpengine.capture.identity import Wanted
+from mpengine.capture.inventory import Present, ServerSource
 from mpengine.capture.sound_server import ANSWER_S, ServerError, SoundServer
 from mpengine.shared.errors import DeviceError
 

@@ -1,4 +1,4 @@
-"""The microphone, behind a look at the sound server. PortAudio is loaded and started only while that server answers.
+"""The microphone, after a look at the sound server. PortAudio is loaded and started only while that server answers.
 
 A start of PortAudio asks all sound systems that ALSA knows. It waits for a sound server that hangs as long as that
 hangs, also where a card is wanted, and says nothing.
@@ -13,7 +13,7 @@ _LOADING_LIMIT_S = 15.0  # PortAudio opens each device as it is loaded, and one 
 
 
 class GuardedMicrophone(Source):
-    """`Microphone`, which exists from the first opening on that finds no hanging sound server."""
+    """`Microphone`, which is made at the first opening that finds no hanging sound server."""
 
     def __init__(self, audio: AudioConfig) -> None:
         self._audio = audio

@@ -7,12 +7,14 @@ import collections
 import time
 
 from mpengine.capture import devices
+from mpengine.capture.absence import LOST_AFTER_S, Patience
 from mpengine.capture.choosing import Choice
+from mpengine.capture.clock import STALL_NS
 from mpengine.capture.convert import Converter, converter
 from mpengine.capture.cutting import Cutter
 from mpengine.capture.device_format import channels_to_open, rates_to_try
 from mpengine.capture.guard import ends_within
-from mpengine.capture.pace import LOST_AFTER_S, Pace, Patience
+from mpengine.capture.pace import Pace
 from mpengine.capture.portaudio import words
 from mpengine.capture.source import Block, Source, SourceInfo
 from mpengine.capture.stream import PortAudioError, Stream, refuses_the_rate, refuses_the_samples, start_again
@@ -24,8 +26,6 @@ from mpengine.shared.errors import DeviceError
 _WAITING_S = 30
 # A driver that has stood still hands over one buffer after the other.
 _READS_AT_ONCE = 32
-# The sample clock takes it for a stall when nothing has come for so long.
-_STALL_NS = 1_000_000_000
 # A sound server that hangs makes these calls hang.
 _OPENING_LIMIT_S = 5.0
 _CLOSING_LIMIT_S = 0.5
@@ -142,7 +142,7 @@ class Microphone(Source):
         audio = self._audio
         device = choice.alsa_name if choice.number is None else choice.number
         assert device is not None
-        channels = channels_to_open(audio, choice.name, choice.channels or None)
+        channels = channels_to_open(audio, choice.name, choice.channels)
         rates = rates_to_try(audio.sample_rate, choice.rate_hz)
         devices.prepare(choice)
         for rate_hz in rates:
@@ -197,7 +197,7 @@ class Microphone(Source):
             self._pace.has_looked(has_come=False)
             return 0, False
         pcm, overflowed = stream.read(samples)
-        if at_ns - self._came_ns > _STALL_NS:  # a backlog may follow, a piece at a time: look closer
+        if at_ns - self._came_ns > STALL_NS:  # a backlog may follow, a piece at a time: look closer
             self._pace.hurry()
         self._came_ns = at_ns
         # More than this step can have brought is a backlog, the rest of which may be on its way.

@@ -1,14 +1,11 @@
-"""When a microphone is read next, and when one that delivers nothing is lost. Pure.
+"""When a microphone is read next. Pure.
 
 Each read costs a wake-up, whatever it brings. So reads are close together only where the time matters: for a moment
 after an opening, when the length of the gap is decided, and while somebody speaks.
 """
 
-import array
-import math
-import sys
-
 from mpengine.capture.cutting import LOOKS
+from mpengine.capture.ear import LOWEST_FLOOR_DB, Ear, samples_of
 
 _FAST_S = 0.003
 # A device that hands over a lot at once, and seldom, gets no more fast reads than these.
@@ -16,14 +13,7 @@ _MOST_FAST_LOOKS = 200
 _SPEAKING_S = 0.04
 # So long after the last loud block the room is quiet.
 _HOLD_S = 2.0
-# The loudness of a block is the variance of every fifth sample: with the mean, a rumble or a DC offset would hide
-# speech. The mean of two blocks is loud when it is this much above the floor, which follows the quiet blocks.
-_EVERY = 5
-_ABOVE_FLOOR_DB = 5.0
-_FALLS_BY = 0.2
-_RISES_DB_PER_S = 0.75
-_LOWEST_FLOOR_DBFS = -78.0
-_FULL_SCALE = 32768.0
+_EVERY = 5  # of so many samples one is listened to, those of all channels together
 # The buffer must have room for two late reads.
 _SHARE_OF_BUFFER = 1 / 3
 # What a card has ready moves once a period. Now and then reads are fast until it moves, and the later ones follow that:
@@ -34,27 +24,6 @@ _LATE_FACTOR, _LATE_S = 1.5, 0.05
 # A read leaves no more than this over, which waits for the next one to fill a block. Then reads follow the device.
 _REMAINDER_S = 0.003
 _AIM_S = 0.001
-
-
-# An open device that delivers nothing for so long is lost: a card that goes may say 0 without an error. PulseAudio at
-# rest hands over two seconds at a time.
-LOST_AFTER_S = 3.0
-# A process that was stopped has heard nothing either. So the time between two looks counts no more than this.
-_LONGEST_LOOK_S = 1.0
-
-
-class Patience:
-    """How long a device has delivered nothing, while this process was there to hear it."""
-
-    def __init__(self, now_s: float) -> None:
-        self._looked_at_s = now_s
-        self._silent_s = 0.0
-
-    def is_over(self, now_s: float, *, has_come: bool) -> bool:
-        """Take a look; `has_come` says whether it brought samples. Returns whether the device is lost."""
-        since_s, self._looked_at_s = now_s - self._looked_at_s, now_s
-        self._silent_s = 0.0 if has_come else self._silent_s + min(since_s, _LONGEST_LOOK_S)
-        return self._silent_s >= LOST_AFTER_S
 
 
 class Pace:
@@ -72,8 +41,8 @@ class Pace:
         self._follows_in_s = _FOLLOWS_EVERY_S
         self._awaits_step = False  # reads are fast until what is ready moves
         self._loud_for_s = _HOLD_S
-        self._floor_dbfs: float | None = None
-        self._last_dbfs = _LOWEST_FLOOR_DBFS
+        # The first loud block counts after digital silence, too. The gate has a pre-roll for that.
+        self._ear = Ear(silent_db=LOWEST_FLOOR_DB)
         self.hurry()
 
     def hurry(self) -> None:
@@ -121,28 +90,6 @@ class Pace:
 
     def heard(self, pcm: bytes) -> None:
         """A block has come."""
-        dbfs = _variance_dbfs(pcm)
-        mean_dbfs, self._last_dbfs = (dbfs + self._last_dbfs) / 2, dbfs
-        if self._floor_dbfs is None:
-            self._floor_dbfs = dbfs
-        elif dbfs < self._floor_dbfs:
-            self._floor_dbfs += _FALLS_BY * (dbfs - self._floor_dbfs)
-        else:
-            self._floor_dbfs = min(dbfs, self._floor_dbfs + _RISES_DB_PER_S * self._block_s)
-        self._floor_dbfs = max(_LOWEST_FLOOR_DBFS, self._floor_dbfs)
-        is_loud = mean_dbfs > self._floor_dbfs + _ABOVE_FLOOR_DB
+        values = samples_of(pcm)[::_EVERY].tolist()
+        is_loud = bool(values) and self._ear.is_loud(values, self._block_s)
         self._loud_for_s = _HOLD_S if is_loud else self._loud_for_s - self._block_s
-
-
-def _variance_dbfs(pcm: bytes) -> float:
-    samples = array.array("h", pcm)
-    if sys.byteorder == "big":
-        samples.byteswap()
-    some = samples[::_EVERY]
-    if not some:
-        return _LOWEST_FLOOR_DBFS
-    mean = sum(some) / len(some)
-    variance = math.hypot(*some) ** 2 / len(some) - mean * mean
-    if variance <= 0:
-        return _LOWEST_FLOOR_DBFS
-    return max(_LOWEST_FLOOR_DBFS, 10 * math.log10(variance / _FULL_SCALE**2))

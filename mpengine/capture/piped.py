@@ -3,9 +3,10 @@
 import abc
 import time
 
+from mpengine.capture.absence import Patience
 from mpengine.capture.byte_stream import ByteStream
 from mpengine.capture.notes import Notes
-from mpengine.capture.pace import Pace, Patience
+from mpengine.capture.pace import Pace
 from mpengine.capture.pipe import Pipe
 from mpengine.capture.source import Block, Source
 from mpengine.capture.wav_format import WavError

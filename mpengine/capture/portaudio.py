@@ -6,7 +6,7 @@ import sys
 import types
 from collections.abc import Iterator
 
-from mpengine.capture.choosing import Input
+from mpengine.capture.inventory import Input
 from mpengine.processes import tricks
 from mpengine.processes.tricks import Trick
 from mpengine.shared.errors import DeviceError
@@ -108,8 +108,7 @@ def takes(number: int, *, rate_hz: int, channels: int) -> bool:
 def inputs() -> list[Input]:
     """The entries of PortAudio's list that have inputs, in its order. Raises DeviceError.
 
-    A name may be any bytes: the kernel cuts names in the middle of a letter. What is no UTF-8 is
-    escaped.
+    A name may be any bytes: the kernel cuts names in the middle of a letter. What is no UTF-8 is escaped.
     """
     library, text = sounddevice._lib, sounddevice._ffi.string  # noqa: SLF001  query_devices raises for such names
     try:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from ctypes import POINTER, c_char_p, c_int, c_short, c_uint8, c_uint32, c_uint64, c_ulong, c_void_p
 from typing import Any, NamedTuple
 
-from mpengine.capture.choosing import ServerSource
+from mpengine.capture.inventory import ServerSource
 from mpengine.shared.errors import DeviceError
 
 _LIBRARY = "libpulse.so.0"
@@ -279,7 +279,7 @@ class SoundServer:
         self._has_news = True
 
     def _client(self, _context: int, entry: Any, end: int, _data: int) -> None:
-        """One client, or the end of their list. The server answers in order: the streams come behind it."""
+        """One client, or the end of their list. The server answers in order: the streams come after the clients."""
         if end == 0 and self._property(entry.contents.properties, _PROCESS_ID) == self._pid:
             self._own_clients.add(entry.contents.index)
 

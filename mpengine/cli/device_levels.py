@@ -9,8 +9,9 @@ from typing import Self
 
 from mpengine.capture import devices as microphones
 from mpengine.capture import portaudio
-from mpengine.capture.choosing import Choice, Present, choose
+from mpengine.capture.choosing import Choice, choose
 from mpengine.capture.device_format import rates_to_try
+from mpengine.capture.inventory import Present
 from mpengine.capture.level import FLOOR_DBFS, Loudness, measure
 from mpengine.capture.stream import PortAudioError, Stream
 from mpengine.cli.device_list import lines, look
@@ -32,7 +33,7 @@ _WORDS = 29
 _LOWEST_DBFS = -60.0
 
 
-class _Ear:
+class _Meter:
     """One microphone: it is listened to, or its `trouble` says why not."""
 
     def __init__(self, name: str, trouble: str = "") -> None:
@@ -46,9 +47,9 @@ class _Ear:
     def open(self, choice: Choice, audio: AudioConfig) -> Self:
         """Begin to listen."""
         assert choice.number is not None
+        microphones.prepare(choice)
         for rate_hz in rates_to_try(audio.sample_rate, choice.rate_hz):
             try:
-                microphones.prepare(choice)
                 self._stream = Stream(choice.number, rate_hz=rate_hz, channels=1, latency_s=_BUFFER_S)
             except PortAudioError as error:
                 self.trouble = portaudio.words(error)
@@ -106,13 +107,13 @@ def show_levels(config_path: str | None, begins: Callable[[], None]) -> int:
     if not choices:
         write_text("\n".join(lines(listing, audio)) + "\n")
         return int(ExitCode.DEVICE)
-    hidden = [_Ear(row.one.name, row.state) for row in listing.rows if row.one.is_hidden]
-    ears = [_Ear(choice.name).open(choice, audio) for choice in choices] + hidden
+    hidden = [_Meter(row.one.name, row.state) for row in listing.rows if row.one.is_hidden]
+    meters = [_Meter(choice.name).open(choice, audio) for choice in choices] + hidden
     begins()
     try:
         if sys.stdout.isatty():
-            _draw(ears)
-        _print(ears)
+            _draw(meters)
+        _print(meters)
     except (KeyboardInterrupt, BrokenPipeError):
         drop_output()
     # A device that hangs in PortAudio's end must not keep the command.
@@ -129,24 +130,24 @@ def _choices(present: Present) -> list[Choice]:
     return found[:_MOST]
 
 
-def _draw(ears: list[_Ear]) -> None:
+def _draw(meters: list[_Meter]) -> None:
     with Screen() as screen:
         while True:
-            for ear in ears:
-                ear.listen()
-                ear.judge()
-            screen.show([*_drawn(ears, terminal_size().columns), "", "Ctrl-C ends this"])
+            for meter in meters:
+                meter.listen()
+                meter.judge()
+            screen.show([*_drawn(meters, terminal_size().columns), "", "Ctrl-C ends this"])
             time.sleep(_READ_S)
 
 
-def _drawn(ears: list[_Ear], columns: int) -> list[str]:
+def _drawn(meters: list[_Meter], columns: int) -> list[str]:
     """A line a microphone, or two where the terminal is too narrow for a name and a bar."""
-    names = max(width(harmless(ear.name)) for ear in ears)
+    names = max(width(harmless(meter.name)) for meter in meters)
     room = columns - names - _WORDS
     length = max(_LEAST_BAR, min(_BAR, room if room >= _LEAST_BAR else columns - _WORDS))
     drawn = []
-    for ear in ears:
-        name, level = harmless(ear.name), f" [{ear.bar(length)}] {harmless(ear.words)}"
+    for meter in meters:
+        name, level = harmless(meter.name), f" [{meter.bar(length)}] {harmless(meter.words)}"
         if room >= _LEAST_BAR:
             drawn.append(f"{name}{' ' * (names - width(name))}{level}")
         else:
@@ -154,15 +155,15 @@ def _drawn(ears: list[_Ear], columns: int) -> list[str]:
     return drawn
 
 
-def _print(ears: list[_Ear]) -> None:
+def _print(meters: list[_Meter]) -> None:
     while True:
         for _ in range(_READS_A_LINE):
             time.sleep(_READ_S)
-            for ear in ears:
-                ear.listen()
-        for ear in ears:
-            ear.judge()
-            write_text(f"{harmless(ear.name)}: {harmless(ear.words)}\n")
+            for meter in meters:
+                meter.listen()
+        for meter in meters:
+            meter.judge()
+            write_text(f"{harmless(meter.name)}: {harmless(meter.words)}\n")
 
 
 def _cell(dbfs: float, length: int) -> int:

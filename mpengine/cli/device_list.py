@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from mpengine.capture import devices as microphones
 from mpengine.capture import portaudio
-from mpengine.capture.choosing import Choice, Known, NotFound, Present, Way, choose, known
+from mpengine.capture.choosing import Choice, NotFound, choose
 from mpengine.capture.device_format import rates_to_try
+from mpengine.capture.inventory import Known, Present, Way, known
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import DeviceError, ExitCode

@@ -115,7 +115,8 @@ class ByokConfig(RemoteConfig, tag="byok", frozen=True, kw_only=True):
     @property
     def hang_over_s(self) -> float:
         """See RemoteConfig. Deepgram measures silence in the audio that it gets."""
-        endpointing_s, utterance_end_s = (_ms(self.parameters.get(key)) for key in ("endpointing", "utterance_end_ms"))
+        endpointing_s = _in_s(self.parameters.get("endpointing"))
+        utterance_end_s = _in_s(self.parameters.get("utterance_end_ms"))
         return max(super().hang_over_s, endpointing_s + 0.5, utterance_end_s + 1.0 if utterance_end_s else 0.0)
 
     @property
@@ -234,8 +235,8 @@ class Deepgram(JsonDialect):
         return meanings if unfit is None else (*meanings, LeftOut(f"Results: `{unfit[:100]}`"))
 
 
-def _ms(value: Any) -> float:
-    """A parameter in milliseconds, as seconds; 0 where it is none."""
+def _in_s(value: Any) -> float:
+    """The seconds of a parameter in milliseconds; 0 where it is no number."""
     try:
         return 0.0 if isinstance(value, bool) else max(0.0, float(value) / 1000)
     except (TypeError, ValueError):

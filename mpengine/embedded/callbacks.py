@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from mpengine.client.position import Hole
 from mpengine.shared import messages
-from mpengine.shared.messages import EngineState, ErrorCode, ErrorKind, Published
+from mpengine.shared.messages import NO_OBSTACLE, NO_TROUBLE, EngineState, ErrorKind, Published
 
 
 class Words(NamedTuple):
@@ -51,8 +51,8 @@ class RecordingState:
                 return [Words(message.text, message.is_final, message.time_ns)]
             case messages.CreditsLow(seconds_remaining=seconds):
                 return [CreditsLow(int(seconds))]
-            case messages.Error(code=ErrorCode.CLOCK_STEPPED):
-                return []  # no callback has a time of before
+            case messages.Error(code=code) if code in NO_TROUBLE:
+                return []
             case messages.Error():
                 return self._error(message)
             case messages.Status():
@@ -69,7 +69,7 @@ class RecordingState:
 
     def _error(self, error: messages.Error) -> list[Call]:
         text = _wording(error)
-        if not self.has_started and error.code != ErrorCode.DIGITAL_SILENCE:  # a silent device is no obstacle
+        if not self.has_started and error.code not in NO_OBSTACLE:
             self.trouble = text
         if not error.fatal:
             return [Trouble(text)]

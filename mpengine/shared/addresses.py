@@ -1,4 +1,4 @@
-"""What the address of a server or of an endpoint must be, so that a wrong one is refused at the start. Pure."""
+"""Checks the addresses of servers and endpoints, so that a wrong one is refused at the start. Pure."""
 
 import ipaddress
 import re
@@ -66,7 +66,7 @@ def server(path: str, url: str) -> Server:
 
 
 def check_endpoint(path: str, endpoint: str) -> None:
-    """Raise ConfigError for the key at `path` if `endpoint` is a tcp:// one without ADDRESS:PORT, or is no path."""
+    """Raise ConfigError for the key at `path` if `endpoint` is tcp:// without ADDRESS:PORT, or ipc://@NAME."""
     scheme, _, address = endpoint.partition("://")
     if scheme == "ipc" and address.startswith("@"):
         raise ConfigError(path, "expected the path of a socket; every user of this machine can use an abstract one (@)")

@@ -309,6 +309,8 @@ class BusConfig(Section, frozen=True, kw_only=True):
 
 
 _AboveZero = Annotated[float, Meta(gt=0, le=86400)]
+# A child beats once a second. The limit must leave room for a busy machine.
+_HangLimit = Annotated[float, Meta(ge=3, le=86400)]
 
 
 class SupervisorConfig(Section, frozen=True, kw_only=True):
@@ -331,10 +333,8 @@ class SupervisorConfig(Section, frozen=True, kw_only=True):
             unit="seconds",
         ),
     ] = 2.0
-    # A child beats once a second. The limit must leave room for a busy machine.
     hang_limit_s: Annotated[
-        float,
-        Meta(ge=3, le=86400),
+        _HangLimit,
         about(
             "how long a child may be silent, or its work stand still, before it is killed. On Linux a stopped or "
             "blocked child is found within 3 s, while the machine has processors to spare",
@@ -342,9 +342,7 @@ class SupervisorConfig(Section, frozen=True, kw_only=True):
         ),
     ] = 20.0
     first_frame_limit_s: Annotated[
-        float,
-        Meta(ge=3, le=86400),
-        about("the same limit while a child starts or opens a device", unit="seconds"),
+        _HangLimit, about("the same limit while a child starts or opens a device", unit="seconds")
     ] = 60.0
     wait: Annotated[
         bool,

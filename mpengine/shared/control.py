@@ -182,7 +182,6 @@ class ConnectionDown(_Tagged, tag=True, frozen=True, kw_only=True):
     """The attempt failed, or the connection was lost; the next one comes in `next_try_in_s`.
 
     `in_silence`: it was lost while the silence gate was closed, which is no fault.
-
     `is_refusal`: the recogniser, or somebody on the way, does not let us in. Somebody has to mend that.
     """
 

@@ -79,8 +79,12 @@ class Door:
     def went(self, fds: Iterable[int], now: float) -> None:
         """These connections have ended."""
         for fd in fds:
-            self._guests.pop(fd, None)
+            self.forget(fd)
         self.look(now)
+
+    def forget(self, fd: int) -> None:
+        """`fd` belongs to another endpoint's connection by now."""
+        self._guests.pop(fd, None)
 
     def look(self, now: float) -> None:
         """Shut or open the door by the number of connections."""

@@ -20,7 +20,6 @@ import struct
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 import zmq
 
@@ -41,14 +40,14 @@ _CLOSE_LIMIT_S = 5.0
 _STAT_BYTES = 4096
 
 
-class _Watched(NamedTuple):
-    door: Door
-    path: str | None
-    name: str
-    """The path, or `:PORT`: by this an accepted connection is known."""
-    is_ours: Callable[[int], bool] | None
-    shut: list[bool]
-    """Whether the file is renamed; a list of one."""
+class _Watched:
+    def __init__(self, endpoint: str, limit: int, is_ours: Callable[[int], bool] | None) -> None:
+        self.door = Door(endpoint, limit)
+        self.path = sockets.path_of(endpoint)
+        # By this an accepted connection is known.
+        self.name = f":{endpoint.rpartition(':')[2]}" if self.path is None else self.path
+        self.is_ours = is_ours
+        self.is_renamed = False  # the file, to PATH.full
 
 
 class Doorkeeper:
@@ -77,13 +76,13 @@ class Doorkeeper:
         monitor = self._context.socket(zmq.PAIR)
         monitor.setsockopt(zmq.LINGER, 0)
         monitor.connect(where)
-        path = sockets.path_of(endpoint)
-        if path is not None:
+        new = _Watched(endpoint, limit, is_ours)
+        if new.path is not None:
             with contextlib.suppress(OSError):  # of an engine that was killed meanwhile
-                os.unlink(path + _FULL)
+                os.unlink(new.path + _FULL)
         self._monitors[watched] = monitor
         with self._lock:
-            self._watched[monitor] = _Watched(Door(endpoint, limit), path, _name_of(endpoint), is_ours, [False])
+            self._watched[monitor] = new
             self._new.append(monitor)
             self._wake.set()
 
@@ -123,7 +122,7 @@ class Doorkeeper:
             for watched in self._list():
                 self._look(watched, now)
         for watched in self._list():
-            if watched.shut[0]:
+            if watched.is_renamed:
                 _rename(watched, is_shut=False)
         for monitor in list(self._watched):
             monitor.close()
@@ -165,7 +164,7 @@ class Doorkeeper:
         with self._lock:
             for other in self._watched.values():
                 if other is not watched:
-                    other.door.guests.pop(fd, None)
+                    other.door.forget(fd)
             may_stay = watched.door.came(fd, guest, now, is_stranger=is_stranger)
             watched.door.look(now)
         self._follow(watched)
@@ -185,8 +184,8 @@ class Doorkeeper:
 
     def _follow(self, watched: _Watched) -> None:
         """Have the file where the door says."""
-        if watched.path is not None and watched.door.is_shut != watched.shut[0]:
-            watched.shut[0] = watched.door.is_shut
+        if watched.path is not None and watched.door.is_shut != watched.is_renamed:
+            watched.is_renamed = watched.door.is_shut
             _rename(watched, is_shut=watched.door.is_shut)
 
 
@@ -238,11 +237,6 @@ def _parent_of(pid: int) -> int | None:
             return int(file.read(_STAT_BYTES).rpartition(b")")[2].split()[1])
     except (OSError, ValueError, IndexError):
         return None
-
-
-def _name_of(endpoint: str) -> str:
-    path = sockets.path_of(endpoint)
-    return f":{endpoint.rpartition(':')[2]}" if path is None else path
 
 
 def _guest_at(fd: int, name: str) -> Guest | None:

@@ -131,6 +131,27 @@ class ErrorCode(enum.StrEnum):
     UNREACHABLE = "unreachable"
 
 
+NO_TROUBLE = frozenset(
+    {
+        ErrorCode.TRANSCRIPT_AGAIN,
+        ErrorCode.CLOCK_STEPPED,
+        ErrorCode.CLIENTS_AGAIN,
+        ErrorCode.DIGITAL_SILENCE_OVER,
+        ErrorCode.NEARLY_SILENT_OVER,
+        ErrorCode.CLIPPING_OVER,
+        ErrorCode.DC_OFFSET_OVER,
+    }
+)
+"""The codes that tell the end of a trouble, or what is none."""
+NO_OBSTACLE = NO_TROUBLE | {
+    ErrorCode.DIGITAL_SILENCE,
+    ErrorCode.NEARLY_SILENT,
+    ErrorCode.CLIPPING,
+    ErrorCode.DC_OFFSET,
+}
+"""The codes of errors that keep no engine from its work."""
+
+
 # All that decoding a message from outside can raise: for bad syntax or types, for bad UTF-8 and numbers that are too
 # large, and for nesting that is too deep.
 UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)

@@ -74,7 +74,7 @@ class RuntimeDir:
     def _hold(self) -> None:
         give_up = time.monotonic() + _CLEANER_S
         while not self._try_lock():
-            # Only an engine holds the lock's file. `is_held` in another engine does, too, but for microseconds.
+            # Only an engine holds the lock's file; another one that starts may hold it for microseconds, to look.
             is_engine = self._directory_fd < 0 and one_writer.is_held(self.lock_path)
             if is_engine or time.monotonic() > give_up:
                 self._let_go()

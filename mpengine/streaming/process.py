@@ -246,13 +246,13 @@ class Streaming:
         self._connection.start()
 
     def _tell_proxy(self) -> None:
-        """Log the proxy that the environment names for the recogniser, once."""
-        proxy = None
+        """Log the proxy that the environment names for the recogniser, once: it stays the same."""
+        if self._proxy_is_told:
+            return
+        self._proxy_is_told = True
         with contextlib.suppress(NotOpenedError):  # told by the connection
-            proxy = proxy_of(self._dialect.url)
-        if proxy is not None and not self._proxy_is_told:
-            self._proxy_is_told = True
-            log.info(Event("proxy_used", proxy=proxy))
+            if (proxy := proxy_of(self._dialect.url)) is not None:
+                log.info(Event("proxy_used", proxy=proxy))
 
     def _drop(self) -> None:
         connection, self._connection, self._loss = self._connection, None, None

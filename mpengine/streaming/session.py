@@ -441,7 +441,7 @@ class Session:
         self._may_rest = self._may_rest and not self._is_resting
         if self._quiet_since < NEVER and self.state is State.READY and not (cause.exit_code and self._is_young(now)):
             return self._lost_while_idle(cause, now)
-        verdict = self._outage.failed(cause, is_young=not self._has_lived(now), is_told=self._complaint is not None)
+        verdict = self._outage.failed(cause, is_young=self._is_young(now), is_told=self._complaint is not None)
         fault = control.Fault(
             code=cause.code,
             message=cause.reason,
@@ -457,7 +457,7 @@ class Session:
             connection=self.connection,
             reason=cause.reason,
             next_try_in_s=verdict.wait_s,
-            is_refusal=cause.exit_code is not None and not self._has_lived(now),
+            is_refusal=cause.exit_code is not None and self._is_young(now),
         )
         return [Drop(), Tell(fault), Tell(down)] if verdict.is_news else [Drop(), Tell(down)]
 
@@ -478,12 +478,8 @@ class Session:
         return [Drop(), Tell(down)]
 
     def _is_young(self, now: float) -> bool:
-        """Whether the connection was just made."""
-        return not self._has_lived(now)
-
-    def _has_lived(self, now: float) -> bool:
-        """Whether the connection was ready for so long that the recogniser had accepted it."""
-        return now > self._ready_at + _ACCEPTED_AFTER_S
+        """Whether the connection was not ready for so long that the recogniser had accepted it."""
+        return now <= self._ready_at + _ACCEPTED_AFTER_S
 
     def _ended(self, last_words: control.Up, exit_code: ExitCode) -> list[Action]:
         self._enter(State.ENDED)

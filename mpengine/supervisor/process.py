@@ -50,12 +50,12 @@ from mpengine.supervisor.decide.actions import (
 )
 from mpengine.supervisor.decide.child_life import ChildState
 from mpengine.supervisor.decide.coordinator import Coordinator
-from mpengine.supervisor.decide.crowds import told_of_door
 from mpengine.supervisor.decide.names import Name
+from mpengine.supervisor.decide.reports import told_of_door
 from mpengine.supervisor.host import descriptors, proc
 from mpengine.supervisor.host.signals import StopSignals
 from mpengine.supervisor.host.systemd import SystemdNotices
-from mpengine.supervisor.names import NameKeeper
+from mpengine.supervisor.name_keeper import NameKeeper
 from mpengine.supervisor.run_files import RunFiles
 
 log = logging.getLogger("mpengine.supervisor")
@@ -159,20 +159,21 @@ class Supervisor:
 
     def _open_sockets(self, context: "zmq.Context[zmq.Socket[bytes]]", stack: contextlib.ExitStack) -> None:
         config, path, recovered = self._config, self._directory.path, self._files.recovered
-        self._channel = ChildChannel(context, runtime.endpoint(path, "control"), self._doors)
+        control_endpoint = runtime.endpoint(path, Name.CONTROL)
+        self._channel = ChildChannel(context, control_endpoint, self._doors)
         stack.callback(self._channel.close)
         transcript = None
         if config.bus.transcript is not None:
             most_bytes = int(config.bus.transcript_mb * 1e6)
             transcript = TranscriptFile(config.bus.transcript, most_bytes=most_bytes, files=config.bus.transcript_files)
             stack.callback(transcript.close)
-        query = config.bus.query or runtime.endpoint(path, "query")
+        query = config.bus.query or runtime.endpoint(path, Name.QUERY)
         self._bus = Bus(
             context,
             name=config.engine.name,
-            publish=config.bus.publish or runtime.endpoint(path, "results"),
+            publish=config.bus.publish or runtime.endpoint(path, Name.RESULTS),
             query=query,
-            command=config.bus.command or runtime.endpoint(path, "command"),
+            command=config.bus.command or runtime.endpoint(path, Name.COMMAND),
             takes_commands_by_query=runtime.is_inside(path, query),
             curve_secret_key=config.bus.curve_secret_key,
             curve_clients=config.bus.curve_clients,
@@ -193,7 +194,7 @@ class Supervisor:
             self._files.journal,
             window_path=self._files.window_path,
             bound={
-                Name.CONTROL: (self._channel.socket, runtime.endpoint(path, Name.CONTROL)),
+                Name.CONTROL: (self._channel.socket, control_endpoint),
                 Name.RESULTS: (bus.subscriptions, bus.publish_endpoint),
                 Name.QUERY: (bus.queries, bus.query_endpoint),
                 Name.COMMAND: (bus.commands, bus.command_endpoint),

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from mpengine.capture.cards import pcms
-from mpengine.capture.choosing import Holder, Pcm
+from mpengine.capture.inventory import Holder, Pcm
 
 CARDS = """\
  0 [PCH            ]: HDA-Intel - HDA Intel PCH

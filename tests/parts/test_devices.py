@@ -180,16 +180,22 @@ def test_levels_of_microphones_that_cannot_be_opened_are_told_as_in_the_list(car
     assert "cannot be opened" in output.splitlines()[1]
 
 
+def shown_levels(cards):
+    """The first four lines of `--levels` where there is no terminal."""
+    words = [sys.executable, "-m", "mpengine", "devices", "--levels"]
+    process = spawn(words, env=os.environ | cards.environment, stdout=subprocess.PIPE, text=True)
+    lines = [process.stdout.readline() for _ in range(4)]
+    process.send_signal(signal.SIGINT)
+    assert process.wait(scaled(PATIENCE_S)) == 0
+    process.stdout.close()
+    return lines
+
+
 def test_a_name_of_any_bytes_has_a_rate_and_a_level(cards, listed):
     cards.add("odd", rates_hz=[48000], card=USB._replace(name=b"\xff\x1b[31mred")).set(signal="noise")
     cards.add("busy", card=Card(2, "C920", "Camera", "Audio", socket="2")).set(open="EBUSY")
     assert [entry["opened_at_hz"] for entry in entries(listed).values()] == [48000, None]
-    words = [sys.executable, "-m", "mpengine", "devices", "--levels"]
-    process = spawn(words, env=os.environ | cards.environment, stdout=subprocess.PIPE, text=True)
-    shown = [process.stdout.readline() for _ in range(4)]
-    process.send_signal(signal.SIGINT)
-    assert process.wait(scaled(PATIENCE_S)) == 0
-    process.stdout.close()
+    shown = shown_levels(cards)
     assert shown[2].startswith("\\xff\ufffd[31mred: Audio: -")
     assert shown[3] == "Camera: Audio: cannot be opened\n"
 
@@ -197,12 +203,7 @@ def test_a_name_of_any_bytes_has_a_rate_and_a_level(cards, listed):
 def test_levels_are_lines_where_there_is_no_terminal(cards):
     cards.add("desk").set(signal="noise")
     cards.add("dead").set(signal="zeros")
-    words = [sys.executable, "-m", "mpengine", "devices", "--levels"]
-    process = spawn(words, env=os.environ | cards.environment, stdout=subprocess.PIPE, text=True)
-    lines = [process.stdout.readline() for _ in range(4)]
-    process.send_signal(signal.SIGINT)
-    assert process.wait(scaled(PATIENCE_S)) == 0
-    process.stdout.close()
+    lines = shown_levels(cards)
     assert lines[2].startswith("desk: -")
     assert " dBFS, peak -" in lines[2]
     assert lines[3] == "dead: digital silence\n"

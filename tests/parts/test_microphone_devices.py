@@ -4,6 +4,7 @@ A recording has each sample at the place of its index. So the code in it stands 
 MPENGINE_LOSSES is how often a device is lost; the default is small.
 """
 
+import contextlib
 import os
 import random
 import signal
@@ -18,6 +19,8 @@ from tests.rig.waiting import wait_until
 LOSSES = int(os.environ.get("MPENGINE_LOSSES", "3"))
 RATE = 16000
 BLOCK = 320
+# How long a device stalls, or the recorder is stopped: data of the tests, for the device's buffer holds a second.
+SHORT_STALL_S, LONG_STALL_S, STOPPED_S = 0.6, 1.6, 4.0
 EXACT = BLOCK / 2  # on a machine at rest it is 2 samples on a device, and 7 on a sound server
 
 
@@ -25,6 +28,15 @@ def errors(pcm, device_rate_hz=RATE):
     """How far the index of each further stretch is off, in samples, against the first one."""
     first, *others = heard(pcm, RATE, device_rate_hz)
     return [stretch.offset - first.offset for stretch in others]
+
+
+@contextlib.contextmanager
+def recording(environment, *, samples=RATE, **audio):
+    """A recorder that has opened its microphone and placed so many samples."""
+    with Recorder(environment, **audio) as recorder:
+        recorder.wait_for("opened")
+        recorder.wait_for_samples(samples)
+        yield recorder
 
 
 def record_over_losses(cards, recorder, lose, back, *, absent_s):
@@ -43,9 +55,7 @@ def record_over_losses(cards, recorder, lose, back, *, absent_s):
 @pytest.mark.parametrize("how", ["gone", "frozen"])
 def test_a_lost_device_is_opened_again_by_the_same_process_and_its_gap_is_exact(cards, how):
     cards.add("mic", period_steps=how == "frozen")
-    with Recorder(cards.environment, device="mic") as recorder:
-        recorder.wait_for("opened")
-        recorder.wait_for_samples(RATE)
+    with recording(cards.environment, device="mic") as recorder:
         record_over_losses(
             cards, recorder, lambda: cards.unplug("mic", how), lambda: cards.plug("mic"), absent_s=(0.3, 2.0)
         )
@@ -81,9 +91,7 @@ def test_a_device_that_refuses_16_khz_is_converted_and_no_sample_is_lost(cards, 
 
 def test_what_16_khz_mono_gives_is_bit_exact(cards):
     device = cards.add("mic")
-    with Recorder(cards.environment, device="mic") as recorder:
-        recorder.wait_for("opened")
-        recorder.wait_for_samples(2 * RATE)
+    with recording(cards.environment, device="mic", samples=2 * RATE) as recorder:
         pcm = recorder.stop()
     begun = device.wait_for("start").position
     assert pcm == coded(begun, len(pcm) // 2, RATE)
@@ -91,12 +99,10 @@ def test_what_16_khz_mono_gives_is_bit_exact(cards):
 
 def test_a_stall_that_fits_the_buffer_loses_nothing(cards):
     device = cards.add("mic")
-    with Recorder(cards.environment, device="mic") as recorder:
-        recorder.wait_for("opened")
-        recorder.wait_for_samples(RATE)
+    with recording(cards.environment, device="mic") as recorder:
         device.set(run="stall")
         before = recorder.samples
-        time.sleep(0.6)
+        time.sleep(SHORT_STALL_S)
         device.set(run="ok")
         assert recorder.samples - before <= RATE // 4
         recorder.wait_for_samples(2 * RATE)
@@ -107,11 +113,9 @@ def test_a_stall_that_fits_the_buffer_loses_nothing(cards):
 
 def test_an_overrun_is_a_gap_of_its_exact_length(cards):
     device = cards.add("mic")
-    with Recorder(cards.environment, device="mic") as recorder:
-        recorder.wait_for("opened")
-        recorder.wait_for_samples(RATE)
+    with recording(cards.environment, device="mic") as recorder:
         device.set(run="stall")
-        time.sleep(1.6)
+        time.sleep(LONG_STALL_S)
         device.set(run="ok")
         recorder.wait_for("missing")
         recorder.wait_for_samples(RATE)
@@ -124,9 +128,7 @@ def test_an_overrun_is_a_gap_of_its_exact_length(cards):
 def test_lumps_of_300_ms_are_no_loss(cards):
     device = cards.add("mic")
     device.set(burst_ms=300)
-    with Recorder(cards.environment, device="mic") as recorder:
-        recorder.wait_for("opened")
-        recorder.wait_for_samples(4 * RATE)
+    with recording(cards.environment, device="mic", samples=4 * RATE) as recorder:
         pcm = recorder.stop()
     assert recorder.said("missing") == []
     assert errors(pcm) == []
@@ -134,9 +136,7 @@ def test_lumps_of_300_ms_are_no_loss(cards):
 
 def test_samples_that_are_left_out_without_a_flag_become_a_gap(cards):
     device = cards.add("mic")
-    with Recorder(cards.environment, device="mic") as recorder:
-        recorder.wait_for("opened")
-        recorder.wait_for_samples(RATE)
+    with recording(cards.environment, device="mic") as recorder:
         device.lose(RATE // 2)
         missing = recorder.wait_for("missing")
         recorder.wait_for_samples(RATE)
@@ -148,11 +148,9 @@ def test_samples_that_are_left_out_without_a_flag_become_a_gap(cards):
 
 def test_a_recorder_that_was_stopped_has_lost_no_device(cards):
     cards.add("mic")
-    with Recorder(cards.environment, device="mic") as recorder:
-        recorder.wait_for("opened")
-        recorder.wait_for_samples(RATE)
+    with recording(cards.environment, device="mic") as recorder:
         os.kill(recorder.pid, signal.SIGSTOP)
-        time.sleep(4)
+        time.sleep(STOPPED_S)
         os.kill(recorder.pid, signal.SIGCONT)
         recorder.wait_for("missing")
         recorder.wait_for_samples(RATE)
@@ -163,9 +161,7 @@ def test_a_recorder_that_was_stopped_has_lost_no_device(cards):
 
 def test_a_missing_device_costs_next_to_nothing(cards):
     cards.add("mic")
-    with Recorder(cards.environment, device="mic") as recorder:
-        recorder.wait_for("opened")
-        recorder.wait_for_samples(RATE)
+    with recording(cards.environment, device="mic") as recorder:
         cards.unplug("mic", "gone")
         recorder.wait_for("absent")
         later = recorder.wait_for("absent", 4)
@@ -174,9 +170,7 @@ def test_a_missing_device_costs_next_to_nothing(cards):
 
 
 def test_a_sound_server_that_goes_and_comes_back_is_found_again(microphone):
-    with Recorder(microphone.environment) as recorder:
-        recorder.wait_for("opened")
-        recorder.wait_for_samples(RATE)
+    with recording(microphone.environment) as recorder:
         microphone.kill()
         assert "gone" in recorder.wait_for("lost")["reason"]
         recorder.wait_for("absent")
@@ -189,9 +183,7 @@ def test_a_sound_server_that_goes_and_comes_back_is_found_again(microphone):
 
 def test_on_a_sound_server_a_gap_is_exact_within_half_a_block(microphone):
     microphone.play(coded(0, 60 * RATE, RATE))
-    with Recorder(microphone.environment) as recorder:
-        recorder.wait_for("opened")
-        recorder.wait_for_samples(2 * RATE)
+    with recording(microphone.environment, samples=2 * RATE) as recorder:
         os.kill(recorder.pid, signal.SIGUSR1)  # closes the device, and opens it again
         missing = recorder.wait_for("missing")
         recorder.wait_for_samples(RATE)
@@ -204,11 +196,9 @@ def test_on_a_sound_server_a_gap_is_exact_within_half_a_block(microphone):
 
 def test_a_recorder_that_was_stopped_finds_all_of_it_on_a_sound_server(microphone):
     microphone.play(coded(0, 60 * RATE, RATE))
-    with Recorder(microphone.environment) as recorder:
-        recorder.wait_for("opened")
-        recorder.wait_for_samples(2 * RATE)
+    with recording(microphone.environment, samples=2 * RATE) as recorder:
         os.kill(recorder.pid, signal.SIGSTOP)
-        time.sleep(4)
+        time.sleep(STOPPED_S)
         os.kill(recorder.pid, signal.SIGCONT)
         recorder.wait_for_samples(6 * RATE)
         pcm = recorder.stop()
@@ -217,9 +207,7 @@ def test_a_recorder_that_was_stopped_finds_all_of_it_on_a_sound_server(microphon
 
 
 def test_a_sound_server_that_hangs_ends_the_process_and_not_the_engine(microphone):
-    with Recorder(microphone.environment) as recorder:
-        recorder.wait_for("opened")
-        recorder.wait_for_samples(RATE)
+    with recording(microphone.environment) as recorder:
         daemon = microphone.pid
         os.kill(daemon, signal.SIGSTOP)
         try:

@@ -10,7 +10,7 @@ from mpengine.shared.runtime import RuntimeDir
 from mpengine.supervisor.bus.journal import Identity, Journal
 from mpengine.supervisor.decide.actions import Publish
 from mpengine.supervisor.decide.names import LOOK_S, TOUCH_S
-from mpengine.supervisor.names import NameKeeper
+from mpengine.supervisor.name_keeper import NameKeeper
 from tests.pure.support import of_kind
 
 LONG_AGO_S = 1_000_000_000

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from mpengine.capture import sound_server
-from mpengine.capture.choosing import ServerSource
+from mpengine.capture.inventory import ServerSource
 from mpengine.capture.sound_server import ServerError, SoundServer
 from mpengine.shared.errors import DeviceError
 from tests.rig.microphone import VirtualMicrophone

@@ -3,8 +3,18 @@
 import pytest
 
 from mpengine.embedded.callbacks import CreditsLow, RecordingState, Trouble, Words
+from mpengine.shared.messages import (
+    NO_OBSTACLE,
+    NO_TROUBLE,
+    Error,
+    ErrorCode,
+    ErrorKind,
+    Level,
+    SessionEnd,
+    Status,
+    Transcript,
+)
 from mpengine.shared.messages import CreditsLow as CreditsLowMessage
-from mpengine.shared.messages import Error, ErrorKind, Level, SessionEnd, Status, Transcript
 
 RUNNING, STOPPED = Status(state="running"), Status(state="stopped", unacknowledged_s=1.5)
 
@@ -57,10 +67,16 @@ def test_errors_have_the_origin_engines_words(told, text):
     assert not state.failure
 
 
-def test_a_clock_that_was_set_is_no_trouble():
+@pytest.mark.parametrize("code", sorted(NO_TROUBLE))
+def test_the_end_of_a_trouble_is_none_and_neither_is_a_clock_that_was_set(code):
     state = RecordingState()
-    assert state.read(error("clock_stepped", "was set", source="supervisor")) == []
+    assert state.read(error(code, "was set, or works again", source="supervisor")) == []
     assert not state.trouble
+
+
+def test_each_code_for_the_end_of_a_trouble_is_one():
+    ends = {code for code in ErrorCode if code.endswith(("_over", "_again"))}
+    assert ends == NO_TROUBLE - {ErrorCode.CLOCK_STEPPED}
 
 
 def test_it_has_started_when_it_runs_and_no_trouble_counts_any_more():
@@ -72,9 +88,10 @@ def test_it_has_started_when_it_runs_and_no_trouble_counts_any_more():
     assert not state.trouble
 
 
-def test_a_silent_device_is_not_what_keeps_it_from_starting():
+@pytest.mark.parametrize("code", sorted(NO_OBSTACLE - NO_TROUBLE))
+def test_a_wrong_level_is_not_what_keeps_it_from_starting(code):
     state = RecordingState()
-    silence = error("digital_silence", "is it muted?", source="capture")
+    silence = error(code, "is it muted?", source="capture")
     assert state.read(silence) == [Trouble("Audio stream error: is it muted?")]
     assert state.trouble == ""
     state.read(error("connection_lost", "refused", CONNECTION))

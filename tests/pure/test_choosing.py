@@ -6,20 +6,8 @@ import unicodedata
 import msgspec
 import pytest
 
-from mpengine.capture.choosing import (
-    Choice,
-    Holder,
-    Input,
-    Pcm,
-    Present,
-    ServerSource,
-    Way,
-    choices,
-    choose,
-    known,
-    led,
-    moved,
-)
+from mpengine.capture.choosing import Choice, choices, choose, led, moved
+from mpengine.capture.inventory import Holder, Input, Pcm, Present, ServerSource, Way, known
 from mpengine.shared.errors import DeviceError, ExitCode
 
 BUILT_IN = Input(0, "Built-in Audio", "ALSA", 2, 44100)
@@ -416,7 +404,7 @@ ONLY = "this user may not open it: only members of the group"
         ({"needs_group": "audio"}, f"{ONLY} audio may (as root: usermod -aG audio USER; then log in again)"),
         (
             {"needs_group": "audio", "is_member": True},
-            f"{ONLY} audio may, and this user is one since after this session began: log in again",
+            f"{ONLY} audio may, and this user became one after this session began: log in again",
         ),
         (
             {"needs_group": "29"},

@@ -20,12 +20,12 @@ def test_what_needs_no_conversion_is_tried_first_and_nothing_twice():
         (2, None, 2),  # the mean of both
         (6, None, 1),  # the beam of an array
         (32, None, 1),  # a plugin, which mixes
-        (None, None, 1),
+        (0, None, 1),
         (2, 0, 1),
         (2, 1, 2),
         (6, 3, 4),
         (32, 1, 2),
-        (None, 2, 3),
+        (0, 2, 3),
         (1, "mix", 1),
         (6, "mix", 6),
         (32, "mix", 1),

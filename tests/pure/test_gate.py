@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mpengine.capture.gate import PRE_ROLL_OF_VOICES_S, PRE_ROLL_S, Detector, Gate
 from mpengine.shared.ranges import Range, Ranges, total
 from tests.rig import speech
+from tests.rig.numeric import np
 
 RATE = 16000
 BLOCK = 320
@@ -20,30 +21,32 @@ HANG_OVER_S = 1.0
 
 
 def decibels(samples):
-    mean = sum(samples) / len(samples)
-    return 10 * math.log10(sum((x - mean) ** 2 for x in samples) / len(samples)) - 20 * math.log10(32768)
+    return 10 * math.log10(np.var(samples)) - 20 * math.log10(32768)
 
 
 @functools.cache
 def minute(seed, rumble):
     """A minute of noise; with `rumble`, most of it is low."""
     values = array.array("h", random.Random(seed).randbytes(60 * RATE * 2))
-    return array.array("d", itertools.accumulate(values, lambda last, value: rumble * last + value))
+    return np.array(list(itertools.accumulate(values, lambda last, value: rumble * last + value)))
+
+
+def limited(values):
+    return array.array("h", np.clip(values, -32768, 32767).astype("h").tobytes())
 
 
 def noise(seconds, level_dbfs, *, seed=1, rumble=0.0):
     """Noise of a level, of a minute at most."""
     values = minute(seed, rumble)
     gain = 10 ** ((level_dbfs - decibels(values[:RATE])) / 20)
-    return array.array("h", [max(-32768, min(32767, int(gain * x))) for x in values[: round(seconds * RATE)]])
+    return limited(np.trunc(gain * values[: round(seconds * RATE)]))
 
 
 def mixed(one, other, at_s):
     """`other` sounds in `one` from a second on."""
-    result, first = array.array("h", one), round(at_s * RATE)
-    for number, value in enumerate(other):
-        result[first + number] = max(-32768, min(32767, result[first + number] + value))
-    return result
+    result, first = np.array(one, "i4"), round(at_s * RATE)
+    result[first : first + len(other)] += np.array(other)
+    return limited(result)
 
 
 @functools.cache
@@ -110,7 +113,7 @@ def test_a_long_speech_does_not_become_the_room():
 
 def test_one_of_two_channels_opens_the_gate():
     loud, quiet = mixed(noise(60, -60, seed=3), voice(), 40), noise(60, -30, seed=4)
-    both = array.array("h", [value for pair in zip(quiet, loud, strict=True) for value in pair])
+    both = limited(np.stack((quiet, loud), axis=1))
     back = gated(both, channels=2)
     assert all(back.cut(*piece) == [piece] for piece in voiced(voice(), 40))
 

@@ -189,7 +189,7 @@ def _check(config: Config) -> None:
     whole = audio.sample_rate * audio.block_ms % 1000 == 0
     require("audio.block_ms", whole, f"expected a whole number of samples at {audio.sample_rate} Hz")
     is_one = audio.channel is None or audio.channels == 1
-    require("audio.channel", is_one, "it is for audio.channels = 1; several channels are the first ones")
+    require("audio.channel", is_one, "it needs audio.channels = 1; more channels are always the first ones")
     is_heard = audio.gate != "vad" or (audio.sample_rate, audio.channels) == (16000, 1)
     require("audio.gate", is_heard, '"vad" hears one channel of 16000 Hz only')
     if buffer.directory is not None:

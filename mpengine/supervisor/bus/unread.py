@@ -31,7 +31,7 @@ class Unread:
         self._full: set[int] = set()  # inodes, at the last look
 
     def look(self) -> None:
-        """End those connections of which the last look has shown already that they are full of unread bytes."""
+        """End the connections that are full of unread bytes now, and were at the last look."""
         full = set()
         for fd, guest in self._doors.guests(self._socket).items() if self._doors is not None else ():
             if doorkeeper.inode_of(fd) == guest.inode and _unread_bytes(fd) >= _FULL_BYTES:

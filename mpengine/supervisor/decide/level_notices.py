@@ -3,7 +3,7 @@
     notice         begins                                                  is over
     digital        10 s of nothing but zeros                               with the first sample that is not zero
     nearly silent  60 s below -75 dBFS (the noise of a room is louder)     after a second above that
-    clipping       samples at full scale in two of five levels or more,    after 10 s of sound without any
+    clipping       samples at full scale in more than two of five levels, after 10 s of sound without any
                    until that is 2 s of them
     DC offset      10 s with a mean of 5 % of full scale or more           after 10 s with one below 4 %
 
@@ -69,8 +69,8 @@ class _Silence:
         """Nothing was heard yet."""
         self._lasts_s = 0.0
 
-    def is_over(self) -> None:
-        """What was told is over."""
+    def ended(self) -> None:
+        """The silence that was told is over."""
         if self._lasted_s < _PAUSE * self._limit_s:
             self._limit_s = min(self._most_s, 2 * self._limit_s)
 
@@ -108,12 +108,12 @@ class LevelNotices:
             elif ends and code in self._told:
                 self._told.remove(code)
                 if code in self._silences:
-                    self._silences[code].is_over()
+                    self._silences[code].ended()
                 notices.append(Notice(*_OVER[code], is_over=True))
         return notices
 
     def _count(self, level: control.LevelHeard, lasted_s: float) -> None:
-        """Count how long each of these things has lasted, up to the end of `level`."""
+        """Count how long each condition has lasted, up to the end of `level`."""
         is_soft = level.rms_dbfs < _NEARLY_SILENT_DBFS
         self._digital.count(lasted_s, is_silent=level.digital_silence)
         # Zeros have a notice of their own.

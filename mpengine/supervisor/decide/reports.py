@@ -1,4 +1,4 @@
-"""Reports of children that change no decision: they are published, logged, or noted in the situation. Pure."""
+"""Reports of children and of endpoints' doors that change no decision: published, logged, or noted. Pure."""
 
 import itertools
 from collections.abc import Iterable
@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from mpengine.shared import control, messages
+from mpengine.shared.door import Crowd, Stranger
 from mpengine.shared.logs.repeats import Due, Repeats
 from mpengine.shared.messages import ErrorCode, brief
 from mpengine.shared.ranges import Ranges
@@ -214,6 +215,18 @@ class Reports:
             fields = {"start_s": gap.start_s, "end_s": gap.end_s, "reason": gap.reason}
             actions += [Log("warning", "gap", fields), Publish(gap), KeepGap(part.first, part.end)]
         return actions
+
+
+def told_of_door(news: Crowd | Stranger) -> list[Action]:
+    """The actions that tell `news`."""
+    if isinstance(news, Stranger):
+        return [Log("warning", "stranger_refused", {"endpoint": news.endpoint, "pid": news.pid})]
+    if news.is_over:
+        text = f"{news.endpoint} takes new connections again; {news.refused} were ended"
+        return report(messages.Error(source="supervisor", code=ErrorCode.CLIENTS_AGAIN, message=text))
+    whose = f"; process {news.pid} has {news.most} of them" if news.pid else ""
+    text = f"{news.endpoint} has {news.limit} connections (bus.clients) and takes no more for now{whose}"
+    return report(messages.Error(source="supervisor", code=ErrorCode.TOO_MANY_CLIENTS, message=text))
 
 
 def _stepped(step_ns: int) -> list[Action]:

@@ -111,8 +111,8 @@ class SystemdNotices:
         if coordinator.is_stopping:
             notifier.stopping(self._stop_limit_s)
         interval_s = notifier.watchdog_s
-        if not is_reachable:
+        if interval_s is None or now < self._feed_at or not is_reachable:
             return
-        if interval_s is not None and now >= self._feed_at and coordinator.lives.stands_still_s(now) < interval_s:
+        if coordinator.lives.stands_still_s(now) < interval_s:
             self._feed_at = now + interval_s
             notifier.watchdog()

@@ -1,0 +1,53 @@
+"""Whether somebody may be heard in a piece of audio, by its energy. Pure.
+
+The level of a piece is the variance of some of its samples: the mean is removed, because with it a rumble or an offset
+would hide speech. The floor is the level of the room. It falls fast and rises slowly, so that it stays below a long
+speech. A piece is loud when the mean level of two pieces is well above the floor.
+"""
+
+import array
+import math
+import sys
+
+LOWEST_FLOOR_DB = -78.0
+_ABOVE_FLOOR_DB = 5.0
+_FALLS = 0.2  # of the difference, in the time of a piece of 20 ms
+_FALLS_IN_S = 0.02
+_RISES_DB_PER_S = 0.75
+_SILENT_DB = -120.0
+_FULL_SCALE_DB = 20 * math.log10(32768)
+
+
+class Ear:
+    """The level of one channel, and the floor below it."""
+
+    def __init__(self, floor_db: float | None = None, *, silent_db: float = _SILENT_DB) -> None:
+        """`floor_db` is the floor at first; None: the level of the first piece. No piece has less than `silent_db`."""
+        self._floor_db, self._silent_db = floor_db, silent_db
+        self._last_db: float | None = None
+
+    def is_loud(self, values: list[int], duration_s: float) -> bool:
+        """Whether somebody may be heard in a piece with these values, of which there is at least one."""
+        count = len(values)
+        mean = sum(values) / count
+        variance = math.hypot(*values) ** 2 / count - mean * mean
+        now_db = max(self._silent_db, 10 * math.log10(variance) - _FULL_SCALE_DB) if variance > 0 else self._silent_db
+        level_db = now_db if self._last_db is None else (now_db + self._last_db) / 2
+        self._last_db = now_db
+        floor_db = level_db if self._floor_db is None else self._floor_db
+        over_db = level_db - floor_db
+        if over_db < 0:
+            floor_db += over_db * (1 - (1 - _FALLS) ** (duration_s / _FALLS_IN_S))
+        else:
+            floor_db += min(over_db, _RISES_DB_PER_S * duration_s)
+        self._floor_db = max(LOWEST_FLOOR_DB, floor_db)
+        return over_db >= _ABOVE_FLOOR_DB
+
+
+def samples_of(pcm: bytes) -> memoryview:
+    """The int16 samples of `pcm`, which is little-endian, in the order of this machine."""
+    if sys.byteorder == "big":
+        swapped = array.array("h", pcm)
+        swapped.byteswap()
+        pcm = swapped.tobytes()
+    return memoryview(pcm).cast("h")
