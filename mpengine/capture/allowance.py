@@ -10,7 +10,7 @@ _FASTER_FOR_S = 5.0
 # So much a live source may deliver at once, when it begins and after its reader was away.
 _FIRST_S = 2.0
 _MOST_S = 60.0
-# A file that is read late, because this process had no time, makes up for so much.
+# A file that is read late, because this process had no time, catches up by so much.
 _MOST_OF_FILE_S = 1.0
 
 

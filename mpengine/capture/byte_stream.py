@@ -1,25 +1,26 @@
 """Cuts the bytes of a pipe into blocks of samples: WAV by its header, otherwise int16 as `audio` sends it.
 
-Only whole blocks are taken from the pipe, as long as more may come. See `Pipe` for the reason. A block of many channels
-may be larger than the pipe: then it is taken in pieces.
+Only whole blocks are taken from the pipe, as long as more may come. `mpengine.capture.pipe` says why. A block of many
+channels may be larger than the pipe: then it is taken in pieces.
 """
 
 import logging
 import math
+import os
 
 from mpengine.capture.allowance import Allowance
 from mpengine.capture.convert import Converter, converter
-from mpengine.capture.notes import Noted, Notes, file_id
+from mpengine.capture.notes import Noted, Notes
 from mpengine.capture.pipe import Pipe
 from mpengine.capture.source import Block
-from mpengine.capture.wav_format import OTHER_FILES, HeaderStream, WavFormat
+from mpengine.capture.wav_format import OTHER_FILES, WAV_NAMES, HeaderStream, WavFormat
 from mpengine.shared.config_tables import AudioConfig
+from mpengine.shared.file_id import file_id
 from mpengine.shared.logs import Event
 
 log = logging.getLogger("mpengine.capture")
 
 _MAGIC_BYTES = 4
-_WAV = (b"RIFF", b"RF64", b"BW64")
 # Programs that write into a pipe give such sizes, because they cannot know the true one.
 _NO_SIZE_BYTES = 0x7FFF0000
 _BLOCKS_AT_ONCE = 50
@@ -43,7 +44,7 @@ class ByteStream:
         self._left_bytes: int | None = None
         self._allowance: Allowance | None = None
         self._has_told = False  # whether a second stream was logged
-        self._lost = 0
+        self._lost = 0  # samples that went with the process before; the next block tells them
         self._taken_bytes = self._seen_bytes = 0
         self._seen_ns = 0  # when the last byte so far was seen first
         self._next_sample = next_sample
@@ -141,7 +142,7 @@ class ByteStream:
     def _pass_over(self) -> None:
         """Throw away what waits behind the audio of a WAV stream: other chunks, or another stream."""
         begin = self._pipe.skip()
-        if begin.startswith(_WAV) and not self._has_told:
+        if begin.startswith(WAV_NAMES) and not self._has_told:
             self._has_told = True
             log.warning(
                 Event(
@@ -175,7 +176,7 @@ class ByteStream:
         return self._format is not None
 
     def _choose(self, magic: bytes) -> None:
-        if magic in _WAV or magic in OTHER_FILES:  # which the header's reader refuses in words
+        if magic in WAV_NAMES or magic in OTHER_FILES:
             self._header, self._head = HeaderStream(), b""
             self._header.feed(magic)
         else:
@@ -192,6 +193,7 @@ class ByteStream:
         )
 
     def _allowed(self, wanted: int, there: int, now_ns: int) -> int:
+        """How many of the `wanted` frames may be read now, when `there` frames wait: `Allowance` sets the pace."""
         assert self._format is not None
         if self._allowance is None:
             self._allowance = Allowance(
@@ -244,7 +246,7 @@ class ByteStream:
         assert self._format is not None
         self._notes.keep(
             Noted(
-                file_id=file_id(self._pipe.fileno()),
+                file_id=file_id(os.fstat(self._pipe.fileno())),
                 format=self._format,
                 left_bytes=self._left_bytes,
                 next_sample=self._next_sample,

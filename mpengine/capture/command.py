@@ -56,9 +56,7 @@ class Command(Piped):
         blocks = super().read(now_ns, room)
         if blocks:
             self._delivered_ns = now_ns
-        stream = self._stream
-        has_ended = not blocks and stream is not None and stream.has_ended
-        if has_ended and not self._is_paused and self._program is not None:
+        if self._is_at_end(blocks) and self._program is not None:
             self._lose()
             raise DeviceError(self._program.how_it_ended())
         return blocks

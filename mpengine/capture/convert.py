@@ -20,9 +20,9 @@ _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Converter(Protocol):
-    """Converts a stream of samples, piece by piece. The lengths of the pieces do not matter.
+    """Converts a stream of samples, piece by piece.
 
-    They change a sample by at most 1, and rarely: sums of float32 are rounded in another order.
+    The lengths of the pieces change a sample by at most 1, and rarely: sums of float32 are rounded in another order.
     The filter has no delay: output sample m stands at the time m / `audio.sample_rate`, counted from the first sample
     of the stream. It looks ahead, so some input is held back. Silence stays exactly zero: there is no dither.
     """

@@ -41,8 +41,7 @@ class Fifo(Piped):
     def read(self, now_ns: int, room: int) -> list[Block]:
         """See Source. The end of the writer is a loss."""
         blocks = super().read(now_ns, room)
-        has_ended = not blocks and self._stream is not None and self._stream.has_ended
-        if has_ended and not self._is_paused:
+        if self._is_at_end(blocks):
             self._lose()
             self._why_lost = f"no writer at {self._path}"
             self._notes.forget()

@@ -9,6 +9,7 @@ import os
 import msgspec
 
 from mpengine.capture.wav_format import WavFormat
+from mpengine.shared.file_id import FileId, file_id
 
 _MOST_BYTES = 4096
 
@@ -16,12 +17,12 @@ _MOST_BYTES = 4096
 class Noted(msgspec.Struct, frozen=True, kw_only=True):
     """A pipe whose header was read, or that has none.
 
-    `file_id`: which pipe it is (device and inode). `format`: that of its frames. `left_bytes`: the audio that it still
-    has, where the header says so. `next_sample`: the sample that comes next, on the run's sample clock; only of a
-    source that waits for its reader.
+    `file_id`: which pipe it is. `format`: that of its frames. `left_bytes`: the audio that it still has, where the
+    header says so. `next_sample`: the sample that comes next, on the run's sample clock; only of a source that waits
+    for its reader.
     """
 
-    file_id: tuple[int, int]
+    file_id: FileId
     format: WavFormat
     left_bytes: int | None
     next_sample: int
@@ -41,7 +42,7 @@ class Notes:
             noted = msgspec.msgpack.decode(os.pread(self._fd, _MOST_BYTES, 0), type=Noted)
         except msgspec.MsgspecError:  # nothing was noted yet
             return None
-        return noted if noted.file_id == file_id(pipe_fd) else None
+        return noted if noted.file_id == file_id(os.fstat(pipe_fd)) else None
 
     def keep(self, noted: Noted) -> None:
         """Replace the notes."""
@@ -54,9 +55,3 @@ class Notes:
         """Another writer comes: nothing is known of its audio."""
         if self._fd is not None:
             os.ftruncate(self._fd, 0)
-
-
-def file_id(fd: int) -> tuple[int, int]:
-    """The device and the inode of the file of `fd`."""
-    status = os.fstat(fd)
-    return status.st_dev, status.st_ino

@@ -23,7 +23,7 @@ _POLLRDHUP = getattr(select, "POLLRDHUP", 0)
 
 
 class Pipe:
-    """The reading end of a pipe or a socket, or a file. It belongs to the caller, and so does its end."""
+    """The reading end of a pipe or a socket, or a file. The caller owns the descriptor, and closes it."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -83,7 +83,7 @@ class Pipe:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def skip(self) -> bytes:
-        """Throw away what waits now. Returns the begin of it."""
+        """Throw away what waits now. Returns its first bytes."""
         rest = self.waiting()
         begin = b""
         while rest > 0:

@@ -94,6 +94,10 @@ class Piped(Source):
         """The source is lost until `open` succeeds again."""
         self._is_lost, self._stream = True, None
 
+    def _is_at_end(self, blocks: list[Block]) -> bool:
+        """Whether the writer has gone, and everything was read: `blocks`, the last read, is empty."""
+        return not (blocks or self._is_paused) and self._stream is not None and self._stream.has_ended
+
     def _step_s(self, stream: ByteStream, *, has_read: bool) -> float:
         most_s = stream.holds_s * _SHARE_OF_PIPE
         if self._audio.is_unpaced:

@@ -159,11 +159,11 @@ class PcmConverter:
 
     @property
     def held_s(self) -> float:
-        """The length of the input that is still held back, in seconds."""
+        """See Converter."""
         return self._resampler.held / self._rate_hz if self._resampler is not None else 0.0
 
     def convert(self, data: bytes) -> bytes:
-        """The samples that are ready after the further input `data`. Raises ValueError for a part of a frame."""
+        """See Converter. Raises ValueError for a part of a frame."""
         if len(data) % self._frame_bytes:
             raise ValueError(f"{len(data)} bytes are no whole frames of {self._frame_bytes} bytes")
         if len(data) <= self._bytes_at_once:
@@ -172,7 +172,7 @@ class PcmConverter:
         return b"".join(self._convert(data[at : at + self._bytes_at_once]) for at in pieces)
 
     def flush(self) -> bytes:
-        """The samples that are still held back. Afterwards a new stream begins."""
+        """See Converter."""
         if self._resampler is None:
             return b""
         rest = _pcm(self._resampler.finish())
@@ -180,11 +180,11 @@ class PcmConverter:
         return rest
 
     def reset(self) -> None:
-        """Forget the stream: the next input begins a new one."""
+        """See Converter."""
         self.seek(0)
 
     def seek(self, sample: int) -> int:
-        """Prepare to give out from output sample `sample` on. The next input must begin at the frame returned."""
+        """See Converter."""
         return self._resampler.begin(sample) if self._resampler is not None else sample
 
     def _convert(self, data: bytes) -> bytes:

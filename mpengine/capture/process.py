@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 
 import zmq
 
-from mpengine.capture import wall_clock
-from mpengine.capture.absence import Absence
+from mpengine.capture.anchoring import Anchoring
 from mpengine.capture.clock import Placed, SampleClock
-from mpengine.capture.gate import Detector, Gate
+from mpengine.capture.device_wait import DeviceWait
+from mpengine.capture.gating import Gating
 from mpengine.capture.level import LevelMeter
 from mpengine.capture.pusher import Pusher
 from mpengine.capture.source import Source, SourceInfo
@@ -24,7 +24,6 @@ from mpengine.capture.window import Losses, Slot, Window
 from mpengine.processes.beginning import NOTES_FD, CaptureSettings
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control
-from mpengine.shared.clocks import Clocks
 from mpengine.shared.door import Stranger
 from mpengine.shared.doorkeeper import Doorkeeper
 from mpengine.shared.errors import DeviceError, ExitCode, MpengineError
@@ -36,13 +35,11 @@ log = logging.getLogger(__name__)
 
 _BEAT_S = 1.0
 _EARLY_S = 0.2
-_ANCHOR_S = 10.0
 _LEVELS_PER_S = 4
 _LONGEST_WAIT_S = 1.0
 _BEHIND_WAIT_S = 0.02
 # A file does not wait any longer for the results of a full window, all of which has been sent.
 _AWAITS_RESULTS_S = 10.0
-# A slow board with eight cards takes a third of it.
 _UNLIMITED = 1 << 30
 _CODES = {ExitCode.DEVICE: ErrorCode.DEVICE, ExitCode.CONFIG: ErrorCode.CONFIG}
 
@@ -81,20 +78,11 @@ class Capture:
             doors=self._doors,
             supervisor=settings.supervisor,
         )
-        self._gate: Gate | None = None
-        if audio.gate != "off":
-            self._gate = Gate(
-                sample_rate=audio.sample_rate,
-                channels=audio.channels,
-                hang_over_s=settings.hang_over_s,
-                detector=_detector() if audio.gate == "vad" else None,
-            )
-        self._has_told_closed = False  # that the gate is
+        self._gating = Gating(audio, hang_over_s=settings.hang_over_s, pusher=self._pusher, channel=loop.control)
         self._meter = LevelMeter(audio.sample_rate * audio.channels // _LEVELS_PER_S)
         self._is_open = False
         self._opened: SourceInfo | None = None  # until the first block comes: only then the device delivers
-        self._absence = Absence()
-        self._awaited_fd: int | None = None
+        self._device_wait = DeviceWait(loop, source, self._try_to_open)
         self._fed_by: str | None = None
         source.remember(settings.remembered)
         self._waits_for_device = settings.waits_for_device
@@ -107,11 +95,11 @@ class Capture:
         self._finishes = False
         self._lost_reason = settings.lost_reason
         self._losses = Losses()
-        self._next_beat = self._next_anchor = 0.0
+        self._anchoring = Anchoring(loop.control)
+        self._next_beat = 0.0
         # The supervisor does not look at a window that may be on a disk.
         self._is_elsewhere = settings.buffer.directory is not None
-        self._told_clocks = Clocks()  # of the last anchor
-        self._has_told = False
+        self._has_told = False  # the level, since the last look at the beat
         self._let_go_at = time.monotonic() + _AWAITS_RESULTS_S
 
     def run(self) -> None:
@@ -126,8 +114,7 @@ class Capture:
             self._loop.wait(self._timeout_s())
             if self._is_behind or self._source.fileno() is None:  # no descriptor wakes the loop then
                 self._capture()
-            if self._absence.is_due(time.monotonic()):
-                self._try_to_open()
+            self._device_wait.tick(time.monotonic())
             self._tick(time.monotonic())
         self._close_device()
         self._control.tell(self._beat())
@@ -151,7 +138,7 @@ class Capture:
 
     def _timeout_s(self) -> float:
         now = time.monotonic()
-        timeout = min(_LONGEST_WAIT_S, self._next_beat - now, self._absence.next_try_at - now)
+        timeout = min(_LONGEST_WAIT_S, self._next_beat - now, self._device_wait.next_try_at - now)
         if self._is_behind:
             timeout = min(timeout, _BEHIND_WAIT_S)
         if self._is_open and self._source.fileno() is None and not self._has_ended and self._room > 0:
@@ -180,32 +167,17 @@ class Capture:
         except DeviceError as error:
             if not self._is_waited_for:
                 raise
-            self._be_without(str(error))
-
-    def _try_again(self) -> None:
-        """What is awaited may be there. If it is not, only the time leads to the next try: this must not spin."""
-        self._await(None)
-        self._try_to_open()
-        self._await(None)
+            self._device_wait.failed(str(error))
 
     @property
     def _is_waited_for(self) -> bool:
         return self._waits_for_device or self._source.awaited() is not None
 
-    def _await(self, fd: int | None) -> None:
-        """Try again when `fd` is readable; None: the time alone leads to the next try."""
-        if self._awaited_fd is not None:
-            self._loop.unwatch(self._awaited_fd)
-        self._awaited_fd = fd
-        if fd is not None:
-            self._loop.watch(fd, self._try_again)
-
     def _open(self) -> None:
-        self._await(None)
-        self._absence.tries()
+        self._device_wait.tries()
         info = self._source.open(self._clock.next_sample)
         self._is_open = self._awaits_first = True
-        self._gate_opens()
+        self._gating.begin(self._clock.next_sample)
         if not self._waits:
             self._clock.interrupted(self._lost_reason)
         fd = self._source.fileno()
@@ -220,7 +192,7 @@ class Capture:
         info, self._opened, self._fed_by = self._opened, None, None
         if info is None:
             return
-        self._absence.ended()
+        self._device_wait.ended()
         self._waits_for_device = not self._waits
         self._control.tell(
             control.DeviceOpened(
@@ -239,16 +211,8 @@ class Capture:
         if not self._is_waited_for:
             raise error
         self._lost_reason = GapReason.DEVICE
-        self._be_without(str(error))  # before the device is closed: that may end the process
+        self._device_wait.failed(str(error))  # before the device is closed: that may end the process
         self._release()
-
-    def _be_without(self, reason: str) -> None:
-        lost = control.DeviceLost(reason=reason, next_try_in_s=self._absence.failed(time.monotonic()))
-        if self._absence.is_news(reason):
-            self._control.tell(lost)
-        else:
-            self._control.mention(lost)
-        self._await(self._source.awaited())
 
     def _ask_feeding(self) -> None:
         """Tell which source of the sound server feeds the device, when it is another one than before."""
@@ -262,12 +226,11 @@ class Capture:
             self._control.tell(control.DeviceFed(source=source))
 
     def _close_device(self) -> None:
-        if not self._is_open and not self._absence.lasts:
+        if not self._is_open and not self._device_wait.lasts:
             return
         if self._is_open and not self._waits:
             self._read_source()  # before the device is closed: that may end the process
-        self._absence.ended()
-        self._await(None)
+        self._device_wait.ended()
         self._release()
         self._capture_rest()
         self._lost_reason = GapReason.PAUSED
@@ -344,7 +307,8 @@ class Capture:
                 for placed in self._clock.add(block):
                     self._keep(placed)
         self._keep_held()
-        self._gate_ends()
+        self._gating.end(self._clock.next_sample)
+        self._push()
 
     def _keep_held(self) -> None:
         """Place the blocks that the clock holds; no later block will help it."""
@@ -370,8 +334,7 @@ class Capture:
         forgotten = self._window.append(placed.first_sample, block.pcm, arrival_ns)
         if forgotten is not None and not self._pusher.has_pushed(oldest):
             self._tell_dropped(self._losses.dropped(forgotten))
-        if self._gate is not None:
-            self._judge(self._gate, placed.first_sample, block.pcm)
+        self._gating.judge(placed.first_sample, block.pcm, self._clock.next_sample)
         loudness = self._meter.add(block.pcm)
         if loudness is not None:
             first = end - self._meter.measured // self._audio.channels
@@ -382,7 +345,7 @@ class Capture:
     def _end(self) -> None:
         """The audio has ended: send the end mark after the last sample."""
         self._has_ended = True
-        self._gate_ends()
+        self._gating.end(self._clock.next_sample)
         self._pusher.end(self._clock.next_sample)
         self._push()
         self._control.tell(control.SourceEnded(end=self._clock.next_sample))
@@ -413,46 +376,7 @@ class Capture:
             self._source.close()
         self._source.open(self._clock.next_sample)
         self._is_open = True
-        self._gate_opens()
-
-    # The silence gate
-
-    def _judge(self, gate: Gate, first: int, pcm: bytes) -> None:
-        """Hold the audio where the gate closes, and release it where the gate opens."""
-        was_closed_at = gate.closed_at
-        gate.add(first, pcm)
-        if gate.closed_at is not None and was_closed_at is None:
-            self._pusher.hold(gate.closed_at)
-        elif gate.closed_at is None and was_closed_at is not None:
-            self._tell_gated(gate)
-            self._pusher.release()
-
-    def _gate_opens(self) -> None:
-        """A source delivers anew: nothing is known of its noise."""
-        if self._gate is not None:
-            self._gate.opened(self._clock.next_sample)
-            self._tell_gated(self._gate)
-            self._pusher.release()
-
-    def _gate_ends(self) -> None:
-        """The source delivers no more: what the gate holds back is not needed."""
-        if self._gate is not None:
-            self._gate.closed()
-            self._tell_gated(self._gate)
-            self._pusher.release()
-            self._push()
-
-    def _tell_gated(self, gate: Gate) -> None:
-        """Tell which samples were judged silent since the last time, and whether the gate is closed."""
-        is_closed = gate.closed_at is not None
-        for first, end in gate.take_gated():
-            self._pusher.gated(Range(first, end))
-            self._control.tell(control.Gated(first=first, end=end, is_closed=is_closed))
-            self._has_told_closed |= is_closed
-        if self._has_told_closed and not is_closed:
-            sample = self._clock.next_sample
-            self._control.tell(control.Gated(first=sample, end=sample, is_closed=False))
-            self._has_told_closed = False
+        self._gating.begin(self._clock.next_sample)
 
     # Reports
 
@@ -477,8 +401,8 @@ class Capture:
                 log.warning(Event("stranger_refused", endpoint=news.endpoint, pid=news.pid))
         if self._is_elsewhere:
             self._make_again(self._window.make_again)
-        if self._gate is not None and self._gate.closed_at is not None:
-            self._tell_gated(self._gate)  # before the beat, which counts these samples as captured
+        if self._gating.is_closed:
+            self._gating.tell(self._clock.next_sample)  # before the beat, which counts these samples as captured
             if not self._awaits_room:
                 self._push()
         self._control.mention(self._beat())
@@ -488,22 +412,11 @@ class Capture:
         if self._is_open and self._opened is None:
             self._ask_feeding()
         if self._is_open:
-            self._tell_anchor(now)
+            self._anchoring.tell(self._clock, now)
 
     def _beat(self) -> control.CaptureBeat:
         is_waiting = self._window.is_behind or (self._is_open and self._room == 0)
         return control.CaptureBeat(captured=self._clock.next_sample, is_waiting=is_waiting)
-
-    def _tell_anchor(self, now: float) -> None:
-        """Tell when the last sample was captured: every few seconds, and at once when a clock has jumped."""
-        clocks = wall_clock.read()
-        if now < self._next_anchor and not clocks.jumped_since(self._told_clocks):
-            return
-        sample = self._clock.next_sample
-        arrival_ns = self._clock.anchor_ns()
-        if arrival_ns is not None:
-            self._next_anchor, self._told_clocks = now + _ANCHOR_S, clocks
-            self._control.tell(control.Anchor(sample=sample, utc_ns=arrival_ns + clocks.utc_ahead_ns, clocks=clocks))
 
     # Commands
 
@@ -556,12 +469,6 @@ def run(settings: CaptureSettings) -> ExitCode:
             capture.close()
         loop.close()
     return ExitCode.OK
-
-
-def _detector() -> Detector:
-    """The detector of voices, which loads a library. Raises ConfigError where that is missing."""
-    detector: Detector = importlib.import_module("mpengine.capture.voice").VoiceDetector()
-    return detector
 
 
 def _source(settings: CaptureSettings) -> Source:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 
 from mpengine.shared.errors import DeviceError
 from mpengine.shared.logs import Event
+from mpengine.shared.signal_names import signal_name
 
 log = logging.getLogger("mpengine.capture")
 
@@ -71,7 +72,7 @@ class Program:
             how = "has closed its standard output"
         else:
             code = self._reap()
-            how = f"was ended by {_signal_name(-code)}" if code < 0 else f"has ended with exit code {code}"
+            how = f"was ended by {signal_name(-code)}" if code < 0 else f"has ended with exit code {code}"
         last = self._stderr.last_line()
         return f"{self.name} {how}" + (f": {last}" if last else "")
 
@@ -132,7 +133,7 @@ class _StandardError:
         self._next_ns = self._minute_ends_ns = 0
         self._lines_left = 0
         self._left_out = 0
-        self._rest = b""  # the begin of a line
+        self._rest = b""  # the beginning of a line
         self._last = b""
         os.set_blocking(fd, False)
 
@@ -145,7 +146,7 @@ class _StandardError:
             if self._left_out:
                 log.info(Event("command_lines_left_out", command=self._name, lines=self._left_out))
             self._minute_ends_ns, self._lines_left, self._left_out = now_ns + _MINUTE_NS, _LINES_A_MINUTE, 0
-        *lines, rest = (self._rest + self._take()).replace(b"\r", b"\n").split(b"\n")
+        *lines, rest = self._take_lines()
         self._rest = rest[:_MOST_OF_LINE]
         lines = [line for line in lines if line.strip()]
         for line in lines[: self._lines_left]:
@@ -156,7 +157,7 @@ class _StandardError:
 
     def last_line(self) -> str:
         """The last line that is not empty."""
-        lines = (self._rest + self._take()).replace(b"\r", b"\n").split(b"\n")
+        lines = self._take_lines()
         self._rest = b""
         return _text(next((line for line in reversed(lines) if line.strip()), self._last))
 
@@ -164,11 +165,13 @@ class _StandardError:
         """Close the descriptor."""
         os.close(self._fd)
 
-    def _take(self) -> bytes:
+    def _take_lines(self) -> list[bytes]:
+        """What has waited, by lines. The last line may go on."""
         try:
-            return os.read(self._fd, _STDERR_BYTES)
+            more = os.read(self._fd, _STDERR_BYTES)
         except BlockingIOError:
-            return b""
+            more = b""
+        return (self._rest + more).replace(b"\r", b"\n").split(b"\n")
 
 
 def _text(line: bytes) -> str:
@@ -189,10 +192,3 @@ def _before_exec() -> Callable[[], None]:
             os._exit(1)
 
     return end_with_parent
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # a real-time signal has no name
-        return f"signal {number}"

@@ -12,7 +12,7 @@ from mpengine.capture.source import Block, Source, SourceInfo
 from mpengine.capture.wav_format import HeaderParser, WavError, WavFormat
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import ConfigError, DeviceError
-from mpengine.shared.logs.lines import Event
+from mpengine.shared.logs import Event
 
 # How far an unpaced file is read in one turn of the work loop.
 _BLOCKS_AT_ONCE = 50

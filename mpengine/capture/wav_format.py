@@ -15,6 +15,8 @@ _FORMATS = {1: {8: "uint8", 16: "int16", 24: "int24", 32: "int32"}, 3: {32: "flo
 _EXTENSIBLE = 0xFFFE
 _GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
 _TAG_NAMES = {2: "ADPCM", 6: "A-law", 7: "µ-law", 17: "IMA ADPCM", 49: "GSM", 80: "MPEG", 85: "MP3", 255: "AAC"}
+WAV_NAMES = (b"RIFF", b"RF64", b"BW64")
+"""The first four bytes of a WAV stream."""
 OTHER_FILES = {
     b"RIFX": "a big-endian WAV file",
     b"riff": "a Wave64 file",
@@ -28,6 +30,7 @@ OTHER_FILES = {
     b"ID3\x04": "an MP3 file",
     b"\x1aE\xdf\xa3": "a Matroska or WebM file",
 }
+"""By their first four bytes, files that are refused in words."""
 _MEND = "; convert it (ffmpeg -i FILE out.wav)"
 _UNKNOWN_SIZE = 0xFFFFFFFF
 _MOST_CHUNKS = 1000
@@ -84,7 +87,7 @@ class HeaderParser:
         if not data:
             raise WavError("it is empty")
         name = data[:4]
-        if name not in (b"RIFF", b"RF64", b"BW64") or data[8:12] not in (b"WAVE", b""):
+        if name not in WAV_NAMES or data[8:12] not in (b"WAVE", b""):
             raise WavError(f"it is {OTHER_FILES.get(name, 'no WAV file')}{_MEND}")
         if len(data) < self.size:
             raise WavError("it ends before its audio")

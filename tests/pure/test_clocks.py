@@ -2,7 +2,7 @@
 
 import pytest
 
-from mpengine.capture import wall_clock
+from mpengine.capture import anchoring
 from mpengine.shared.clocks import LEAST_STEP_NS, Clocks
 
 S = 10**9
@@ -52,12 +52,12 @@ class Time:
 
 @pytest.mark.parametrize("delays_ns", [[], [0, S], [0, 0, S], [0, 0, 0, S], [S] * 12])
 def test_a_reading_that_was_interrupted_is_taken_again(monkeypatch, delays_ns):
-    monkeypatch.setattr(wall_clock, "time", Time(delays_ns))
-    read = wall_clock.read()
+    monkeypatch.setattr(anchoring, "time", Time(delays_ns))
+    read = anchoring.read_clocks()
     assert read.utc_ahead_ns == pytest.approx(100 * S, abs=2000)
     assert read.suspended_ns == pytest.approx(7 * S, abs=2000)
 
 
 def test_a_machine_that_interrupts_every_reading_is_read_all_the_same(monkeypatch):
-    monkeypatch.setattr(wall_clock, "time", Time([S] * 1000))
-    assert wall_clock.read().utc_ahead_ns == pytest.approx(100 * S, abs=2 * S)
+    monkeypatch.setattr(anchoring, "time", Time([S] * 1000))
+    assert anchoring.read_clocks().utc_ahead_ns == pytest.approx(100 * S, abs=2 * S)

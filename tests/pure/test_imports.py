@@ -113,8 +113,8 @@ def test_a_process_imports_no_library_of_another_even_over_others(process, forbi
 
 @pytest.mark.parametrize("name", PURE)
 def test_a_pure_module_knows_no_world(name):
-    # Life knows the names of signals, not their handlers.
-    allowed = {"signal"} if name == "mpengine.supervisor.decide.child_life" else set()
+    # This one knows the names of signals, not their handlers.
+    allowed = {"signal"} if name == "mpengine.shared.signal_names" else set()
     assert not {other.split(".")[0] for other in IMPORTS[name]} & (WORLD - allowed)
 
 

@@ -17,7 +17,6 @@ want of a device waits 2 s at most.
 
 import collections
 import enum
-import signal
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -26,6 +25,7 @@ from mpengine.shared.config_tables import SupervisorConfig
 from mpengine.shared.deciding import NEVER, full_jitter_s
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import ErrorCode
+from mpengine.shared.signal_names import signal_name
 from mpengine.supervisor.decide.actions import Abort, Action, Child, Kill, Log, LookAt, Publish, Spawn
 from mpengine.supervisor.decide.hangs import Look, Seen, is_loaded, verdict
 
@@ -277,7 +277,7 @@ class Life:
 
     def exited(self, status: int, now: float, chance: float) -> Ended:
         """The process has ended. `status` as in `subprocess`: the exit code, or minus the signal."""
-        how = f"killed by {_signal_name(-status)}" if status < 0 else f"exit code {status}"
+        how = f"killed by {signal_name(-status)}" if status < 0 else f"exit code {status}"
         was, self.pid = self.state, None
         if was is ChildState.STOPPING:
             self.state = ChildState.STOPPED
@@ -316,13 +316,6 @@ class Life:
         last_sign_at = min(self._heard_at, self._progressed_at)
         well_until = now if now < last_sign_at + _TWO_BEATS_S else last_sign_at
         return well_until - max(self._worked_since, self._running_since) >= self._policy.stable_after_s
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # a real-time signal has no name
-        return f"signal {number}"
 
 
 class Lives(dict[Child, Life]):
