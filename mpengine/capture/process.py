@@ -76,7 +76,7 @@ class Capture:
             sample_bytes=sample_bytes,
             missing=self._tell_lost,
             doors=self._doors,
-            supervisor=settings.supervisor,
+            supervisor_pid=settings.supervisor_pid,
         )
         self._gating = Gating(audio, hang_over_s=settings.hang_over_s, pusher=self._pusher, channel=loop.control)
         self._meter = LevelMeter(audio.sample_rate * audio.channels // _LEVELS_PER_S)

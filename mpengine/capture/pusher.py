@@ -44,11 +44,11 @@ class Pusher:
         sample_bytes: int,
         missing: Callable[[Range, str], None],
         doors: Doorkeeper | None = None,
-        supervisor: int = 0,
+        supervisor_pid: int = 0,
     ) -> None:
         """`missing` is called with granted samples that the window does not have, and the reason of their gap.
 
-        `doors` ends connections of other processes than those of the engine whose `supervisor` has this pid.
+        `doors` ends connections of processes that are not of the engine with this `supervisor_pid`.
         """
         self._window = window
         self._run = run
@@ -66,7 +66,7 @@ class Pusher:
         self.socket = sockets.make(context, zmq.PUSH, send_hwm=hwm, linger_ms=1000)
         sockets.make_public(self.socket)
         if doors is not None:
-            is_ours = functools.partial(doorkeeper.is_of_engine, supervisor=supervisor)
+            is_ours = functools.partial(doorkeeper.is_of_engine, supervisor_pid=supervisor_pid)
             doors.watch(self.socket, endpoint, _MOST_CONNECTIONS, is_ours=is_ours)
         self._endpoint = endpoint
         self._bind()

@@ -68,8 +68,8 @@ class CaptureSettings(ChildSettings, frozen=True, kw_only=True):
     waits for a device that this process has had open."""
     hang_over_s: float = 1.0
     """How long the silence gate stays open after the last sound, where `audio.gate` is on."""
-    supervisor: int = 0
-    """The pid of the supervisor, which the parent need not be."""
+    supervisor_pid: int = 0
+    """The supervisor need not be the parent: see the zygote."""
     has_notes: bool = False
     """Whether the descriptor `NOTES_FD` has what one capture process leaves for the next one: its source is a pipe."""
 

@@ -195,15 +195,15 @@ def is_full(endpoint: str) -> bool:
     return path is not None and os.path.exists(path + _FULL)
 
 
-def is_of_engine(pid: int, supervisor: int) -> bool:
-    """Whether the process `pid` is the `supervisor`, its child, or a child's child. Also true where /proc does not say.
+def is_of_engine(pid: int, supervisor_pid: int) -> bool:
+    """Whether the process `pid` is the supervisor, its child, or a child's child. Also true where /proc does not say.
 
     A child has the supervisor or its zygote as parent, and not all children of an engine need have the same one.
     """
     parent = _parent_of(pid)
-    if pid == supervisor or parent is None or parent == supervisor:
+    if pid == supervisor_pid or parent is None or parent == supervisor_pid:
         return True
-    return parent > 0 and _parent_of(parent) in {None, supervisor}
+    return parent > 0 and _parent_of(parent) in {None, supervisor_pid}
 
 
 def find_socket(path: str) -> FileId | None:

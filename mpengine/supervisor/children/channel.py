@@ -40,7 +40,7 @@ class ChildChannel:
         self.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         sockets.make_public(self.socket)
         if doors is not None:
-            is_ours = functools.partial(doorkeeper.is_of_engine, supervisor=os.getpid())
+            is_ours = functools.partial(doorkeeper.is_of_engine, supervisor_pid=os.getpid())
             doors.watch(self.socket, endpoint, _MOST_CONNECTIONS, is_ours=is_ours)
         sockets.bind(self.socket, endpoint)
         self._living: dict[bytes, Child] = {}

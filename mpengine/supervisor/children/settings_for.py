@@ -62,7 +62,7 @@ class SettingsFor(NamedTuple):
                     waits_for_device=coordinator.waits_for_device,
                     hang_over_s=config.remote.hang_over_s,
                     has_notes=config.audio.home.is_pipe,
-                    supervisor=os.getpid(),
+                    supervisor_pid=os.getpid(),
                 )
             case Child.STREAMING:
                 ledger, situation = coordinator.results.ledger, coordinator.situation
