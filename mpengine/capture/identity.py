@@ -75,7 +75,8 @@ def is_same(one: Known, record: Record) -> bool:
     """Whether `one` is the microphone of `record`.
 
     A device with a serial number is the same in any socket. One without is the same in its socket alone, since another
-    of its kind looks just like it. Cards that are not plugged in keep their id.
+    of its kind looks just like it. Cards that are not plugged in keep their id. A card of which nothing is known but
+    its name is another one if more was known: a card can be opened some milliseconds before the kernel shows its facts.
     """
     if one.source is not None:
         return one.source.name == record.source
@@ -90,7 +91,7 @@ def is_same_card(one: Known, record: Record) -> bool:
         return False
     pcm = one.pcm
     if pcm is None:
-        return True
+        return not (record.serial or record.usb_path or record.card_id)
     if record.serial:
         return pcm.serial == record.serial
     if record.usb_path:

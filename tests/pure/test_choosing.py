@@ -204,6 +204,13 @@ def test_the_error_says_what_to_do_when_it_is_plugged_in_elsewhere():
     assert choose(name, before.identity, plugged(MIC_2)).number == 0
 
 
+def test_one_of_which_nothing_is_known_yet_is_not_the_one_that_was_open():
+    mine = MIC_1._replace(card=5)
+    before = choose("USB", "", plugged(MIC_1))
+    assert "is away" in refused("USB", Present([listed(mine, 0)], [MIC_2]), before.identity)
+    assert choose("USB", before.identity, plugged(mine)).number == 0
+
+
 def test_with_a_serial_number_it_may_be_plugged_in_anywhere():
     mine, other = MIC_1._replace(serial="A1"), MIC_2._replace(serial="B2")
     before = choose("USB", "", plugged(mine))
