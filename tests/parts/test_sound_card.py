@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.rig.position_code import coded, heard, losses
+from tests.rig.position_code import CHIPS, coded, heard, losses
 from tests.rig.processes import spawn
 from tests.rig.sound_card import Card, SoundCards, converted
 from tests.rig.waiting import PATIENCE_S, scaled, wait_until
@@ -230,6 +230,19 @@ def test_what_is_lost_can_be_told_to_the_sample(cards):
     offset = int(heard(pcm, 16000)[0].offset)
     assert coded(offset, loss.latest, 16000) == pcm[: 2 * loss.latest]
     assert coded(offset + 1234 + loss.earliest, 1000, 16000) == pcm[2 * loss.earliest : 2 * loss.earliest + 2000]
+
+
+def test_no_place_in_the_code_makes_a_loss_unclear():
+    a_period = CHIPS * 16
+    for start, before in zip(range(0, a_period, a_period // 100), range(6000, 12000, 60), strict=False):
+        pcm = coded(start, before, 16000) + coded(start + before + 1234, 10000, 16000)
+        (loss,) = losses(pcm, 16000)
+        assert loss.samples == 1234
+        assert loss.earliest <= before <= loss.latest
+        assert coded(start, loss.latest, 16000) == pcm[: 2 * loss.latest]
+        assert coded(start + loss.earliest + 1234, 1000, 16000) == pcm[2 * loss.earliest : 2 * loss.earliest + 2000]
+    (loss,) = losses(coded(a_period - 8000, 5000, 16000) + coded(a_period - 3000 + 1234, 9000, 16000), 16000)
+    assert loss.samples == 1234
 
 
 def test_a_device_that_gives_too_little_flags_nothing(cards):

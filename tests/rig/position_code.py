@@ -67,7 +67,7 @@ def heard(pcm: bytes, rate_hz: int, device_rate_hz: int | None = None) -> list[S
         if len(group) < _EDGES:
             continue
         stretch = Stretch(float(at[group[0]]), float(at[group[-1]]), float(np.median(offsets[group])))
-        if found and abs(stretch.offset - found[-1].offset) < _SAME_SAMPLES:
+        if found and abs(_nearest(stretch.offset - found[-1].offset, CHIPS * rate_hz / 1000)) < _SAME_SAMPLES:
             stretch = Stretch(found.pop().first, stretch.last, stretch.offset)
         found.append(stretch)
     return found
@@ -78,21 +78,27 @@ def losses(pcm: bytes, rate_hz: int, device_rate_hz: int | None = None) -> list[
     positive = np.frombuffer(pcm, "<i2") > 0
     stretches = heard(pcm, rate_hz, device_rate_hz)
     period = CHIPS * rate_hz / 1000
+    # After a conversion one sample beside an edge may be on the wrong side; two in a row are not.
+    in_a_row = 1 if device_rate_hz in (None, rate_hz) else 2
     found = []
     for before, after in pairwise(stretches):
-        samples = (after.offset - before.offset + period / 2) % period - period / 2
+        samples = _nearest(after.offset - before.offset, period)
         indexes = np.arange(int(before.last), int(after.first) + 1)
         old, new = (
             _code()[0][((indexes + side.offset) * 1000 / rate_hz + 1e-6).astype(np.int64) % CHIPS] != positive[indexes]
             for side in (before, after)
         )
-        # One sample beside an edge may be on the wrong side after conversion; two in a row are not.
-        ended = np.flatnonzero(old[1:] & old[:-1])
-        begun = np.flatnonzero(new[1:] & new[:-1]) + 2
+        ended = np.flatnonzero(old if in_a_row == 1 else old[1:] & old[:-1])
+        begun = np.flatnonzero(new if in_a_row == 1 else new[1:] & new[:-1]) + in_a_row
         latest = int(indexes[ended[0]]) if len(ended) else int(indexes[-1])
         earliest = min(int(indexes[begun[-1]]) if len(begun) and begun[-1] < len(indexes) else int(indexes[0]), latest)
         found.append(Loss(earliest, latest, round(float(samples), 2)))
     return found
+
+
+def _nearest(samples: float, period: float) -> float:
+    """The least distance on a circle of this length, with its sign. The code begins again after its period."""
+    return (samples + period / 2) % period - period / 2
 
 
 def _edges(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
