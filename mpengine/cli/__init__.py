@@ -87,7 +87,7 @@ def _with_key(argv: Sequence[str]) -> list[str]:
 
 
 def parser_for(*names: str) -> argparse.ArgumentParser:
-    """The parser of the command line, with the arguments of the commands in `names`. The others have their help only."""
+    """The parser of the command line, with the arguments of the commands in `names`, and the names of the others."""
     pages_of_help = "`mpengine help` lists the pages of the reference; `mpengine help configuration` has all keys."
     parser = argparse.ArgumentParser(prog="mpengine", description=mpengine.__doc__, epilog=pages_of_help)
     parser.add_argument("--version", action="version", version=f"mpengine {mpengine.__version__}")
