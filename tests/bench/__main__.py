@@ -35,7 +35,7 @@ def arguments() -> argparse.Namespace:
     """Of the command line."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Costs of the engine, beside a single process.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=PARTS)
-    parser.add_argument("--rounds", type=int, default=3, help="of cpu, quiet, memory, file, growth and tricks (default 3)")
+    parser.add_argument("--rounds", type=int, default=3, help="of cpu, quiet, memory, file, growth, tricks (default 3)")
     parser.add_argument("--seconds", type=float, default=30.0, help="a window lasts (default 30)")
     parser.add_argument("--tries", type=int, default=12, help="starts, kills (default 12)")
     parser.add_argument("--minutes", type=float, default=60.0, help="of hour (default 60)")

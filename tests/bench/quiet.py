@@ -1,4 +1,4 @@
-"""Processor time in a quiet room: the engine as it is, the engine with the gate, and the baseline, in the same window."""
+"""Processor time in a quiet room: the engine as it is, the engine with the gate, the baseline, in the same window."""
 
 import contextlib
 import random
