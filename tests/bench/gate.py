@@ -50,7 +50,7 @@ def measure(bench: Bench) -> None:
     back, _ = gated(hour.samples)
     for room, stretches in hour.rooms.items():
         bench.say(f"gate: words, {room}")
-        _words(bench, room, hour.samples[stretches[0].first : stretches[0].end], _moved(back, stretches[0]))
+        _words(bench, room, hour.samples[stretches[0].first : stretches[0].end], kept_of(back, stretches[0]))
 
 
 def _sent(bench: Bench, hour: Scene, kind: str, detector: Detector | None) -> None:
@@ -105,7 +105,7 @@ def _a_step_off(samples: Any) -> Any:
     return np.clip(samples + steps, -32768, 32767).astype("<i2")
 
 
-def _moved(back: Ranges, stretch: Range) -> Ranges:
+def kept_of(back: Ranges, stretch: Range) -> Ranges:
     """What is kept back of a stretch, counted from its beginning."""
     sent = back.cut(*stretch)
     kept, at = Ranges(), stretch.first
