@@ -53,6 +53,7 @@ class Pace:
         self._period_s = 0.0  # of a card that moves by periods; 0 for all other sources
         self._brought_s: list[float] = []  # by the fast reads
         self._expected_s = 0.0  # what the next read brings of a card that moves by periods
+        self._more_s = 0.0  # than expected, which the last one brought
         self._follows_in_s = _FOLLOWS_EVERY_S - _MISSES_EVERY_S
         self._looks_for_s = 0.0  # reads are so far apart until what is ready moves; 0: they do not wait for that
         self._loud_for_s = _HOLD_S
@@ -100,7 +101,10 @@ class Pace:
             self._look_for_the_end(brought_s)
         elif self._moves_by_steps:
             self._follows_in_s -= self._expected_s
-            is_missing = self._period_s and brought_s < self._expected_s - self._period_s / 2
+            more_s, before_s = brought_s - self._expected_s, self._more_s
+            self._more_s = more_s
+            # Behind a read that was late, and brought a period more, one less is none that is missing.
+            is_missing = self._period_s and max(more_s, more_s + before_s) < -self._period_s / 2
             if is_missing and self._follows_in_s <= _FOLLOWS_EVERY_S - _MISSES_EVERY_S:
                 self._looks_for_s, self._empty_looks, self._follows_in_s = _BEHIND_S, 1, _FOLLOWS_EVERY_S
             elif self._follows_in_s <= 0:
