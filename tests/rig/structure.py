@@ -20,7 +20,7 @@ FLOORS = (
     {"shared"},
     {"processes"},
     {"client", "dialects"},
-    {"shared.config"},
+    {"shared.config", "formats"},
     {"capture", "streaming", "supervisor", "recogniser"},
     {"embedded"},
     {""},
@@ -31,7 +31,6 @@ FLOORS = (
 FLOORS_INSIDE = {
     "streaming": ({"websocket"}, {""}),
     "supervisor": ({"decide"}, {"children", "host"}, {"bus"}, {""}),
-    "cli": ({"formats"}, {""}),
 }
 SLIVER_LINES = 60
 
