@@ -22,7 +22,7 @@ FLOORS = (
     {"client", "dialects"},
     {"shared.config", "formats"},
     {"capture", "streaming", "supervisor", "recogniser"},
-    {"embedded"},
+    {"embedded", "web"},
     {""},
     {"cli"},
     {"__main__"},
