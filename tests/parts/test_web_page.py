@@ -146,6 +146,7 @@ def test_nothing_but_the_page_itself_may_run_in_it(opened):
     page = opened()
     page.wait_for(".state", ["not heard"])
     page.evaluate(
-        "(() => { const s = document.createElement('script'); s.textContent = 'window.ran = 1'; document.body.append(s); })()"
+        "(() => { const made = document.createElement('script'); made.textContent = 'window.ran = 1';"
+        " document.body.append(made); })()"
     )
     assert page.evaluate("window.ran ?? 0") == 0

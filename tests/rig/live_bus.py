@@ -1,4 +1,4 @@
-"""The supervisor's own bus in a thread, in an engine's runtime directory, with nothing behind it but what a test says."""
+"""The supervisor's own bus in a thread, in an engine's runtime directory; behind it is nothing but a test."""
 
 import contextlib
 import json
