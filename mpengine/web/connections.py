@@ -61,12 +61,12 @@ class Links:
         """The connection of the request from `client`."""
         return self._links.get(tuple(client)[:2]) if client else None
 
-    def came(self, transport: asyncio.Transport) -> None:
+    def came(self, transport: asyncio.Transport, now: float) -> None:
         """A connection was accepted."""
         if len(self._links) >= MOST:
             transport.abort()
             return
-        self._links[_peer(transport)] = Link(transport, _now())
+        self._links[_peer(transport)] = Link(transport, now)
 
     def went(self, transport: asyncio.Transport | None) -> None:
         """A connection has ended."""
@@ -80,13 +80,16 @@ class Links:
             link.abort()
 
     async def watch(self) -> None:
-        """End the connections without a request, for ever."""
+        """Look for idle connections, for ever."""
         while True:
             await asyncio.sleep(_LOOK_S)
-            now = _now()
-            for link in list(self._links.values()):
-                if link.idle_s(now) > IDLE_S:
-                    link.abort()
+            self.end_idle(_now())
+
+    def end_idle(self, now: float) -> None:
+        """End the connections that have had no request for too long."""
+        for link in list(self._links.values()):
+            if link.idle_s(now) > IDLE_S:
+                link.abort()
 
     def protocol(self) -> type[H11Protocol]:
         """The protocol of uvicorn, whose connections are counted here."""
@@ -106,7 +109,7 @@ class Links:
             def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
                 self._own_transport = transport
                 super().connection_made(transport)
-                links.came(transport)
+                links.came(transport, _now())
 
             def connection_lost(self, exc: Exception | None) -> None:
                 super().connection_lost(exc)

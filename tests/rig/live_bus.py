@@ -16,7 +16,7 @@ from mpengine.shared.config_tables import Secret
 from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.bus.history import History
 from mpengine.supervisor.bus.journal import Identity, Journal
-from tests.rig.waiting import PREFIX, scaled
+from tests.rig.waiting import scaled
 
 METRICS = messages.Metrics(
     captured_s=10.0,
@@ -48,7 +48,7 @@ class LiveBus:
         self._journal = Journal.create(str(self._directory / "journal"), identity, History(finals=finals))
         self._todo: queue.Queue[tuple[tuple[messages.Message, ...], threading.Event]] = queue.Queue()
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name=f"{PREFIX}bus")
+        self._thread = threading.Thread(target=self._serve, name="live bus")
         self._thread.start()
 
     def __enter__(self) -> Self:

@@ -152,15 +152,14 @@ class Events:
 
     def __iter__(self) -> Iterator[Event]:
         """The events, until the server ends the answer."""
-        while line := self.file.readline().rstrip(b"\n"):
+        while line := self.file.readline():
+            line = line.rstrip(b"\n")
             if line.startswith(b"id: "):
                 self.id = line[4:].decode()
             elif line.startswith(b"data: "):
                 yield Event(self.id, json.loads(line[6:]))
             elif line.startswith(b":"):
                 self.comments += 1
-            if not line.startswith(b"id: "):
-                self.file.readline()
 
     def next(self, *kinds: str) -> Event:
         """The next event of these types, or of any."""
