@@ -3,6 +3,7 @@
 import argparse
 import socket
 
+import mpengine
 from mpengine.cli.options import add_target, key_of
 from mpengine.shared import addresses
 from mpengine.shared.addresses import Place
@@ -56,6 +57,7 @@ def main(arguments: argparse.Namespace) -> int:
         Options(
             names=names,
             place=place,
+            version=mpengine.__version__,
             token=token,
             hosts=(socket.gethostname(), f"{socket.gethostname()}.local", *arguments.allow_host),
             publish=arguments.publish,

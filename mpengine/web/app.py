@@ -83,13 +83,13 @@ class _Asked(Exception):
 class App:
     """The application. `hub` is fed by others, who call `wake` then."""
 
-    def __init__(self, hub: Hub, access: Access, links: Links) -> None:
+    def __init__(self, hub: Hub, access: Access, links: Links, *, version: str) -> None:
         self._hub, self._access, self._links = hub, access, links
         self._page = Page()
         self._clients: set[_Client] = set()
         self._transcripts = 0
         self._dropped = self._sent_bytes = self._refused = 0
-        self._figures = Figures(hub, self._own)
+        self._figures = Figures(hub, self._own, version)
         self._is_ending = False
 
     def wake(self) -> None:

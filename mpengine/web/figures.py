@@ -18,7 +18,6 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-import mpengine
 from mpengine.shared.messages import ChildMetrics, EngineState, Metrics
 from mpengine.web.hub import DELAYS_S, Hub, View
 
@@ -49,9 +48,9 @@ _GAUGED = (
 class Figures(Collector):
     """Gives what the hub knows, and what the server counts of its own readers."""
 
-    def __init__(self, hub: Hub, own: Callable[[], dict[str, float]]) -> None:
-        """`own`: `clients`, `dropped`, `sent_bytes` and `refused` of the server."""
-        self._hub, self._own = hub, own
+    def __init__(self, hub: Hub, own: Callable[[], dict[str, float]], version: str) -> None:
+        """`own`: `clients`, `dropped`, `sent_bytes` and `refused` of the server, which is of that `version`."""
+        self._hub, self._own, self._version = hub, own, version
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -65,7 +64,7 @@ class Figures(Collector):
     def collect(self) -> Iterator[Metric]:
         """See Collector."""
         views = list(self._hub.views.values())
-        yield InfoMetricFamily("mpengine_web", "This server.", value={"version": mpengine.__version__})
+        yield InfoMetricFamily("mpengine_web", "This server.", value={"version": self._version})
         yield _gauge("mpengine_up", "Whether the engine is heard.", ((view, float(view.is_heard)) for view in views))
         yield _states(views)
         known = [(view, view.metrics) for view in views if view.metrics is not None]

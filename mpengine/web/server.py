@@ -40,6 +40,7 @@ class Options(NamedTuple):
 
     names: tuple[str, ...]
     place: Place
+    version: str
     token: str | None = None
     hosts: tuple[str, ...] = ()
     publish: str | None = None
@@ -70,7 +71,7 @@ class _Server(uvicorn.Server):
 async def _serve(options: Options, listener: socket.socket) -> int:
     loop = asyncio.get_running_loop()
     hub, links = Hub(options.names), Links()
-    app = App(hub, Access(token=options.token, hosts=options.hosts), links)
+    app = App(hub, Access(token=options.token, hosts=options.hosts), links, version=options.version)
     config = uvicorn.Config(
         app,
         http=links.protocol(),
