@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 from tests.rig.processes import spawn
 from tests.rig.waiting import PATIENCE_S, scaled, wait_until
 
-_PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 _OPTIONS = (
     "--headless=new",
     "--no-sandbox",  # containers allow no namespaces; all pages are ours
@@ -35,7 +35,7 @@ _OPTIONS = (
 
 def program() -> str:
     """The browser's command; skips the test where there is none."""
-    found = next((path for name in _PROGRAMS if (path := shutil.which(name))), None)
+    found = next((path for name in PROGRAMS if (path := shutil.which(name))), None)
     if found is None:
         pytest.skip("there is no Chromium here: scripts/install --browser")
     return found

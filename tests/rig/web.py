@@ -76,6 +76,12 @@ class Web:
         self.send_signal(how)
         return self.wait()
 
+    def kill(self) -> None:
+        """End it without a word."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
     def written(self) -> str:
         """What it has written after its first line, once it has ended."""
         assert self._process is not None
