@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from mpengine.shared import addresses
 
-COOKIE = "mpengine_web"
 COOKIE_S = 400 * 86400  # browsers keep none for longer
 _LONGEST_COOKIES = 8192
 _PURPOSE = b"cookie of mpengine web"
@@ -36,6 +35,8 @@ class Access:
         self._hosts = {"localhost", *(host.lower().removesuffix(".") for host in hosts)}
         self.cookie = "" if token is None else hmac.new(token.encode(), _PURPOSE, hashlib.sha256).hexdigest()
         """What a browser keeps in place of the token."""
+        # All servers of a host share their cookies, whatever their ports are.
+        self.cookie_name = f"mpengine_web_{self.cookie[:8]}"
 
     def refusal(self, headers: Mapping[str, str]) -> Refusal | None:
         """Why a request with these `headers`, whose names are in small letters, is not answered; None if it is."""
@@ -62,9 +63,18 @@ class Access:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self.is_token(given.strip()):
             return None
-        if hmac.compare_digest(_cookie(headers.get("cookie", "")).encode(), self.cookie.encode()):
+        if hmac.compare_digest(self._cookie_in(headers.get("cookie", "")).encode(), self.cookie.encode()):
             return None
         return Refusal(401, "send the header Authorization: Bearer TOKEN, or open this page once with ?token=TOKEN")
+
+    def _cookie_in(self, header: str) -> str:
+        if len(header) > _LONGEST_COOKIES:
+            return ""
+        try:
+            found = http.cookies.SimpleCookie(header).get(self.cookie_name)
+        except http.cookies.CookieError:
+            return ""
+        return found.value if found else ""
 
     def _is_ours(self, host: str) -> bool:
         try:
@@ -79,13 +89,3 @@ class Access:
         except ValueError:
             return False
         return True
-
-
-def _cookie(header: str) -> str:
-    if len(header) > _LONGEST_COOKIES:
-        return ""
-    try:
-        found = http.cookies.SimpleCookie(header).get(COOKIE)
-    except http.cookies.CookieError:
-        return ""
-    return found.value if found else ""

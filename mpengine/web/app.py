@@ -16,7 +16,7 @@ from mpengine import formats
 from mpengine.client.position import HOLE, Hole, decode
 from mpengine.formats.base import Place, Style
 from mpengine.shared.text import harmless
-from mpengine.web.access import COOKIE, COOKIE_S, Access
+from mpengine.web.access import COOKIE_S, Access
 from mpengine.web.connections import Link, Links
 from mpengine.web.figures import Figures
 from mpengine.web.hub import Entry, Hub
@@ -150,7 +150,7 @@ class App:
         rest = urllib.parse.urlencode(request.query)
         # Two slashes would begin the name of another server.
         place = urllib.parse.quote("/" + request.path.lstrip("/")) + (f"?{rest}" if rest else "")
-        cookie = f"{COOKIE}={self._access.cookie}; Path=/; Max-Age={COOKIE_S}; HttpOnly; SameSite=Lax"
+        cookie = f"{self._access.cookie_name}={self._access.cookie}; Path=/; Max-Age={COOKIE_S}; HttpOnly; SameSite=Lax"
         return Answer(303, b"", headers={"location": place, "set-cookie": cookie})
 
     async def _routed(self, request: _Request, send: Send) -> Answer | None:

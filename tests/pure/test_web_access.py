@@ -2,9 +2,10 @@
 
 import pytest
 
-from mpengine.web.access import COOKIE, Access
+from mpengine.web.access import Access
 
 TOKEN = "a-token-of-some-length"
+COOKIE = Access(token=TOKEN).cookie_name
 
 
 @pytest.mark.parametrize(
@@ -69,3 +70,7 @@ def test_without_a_token_nothing_is_the_token():
     assert not Access(token=None).is_token("")
     assert Access(token=TOKEN).is_token(TOKEN)
     assert not Access(token=TOKEN).is_token("é")
+
+
+def test_servers_of_one_host_do_not_take_each_other_s_cookies():
+    assert Access(token=TOKEN).cookie_name != Access(token=TOKEN + "x").cookie_name
