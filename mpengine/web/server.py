@@ -99,8 +99,8 @@ async def _serve(options: Options, listener: socket.socket) -> int:
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, end)
     with _subscriber(options) as subscriber:
-        work = [_follow(subscriber, hub, app), _tick(hub, app), links.watch()]
         _say(options, listener)
+        work = [_follow(subscriber, hub, app), _tick(hub, app), links.watch()]
         tasks = [loop.create_task(server.serve(sockets=[listener])), *map(loop.create_task, work)]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
