@@ -86,11 +86,14 @@ class View:
         self._ill_since: float | None = None
         self._kept: dict[str, collections.deque[Entry]] = collections.defaultdict(collections.deque)
         self._finals_bytes = 0
+        self._in_order: list[Entry] | None = None  # what `kept` gave last, as long as that is true
 
     @property
     def kept(self) -> list[Entry]:
-        """Finals, gaps, errors and holes, in the order in which they came."""
-        return list(heapq.merge(*self._kept.values(), key=lambda entry: entry.number))
+        """Finals, gaps, errors and holes, in the order in which they came. Leave the list as it is."""
+        if self._in_order is None:  # hundreds of readers may come at once
+            self._in_order = list(heapq.merge(*self._kept.values(), key=lambda entry: entry.number))
+        return self._in_order
 
     @property
     def interims(self) -> list[Entry]:
@@ -116,7 +119,7 @@ class View:
 
     def keep(self, entry: Entry) -> None:
         """Keep `entry` for readers that come late."""
-        kept = self._kept[entry.topic]
+        kept, self._in_order = self._kept[entry.topic], None
         kept.append(entry)
         if entry.topic == FINALS:
             self._finals_bytes += len(entry.data)

@@ -7,7 +7,7 @@ each of them, with commas. A browser sends its last id when it connects again, a
 
 import collections
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -110,21 +110,20 @@ class Reader:
             self._next, self._taken_bytes = entry.number + 1, entry.end_bytes
             yield entry
 
-    def _history(self, view: View) -> Iterable[Entry]:
+    def _history(self, view: View) -> list[Entry]:
         """What is kept of an engine, from where on the reader wants it."""
         kept = view.kept
         known = self._had.get(view.name)
-        if known is not None:
-            first = next((place for place, entry in enumerate(kept) if entry.run == known.run), None)
-            if first is not None or view.run == known.run:
-                self._unmet.discard(view.name)
-            return kept[first or 0 :]
-        if self._wish.history is None:
-            return kept
-        finals = [place for place, entry in enumerate(kept) if entry.topic == FINALS]
-        if self._wish.history == 0:
-            return []
-        return kept[finals[-self._wish.history] :] if len(finals) > self._wish.history else kept
+        if known is None:
+            return kept if self._wish.history is None else _with_last_finals(kept, self._wish.history)
+        if view.run == known.run or any(entry.run == known.run for entry in kept):
+            self._unmet.discard(view.name)
+        place = len(kept)
+        while place and not _is_known(kept[place - 1], known):
+            place -= 1
+        if not place:  # all that is kept of the run, and of those after it
+            place = next((number for number, entry in enumerate(kept) if entry.run == known.run), 0)
+        return kept[place:]
 
     def _wants(self, entry: Entry) -> bool:
         if entry.engine not in self._wish.engines:
@@ -168,6 +167,22 @@ class Reader:
         if len(self._wish.engines) == 1:
             return "".join(f"{run}:{seq}" for run, seq in self._positions.values())
         return ",".join(f"{name}={run}:{seq}" for name, (run, seq) in sorted(self._positions.items()))
+
+
+def _is_known(entry: Entry, known: Position) -> bool:
+    """Whether `entry` is a final up to `known`: then the reader has all before it."""
+    return entry.topic == FINALS and entry.run == known.run and entry.seq <= known.seq
+
+
+def _with_last_finals(kept: list[Entry], count: int) -> list[Entry]:
+    """The last `count` finals, and what stands between and behind them."""
+    if not count:
+        return []
+    for place in range(len(kept) - 1, -1, -1):
+        count -= kept[place].topic == FINALS
+        if not count:
+            return kept[place:]
+    return kept
 
 
 def _own(**fields: Any) -> bytes:

@@ -361,3 +361,12 @@ def test_delays_of_finals_are_counted_where_their_times_are_true(rig):
     delays = rig.hub.views["desk"].delays
     assert sum(delays.counts) == 1
     assert delays.sum_s == pytest.approx(0.3)
+
+
+def test_between_the_last_finals_there_is_all_that_stood_there(rig):
+    rig.say(messages.Gap(start_s=0, end_s=1, samples=1, reason="device"))
+    rig.final("one")
+    rig.say(messages.Gap(start_s=2, end_s=3, samples=1, reason="paused"))
+    rig.final("two")
+    shown = [data.get("text") or data.get("reason") for _, data in events(rig.reader("desk", history=2))][1:-1]
+    assert shown == ["one", "paused", "two"]
