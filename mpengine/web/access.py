@@ -8,7 +8,6 @@ import hashlib
 import hmac
 import http.cookies
 import ipaddress
-import urllib.parse
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -49,7 +48,7 @@ class Access:
             words = f"this server is not called {host[:100]!r}; if it is, start it with --allow-host NAME"
             return Refusal(421, words)
         origin = headers.get("origin")
-        if origin is not None and urllib.parse.urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and origin.lower() not in {f"http://{host.lower()}", f"https://{host.lower()}"}:
             return Refusal(403, "pages of other servers may not read this one")
         return None
 

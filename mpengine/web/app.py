@@ -31,6 +31,8 @@ HEARTBEAT_S = 10.0
 """A reader gets a comment when there was nothing else for so long."""
 STALL_S = 30.0
 """A reader that takes nothing for so long is dropped."""
+TRANSCRIPT_S = 300.0
+"""A transcript that was not taken within so long is cut off."""
 _PIECE_BYTES = 1 << 16
 _EVENT_STREAM = "text/event-stream"
 _RETRY = b"retry: 1000\n\n"
@@ -173,7 +175,7 @@ class App:
                 return Answer(200, page, content_type)
         name, _, ending = request.path.rpartition(".")
         if name == "/transcript" and ending in _TYPES:
-            await self._transcript(ending, request.query, send)
+            await self._transcript(request, ending, send)
             return None
         raise _Asked(f"nothing stands here; there are {_PATHS}", 404)
 
@@ -203,7 +205,8 @@ class App:
                     await self._send_piece(client, send, piece)
                 else:
                     try:
-                        await asyncio.wait_for(client.wake.wait(), HEARTBEAT_S)
+                        async with asyncio.timeout(HEARTBEAT_S):
+                            await client.wake.wait()
                     except TimeoutError:
                         await self._send_piece(client, send, b":\n\n")
             if not link.is_gone:
@@ -267,7 +270,8 @@ class App:
         words = "; ".join(troubles) or "ok"
         return Answer(503 if troubles else 200, f"{harmless(words)}\n".encode())
 
-    async def _transcript(self, ending: str, query: Mapping[str, str], send: Send) -> None:
+    async def _transcript(self, request: _Request, ending: str, send: Send) -> None:
+        query = request.query
         engines = self._engines(query)
         if len(engines) > 1:
             raise _Asked(f"a transcript is of one engine: ?engine={engines[0]}")
@@ -281,8 +285,10 @@ class App:
         try:
             name = f"{engines[0]}.{ending}"
             await _begin(send, 200, _TYPES[ending], {"content-disposition": f'inline; filename="{name}"'})
-            async with asyncio.timeout(10 * STALL_S):
+            async with asyncio.timeout(TRANSCRIPT_S):
                 await _write(send, "text" if ending == "txt" else ending, style, self._hub.views[engines[0]].kept)
+        except TimeoutError:
+            request.link.abort()
         finally:
             self._transcripts -= 1
 

@@ -35,6 +35,9 @@ def test_another_name_is_refused_also_with_the_token(host):
         ("http://evil.com", 403),
         ("null", 403),
         ("", 403),
+        ("http://[::1", 403),
+        ("HTTP://127.0.0.1:8714", None),
+        ("http://user@127.0.0.1:8714", 403),
         ("chrome-extension://127.0.0.1:9", 403),
     ],
 )
