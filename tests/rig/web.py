@@ -158,7 +158,8 @@ class Events:
 
     def __iter__(self) -> Iterator[Event]:
         """The events, until the server ends the answer."""
-        while line := self.file.readline():
+        # A line without an end is torn: as a browser does, it is left out.
+        while (line := self.file.readline()).endswith(b"\n"):
             line = line.rstrip(b"\n")
             if line.startswith(b"id: "):
                 self.id = line[4:].decode()
