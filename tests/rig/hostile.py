@@ -31,7 +31,7 @@ _ODD = (
     b'{"type":"snapshot","since":-1}',
     b'{"type":"snapshot","since":1e400}',
     b'{"type":"set_user_name","user_name":7}',
-    b'{"type":"stop","type":5}',
+    b'{"type":["stop"]}',
     b'{"type":"\\ud800"}',
     b"null",
 )
