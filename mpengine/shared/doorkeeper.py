@@ -15,12 +15,13 @@ libzmq's own thread waits for it (see above), so that it does nothing else and w
 """
 
 import contextlib
+import errno
 import os
 import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import zmq
 
@@ -230,15 +231,42 @@ def inode_of(fd: int) -> int:
         return 0
 
 
-def end_connection(fd: int, inode: int) -> None:
-    """Shut down the connection at `fd`, if it is still the one of `inode`. libzmq closes the descriptor."""
-    with contextlib.suppress(OSError):
+def end_connection(fd: int, inode: int, *, pid: int = 0) -> None:
+    """Shut down the connection at `fd`, if it is still the one of `inode`, and of the process `pid` (0: of any one).
+
+    libzmq closes the descriptor, and the next socket may have it by now, even one that listens: libzmq would abort the
+    process at the next look at that one. So the socket is held here while it is judged.
+    """
+    with contextlib.suppress(OSError), _held(fd) as connection:
+        is_meant = inode_of(connection.fileno()) == inode and (not pid or _peer_pid(connection) in {0, pid})
+        if is_meant and not connection.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            connection.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def _held(fd: int) -> Iterator[socket.socket]:
+    """The socket at `fd`, which stays the same meanwhile. Without a free descriptor it may be closed by others.
+
+    Raises OSError where there is no socket.
+    """
+    try:
+        held = os.dup(fd)
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
         connection = socket.socket(fileno=fd)
         try:
-            if inode_of(fd) == inode:
-                connection.shutdown(socket.SHUT_RDWR)
+            yield connection
         finally:
             connection.detach()
+    else:
+        try:
+            connection = socket.socket(fileno=held)
+        except OSError:
+            os.close(held)
+            raise
+        with connection:
+            yield connection
 
 
 def _parent_of(pid: int) -> int | None:
@@ -259,18 +287,23 @@ def _guest_at(fd: int, name: str) -> Guest | None:
         return None
     try:
         ours = connection.getsockname()
-        is_local = isinstance(ours, str)
-        if (ours if is_local else f":{ours[1]}") != name:
+        if (ours if isinstance(ours, str) else f":{ours[1]}") != name:
             return None
-        pid = 0
-        if is_local and _SO_PEERCRED is not None:
-            found = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERCRED, _CREDENTIALS.size)
-            pid = _CREDENTIALS.unpack(found)[0]
-        return Guest(inode, pid)
+        if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):  # a listener that has its descriptor by now
+            return None
+        return Guest(inode, _peer_pid(connection))
     except OSError:
         return None
     finally:
         connection.detach()
+
+
+def _peer_pid(connection: socket.socket) -> int:
+    """The process at the other end, 0 where the system does not say it."""
+    if connection.family != socket.AF_UNIX or _SO_PEERCRED is None:
+        return 0
+    pid: int = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, _SO_PEERCRED, _CREDENTIALS.size))[0]
+    return pid
 
 
 def _rename(watched: _Watched, *, is_shut: bool) -> None:

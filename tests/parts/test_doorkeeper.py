@@ -1,6 +1,7 @@
 """Real connections at a door: who is inside stays, nobody else finds the socket, and strangers must leave."""
 
 import contextlib
+import errno
 import os
 import resource
 import socket
@@ -173,3 +174,58 @@ def test_libzmq_waits_for_a_keeper_that_does_not_come(stack, tmp_path, monkeypat
     goes_on.set()
     house.wait_for(LIMIT)
     assert doorkeeper.is_full(f"ipc://{house.path}")
+
+
+@pytest.fixture
+def two():
+    """Both ends of a connection, and the listener that was asked for it."""
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
+        listener.bind("")
+        listener.listen()
+        client.connect(listener.getsockname())
+        accepted, _ = listener.accept()
+        with accepted:
+            yield listener, client, accepted
+
+
+def ended(client):
+    client.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        return client.recv(1) == b""
+    return False
+
+
+def test_a_listener_that_has_the_descriptor_of_a_connection_by_now_is_left_alone(two):
+    """libzmq would abort this process."""
+    listener, client, _ = two
+    fd = listener.fileno()
+    doorkeeper.end_connection(fd, doorkeeper.inode_of(fd))
+    with socket.socket(socket.AF_UNIX) as another:
+        another.connect(listener.getsockname())
+        listener.accept()[0].close()
+    assert doorkeeper._guest_at(fd, listener.getsockname()) is None
+    assert not ended(client)
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+def test_the_connection_that_is_meant_is_ended_and_no_other(two, has_room, monkeypatch):
+    _, client, accepted = two
+    if not has_room:
+
+        def dup(fd):
+            raise OSError(errno.EMFILE, "no descriptor")
+
+        monkeypatch.setattr(os, "dup", dup)
+    fd, inode = accepted.fileno(), doorkeeper.inode_of(accepted.fileno())
+    doorkeeper.end_connection(fd, inode + 1)
+    doorkeeper.end_connection(fd, inode, pid=os.getpid() + 1)
+    assert not ended(client)
+    doorkeeper.end_connection(fd, inode, pid=os.getpid())
+    assert ended(client)
+
+
+def test_what_is_no_socket_is_left_alone(tmp_path):
+    with (tmp_path / "file").open("wb") as file:
+        doorkeeper.end_connection(file.fileno(), doorkeeper.inode_of(file.fileno()))
+        file.write(b"x")
+    doorkeeper.end_connection(1_000_000, 1)
