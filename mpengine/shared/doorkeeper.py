@@ -42,6 +42,7 @@ _FULL = ".full"
 # In a crowd the connections are counted again so often: of some ends libzmq tells nothing.
 _COUNT_MS = 500
 _CLOSE_LIMIT_S = 5.0
+_CATCH_UP_LIMIT_S = 1.0
 _STAT_BYTES = 4096
 
 
@@ -65,6 +66,7 @@ class Doorkeeper:
         self._monitors: dict[zmq.Socket[bytes], zmq.Socket[bytes]] = {}  # by the socket itself
         self._new: list[zmq.Socket[bytes]] = []
         self._wake = Wake()
+        self._has_read = threading.Event()
         self._is_closing = False
         self._thread = threading.Thread(target=self._run, name="doorkeeper", daemon=True)
         self._thread.start()
@@ -102,8 +104,21 @@ class Doorkeeper:
         with self._lock:
             return dict(self._watched[self._monitors[watched]].door.guests)
 
+    def catch_up(self, limit_s: float = _CATCH_UP_LIMIT_S) -> bool:
+        """Wait until the thread has read all events. To be called before a socket that is watched is bound again.
+
+        libzmq's thread, where it waits for ours, holds a lock of the socket. A call that needs it, to bind or to end a
+        monitor, would wait with Python's own lock: then our thread, and the whole process, would wait for ever. False:
+        there was too much to read.
+        """
+        with self._lock:
+            self._has_read.clear()
+            self._wake.set()
+        return not self._thread.is_alive() or self._has_read.wait(limit_s)
+
     def close(self) -> None:
         """End, and leave all doors open. To be called before the sockets are closed; again, it does nothing."""
+        self.catch_up(_CLOSE_LIMIT_S)
         for watched in self._monitors:
             with contextlib.suppress(zmq.ZMQError):  # closed already, as after a failure
                 watched.disable_monitor()
@@ -126,6 +141,8 @@ class Doorkeeper:
             events = {each: self._events_of(each) for each in sources if isinstance(each, zmq.Socket)}
             for monitor, some in events.items():
                 self._handle(self._watched[monitor], some)
+            if all(len(some) < _EVENTS_AT_ONCE for some in events.values()):
+                self._has_read.set()
             now = time.monotonic()
             for watched in self._list():
                 self._look(watched, now)

@@ -144,36 +144,56 @@ def many_descriptors():
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_libzmq_waits_for_a_keeper_that_does_not_come(stack, tmp_path, monkeypatch, many_descriptors):
-    """So the connections that it can accept are bounded, however busy this process is."""
+@pytest.fixture
+def late(stack, tmp_path, monkeypatch, many_descriptors):
+    """A house whose keeper reads nothing before `goes_on`, and as many connections as libzmq accepts meanwhile."""
     goes_on = threading.Event()
-    handle = Doorkeeper._events_of
+    events_of = Doorkeeper._events_of
 
     def waits(self, monitor):
         goes_on.wait()
-        return handle(self, monitor)
+        return events_of(self, monitor)
 
     monkeypatch.setattr(Doorkeeper, "_events_of", waits)
     house = House(stack, tmp_path)
     stack.callback(goes_on.set)
-    most = doorkeeper.UNREAD_EVENTS + BACKLOG + 3  # those that wait to be accepted, and one that is on its way
-    entered = 0
+    house.entered = 0
 
     def enter():
-        nonlocal entered
         made = stack.enter_context(socket.socket(socket.AF_UNIX))
         made.setblocking(False)
-        entered += made.connect_ex(house.path) == 0
-        return entered
+        house.entered += made.connect_ex(house.path) == 0
+        return house.entered
 
     wait_until(lambda: enter() >= doorkeeper.UNREAD_EVENTS, 30, "as many as it accepts", every=0)
     for _ in range(300):
         time.sleep(0)
         enter()
-    assert entered <= most
+    return house, goes_on
+
+
+def test_libzmq_waits_for_a_keeper_that_does_not_come(late):
+    """So the connections that it can accept are bounded, however busy this process is."""
+    house, goes_on = late
+    assert house.entered <= doorkeeper.UNREAD_EVENTS + BACKLOG + 3  # those that wait, and one that is on its way
+    assert not house.doors.catch_up(0.01)
     goes_on.set()
     house.wait_for(LIMIT)
     assert doorkeeper.is_full(f"ipc://{house.path}")
+
+
+def test_the_end_waits_for_a_keeper_that_is_late(late, monkeypatch):
+    """To end a monitor takes a lock that libzmq holds while it waits for the keeper, and holds Python's lock."""
+    house, goes_on = late
+    catch_up = house.doors.catch_up
+
+    def begins(limit_s):
+        goes_on.set()
+        return catch_up(limit_s)
+
+    monkeypatch.setattr(house.doors, "catch_up", begins)
+    house.doors.close()
+    assert not house.doors._thread.is_alive()
 
 
 @pytest.fixture
