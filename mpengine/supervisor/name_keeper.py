@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from mpengine.shared import control, doorkeeper, sockets
+from mpengine.shared.doorkeeper import Doorkeeper
 from mpengine.shared.errors import AlreadyRunning, MpengineError, RuntimeDirError
 from mpengine.shared.file_id import FileId, find
 from mpengine.shared.messages import Error, ErrorCode
@@ -30,9 +31,10 @@ class NameKeeper:
         *,
         window_path: str,
         bound: "dict[Name, tuple[zmq.Socket[bytes], str]]",
+        doors: Doorkeeper | None = None,
         now: float,
     ) -> None:
-        self._directory, self._journal, self._bound = directory, journal, bound
+        self._directory, self._journal, self._bound, self._doors = directory, journal, bound, doors
         inside = {name: os.path.join(directory.path, name) for name in (Name.FRAMES, Name.JOURNAL)}
         sockets_at = {name: path for name, (_, at) in bound.items() if (path := sockets.path_of(at)) is not None}
         self._paths = {Name.DIRECTORY: directory.path, Name.LOCK: directory.lock_path, **inside, **sockets_at}
@@ -71,10 +73,7 @@ class NameKeeper:
             raise RuntimeDirError(f"{what}, once more; the engine ends. Find out who removes them")
         try:
             self._directory.lock_again()
-            for name, (socket, endpoint) in self._bound.items():
-                if name in lost.names:
-                    sockets.bind(socket, endpoint)
-                    self._note(name)
+            self._bind_again(lost)
         except AlreadyRunning:
             raise RuntimeDirError(f"{what}; by now another engine of this name has taken its place") from None
         except MpengineError as error:
@@ -94,6 +93,14 @@ class NameKeeper:
         if {Name.FRAMES, Name.WINDOW} & set(lost.names):
             actions.append(Send(Child.CAPTURE, control.MakeAgain()))
         return actions
+
+    def _bind_again(self, lost: Lost) -> None:
+        if self._doors is not None:
+            self._doors.catch_up()
+        for name, (socket, endpoint) in self._bound.items():
+            if name in lost.names:
+                sockets.bind(socket, endpoint)
+                self._note(name)
 
     def _note(self, name: Name) -> None:
         found = self._find(name)

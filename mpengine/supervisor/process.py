@@ -199,6 +199,7 @@ class Supervisor:
                 Name.QUERY: (bus.queries, bus.query_endpoint),
                 Name.COMMAND: (bus.commands, bus.command_endpoint),
             },
+            doors=self._doors,
             now=self._bound_at,
         )
         where = {"results": bus.publish_endpoint, "query": bus.query_endpoint, "command": bus.command_endpoint}

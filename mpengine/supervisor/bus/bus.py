@@ -330,8 +330,9 @@ class Bus:
         """End the connection by which `frame` came, if it is still there."""
         fd, inode = _peer_of(frame)
         if inode:
-            self._tell("subscriber_disconnected", why, _who(frame))
-            doorkeeper.end_connection(fd, inode)
+            who = _who(frame)
+            self._tell("subscriber_disconnected", why, who)
+            doorkeeper.end_connection(fd, inode, pid=_pid_of(who))
 
     def _tell(self, event: str, why: str, peer: str) -> None:
         """Log it, once for each peer."""
@@ -447,6 +448,12 @@ def _who(frame: zmq.Frame) -> str:
         return str(frame.get("Peer-Address"))
     except zmq.ZMQError:
         return "unknown"
+
+
+def _pid_of(who: str) -> int:
+    """The process of a peer of an ipc endpoint; 0 if it is another peer."""
+    pid = who.rpartition(":")[2]
+    return int(pid) if who.startswith("localhost:") and pid.isdecimal() else 0
 
 
 def _encrypt(socket: "zmq.Socket[bytes]", secret: Secret) -> str:
