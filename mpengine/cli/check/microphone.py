@@ -150,5 +150,5 @@ class _Trial:
         if status is None or status == ExitCode.DEVICE:
             return _LOST
         if status < 0:
-            return f"the audio library has crashed ({signal_name(-status)})"
+            return f"the process that tries the source was ended by {signal_name(-status)}"
         return f"the process that tries the source has ended with exit code {status}"

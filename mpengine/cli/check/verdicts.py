@@ -17,6 +17,7 @@ NETWORK = ("dns", "endpoint", "tls", "key")
 NO_MICROPHONE = "the audio does not come from a microphone of this machine"
 NO_DEVICE = "it needs the device"
 
+_HANGS = "plug the device out and in again, or start the sound server anew (systemctl --user restart pipewire)"
 # Speech is so much louder than the room, in a tenth of a second.
 _SPEECH_ABOVE_DB = 10.0
 _LEAST_SEEN_STEP_S = 2.0
@@ -86,13 +87,13 @@ def microphone(source: Source) -> Iterator[Line]:
     if opened is None:
         text, code = (trouble.text, trouble.exit_code) if trouble else ("it was not opened", int(ExitCode.DEVICE))
         mend = "`mpengine devices` lists the microphones, the rates that they take, and who has them open"
-        yield failed("format", text, mend, code)
+        yield failed("format", text, _HANGS if source.end else mend, code)
         yield skipped("level", "it needs the format")
         return
     yield _format(opened, source)
     if trouble is not None:
         mend = "see that it is plugged in well, and not muted; `mpengine devices --levels` shows all microphones"
-        yield failed("level", trouble.text, mend, trouble.exit_code)
+        yield failed("level", trouble.text, _HANGS if source.end else mend, trouble.exit_code)
 
 
 def _held_by(engine: Engine | None, cards: Cards | None, trouble: Trouble) -> str:
@@ -135,7 +136,7 @@ def _mend_device(trouble: Trouble, source: Source, cards: Cards | None) -> str:
     if trouble.exit_code == ExitCode.CONFIG:
         return "`mpengine help configuration` has the keys of [audio]"
     if source.end:
-        return "plug the device out and in again, or start the sound server anew (systemctl --user restart pipewire)"
+        return _HANGS
     if source.is_microphone and cards is None:  # the audio system itself: its errors end with what to do
         return trouble.text.rpartition(": ")[2]
     if not source.is_microphone:
@@ -168,12 +169,10 @@ def level(heard: Listened) -> Line:
     """How loud it was."""
     check = "level"
     louder_db = heard.loudest_dbfs - heard.softest_dbfs
-    text = (
-        f"{heard.softest_dbfs:.0f} to {heard.loudest_dbfs:.0f} dBFS in {heard.seconds:.0f} s, "
-        f"peak {heard.peak_dbfs:.0f} dBFS"
-    )
+    lasted = f"{round(heard.seconds, 1):g} s"
+    text = f"{heard.softest_dbfs:.0f} to {heard.loudest_dbfs:.0f} dBFS in {lasted}, peak {heard.peak_dbfs:.0f} dBFS"
     if heard.digital_silence:
-        text = f"digital silence: nothing but zeros in {heard.seconds:.0f} s"
+        text = f"digital silence: nothing but zeros in {lasted}"
         return failed(check, text, "see that it is not muted, and is the right device (`mpengine devices --levels`)")
     if heard.loudest_dbfs < NEARLY_SILENT_DBFS:
         mend = "speak while it listens; otherwise it is muted, its gain is at zero, or it is the wrong input"
