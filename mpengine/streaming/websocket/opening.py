@@ -93,9 +93,11 @@ def reach(
     host, port, _, is_secure = library.parts_of(target.url)
     peer = host if proxy is None else f"the {proxy}"
     progress = progress or Progress()
-    progress.stage = Stage.TLS
-    context = (target.tls or _tls_context(target.ca_file)) if is_secure else None
-    progress.stage = Stage.NAME
+    context = None
+    if is_secure:
+        progress.stage = Stage.TLS
+        context = target.tls or _tls_context(target.ca_file)
+        progress.stage = Stage.NAME
     dial = functools.partial(_dial, send_timeout_s=target.send_timeout_s, adopt=adopt, progress=progress)
     try:
         if proxy is None:
