@@ -22,6 +22,7 @@ COMMANDS = {
     "run": "Run an engine until it is stopped. A second Ctrl-C ends it at once.",
     "listen": "Show live what an engine hears.",
     "status": "Show the state of an engine.",
+    "check": "Say what stands in the way of a run, and what would mend it.",
     "devices": "List the audio inputs.",
     "service": "Print a systemd unit. Its first lines say where to put it.",
     "keys": "Make CURVE keys for a bus beyond this machine. It says which goes where.",

@@ -31,14 +31,16 @@ UserName = Annotated[str, Meta(max_length=LONGEST_USER_NAME)]
 class Secret:
     """A key or token. Only `reveal` shows it; repr and tracebacks have stars instead.
 
-    `path`: the file that it was read from, and may be read from again; None if there is none.
+    `path`: the file that it was read from, and may be read from again; None if there is none. `variable`: the variable
+    of the environment that it was read from, if any.
     """
 
-    __slots__ = ("_value", "path")
+    __slots__ = ("_value", "path", "variable")
 
-    def __init__(self, value: str = "", path: str | None = None) -> None:
+    def __init__(self, value: str = "", path: str | None = None, variable: str | None = None) -> None:
         self._value = value
         self.path = path
+        self.variable = variable
 
     def reveal(self) -> str:
         """The secret itself."""
@@ -380,7 +382,7 @@ def decode_secret(kind: type, value: Any) -> Any:
     if not given.isprintable() or given != given.strip():
         raise ValueError("expected one line without spaces around it")
     key = mended(given)
-    return secret if key == given else Secret(key, secret.path)
+    return secret if key == given else Secret(key, secret.path, secret.variable)
 
 
 def encode_secret(value: Any) -> str:

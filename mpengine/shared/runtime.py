@@ -86,6 +86,10 @@ class RuntimeDir:
         os.ftruncate(self._lock_fd, 0)
         os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode(), 0)
 
+    def holder(self) -> str | None:
+        """The pid of the engine that holds the directory, as text; None if no other engine does."""
+        return self._holder() if self._lock_fd < 0 and one_writer.is_held(self.lock_path) else None
+
     def lock_again(self) -> None:
         """Make and hold again what was removed or replaced: the directory, or the file in it.
 

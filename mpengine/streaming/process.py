@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 # High-water mark of PULL, in frames. A frame has at most a tenth of a second, or one block. The window is the buffer.
 _QUEUED_FRAMES = 10
-_SEND_LIMIT_S = 10.0
+SEND_LIMIT_S = 10.0
 _LAST_WORDS_S = 0.1
 _LONGEST_WAIT_S = 1.0
 _NO_ROOM_WAIT_S = 0.05
@@ -223,7 +223,7 @@ class Streaming:
                     self._exit_code = exit_code
                     self._loop.leaving = True
                 case _ if self._connection is not None and self._loss is None:
-                    self._loss = _send(self._connection, action)
+                    self._loss = send(self._connection, action)
 
     def _settle_loss(self) -> None:
         """After a failed send: handle the peer's last events first, for its close frame may give the cause."""
@@ -246,7 +246,7 @@ class Streaming:
             ca_file=self._ca_file,
             tls=self._tls,
             connect_timeout_s=CONNECT_LIMIT_S,
-            send_timeout_s=_SEND_LIMIT_S,
+            send_timeout_s=SEND_LIMIT_S,
         )
         self._tls = None
         self._loop.watch(self._connection.fileno(), self._on_connection)
@@ -273,7 +273,7 @@ class Streaming:
             self._connection.interrupt()
 
 
-def _send(connection: Connection, action: Action) -> str | None:
+def send(connection: Connection, action: Action) -> str | None:
     """Perform a sending action. Returns why it failed, None if it did not."""
     try:
         match action:

@@ -122,7 +122,7 @@ class Supervisor:
             context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context())
             self._doors = Doorkeeper(context)
             stack.callback(self._doors.close)  # where a socket cannot be bound
-            self._clients = max(1, min(self._config.bus.clients, most_descriptors // 8))
+            self._clients = min(self._config.bus.clients, descriptors.most_clients(most_descriptors))
             self._open_sockets(context, stack)
             stack.callback(self._doors.close)
             self._reserve = descriptors.Reserve(most_descriptors)

@@ -30,8 +30,8 @@ class RunFiles:
 
         Raises RuntimeDirError (disk full, or something else in the place of the journal or the window).
         """
-        name, rate = config.engine.name, config.audio.sample_rate
-        self.window_path = os.path.join(config.buffer.directory or runtime_path, f"{name}.window")
+        rate = config.audio.sample_rate
+        self.window_path = window_path(config, runtime_path)
         _require_file(self.window_path)
         self.recovered: Recovered | None = None
         self.abandoned = ""
@@ -93,6 +93,11 @@ class RunFiles:
         if is_done:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.window_path)
+
+
+def window_path(config: Config, runtime_path: str) -> str:
+    """Where the replay window stands."""
+    return os.path.join(config.buffer.directory or runtime_path, f"{config.engine.name}.window")
 
 
 def _require_file(path: str) -> None:

@@ -91,7 +91,7 @@ def take_secrets(tables: dict[str, Any], secrets: Mapping[Key, str], environment
             found[key] = _read_secret(os.path.expanduser(file), f"{table}.{key}_file")
         elif key not in found:
             credential = _credential(variable, f"{table}.{key}", environment)
-            given = credential or Secret(environment.get(variable, "").strip())
+            given = credential or Secret(environment.get(variable, "").strip(), variable=variable)
             if given:
                 tables.setdefault(table, {})[key] = given
 
