@@ -87,7 +87,7 @@ def test_without_a_device_the_engine_is_degraded_and_says_why_and_when_it_tries_
     assert (status.state, status.reason, status.device) == ("degraded", 'capture: "USB" has gone', None)
     assert engine.coordinator.situation.level(engine.now) is None
     capture = status.children["capture"]
-    assert (capture.state, capture.reason, capture.next_try_in_s) == ("RUNNING", '"USB" has gone', 1.5)
+    assert (capture.state, capture.reason, capture.next_try_in_s) == ("running", '"USB" has gone', 1.5)
     engine.says(CAPTURE, lost("busy: PID 812 (arecord)", 2.0))
     assert engine.status().reason == "capture: busy: PID 812 (arecord)"
 

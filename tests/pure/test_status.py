@@ -178,7 +178,7 @@ def test_device_endpoint_and_connection_are_told():
 
 def test_a_child_has_its_state_pid_and_restarts():
     view = View().running()
-    assert view.status().children["capture"] == messages.ChildStatus(state="RUNNING", pid=7)
+    assert view.status().children["capture"] == messages.ChildStatus(state="running", pid=7)
 
 
 def test_a_child_in_backoff_tells_when_it_is_tried_again():
@@ -186,14 +186,14 @@ def test_a_child_in_backoff_tells_when_it_is_tried_again():
     view.lives[Child.CAPTURE].exited(1, 100.0, 1.0)
     view.lives[Child.CAPTURE].failed(100.0, 1.0)
     child = view.status(now=100.2).children["capture"]
-    assert (child.state, child.pid, child.next_try_in_s) == ("BACKOFF", None, 0.3)
+    assert (child.state, child.pid, child.next_try_in_s) == ("backoff", None, 0.3)
 
 
 def test_streaming_tells_when_it_connects_again():
     view = View().running()
     view.situation.disconnected("reset", 105.0)
     child = view.status(now=104.0).children["streaming"]
-    assert (child.state, child.next_try_in_s, child.reason) == ("RUNNING", 1.0, "reset")
+    assert (child.state, child.next_try_in_s, child.reason) == ("running", 1.0, "reset")
 
 
 def test_a_try_that_is_overdue_comes_in_no_negative_time():
@@ -230,7 +230,7 @@ def test_the_last_end_of_a_child_stays_known_when_it_works_again():
     life.heard(112.5)
     life.worked(100.0)
     child = view.child("capture", 115.0)
-    assert (child.state, child.reason, child.up_s) == ("RUNNING", "", 3.0)
+    assert (child.state, child.reason, child.up_s) == ("running", "", 3.0)
     assert (child.last_end, child.last_end_ago_s) == ("killed by SIGKILL", 5.0)
 
 

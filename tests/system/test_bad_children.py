@@ -121,7 +121,7 @@ def test_one_that_dies_again_and_again_is_started_again_for_ever_but_ever_later(
         wait_until(lambda: len(bad.noted_ns("born")) > len(waits_s), 30, "the last life")
         for dead_ns, born_ns, wait_s in zip(died_ns, bad.noted_ns("born")[1:], waits_s, strict=False):
             assert wait_s <= seconds(dead_ns, born_ns) <= wait_s + BUSY_S
-        waiting = [status for _, status in bad.statuses(child) if status["state"] == "BACKOFF"]
+        waiting = [status for _, status in bad.statuses(child) if status["state"] == "backoff"]
         assert waiting
         for status in waiting:
             assert 0 <= status["next_try_in_s"] <= waits_s[min(status["restarts"], len(waits_s) - 1)]

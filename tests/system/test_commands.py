@@ -86,11 +86,11 @@ def test_status_is_a_table_for_people_and_json_for_machines(microphone, engine):
         table = mpengine(running, "status", "--name", running.name)
         assert table.returncode == 0
         assert re.search(r"^state +running$", table.stdout, re.MULTILINE)
-        assert re.search(r"^capture +RUNNING +\d+ +0 +\d", table.stdout, re.MULTILINE)
+        assert re.search(r"^capture +running +\d+ +0 +\d", table.stdout, re.MULTILINE)
         assert server.url in table.stdout
         answer = json.loads(mpengine(running, "status", "--name", running.name, "--json").stdout)
         assert answer["type"] == "status"
-        assert answer["children"]["streaming"]["state"] == "RUNNING"
+        assert answer["children"]["streaming"]["state"] == "running"
         assert answer["metrics"]["children"]["supervisor"]["rss_mb"] > 1
         running.stop()
 

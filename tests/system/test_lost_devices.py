@@ -100,7 +100,7 @@ def test_under_a_service_manager_it_is_waited_for_and_nothing_is_started_again(c
     manager.wait_for(f"STATUS=degraded: {status['reason']}")
     answer = running.query({"type": "status"})
     assert (answer["device"], answer["level"]) == (None, None)
-    assert answer["children"]["capture"]["state"] == "RUNNING"
+    assert answer["children"]["capture"]["state"] == "running"
     assert answer["children"]["capture"]["next_try_in_s"] is not None
     # By its own clock: it has tried for five seconds.
     running.bus.wait_for(lambda m: m["type"] == "metrics" and m["uptime_s"] > 5.0)

@@ -44,12 +44,12 @@ _DEVICE_CEILING_S = 2.0
 class ChildState(enum.StrEnum):
     """As in the drawing above."""
 
-    STOPPED = "STOPPED"
-    STARTING = "STARTING"
-    RUNNING = "RUNNING"
-    STOPPING = "STOPPING"
-    BACKOFF = "BACKOFF"
-    FATAL = "FATAL"
+    STOPPED = "stopped"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    BACKOFF = "backoff"
+    FATAL = "fatal"
 
 
 _ALIVE = frozenset({ChildState.STARTING, ChildState.RUNNING, ChildState.STOPPING})
