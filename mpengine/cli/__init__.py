@@ -32,6 +32,8 @@ COMMANDS = {
     "stop": "Stop an engine and wait for its end. It publishes its last results first.",
     "help": "List the pages of the reference, or show one of them.",
 }
+# Those that are called otherwise: a module `list` would take the place of the type, in this module.
+_MODULES = {"list": "engines"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -105,4 +107,4 @@ def parser_for(*names: str) -> argparse.ArgumentParser:
 
 
 def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"mpengine.cli.{name}")
+    return importlib.import_module(f"mpengine.cli.{_MODULES.get(name, name)}")

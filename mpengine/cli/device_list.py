@@ -108,21 +108,24 @@ def _state(one: Known) -> str:
 
 def lines(listing: Listing, audio: AudioConfig) -> list[str]:
     """The list for people, for standard output."""
+    from mpengine.cli import drawing  # noqa: PLC0415  JSON is not drawn
+
     rows, wanted = listing.rows, audio.device
-    lines = []
-    if rows:
-        lines = _table(rows, audio.sample_rate)
-    else:
-        lines.append("no audio input device: plug in a microphone (in a container, pass in /dev/snd)")
+    remarks = []
+    if not rows:
+        remarks.append("no audio input device: plug in a microphone (in a container, pass in /dev/snd)")
     if listing.present.server:
-        lines.append(harmless(listing.present.server))
+        remarks.append(listing.present.server)
     if listing.trouble and rows:
-        lines.append(harmless(listing.trouble))
+        remarks.append(listing.trouble)
     elif listing.choice is not None and not any(row.is_chosen for row in rows):
-        lines.append(f"* {harmless(listing.choice.name)}")
+        remarks.append(f"* {listing.choice.name}")
     if listing.choice is not None:
-        lines.append("* is used when audio.device is not set" if wanted is None else "* is what audio.device means now")
-    return lines
+        means = "is used when audio.device is not set" if wanted is None else "is what audio.device means now"
+        remarks.append(f"* {means}")
+    to = drawing.standard_output()
+    table = _table(rows, audio.sample_rate) if rows else []
+    return table + [line for text in remarks for line in drawing.lines(harmless(text), to)]
 
 
 def _table(rows: Sequence[Row], wanted_hz: int) -> list[str]:

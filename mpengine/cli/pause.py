@@ -6,6 +6,7 @@ from mpengine.cli.options import add_target, target_of
 from mpengine.cli.target import Target, wait_for_status
 from mpengine.shared import messages
 from mpengine.shared.errors import ExitCode, MpengineError
+from mpengine.shared.text import harmless
 
 _CLOSED_LIMIT_S = 10.0
 
@@ -28,6 +29,8 @@ def pause(target: Target) -> int:
     target.tell(messages.Pause())
     last = wait_for_status(target, lambda status: status.paused and status.device is None, _CLOSED_LIMIT_S)
     if last.device is not None:
-        raise MpengineError(f"{target.name} is to pause, but {last.device} is still open after {_CLOSED_LIMIT_S:g} s")
-    print("paused: the microphone is closed; `mpengine resume` opens it again")
+        text = f"{target.name} is to pause, but {harmless(last.device)} is still open after {_CLOSED_LIMIT_S:g} s"
+        raise MpengineError(text)
+    which = "" if target.name == "default" else f" --name {target.name}"
+    print(f"paused: the microphone is closed; `mpengine resume{which}` opens it again")
     return int(ExitCode.OK)

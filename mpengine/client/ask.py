@@ -2,7 +2,7 @@
 
 import zmq
 
-from mpengine.client.finding import find, require_name
+from mpengine.client.finding import find, is_running, require_name
 from mpengine.shared import doorkeeper, messages, sockets
 from mpengine.shared.errors import ConfigError, EngineUnreachable
 
@@ -29,7 +29,7 @@ def ask(
     is_command = not isinstance(question, messages.QUESTIONS) and (command is not None or query is None)
     endpoint, kind = (command, "command") if is_command else (query, "query")
     require_name(name)
-    is_local = endpoint is None or endpoint.startswith("ipc:")
+    is_named = endpoint is None
     if endpoint is None:
         found = find(name)
         endpoint = found.command if is_command else found.query
@@ -44,11 +44,11 @@ def ask(
             if doorkeeper.is_full(endpoint):
                 text = f'the engine "{name}" has too many clients at {endpoint} (bus.clients): close some, or ask again'
                 raise EngineUnreachable(text)
-            # Where there is a key, or no file, a wrong key and no engine look the same from here.
             start = "mpengine run" if name == "default" else f"mpengine run --name {name}"
+            # Over tcp, a wrong key and no engine look the same from here.
+            is_clear = endpoint.startswith("ipc:") or (is_named and not is_running(name))
             doubts = "is it running, is the server key right, and the client key known?"
-            is_open = is_local and (server_key is None or endpoint.startswith("ipc:"))
-            advice = f"start one with: {start}" if is_open else doubts
+            advice = f"start one with: {start}" if is_clear else doubts
             raise EngineUnreachable(f'no engine called "{name}" answers at {endpoint}; {advice}')
         return socket.recv()
     finally:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from mpengine.shared import runtime, whereabouts
+from mpengine.shared import one_writer, runtime, whereabouts
 from mpengine.shared.config_tables import NAME, NAME_VALUES
 from mpengine.shared.errors import require
 
@@ -38,6 +38,12 @@ def is_noted(name: str) -> bool:
     """Whether there is a file that says where the engine called `name` is. Raises as `find` does."""
     require_name(name)
     return whereabouts.read(runtime.runtime_path(name)) is not None
+
+
+def is_running(name: str) -> bool:
+    """Whether an engine of this user called `name` holds its runtime directory. Raises as `find` does."""
+    require_name(name)
+    return one_writer.is_held(runtime.lock_path(runtime.runtime_path(name)))
 
 
 def require_name(name: str) -> None:

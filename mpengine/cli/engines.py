@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mpengine.cli.options import target_named
 from mpengine.cli.status_words import remarks
 from mpengine.cli.target import read_status
-from mpengine.shared import messages, one_writer, runtime, whereabouts
+from mpengine.client.finding import is_running
+from mpengine.shared import messages, runtime, whereabouts
 from mpengine.shared.config_tables import NAME
 from mpengine.shared.errors import EngineUnreachable, ExitCode
 from mpengine.shared.messages import StatusAnswer
@@ -98,7 +99,7 @@ def engines() -> list[Listed]:
 def _look(name: str, directory: str) -> Listed | None:
     """The engine in `directory`; None if it has stopped and left nothing."""
     said = whereabouts.read(directory)
-    if one_writer.is_held(os.path.join(directory, "lock")):
+    if is_running(name):
         pid = said.pid if said is not None else None
         try:
             status = read_status(target_named(name).ask(messages.StatusQuery(), timeout_s=_ANSWER_LIMIT_S))
