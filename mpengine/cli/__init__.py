@@ -30,6 +30,7 @@ COMMANDS = {
     "service": "Print a systemd unit. Its first lines say where to put it.",
     "keys": "Make CURVE keys for a bus beyond this machine. It says which goes where.",
     "stop": "Stop an engine and wait for its end. It publishes its last results first.",
+    "completion": "Print what a shell needs to complete commands. The help says where to put it.",
     "help": "List the pages of the reference, or show one of them.",
 }
 # Those that are called otherwise: a module `list` would take the place of the type, in this module.
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command is None:
             parser.print_help(sys.stderr)
             return int(ExitCode.CONFIG)
-        code: int = _module(arguments.command).main(arguments)
+        code: int = module_of(arguments.command).main(arguments)
         sys.stdout.flush()
     except MpengineError as error:
         complain(str(error))
@@ -102,9 +103,10 @@ def parser_for(*names: str) -> argparse.ArgumentParser:
         short = about[0].lower() + about[1 : about.index(".")]
         command = commands.add_parser(name, help=short, description=about)
         if name in names:
-            _module(name).add_arguments(command)
+            module_of(name).add_arguments(command)
     return parser
 
 
-def _module(name: str) -> ModuleType:
+def module_of(name: str) -> ModuleType:
+    """The module of a command."""
     return importlib.import_module(f"mpengine.cli.{_MODULES.get(name, name)}")
