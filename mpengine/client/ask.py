@@ -33,7 +33,7 @@ def ask(
     if endpoint is None:
         found = find(name)
         endpoint = found.command if is_command else found.query
-        server_key = server_key or found.server_key
+        server_key = found.server_key if server_key is None else server_key
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
         socket = sockets.make(context, zmq.REQ)

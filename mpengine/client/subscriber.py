@@ -169,6 +169,13 @@ class Subscriber:
         return [socket for feed in self._feeds for socket in feed.sockets]  # others, once an engine is elsewhere
 
     @property
+    def _poller(self) -> zmq.Poller:
+        poller = zmq.Poller()
+        for socket in self._sockets:
+            poller.register(socket, zmq.POLLIN)
+        return poller
+
+    @property
     def _deadline(self) -> float:
         return self._looks.clock(min(feed.deadline for feed in self._feeds))
 
@@ -203,10 +210,7 @@ class Subscriber:
                 if rest_s <= 0:
                     return False
                 rest_s = min(rest_s, max(0.0, self._deadline - time.monotonic()))
-                poller = zmq.Poller()
-                for socket in self._sockets:
-                    poller.register(socket, zmq.POLLIN)
-                poller.poll(None if rest_s == NEVER else int(rest_s * 1000) + 1)
+                self._poller.poll(None if rest_s == NEVER else int(rest_s * 1000) + 1)
 
     async def _wait_async(self) -> None:
         if self._ready:
@@ -231,7 +235,7 @@ def _endpoints(
     found = find(name)
     if query is not None:
         return Endpoints(found.publish, query, server_key, client_key)
-    return Endpoints(found.publish, found.query, server_key or found.server_key, client_key)
+    return Endpoints(found.publish, found.query, found.server_key if server_key is None else server_key, client_key)
 
 
 def _noted(name: str, server_key: str | None, client_key: str | None) -> Endpoints | None:

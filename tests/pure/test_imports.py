@@ -151,7 +151,7 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}))
         ("mpengine.streaming.process", {"numpy", "sounddevice"}),
         ("mpengine.client.subscriber", {"numpy", "sounddevice", "websocket", "ssl", "asyncio"}),
         ("mpengine.embedded.engine", {"numpy", "sounddevice", "websocket", "ssl", "asyncio", "rich"}),
-        ("mpengine.cli.run,mpengine.cli.enginesen,mpengine.cli.status,mpengine.cli.engines", {"rich"}),
+        ("mpengine.cli.run,mpengine.cli.listen,mpengine.cli.status,mpengine.cli.engines", {"rich"}),
     ],
     ids=[
         "package",
