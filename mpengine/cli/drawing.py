@@ -110,24 +110,20 @@ def table(heads: Sequence[Head], rows: Sequence[Sequence[str | Text]], to: Outpu
     room = 0 if is_last_right else min(widths[-1], _ROOM)
     if to.columns is not None and needed + room > to.columns:
         return Group(*(part for row in cells for part in _block(heads, row)))
-    drawn = Table(
-        *(
-            Column(
-                head.word,
-                min_width=head.least or None,
-                justify="right" if head.is_right else "left",
-                no_wrap=at < len(heads) - 1,
-                overflow="fold",
-            )
-            for at, head in enumerate(heads)
-        ),
-        box=None,
-        pad_edge=False,
-        padding=(0, gap, 0, 0),
-        header_style="bold",
-    )
-    for row in cells:
-        drawn.add_row(*row)
+    # Gaps are columns, because versions of rich differ in what padding does to the least width.
+    drawn = Table(box=None, padding=0, header_style="bold")
+    for at, head in enumerate(heads):
+        if at:
+            drawn.add_column(width=gap)
+        drawn.add_column(
+            head.word,
+            min_width=head.least or None,
+            justify="right" if head.is_right else "left",
+            no_wrap=at < len(heads) - 1,
+            overflow="fold",
+        )
+    for first, *others in cells:
+        drawn.add_row(first, *(part for cell in others for part in ("", cell)))
     return drawn
 
 
