@@ -16,6 +16,7 @@ from mpengine.client.follow import Action, Ask, Follower, Since, Sync
 from mpengine.client.position import HOLE, Deliver, Received, Report, loss
 from mpengine.shared import messages, sockets
 from mpengine.shared.deciding import NEVER
+from mpengine.shared.errors import MpengineError
 from mpengine.shared.messages import UNREADABLE, SnapshotAnswer, SyncAnswer, read_answer, read_sync
 
 # The most messages that one look takes from a socket.
@@ -65,11 +66,11 @@ class Feed:
         self.is_live = False
         """Whether the engine has confirmed the subscriptions: all that it publishes after that comes."""
         self._topics = dict.fromkeys([*topics, *(["metrics"] if self._follower.asks else [])])
-        self._results, self._questions = self._connected()
+        self._results, self._questions = self._connected(endpoints)
 
-    def _connected(self) -> "tuple[zmq.Socket[bytes], zmq.Socket[bytes] | None]":
-        """Sockets that are connected to the engine, the first one with all subscriptions."""
-        publish, query, server_key, client_key = self._endpoints
+    def _connected(self, endpoints: Endpoints) -> "tuple[zmq.Socket[bytes], zmq.Socket[bytes] | None]":
+        """Sockets that are connected to `endpoints`, the first one with all subscriptions. Raises ConfigError."""
+        publish, query, server_key, client_key = endpoints
         results = sockets.make(self._context, zmq.SUB, receive_hwm=self._queued_messages)
         if publish.startswith("tcp:"):
             results.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
@@ -81,8 +82,14 @@ class Feed:
             for number in sorted({0, self._syncs}):
                 results.setsockopt(zmq.SUBSCRIBE, f"{self._sync_prefix}{number}".encode())
             questions = sockets.make(self._context, zmq.DEALER)
-            connect(questions, query, "bus.query", server_key, client_key)
-        connect(results, publish, "bus.publish", server_key, client_key)
+        try:
+            if questions is not None and query is not None:
+                connect(questions, query, "bus.query", server_key, client_key)
+            connect(results, publish, "bus.publish", server_key, client_key)
+        except MpengineError:
+            for socket in filter(None, (results, questions)):
+                socket.close()
+            raise
         return results, questions
 
     def _look_for_it(self, find_again: Callable[[], Endpoints | None]) -> None:
@@ -90,10 +97,14 @@ class Feed:
         endpoints = find_again()
         if endpoints is None or endpoints == self._endpoints:
             return
+        try:
+            others = self._connected(endpoints)
+        except MpengineError:  # what is said cannot be: it may be mended, and until then nothing changes
+            return
         for socket in self.sockets:
             socket.close()
         self._endpoints, self.is_live = endpoints, False
-        self._results, self._questions = self._connected()
+        self._results, self._questions = others
 
     @property
     def sockets(self) -> "list[zmq.Socket[bytes]]":

@@ -218,6 +218,21 @@ def test_who_came_before_the_engine_finds_it_and_finds_it_again_elsewhere(direct
                 hear(text)
 
 
+@pytest.mark.parametrize("wrong", [{"query": "garbage"}, {"publish": "tcp://x"}, {"public_key": "short"}])
+def test_what_an_engine_cannot_mean_changes_nothing_until_it_is_mended(directory, monkeypatch, wrong):
+    monkeypatch.setattr(feed, "_FIND_S", 0.01)
+    with Subscriber(topics=("transcript.final",)) as subscriber:
+        before = subscriber._sockets
+        whereabouts.write(str(directory), Whereabouts(name="default", pid=1, **wrong))
+        for _ in range(3):
+            assert subscriber.receive(0.02) is None
+        assert subscriber._sockets == before
+        with TcpEngine(directory, "mended"):
+            assert any(
+                isinstance(message, Transcript) for message in iter(lambda: subscriber.receive(scaled(30)), None)
+            )
+
+
 def test_given_endpoints_are_not_looked_for(directory, tmp_path):
     whereabouts.write(str(directory), Whereabouts(name="default", pid=1, publish="tcp://127.0.0.1:1"))
     greeting = [{"type": "transcript", "text": "here", "is_final": True}]
