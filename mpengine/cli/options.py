@@ -13,10 +13,17 @@ _CLIENT_KEY = "MPENGINE_CURVE_CLIENT_KEY_FILE"
 KEY_OPTION = "--server-key"
 
 
-def add_target(parser: argparse.ArgumentParser, *endpoints: str) -> None:
-    """The options that name an engine and those of its `endpoints` that the command uses: publish, query, command."""
+def add_target(parser: argparse.ArgumentParser, *endpoints: str, is_several: bool = False) -> None:
+    """The options that name an engine and those of its `endpoints` that the command uses: publish, query, command.
+
+    With `is_several` the name may be repeated, and is a list.
+    """
     parser.set_defaults(publish=None, query=None, command_at=None)
-    parser.add_argument("--name", help="the engine's name, engine.name (default: default)")
+    about = "the engine's name, engine.name (default: default)"
+    if is_several:
+        parser.add_argument("--name", action="append", default=[], help=f"{about}; repeat it for several engines")
+    else:
+        parser.add_argument("--name", help=about)
     parser.add_argument("--config", metavar="FILE", help="the engine of this configuration: its name and its endpoints")
     for endpoint in endpoints:
         more = "; alone, without --query: no history" if endpoint == "publish" else ""
@@ -41,21 +48,18 @@ def add_target(parser: argparse.ArgumentParser, *endpoints: str) -> None:
 
 
 def target_of(arguments: argparse.Namespace) -> "Target":
-    """The engine that the options of `add_target` name. Raises ConfigError."""
-    from mpengine.cli.target import Target, of_config, read_key  # noqa: PLC0415
+    """The engine that the options of `add_target` name, of several the first one. Raises ConfigError."""
+    from mpengine.cli.target import Target, of_config  # noqa: PLC0415
     from mpengine.client.finding import is_noted  # noqa: PLC0415
 
-    if arguments.config is None:
-        target = Target(arguments.name or "default")
-    else:
-        target = of_config(arguments.config, arguments.name)
+    name = next(iter(arguments.name), None) if isinstance(arguments.name, list) else arguments.name
+    target = Target(name or "default") if arguments.config is None else of_config(arguments.config, name)
     ends = {"publish": arguments.publish, "query": arguments.query, "command": arguments.command_at}
     given = {end: at for end, at in ends.items() if at is not None}
     key = arguments.server_key or target.server_key
     if key is None and (given or not is_noted(target.name)):  # the variable is not for an engine that tells its key
         key = os.environ.get(_SERVER_KEY) or None
-    client_key = read_key(arguments.client_key) if arguments.client_key else None
-    return target._replace(**given, server_key=key, client_key=client_key)
+    return target._replace(**given, server_key=key, client_key=key_of(arguments))
 
 
 def target_named(name: str) -> "Target":
@@ -64,6 +68,13 @@ def target_named(name: str) -> "Target":
 
     path = os.environ.get(_CLIENT_KEY)
     return Target(name, client_key=read_key(path) if path else None)
+
+
+def key_of(arguments: argparse.Namespace) -> str | None:
+    """The secret CURVE key that the options of `add_target` name, if any. Raises ConfigError."""
+    from mpengine.cli.target import read_key  # noqa: PLC0415
+
+    return read_key(arguments.client_key) if arguments.client_key else None
 
 
 def seconds(least: float, most: float) -> Callable[[str], float]:
