@@ -23,13 +23,20 @@ COMMANDS = {
     "listen": "Show live what an engine hears.",
     "status": "Show the state of an engine.",
     "check": "Say what stands in the way of a run, and what would mend it.",
+    "list": "List the engines of this user: those that run, and what killed ones have left.",
+    "pause": "Close the microphone of an engine until `mpengine resume`.",
+    "resume": "Open the microphone of a paused engine again.",
+    "rename": "Set the speaker's name in the transcripts of an engine.",
     "devices": "List the audio inputs.",
     "service": "Print a systemd unit. Its first lines say where to put it.",
     "keys": "Make CURVE keys for a bus beyond this machine. It says which goes where.",
     "stop": "Stop an engine and wait for its end. It publishes its last results first.",
     "web": "Serve captions, events and figures to browsers and monitoring, over HTTP. It needs the extra web.",
+    "completion": "Print what a shell needs to complete commands. The help says where to put it.",
     "help": "List the pages of the reference, or show one of them.",
 }
+# Those that are called otherwise: a module `list` would take the place of the type, in this module.
+_MODULES = {"list": "engines"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command is None:
             parser.print_help(sys.stderr)
             return int(ExitCode.CONFIG)
-        code: int = _module(arguments.command).main(arguments)
+        code: int = module_of(arguments.command).main(arguments)
         sys.stdout.flush()
     except MpengineError as error:
         complain(str(error))
@@ -98,9 +105,10 @@ def parser_for(*names: str) -> argparse.ArgumentParser:
         short = about[0].lower() + about[1 : about.index(".")]
         command = commands.add_parser(name, help=short, description=about)
         if name in names:
-            _module(name).add_arguments(command)
+            module_of(name).add_arguments(command)
     return parser
 
 
-def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"mpengine.cli.{name}")
+def module_of(name: str) -> ModuleType:
+    """The module of a command."""
+    return importlib.import_module(f"mpengine.cli.{_MODULES.get(name, name)}")

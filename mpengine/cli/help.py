@@ -32,10 +32,16 @@ _SUBJECT = re.compile(r"# [^\n]+\n+(?P<subject>.+?\.)(?:\s|$)", re.DOTALL)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
     parser.add_argument("topic", metavar="TOPIC", nargs="?", help="the name of a page, or its beginning")
+    parser.add_argument("--man", action="store_true", help="print the help of all commands as a man page, for man -l -")
 
 
 def main(arguments: argparse.Namespace) -> int:
     """See `show_help`."""
+    if arguments.man:
+        from mpengine.cli.man import man_page  # noqa: PLC0415  it loads all commands
+
+        write_text(man_page(topics()))
+        return int(ExitCode.OK)
     return show_help(arguments.topic)
 
 

@@ -22,6 +22,7 @@ from mpengine.shared.errors import ExitCode, MpengineError
 from mpengine.shared.logs import Event
 from mpengine.shared.messages import Error, ErrorCode
 from mpengine.shared.runtime import RuntimeDir
+from mpengine.shared.whereabouts import Whereabouts
 from mpengine.supervisor.bus.answers import Answers
 from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.bus.journal import OpenDevice, ToldGap
@@ -199,9 +200,18 @@ class Supervisor:
                 Name.QUERY: (bus.queries, bus.query_endpoint),
                 Name.COMMAND: (bus.commands, bus.command_endpoint),
             },
+            says=Whereabouts(
+                name=config.engine.name,
+                pid=os.getpid(),
+                publish=config.bus.publish,
+                query=config.bus.query,
+                command=config.bus.command,
+                public_key=bus.public_key,
+            ),
             doors=self._doors,
             now=self._bound_at,
         )
+        stack.callback(self._names.close)
         where = {"results": bus.publish_endpoint, "query": bus.query_endpoint, "command": bus.command_endpoint}
         log.info(Event("publishing", **where, public_key=bus.public_key))
 

@@ -77,7 +77,7 @@ def test_a_pipe_of_another_encoding_gets_the_page_with_question_marks():
 def test_an_unknown_topic_is_an_error_that_lists_the_topics(topic):
     done = _help(topic)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f'mpengine: no page is about "{topic}"; the topics are: captions, ')
+    assert done.stderr.startswith(f'mpengine: no page is about "{topic}"; the topics are: api, captions, ')
     assert done.stderr.count("\n") == 1
 
 

@@ -28,6 +28,7 @@ from tests.rig.terminal import Terminal
 from tests.rig.waiting import promised, scaled, wait_until
 
 COMMAND = [sys.executable, "-m", "mpengine"]
+MANAGING = ("pause", "resume", "rename Ann", "status")
 SILENCE_S = 0.5
 # What `listen --exit-on-stop` does about an engine that says nothing it does sooner here.
 SOONER = f"import sys; from mpengine import cli; from mpengine.cli import listen; listen._SILENCE_S = {SILENCE_S}"
@@ -86,11 +87,11 @@ def test_status_is_a_table_for_people_and_json_for_machines(microphone, engine):
         table = mpengine(running, "status", "--name", running.name)
         assert table.returncode == 0
         assert re.search(r"^state +running$", table.stdout, re.MULTILINE)
-        assert re.search(r"^capture +RUNNING +\d+ +0 +\d", table.stdout, re.MULTILINE)
+        assert re.search(r"^capture +running +\d+ +0 +\d", table.stdout, re.MULTILINE)
         assert server.url in table.stdout
         answer = json.loads(mpengine(running, "status", "--name", running.name, "--json").stdout)
         assert answer["type"] == "status"
-        assert answer["children"]["streaming"]["state"] == "RUNNING"
+        assert answer["children"]["streaming"]["state"] == "running"
         assert answer["metrics"]["children"]["supervisor"]["rss_mb"] > 1
         running.stop()
 
@@ -264,6 +265,28 @@ def test_an_encrypted_engine_takes_commands_with_its_public_key(engine, of_a_fil
             assert stopped.stdout.startswith("stopped")
             assert running.wait() == 0
             assert listen.wait(scaled(30)) == 0
+
+
+@pytest.mark.slow
+def test_an_encrypted_engine_on_tcp_is_found_by_its_name_alone(engine, of_a_file):
+    _, secret = (key.decode() for key in zmq.curve_keypair())
+    ends = {end: f"tcp://127.0.0.1:{reserve_port()}" for end in ("publish", "query", "command")}
+    with FakeDeepgram(echoing=True) as server:
+        running = engine(of_a_file(server) | {"bus": {**ends, "curve_secret_key": secret}})
+        words = [*COMMAND, "listen", "--name", running.name, "--exit-on-stop", "--finals"]
+        with spawned(words, env=running.environment, stdout=subprocess.PIPE) as listen:
+            said = {command: mpengine(running, *command.split(), "--name", running.name) for command in MANAGING}
+            assert {command: (ended.returncode, ended.stderr) for command, ended in said.items()} == dict.fromkeys(
+                MANAGING, (0, "")
+            )
+            assert said["pause"].stdout.startswith("paused: the microphone is closed")
+            (entry,) = json.loads(mpengine(running, "list", "--json").stdout)
+            assert (entry["name"], entry["state"], entry["pid"]) == (running.name, "running", running.pid)
+            assert listen.stdout.readline().startswith(b"words ")
+            assert mpengine(running, "stop", "--name", running.name).stdout.startswith("stopped")
+            assert running.wait() == 0
+            assert listen.wait(scaled(30)) == 0
+        assert json.loads(mpengine(running, "list", "--json").stdout) == []
 
 
 @pytest.mark.parametrize(

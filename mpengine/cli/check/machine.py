@@ -18,7 +18,8 @@ from mpengine.cli.check import systemd, verdicts
 from mpengine.cli.check.deadline import within
 from mpengine.cli.check.lines import Line, failed, ok, skipped
 from mpengine.cli.check.verdicts import ClockFacts, Engine, RoomFacts
-from mpengine.cli.target import Target, reachable, read_status
+from mpengine.cli.target import Target, read_status
+from mpengine.client.finding import reachable
 from mpengine.shared import messages, window_layout
 from mpengine.shared.config import Config
 from mpengine.shared.errors import ConfigError, EngineUnreachable, MpengineError, RuntimeDirError

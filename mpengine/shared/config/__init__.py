@@ -4,6 +4,7 @@ This package imports the recognisers' tables, and so stands above them. The othe
 `mpengine.shared.config_tables`, for processes that need one of them alone.
 """
 
+import contextlib
 import os
 import stat
 from collections.abc import Mapping
@@ -82,6 +83,21 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         from mpengine.shared.config import file  # noqa: PLC0415  a program with an Engine reads no file
 
         return _table("audio", AudioConfig, file.read(path, paths=_marked("path")).get("audio", {}))
+
+    @staticmethod
+    def load_bus(path: str | os.PathLike[str]) -> tuple[EngineConfig, BusConfig]:
+        """The tables [engine] and [bus] of a TOML file, for a program that looks for its engine. Raises ConfigError.
+
+        The secret key is empty where this user may not read its file.
+        """
+        from mpengine.shared.config import file  # noqa: PLC0415  a program with an Engine reads no file
+
+        key = ("bus", "curve_secret_key")
+        paths = {**_marked("path"), ("bus", "curve_secret_key_file"): True}
+        tables = file.read(path, paths=paths, endpoints=_marked("endpoint"))
+        with contextlib.suppress(ConfigError):
+            file.take_secrets(tables, {key: secrets()[key]}, os.environ)
+        return _table("engine", EngineConfig, tables.get("engine", {})), _table("bus", BusConfig, tables.get("bus", {}))
 
     @classmethod
     def parse(cls, tables: Mapping[str, Any]) -> Self:

@@ -24,7 +24,7 @@ from mpengine.shared.deciding import NEVER
 from mpengine.shared.doorkeeper import Doorkeeper
 from mpengine.shared.errors import ConfigError, MpengineError
 from mpengine.shared.logs import Event
-from mpengine.shared.messages import INTERIMS, OVER, TOPICS, Message
+from mpengine.shared.messages import INTERIMS, OVER, TOPICS, Stamped
 from mpengine.supervisor.bus.authentication import Authenticator
 from mpengine.supervisor.bus.journal import Final, Journal, Note, OpenDevice, ToldGap, stamp_of
 from mpengine.supervisor.bus.topics import Topics, Verdict
@@ -192,7 +192,7 @@ class Bus:
             doors.watch(socket, endpoint, clients)
         sockets.bind(socket, endpoint)
 
-    def publish(self, message: Message, *, covers: int = 0) -> None:
+    def publish(self, message: Stamped, *, covers: int = 0) -> None:
         """Number `message` and give it to all subscribers, if it `is_heard`. A closed bus holds it back.
 
         A final goes into the journal first. All samples before `covers` have their finals then.
@@ -246,7 +246,7 @@ class Bus:
             self._published_bytes = 0
             self._published_unread.look()
 
-    def _remember(self, topic: str, message: Message, body: bytes, covers: int) -> None:
+    def _remember(self, topic: str, message: Stamped, body: bytes, covers: int) -> None:
         """Keep `message` for late subscribers, and for a supervisor that may have to go on after this one."""
         history = self._journal.history
         if isinstance(message, messages.Transcript):
@@ -392,7 +392,7 @@ class Bus:
                 self._send([self._interim_topic, body])
         self._repeat_at = now + wait_s
 
-    def is_heard(self, kind: type[Message]) -> bool:
+    def is_heard(self, kind: type[Stamped]) -> bool:
         """False for fleeting messages that nobody has ever subscribed to: they are not published."""
         return kind not in self._unheard
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from mpengine.shared import control
 from mpengine.shared.errors import ExitCode
-from mpengine.shared.messages import Error, Message
+from mpengine.shared.messages import Error, Stamped
 
 
 class Child(enum.StrEnum):
@@ -56,7 +56,7 @@ class Kill(NamedTuple):
 class Publish(NamedTuple):
     """Publish a message; a final is journalled first, with the position up to which it covers the audio."""
 
-    message: Message
+    message: Stamped
     covers: int = 0
 
 
