@@ -42,7 +42,7 @@ class View:
     def running(self):
         self.connecting().situation.connected(100.0)
         self.situation.device = "USB"
-        assert self.state() == ("RUNNING", "")
+        assert self.state() == ("running", "")
         return self
 
     def status(self, phase="WORKING", now=100.0):
@@ -89,7 +89,7 @@ def test_with_a_device_and_without_a_connection_it_is_not_running_yet():
 
 
 def test_with_both_it_is_running():
-    assert View().running().state() == ("RUNNING", "")
+    assert View().running().state() == ("running", "")
 
 
 def test_a_first_attempt_that_failed_is_told_while_it_connects_on():
@@ -135,7 +135,7 @@ def test_the_end_of_streaming_is_told_once():
 def test_a_pause_is_no_trouble():
     view = View().running()
     view.situation.is_paused, view.situation.device = True, None
-    assert view.state() == ("RUNNING", "paused")
+    assert view.state() == ("running", "paused")
 
 
 @pytest.mark.parametrize(
