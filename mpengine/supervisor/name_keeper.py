@@ -33,7 +33,7 @@ class NameKeeper:
         now: float,
     ) -> None:
         self._directory, self._journal, self._bound = directory, journal, bound
-        inside = {name: os.path.join(directory.path, name) for name in (Name.FRAMES, Name.JOURNAL)}
+        inside = {Name.FRAMES: os.path.join(directory.path, Name.FRAMES), Name.JOURNAL: journal.path}
         sockets_at = {name: path for name, (_, at) in bound.items() if (path := sockets.path_of(at)) is not None}
         self._paths = {Name.DIRECTORY: directory.path, Name.LOCK: directory.lock_path, **inside, **sockets_at}
         # A window elsewhere stands on a disk, which may be stuck: nobody here must wait for it.
