@@ -2,7 +2,8 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mpengine.processes import beginning, proc_title, tricks, zygote
@@ -80,10 +81,38 @@ def run(
     try:
         config = Config.load(config_path, overrides=_values(overrides, name, wait=wait), environment=environment)
         logs.setup("supervisor", log_level, log_format)
-        supervisor = Supervisor(config, log_level=log_level, log_format=log_format, spawner=spawner, ends_process=True)
-        return supervisor.run()
+        draw_progress = _bar_for(config) if log_format != "json" else None
+        supervisor = Supervisor(
+            config,
+            log_level=log_level,
+            log_format=log_format,
+            spawner=spawner,
+            ends_process=True,
+            on_progress=draw_progress,
+        )
+        try:
+            return supervisor.run()
+        finally:
+            if draw_progress is not None:
+                logs.draw("")
     finally:
         spawner.close()
+
+
+def _bar_for(config: Config) -> Callable[[float, float], None] | None:
+    """For a file as the source, on a terminal: the function that draws how far it is, below the log."""
+    from mpengine.cli import bar, progress  # noqa: PLC0415  not for the zygote's memory
+    from mpengine.shared import logs  # noqa: PLC0415
+
+    if not (config.audio.kind.seekable and bar.is_possible()):
+        return None
+    shown = progress.Progress(os.path.basename(config.audio.source))
+
+    def draw(done_s: float, total_s: float) -> None:
+        shown.heard(time.monotonic(), done_s, total_s)
+        logs.draw(bar.drawing(shown.line(bar.columns(), is_ascii=bar.is_ascii())))
+
+    return draw
 
 
 def _values(overrides: Sequence[str], name: str | None, *, wait: bool = False) -> dict[str, Any]:

@@ -51,6 +51,14 @@ class _Stderr(logging.Handler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
         """Do nothing: there is no place left to report an error of logging."""
 
+    def draw(self, drawn: bytes) -> None:
+        """See `LogOutput.draw`."""
+        self.acquire()
+        try:
+            self._output.draw(drawn)
+        finally:
+            self.release()
+
     def close(self) -> None:
         """Write the held lines; logging calls this when the process ends."""
         self._write(self._repeats.rest(time.monotonic()))
@@ -89,6 +97,13 @@ def setup(process: str, level: str = "info", log_format: str = "text") -> None:
     threading.excepthook = _log_uncaught_in_thread
     if output.descriptor is not None and faulthandler.is_enabled():
         faulthandler.enable(output.descriptor)  # a crashing process must not block on standard error
+
+
+def draw(line: str) -> None:
+    """Draw `line` below all log lines of this process, on a terminal; empty: no more. See `LogOutput.draw`."""
+    for handler in logging.getLogger("mpengine").handlers:
+        if isinstance(handler, _Stderr):
+            handler.draw(line.encode(errors="replace"))
 
 
 def strike_out(*secrets: str) -> None:
