@@ -31,7 +31,7 @@ FLOORS = (
 FLOORS_INSIDE = {
     "streaming": ({"websocket"}, {""}),
     "supervisor": ({"decide"}, {"children", "host"}, {"bus"}, {""}),
-    "cli": ({"formats"}, {""}),
+    "cli": ({"formats"}, {"recordings"}, {""}),
 }
 SLIVER_LINES = 60
 

@@ -1,0 +1,247 @@
+"""`mpengine transcribe` turns recordings into their words or subtitles, one after the other."""
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any, NamedTuple
+
+from mpengine.cli import bar as bars
+from mpengine.cli import formats
+from mpengine.cli.bar import Bar
+from mpengine.cli.formats.base import Place, Style
+from mpengine.cli.output_file import OutputFile
+from mpengine.cli.progress import Progress, clock
+from mpengine.cli.recordings import decode, outputs
+from mpengine.cli.recordings.engine import EngineFailed, Told, config_for, recognise
+from mpengine.cli.recordings.outputs import Job
+from mpengine.cli.recordings.work import Work
+from mpengine.client.position import decode as message_of
+from mpengine.processes import beginning
+from mpengine.shared.config import Config
+from mpengine.shared.config.file import parse_override
+from mpengine.shared.errors import ConfigError, ExitCode, MpengineError
+from mpengine.shared.standard_streams import write_bytes
+
+_PACED = "audio.paced"
+_GOES_ON = "what is done is kept: the same command with --resume goes on there"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own arguments."""
+    about = ", ".join(f"{name} ({about})" for name, (_, about) in formats.FORMATS.items())
+    parser.add_argument("files", metavar="FILE", nargs="+", help="a WAV file, or with ffmpeg any audio or video file")
+    parser.add_argument(
+        "--format",
+        choices=tuple(formats.FORMATS),
+        help=f"{about}; by default the ending of the output file decides, otherwise text",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="PATH",
+        help="the output file; for several recordings a directory (default: standard output for one recording, a file "
+        "beside each of several)",
+    )
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument(
+        "--resume", action="store_true", help="go on where the same command was killed, and leave finished files alone"
+    )
+    existing.add_argument("--force", action="store_true", help="replace output files that exist")
+    parser.add_argument("--local", action="store_true", help="use the recogniser of this machine (English, small)")
+    parser.add_argument("--config", metavar="FILE", help="TOML file, of which [remote], [audio] and [engine] count")
+    parser.add_argument(
+        "--set",
+        metavar="TABLE.KEY=VALUE",
+        action="append",
+        default=[],
+        help="override a key of the configuration; may be repeated. audio.paced=true: at the pace of speech, for "
+        "services that ask for that",
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """See `transcribe`."""
+    overrides = dict(map(parse_override, arguments.set))
+    if arguments.local:
+        overrides["remote.mode"] = "local"
+    beginning.leave_no_core()
+    options = Options(
+        config=Config.load(arguments.config, overrides=overrides),
+        format=outputs.format_of(arguments.format, arguments.output, arguments.files),
+        paced=bool(overrides.get(_PACED, False)),
+        resume=arguments.resume,
+        force=arguments.force,
+    )
+    return transcribe(outputs.jobs_of(arguments.files, arguments.output, options.format), options)
+
+
+class Options(NamedTuple):
+    """The options of `transcribe`. `paced`: at the pace of speech; otherwise as fast as the recogniser takes it."""
+
+    config: Config
+    format: str
+    paced: bool = False
+    resume: bool = False
+    force: bool = False
+
+
+def transcribe(jobs: Sequence[Job], options: Options) -> int:
+    """Do the `jobs` one after the other, also after one that fails. Returns the highest of their exit codes.
+
+    A refused account ends it: the others would be refused, too. Ctrl-C and SIGTERM end it with 1, and --resume goes on.
+    Raises ConfigError where an output file exists.
+    """
+    if not (options.resume or options.force):
+        for job in jobs:
+            if job.output is not None and os.path.isfile(job.output):
+                text = f"{job.output} exists; --resume goes on where a try was killed, --force replaces it"
+                raise ConfigError("--output", text)
+    bar = Bar()
+    worst = 0
+    with _ended_by_signals():
+        for number, job in enumerate(jobs, 1):
+            label = f"{number}/{len(jobs)} {job.name}" if len(jobs) > 1 else job.name
+            try:
+                _Recording(job, options, bar, Progress(label)).transcribe()
+            except MpengineError as error:
+                bar.end()
+                bar.say(_text_of(job, error))
+                worst = max(worst, int(error.exit_code))
+                if error.exit_code == ExitCode.ACCOUNT:
+                    break
+            except KeyboardInterrupt:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not disturb the end
+                bar.end()
+                bar.say(f"{job.name}: interrupted; {_GOES_ON}")
+                return max(worst, int(ExitCode.CRASH))
+            finally:
+                bar.end()
+    return worst
+
+
+class _Recording:
+    """One recording on its way."""
+
+    def __init__(self, job: Job, options: Options, bar: Bar, progress: Progress) -> None:
+        self._job, self._options = job, options
+        self._bar, self._progress = bar, progress
+        self._note = ""
+        self._said: set[str] = set()
+        self._began_at = time.monotonic()
+
+    def transcribe(self) -> None:
+        """Raises MpengineError."""
+        job, options = self._job, self._options
+        with closing(Work(job.source, options.config)) as work:
+            is_there = job.output is not None and os.path.isfile(job.output)
+            if options.resume and is_there and not work.was_begun:
+                self._bar.say(f"{job.output} is there already, and no try of it was killed: it stays as it is")
+                return
+            if not options.resume:
+                work.begin_anew()
+            audio_path = self._audio_path(work)
+            config = config_for(options.config, audio_path, work, paced=options.paced)
+            with ExitStack() as stack:
+                write = self._open_output(stack, may_replace=options.force or options.resume)
+                try:
+                    recognise(config, work, Told(write, self._on_progress, self._on_state, self._on_trouble))
+                except BrokenPipeError:  # the reader of the output has gone (head, less): nobody will go on
+                    work.remove()
+                    raise
+            work.remove()
+        self._bar.end()
+        if job.output is not None and bars.is_possible():
+            took = clock(time.monotonic() - self._began_at)
+            self._bar.say(f"{job.name}: {clock(self._progress.total_s)} of audio in {took}, into {job.output}")
+
+    def _audio_path(self, work: Work) -> str:
+        """The WAV file for the engine. Raises MpengineError."""
+        source = self._job.source
+        why = decode.why_no_wav(source)
+        if why is None:
+            return source
+        if not os.path.exists(work.audio):
+            complaint = decode.decode(
+                source,
+                why,
+                work.audio,
+                self._options.config.audio,
+                on_progress=lambda seconds: self._bar.show(f"{self._job.name}  decoding  {clock(seconds)}"),
+            )
+            if complaint:
+                self._on_trouble(f"ffmpeg says: {complaint}")
+        return work.audio
+
+    def _open_output(self, stack: ExitStack, *, may_replace: bool) -> Callable[[bytes], None]:
+        """The function that writes a line of results in the format that is wanted."""
+        output = self._job.output
+        if output is not None:
+            place, write = Place.FILE, _file(stack, output, may_replace=may_replace)
+        else:
+            # Interims are for captions alone.
+            is_terminal = sys.stdout.isatty() and self._options.format == "jsonl"
+            place, write = (Place.TERMINAL if is_terminal else Place.PIPE), self._write_out
+        made = formats.load(self._options.format)(Style(), place)
+        write(made.header)
+
+        def show(line: bytes) -> None:
+            if shown := made.show(line, message_of(line)):
+                write(shown)
+
+        return show
+
+    def _write_out(self, piece: bytes) -> None:
+        is_same_terminal = sys.stdout.isatty()
+        if is_same_terminal:
+            self._bar.clear()
+        write_bytes(piece)
+        if is_same_terminal:
+            self._bar.draw()
+
+    def _on_progress(self, done_s: float, total_s: float) -> None:
+        self._progress.heard(time.monotonic(), done_s, total_s)
+        self._draw()
+
+    def _on_state(self, reason: str) -> None:
+        self._note = reason
+        self._draw()
+
+    def _on_trouble(self, text: str) -> None:
+        if text not in self._said:  # each trouble once
+            self._said.add(text)
+            self._bar.say(f"{self._job.name}: {text}")
+
+    def _draw(self) -> None:
+        if self._progress.total_s:
+            self._bar.show(self._progress.line(bars.columns(), is_ascii=bars.is_ascii(), note=self._note))
+
+
+def _file(stack: ExitStack, path: str, *, may_replace: bool) -> Callable[[bytes], None]:
+    return stack.enter_context(closing(OutputFile(path, append=False, force=may_replace))).write
+
+
+def _text_of(job: Job, error: MpengineError) -> str:
+    text = str(error)
+    named = text if job.source in text else f"{job.name}: {text}"
+    return f"{named}; {_GOES_ON}" if isinstance(error, EngineFailed) and error.is_kept else named
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the command as Ctrl-C does. An ignored one, as SIGHUP under nohup, stays ignored."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
