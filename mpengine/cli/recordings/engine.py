@@ -13,6 +13,7 @@ import msgspec
 
 from mpengine.cli.recordings.work import Finals, Work
 from mpengine.client.subscriber import Subscriber
+from mpengine.embedded import files
 from mpengine.embedded.gui_config import EngineSettings
 from mpengine.shared import messages, one_writer
 from mpengine.shared.config import Config
@@ -31,6 +32,8 @@ _KILLED_LIMIT_S = 5.0
 _BEFORE_LIMIT_S = 10.0
 # The file of results is never rotated.
 _WHOLE_MB = 100_000.0
+
+_STANDS_STILL = {EngineState.CONNECTING, EngineState.DEGRADED}
 
 
 class Told(NamedTuple):
@@ -67,7 +70,7 @@ def config_for(config: Config, audio_path: str, work: Work, *, paced: bool) -> C
 
 def recognise(config: Config, work: Work, told: Told) -> None:
     """Run an engine with `config` to its end. Raises EngineFailed; `work` has all that the next try needs then."""
-    _wait_for_the_one_before(config.engine.name)
+    _make_room(config.engine.name)
     settings = EngineSettings(
         parent_pid=os.getpid(),
         dies_with_thread=False,  # it removes its runtime directory when this process has ended
@@ -91,6 +94,7 @@ def recognise(config: Config, work: Work, told: Told) -> None:
         if status is None:
             child.kill()
             child.wait(_KILLED_LIMIT_S)
+            files.remove(config.engine.name, None)
     follower.require_success(status)
 
 
@@ -124,7 +128,7 @@ class _Follower:
         match message:
             case messages.Status(run=run, state=state, reason=reason):
                 self._run, self._status = run, message
-                self._told.state("" if state == EngineState.RUNNING else reason)
+                self._told.state(reason if state in _STANDS_STILL else "")
             case messages.Metrics(last=last, transcribed_s=done_s, source_s=total_s):
                 self._last = last
                 if total_s:
@@ -170,8 +174,12 @@ class _Follower:
                 self._told.final(line)
 
 
-def _wait_for_the_one_before(name: str) -> None:
+def _make_room(name: str) -> None:
+    """Wait for the engine of a command that was killed, and remove what it left: a file needs no window to go on."""
     lock = os.path.join(runtime_path(name), "lock")
     give_up = time.monotonic() + _BEFORE_LIMIT_S
-    while one_writer.is_held(lock) and time.monotonic() < give_up:
+    while one_writer.is_held(lock):
+        if time.monotonic() >= give_up:
+            return  # the engine will say who holds it
         time.sleep(_LOOK_S)
+    files.remove(name, None)
