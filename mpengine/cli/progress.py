@@ -6,7 +6,9 @@ from typing import NamedTuple
 from mpengine.shared.text import beginning, harmless, width
 
 # The pace of so long ago says little about the rest.
-_PACE_S = 30.0
+_PACE_S = 60.0
+# The first results often come in a heap.
+_LEAST_S = 3.0
 _BAR_COLUMNS, _SHORT_BAR_COLUMNS = 24, 10
 _NAME_COLUMNS = 28
 _DONE, _LEFT = "█", "░"
@@ -28,9 +30,16 @@ class Progress:
         self.total_s = 0.0
 
     def heard(self, now: float, done_s: float, total_s: float) -> None:
-        """`done_s` of `total_s` seconds are done. What was done before the first call does not count for the pace."""
+        """`done_s` of `total_s` seconds are done.
+
+        For the pace it does not count what was done before the first call, nor the time before it first went on: to
+        start and to connect takes as long for a short recording as for a long one.
+        """
         self.total_s = total_s
-        self._looks.append(_Look(now, min(done_s, total_s)))
+        look = _Look(now, min(done_s, total_s))
+        if self._looks and self._looks[0].done_s >= look.done_s:
+            self._looks.clear()
+        self._looks.append(look)
         while len(self._looks) > 2 and self._looks[1].at <= now - _PACE_S:
             self._looks.popleft()
 
@@ -50,7 +59,7 @@ class Progress:
         if not self._looks:
             return 0.0
         first, last = self._looks[0], self._looks[-1]
-        return (last.done_s - first.done_s) / (last.at - first.at) if last.at > first.at else 0.0
+        return (last.done_s - first.done_s) / (last.at - first.at) if last.at >= first.at + _LEAST_S else 0.0
 
     @property
     def left_s(self) -> float | None:
