@@ -5,8 +5,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from typing import Any, NamedTuple
 
 from mpengine.cli import bar as bars
@@ -16,7 +16,7 @@ from mpengine.cli.formats.base import Place, Style
 from mpengine.cli.output_file import OutputFile
 from mpengine.cli.progress import Progress, clock
 from mpengine.cli.recordings import decode, outputs
-from mpengine.cli.recordings.engine import EngineFailed, Told, config_for, recognise
+from mpengine.cli.recordings.engine import Told, config_for, recognise
 from mpengine.cli.recordings.outputs import Job
 from mpengine.cli.recordings.work import Work
 from mpengine.client.position import decode as message_of
@@ -24,9 +24,11 @@ from mpengine.processes import beginning
 from mpengine.shared.config import Config
 from mpengine.shared.config.file import parse_override
 from mpengine.shared.errors import ConfigError, ExitCode, MpengineError
+from mpengine.shared.sources import STANDARD_INPUT
 from mpengine.shared.standard_streams import write_bytes
 
 _PACED = "audio.paced"
+_PART = ".part"
 _GOES_ON = "what is done is kept: the same command with --resume goes on there"
 
 
@@ -92,34 +94,48 @@ def transcribe(jobs: Sequence[Job], options: Options) -> int:
     """Do the `jobs` one after the other, also after one that fails. Returns the highest of their exit codes.
 
     A refused account ends it: the others would be refused, too. Ctrl-C and SIGTERM end it with 1, and --resume goes on.
-    Raises ConfigError where an output file exists.
+    Raises ConfigError where an output file exists or cannot be made.
     """
-    if not (options.resume or options.force):
-        for job in jobs:
-            if job.output is not None and os.path.isfile(job.output):
-                text = f"{job.output} exists; --resume goes on where a try was killed, --force replaces it"
-                raise ConfigError("--output", text)
+    for job in jobs:
+        _check_output(job, may_replace=options.resume or options.force)
+    if any(job.source == STANDARD_INPUT for job in jobs):
+        text = "a stream cannot be read again: save it in a file, or use mpengine run --set audio.source=- for it"
+        raise ConfigError("", text)
     bar = Bar()
     worst = 0
     with _ended_by_signals():
         for number, job in enumerate(jobs, 1):
             label = f"{number}/{len(jobs)} {job.name}" if len(jobs) > 1 else job.name
+            recording = _Recording(job, options, bar, Progress(label))
             try:
-                _Recording(job, options, bar, Progress(label)).transcribe()
+                recording.transcribe()
             except MpengineError as error:
                 bar.end()
-                bar.say(_text_of(job, error))
+                text = str(error) if job.source in str(error) else f"{job.name}: {error}"
+                bar.say(f"{text}; {_GOES_ON}" if recording.is_kept else text)
                 worst = max(worst, int(error.exit_code))
                 if error.exit_code == ExitCode.ACCOUNT:
                     break
             except KeyboardInterrupt:
                 signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not disturb the end
                 bar.end()
-                bar.say(f"{job.name}: interrupted; {_GOES_ON}")
+                bar.say(f"{job.name}: interrupted" + (f"; {_GOES_ON}" if recording.is_kept else ""))
                 return max(worst, int(ExitCode.CRASH))
             finally:
                 bar.end()
     return worst
+
+
+def _check_output(job: Job, *, may_replace: bool) -> None:
+    """Raise ConfigError before anything begins where the output file exists, or cannot be made."""
+    if job.output is None:
+        return
+    if os.path.isfile(job.output) and not may_replace:
+        text = f"{job.output} exists; --resume passes over what is done, --force replaces it"
+        raise ConfigError("--output", text)
+    folder = os.path.dirname(job.output) or "."
+    if not os.path.exists(job.output) and not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
+        raise ConfigError("--output", f"cannot write {job.output}: {folder} is no directory that you may write to")
 
 
 class _Recording:
@@ -131,26 +147,32 @@ class _Recording:
         self._note = ""
         self._said: set[str] = set()
         self._began_at = time.monotonic()
+        self.is_kept = False
+        """Whether the next try can go on with results of this one, after an error."""
 
     def transcribe(self) -> None:
         """Raises MpengineError."""
         job, options = self._job, self._options
         with closing(Work(job.source, options.config)) as work:
-            is_there = job.output is not None and os.path.isfile(job.output)
-            if options.resume and is_there and not work.was_begun:
-                self._bar.say(f"{job.output} is there already, and no try of it was killed: it stays as it is")
+            if options.resume and job.output is not None and os.path.isfile(job.output):
+                self._bar.say(f"{job.output} is there already: it stays as it is")
                 return
             if not options.resume:
                 work.begin_anew()
             audio_path = self._audio_path(work)
             config = config_for(options.config, audio_path, work, paced=options.paced)
-            with ExitStack() as stack:
-                write = self._open_output(stack, may_replace=options.force or options.resume)
-                try:
-                    recognise(config, work, Told(write, self._on_progress, self._on_state, self._on_trouble))
-                except BrokenPipeError:  # the reader of the output has gone (head, less): nobody will go on
-                    work.remove()
-                    raise
+            output = _Output(job, options.format, self._bar)
+            try:
+                with closing(output):
+                    recognise(config, work, Told(output.show, self._on_progress, self._on_state, self._on_trouble))
+                    output.finish()
+            except BrokenPipeError:  # the reader of the output has gone (head, less): nobody will go on
+                work.remove()
+                raise
+            finally:
+                self.is_kept = work.has_finals
+                if not self.is_kept:
+                    output.remove_part()
             work.remove()
         self._bar.end()
         if job.output is not None and bars.is_possible():
@@ -175,32 +197,6 @@ class _Recording:
                 self._on_trouble(f"ffmpeg says: {complaint}")
         return work.audio
 
-    def _open_output(self, stack: ExitStack, *, may_replace: bool) -> Callable[[bytes], None]:
-        """The function that writes a line of results in the format that is wanted."""
-        output = self._job.output
-        if output is not None:
-            place, write = Place.FILE, _file(stack, output, may_replace=may_replace)
-        else:
-            # Interims are for captions alone.
-            is_terminal = sys.stdout.isatty() and self._options.format == "jsonl"
-            place, write = (Place.TERMINAL if is_terminal else Place.PIPE), self._write_out
-        made = formats.load(self._options.format)(Style(), place)
-        write(made.header)
-
-        def show(line: bytes) -> None:
-            if shown := made.show(line, message_of(line)):
-                write(shown)
-
-        return show
-
-    def _write_out(self, piece: bytes) -> None:
-        is_same_terminal = sys.stdout.isatty()
-        if is_same_terminal:
-            self._bar.clear()
-        write_bytes(piece)
-        if is_same_terminal:
-            self._bar.draw()
-
     def _on_progress(self, done_s: float, total_s: float) -> None:
         self._progress.heard(time.monotonic(), done_s, total_s)
         self._draw()
@@ -219,14 +215,59 @@ class _Recording:
             self._bar.show(self._progress.line(bars.columns(), is_ascii=bars.is_ascii(), note=self._note))
 
 
-def _file(stack: ExitStack, path: str, *, may_replace: bool) -> Callable[[bytes], None]:
-    return stack.enter_context(closing(OutputFile(path, append=False, force=may_replace))).write
+class _Output:
+    """Writes results in their format: to standard output, or into FILE.part, which becomes FILE at the end."""
 
+    def __init__(self, job: Job, format_name: str, bar: Bar) -> None:
+        """Raises ConfigError when the file cannot be opened, or another process writes it."""
+        self._output, self._bar = job.output, bar
+        self._part: str | None = None
+        self._file: OutputFile | None = None
+        place = Place.FILE
+        if self._output is None:
+            # As text, a terminal gets what a pipe gets: interims are for live captions.
+            place = Place.TERMINAL if sys.stdout.isatty() and format_name == "jsonl" else Place.PIPE
+        elif os.path.exists(self._output) and not os.path.isfile(self._output):  # a FIFO, /dev/null
+            self._file = OutputFile(self._output, append=False, force=True)
+        else:
+            self._part = f"{self._output}{_PART}"
+            self._file = OutputFile(self._part, append=False, force=True)
+        self._format = formats.load(format_name)(Style(), place)
+        self._write(self._format.header)
 
-def _text_of(job: Job, error: MpengineError) -> str:
-    text = str(error)
-    named = text if job.source in text else f"{job.name}: {text}"
-    return f"{named}; {_GOES_ON}" if isinstance(error, EngineFailed) and error.is_kept else named
+    def show(self, line: bytes) -> None:
+        """Write the result that is `line` in JSON."""
+        self._write(self._format.show(line, message_of(line)))
+
+    def finish(self) -> None:
+        """All is there. Raises MpengineError when the file cannot get its name."""
+        if self._part is not None and self._output is not None:
+            try:
+                os.replace(self._part, self._output)
+            except OSError as error:
+                raise MpengineError(f"cannot write {self._output}: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def remove_part(self) -> None:
+        """Nobody will go on with the file."""
+        if self._part is not None:
+            with suppress(FileNotFoundError):
+                os.unlink(self._part)
+
+    def _write(self, piece: bytes) -> None:
+        if self._file is not None:
+            self._file.write(piece)
+        elif piece:
+            is_same_terminal = sys.stdout.isatty()
+            if is_same_terminal:
+                self._bar.clear()
+            write_bytes(piece)
+            if is_same_terminal:
+                self._bar.draw()
 
 
 @contextmanager

@@ -295,6 +295,7 @@ def test_where_channels_are_chosen_ffmpeg_keeps_all(here, program, audio):
     ("lines", "why"),
     [
         (["echo 'Invalid data found' >&2", "exit 1"], "cannot read a.mp3: Invalid data found"),
+        (["echo Stream map matches no streams. >&2", "echo more >&2", "exit 1"], "cannot read a.mp3: it has no audio"),
         (["exit 3"], "cannot read a.mp3: ffmpeg has ended with 3"),
         ([], "cannot read a.mp3: it has no audio"),
         (["echo this is no audio at all"], "cannot read what ffmpeg makes of a.mp3: it is no WAV file"),

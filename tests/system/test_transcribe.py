@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -60,8 +61,9 @@ def as_flac(path):
 
 
 def cues_in(path):
-    """How many whole cues it has."""
-    return path.read_bytes().count(b"\n\n") if path.exists() else 0
+    """How many whole cues the file has that becomes this one."""
+    part = Path(f"{path}.part")
+    return part.read_bytes().count(b"\n\n") if part.exists() else 0
 
 
 @pytest.mark.slow
@@ -82,6 +84,7 @@ def test_subtitles_after_two_kills_are_those_without(tmp_path, cache, command, k
             wait_until(lambda most=most: cues_in(killed) >= most, PATIENCE_S, f"{most} cues")
             running.kill()
             running.assert_nothing_left()
+            assert not killed.exists()
         knowing.most, server.flush_delay_s = None, 0.0
         assert running.start().wait() == 0, running.log_tail()
         assert len(server.connections) == 3
@@ -113,10 +116,10 @@ def test_several_recordings_go_beside_themselves_and_the_worst_code_counts(tmp_p
         # Once more: nothing is replaced, and nothing is done again.
         running = command(byok(server), good, other, "--format", "vtt")
         assert running.start().wait() == 2
-        assert f"{good.with_suffix('.vtt')} exists; --resume goes on where a try was killed" in running.log_text()
+        assert f"{good.with_suffix('.vtt')} exists; --resume passes over what is done" in running.log_text()
         running = command(byok(server), good, other, "--format", "vtt", "--resume")
         assert running.start().wait() == 0
-        assert running.log_text().count("is there already, and no try of it was killed: it stays as it is") == 2
+        assert running.log_text().count("is there already: it stays as it is") == 2
         assert len(server.connections) == 2
     assert work_in(cache) == []
 
@@ -125,15 +128,17 @@ def test_several_recordings_go_beside_themselves_and_the_worst_code_counts(tmp_p
 def test_a_refused_account_ends_it_in_the_words_of_the_service_once(tmp_path, cache, command):
     recordings = [write_wav(tmp_path / name, Talk(18).pcm) for name in ("a.wav", "b.wav")]
     with FakeDeepgram(api_key="another") as server:
-        running = command(byok(server), *recordings)
+        running = command(byok(server), *recordings, "--format", "srt")
         assert running.start().wait() == 4
+        assert list(tmp_path.glob("*.srt*")) == []
+        assert list(running.directory.glob("mpengine/*")) == []
         assert len(server.attempts) == 1
     lines = running.log_text().splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("mpengine: a.wav: ")
     assert "Invalid credentials" in lines[0]
     running.assert_nothing_left()
-    assert [work for work in work_in(cache) if (work / "finals").stat().st_size] == []
+    assert work_in(cache) == []
 
 
 @pytest.mark.slow

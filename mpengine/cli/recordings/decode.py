@@ -25,6 +25,7 @@ _SILENCE_LIMIT_S = 120.0
 _END_LIMIT_S = 5.0
 _MOST_WORDS_BYTES = 4096
 _LONGEST_WORDS = 300
+_NO_AUDIO = b"matches no streams"  # ffmpeg's words
 _RIFF_SIZE_AT, _MOST_RIFF_BYTES = 4, 0xFFFFFFFE
 
 
@@ -141,7 +142,8 @@ class _Running:
         """After its end: raise ConfigError if it failed, or found no audio."""
         code = self._process.wait(_END_LIMIT_S)
         if code or not has_audio:
-            why = self.words or ("it has no audio" if not code else f"ffmpeg has ended with {code}")
+            is_mute = not code or _NO_AUDIO in self._said
+            why = "it has no audio" if is_mute else self.words or f"ffmpeg has ended with {code}"
             raise ConfigError("", f"cannot read {self._path}: {why}")
 
 

@@ -94,16 +94,16 @@ def recognise(config: Config, work: Work, told: Told) -> None:
         if status is None:
             child.kill()
             child.wait(_KILLED_LIMIT_S)
-            files.remove(config.engine.name, None)
+        files.remove(config.engine.name, None)  # it may have been killed
     follower.require_success(status)
 
 
 class EngineFailed(MpengineError):
-    """The engine has ended before the end of the recording. `is_kept`: it had results, with which --resume goes on."""
+    """The engine has ended before the end of the recording."""
 
-    def __init__(self, text: str, exit_code: ExitCode, *, is_kept: bool) -> None:
+    def __init__(self, text: str, exit_code: ExitCode) -> None:
         super().__init__(text)
-        self.exit_code, self.is_kept = exit_code, is_kept
+        self.exit_code = exit_code
 
 
 class _Follower:
@@ -149,8 +149,7 @@ class _Follower:
         """Raise EngineFailed unless the whole recording has its results, all of which were handed over."""
         failure = self._failure(exit_status)
         if failure is not None:
-            why, code = failure
-            raise EngineFailed(why, code, is_kept=self._finals.last_seq > 0)
+            raise EngineFailed(*failure)
 
     def _failure(self, exit_status: int) -> tuple[str, ExitCode] | None:
         status = self._status

@@ -57,6 +57,11 @@ class Work:
         self.was_begun = os.path.exists(self.journal) or os.path.exists(self.finals)
         _remove_old(base, self.key)
 
+    @property
+    def has_finals(self) -> bool:
+        """Whether there are results to go on with."""
+        return os.path.exists(self.finals) and os.path.getsize(self.finals) > 0
+
     def begin_anew(self) -> None:
         """Forget what was done before."""
         for path in (self.journal, self.finals, self.audio):
@@ -69,8 +74,8 @@ class Work:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def close(self) -> None:
-        """Let another process have the folder. Without anything to go on with, it is removed."""
-        if not any(map(os.path.exists, (self.journal, self.finals, self.audio))):
+        """Let another process have the folder. Without results to go on with, it is removed."""
+        if not self.has_finals:
             self.remove()
         os.close(self._lock)
 
@@ -129,11 +134,12 @@ def _base() -> str:
 def _key(source: str, config: Config) -> str:
     """16 hex digits for the recording as it is now, and the settings that its words depend on."""
     try:
+        os.path.abspath(source).encode()
         found = os.stat(source)
     except OSError as error:
         raise ConfigError("", f"cannot read {source}: {error.strerror}") from None
-    except ValueError:  # a NUL
-        raise ConfigError("", f"cannot read {source!r}: not a path") from None
+    except ValueError:  # a NUL, or bytes that are no text
+        raise ConfigError("", f"cannot read {source!r}: its name is no text") from None
     if not stat.S_ISREG(found.st_mode):
         kind = "it is a directory" if stat.S_ISDIR(found.st_mode) else "it is no ordinary file"
         raise ConfigError("", f"cannot read {source}: {kind}")
