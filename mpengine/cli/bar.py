@@ -79,4 +79,4 @@ def columns() -> int:
 
 def drawing(line: str) -> str:
     """The text that draws `line` in place of the present one, and leaves the cursor at its beginning."""
-    return f"{_CLEAR}{_CUT}{beginning(line, columns())}{_WRAP}\r"
+    return f"{_CLEAR}{_CUT}{beginning(harmless(line), columns())}{_WRAP}\r"

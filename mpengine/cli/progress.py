@@ -10,7 +10,7 @@ _PACE_S = 60.0
 # The first results often come in a heap.
 _LEAST_S = 3.0
 _BAR_COLUMNS, _SHORT_BAR_COLUMNS = 24, 10
-_NAME_COLUMNS = 28
+_NAME_COLUMNS, _NOTE_COLUMNS = 28, 60
 _DONE, _LEFT = "█", "░"
 _DONE_ASCII, _LEFT_ASCII = "#", "-"
 
@@ -73,7 +73,7 @@ class Progress:
         """
         percent = f"{int(self.share * 100):3} %"
         times = f"{clock(self.done_s)} of {clock(self.total_s)}"
-        rest = [note] if note else self._pace_and_rest()
+        rest = [beginning(harmless(note), _NOTE_COLUMNS + 1)] if note else self._pace_and_rest()
         short = rest[-1:]
         layouts = [
             [self._name, percent, self._bar(_BAR_COLUMNS, is_ascii=is_ascii), times, *rest],

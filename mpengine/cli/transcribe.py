@@ -103,26 +103,21 @@ def transcribe(jobs: Sequence[Job], options: Options) -> int:
         raise ConfigError("", text)
     bar = Bar()
     worst = 0
+    recording: _Recording | None = None
     with _ended_by_signals():
-        for number, job in enumerate(jobs, 1):
-            label = f"{number}/{len(jobs)} {job.name}" if len(jobs) > 1 else job.name
-            recording = _Recording(job, options, bar, Progress(label))
-            try:
-                recording.transcribe()
-            except MpengineError as error:
-                bar.end()
-                text = str(error) if job.source in str(error) else f"{job.name}: {error}"
-                bar.say(f"{text}; {_GOES_ON}" if recording.is_kept else text)
-                worst = max(worst, int(error.exit_code))
-                if error.exit_code == ExitCode.ACCOUNT:
+        try:
+            for number, job in enumerate(jobs, 1):
+                label = f"{number}/{len(jobs)} {job.name}" if len(jobs) > 1 else job.name
+                recording = _Recording(job, options, bar, Progress(label))
+                code = recording.exit_code()
+                worst = max(worst, code)
+                if code == ExitCode.ACCOUNT:
                     break
-            except KeyboardInterrupt:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not disturb the end
-                bar.end()
-                bar.say(f"{job.name}: interrupted" + (f"; {_GOES_ON}" if recording.is_kept else ""))
-                return max(worst, int(ExitCode.CRASH))
-            finally:
-                bar.end()
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not disturb the end
+            bar.end()
+            bar.say("interrupted" if recording is None else recording.with_advice("interrupted"))
+            return max(worst, int(ExitCode.CRASH))
     return worst
 
 
@@ -147,11 +142,26 @@ class _Recording:
         self._note = ""
         self._said: set[str] = set()
         self._began_at = time.monotonic()
-        self.is_kept = False
-        """Whether the next try can go on with results of this one, after an error."""
+        self._is_kept = False  # whether the next try can go on with results of this one
 
-    def transcribe(self) -> None:
-        """Raises MpengineError."""
+    def exit_code(self) -> int:
+        """Transcribe it, and say what goes wrong."""
+        try:
+            self._transcribe()
+        except MpengineError as error:
+            self._bar.end()
+            self._bar.say(self.with_advice(str(error)))
+            return int(error.exit_code)
+        finally:
+            self._bar.end()
+        return int(ExitCode.OK)
+
+    def with_advice(self, text: str) -> str:
+        """`text`, with the name of the recording, and with what the next try can do."""
+        named = text if self._job.source in text else f"{self._job.name}: {text}"
+        return f"{named}; {_GOES_ON}" if self._is_kept else named
+
+    def _transcribe(self) -> None:
         job, options = self._job, self._options
         with closing(Work(job.source, options.config)) as work:
             if options.resume and job.output is not None and os.path.isfile(job.output):
@@ -170,8 +180,8 @@ class _Recording:
                 work.remove()
                 raise
             finally:
-                self.is_kept = work.has_finals
-                if not self.is_kept:
+                self._is_kept = work.has_finals
+                if not self._is_kept:
                     output.remove_part()
             work.remove()
         self._bar.end()

@@ -80,6 +80,8 @@ def test_a_terminal_without_blocks_gets_other_letters():
 def test_a_note_stands_for_the_pace():
     line = after(steady(60, 12.0)).line(120, note="connecting to wss://service")
     assert line.endswith("0:12:00 of 1:00:00  connecting to wss://service")
+    line = after(steady(60, 12.0)).line(80, note="\x1b[2J" + 100 * "n")
+    assert line == "talk.mp3   20 %  \ufffd[2J" + 56 * "n"
 
 
 def test_a_name_cannot_act_upon_the_terminal_and_is_cut():
