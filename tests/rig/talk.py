@@ -105,8 +105,7 @@ def _position_bits(count: int) -> Any:
     """The lowest bit of each of `count` samples."""
     numbers = np.arange(-(-count // _BITS), dtype=np.uint64)
     spelled = (np.uint64(_MARK) << np.uint64(32)) | numbers
-    bits = (spelled[:, None] >> np.arange(_BITS - 1, -1, -1, dtype=np.uint64)) & np.uint64(1)
-    return bits.reshape(-1)[:count].astype("<i2")
+    return np.unpackbits(spelled.astype(">u8").view(np.uint8))[:count].astype("<i2")
 
 
 def _position(pcm: bytes) -> int:
