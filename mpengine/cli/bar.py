@@ -2,7 +2,10 @@
 
 import os
 import sys
+import time
+from collections.abc import Callable
 
+from mpengine.cli.progress import Progress
 from mpengine.shared.text import beginning, harmless
 
 # Without wrapping: a terminal may find a letter wider than we do.
@@ -52,6 +55,20 @@ class Bar:
             sys.stderr.flush()
         except OSError:  # the terminal is gone
             self._is_shown = False
+
+
+def below(name: str, draw: Callable[[str], None]) -> Callable[[float, float], None]:
+    """A function that takes how many seconds are done, and of how many, and gives `draw` the text that draws the line.
+
+    `name` is that of the recording.
+    """
+    progress = Progress(name)
+
+    def show(done_s: float, total_s: float) -> None:
+        progress.heard(time.monotonic(), done_s, total_s)
+        draw(drawing(progress.line(columns(), is_ascii=is_ascii())))
+
+    return show
 
 
 def is_possible() -> bool:

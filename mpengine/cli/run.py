@@ -2,8 +2,7 @@
 
 import argparse
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mpengine.processes import beginning, proc_title, tricks, zygote
@@ -11,6 +10,7 @@ from mpengine.shared.config import Config, secrets
 
 if TYPE_CHECKING:
     from mpengine.processes.zygote import ForkedZygote
+    from mpengine.supervisor.process import Supervisor
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,38 +81,10 @@ def run(
     try:
         config = Config.load(config_path, overrides=_values(overrides, name, wait=wait), environment=environment)
         logs.setup("supervisor", log_level, log_format)
-        draw_progress = _bar_for(config) if log_format != "json" else None
-        supervisor = Supervisor(
-            config,
-            log_level=log_level,
-            log_format=log_format,
-            spawner=spawner,
-            ends_process=True,
-            on_progress=draw_progress,
-        )
-        try:
-            return supervisor.run()
-        finally:
-            if draw_progress is not None:
-                logs.draw("")
+        supervisor = Supervisor(config, log_level=log_level, log_format=log_format, spawner=spawner, ends_process=True)
+        return _run_with_bar(supervisor, config, log_format)
     finally:
         spawner.close()
-
-
-def _bar_for(config: Config) -> Callable[[float, float], None] | None:
-    """For a file as the source, on a terminal: the function that draws how far it is, below the log."""
-    from mpengine.cli import bar, progress  # noqa: PLC0415  not for the zygote's memory
-    from mpengine.shared import logs  # noqa: PLC0415
-
-    if not (config.audio.kind.seekable and bar.is_possible()):
-        return None
-    shown = progress.Progress(os.path.basename(config.audio.source))
-
-    def draw(done_s: float, total_s: float) -> None:
-        shown.heard(time.monotonic(), done_s, total_s)
-        logs.draw(bar.drawing(shown.line(bar.columns(), is_ascii=bar.is_ascii())))
-
-    return draw
 
 
 def _values(overrides: Sequence[str], name: str | None, *, wait: bool = False) -> dict[str, Any]:
@@ -138,3 +110,18 @@ def _forked_zygote() -> "ForkedZygote | None":
         return zygote.fork()
     except OSError:
         return None
+
+
+def _run_with_bar(supervisor: "Supervisor", config: Config, log_format: str) -> int:
+    """Run it, on a terminal with a bar below the log that shows how far a file is."""
+    from mpengine.cli import bar  # noqa: PLC0415  not for the zygote's memory
+
+    if log_format == "json" or not (config.audio.kind.seekable and bar.is_possible()):
+        return supervisor.run()
+    from mpengine.shared import logs  # noqa: PLC0415
+
+    supervisor.on_progress = bar.below(os.path.basename(config.audio.source), logs.draw)
+    try:
+        return supervisor.run()
+    finally:
+        logs.draw("")

@@ -90,12 +90,10 @@ class Supervisor:
         awaits_subscriber_s: float = 0.0,
         ends_process: bool = False,
         journal_path: str | None = None,
-        on_progress: Callable[[float, float], None] | None = None,
     ) -> None:
         """`spawner` starts the children; None for the usual one. `awaits_subscriber_s`: how long to hold messages back
         for a first subscriber that does not come. `ends_process`: whether the process ends after `run`. `journal_path`:
-        where the journal is, if not in the runtime directory. `on_progress` is called about once a second while a file
-        is read, with the seconds that are transcribed and those of the whole file.
+        where the journal is, if not in the runtime directory.
 
         Raises RuntimeDirError when the runtime directory cannot be used.
         """
@@ -110,7 +108,8 @@ class Supervisor:
         self._awaits_subscriber_s = awaits_subscriber_s
         self._ends_process = ends_process
         self._journal_path = journal_path
-        self._on_progress = on_progress
+        self.on_progress: Callable[[float, float], None] | None = None
+        """Called about once a second while a file is read: seconds that are transcribed, and those of the whole file."""
         self._exit_code: ExitCode | None = None
         self._has_stop_signal = False
         self._systemd = SystemdNotices(config.supervisor.stop_limit_s)
@@ -295,8 +294,8 @@ class Supervisor:
         return now
 
     def _tell_progress(self) -> None:
-        if self._on_progress is not None and (progress := self._coordinator.situation.progress) is not None:
-            self._on_progress(*progress)
+        if self.on_progress is not None and (progress := self._coordinator.situation.progress) is not None:
+            self.on_progress(*progress)
 
     def _look_at_names(self, now: float) -> None:
         capture = self._processes.get(Child.CAPTURE)

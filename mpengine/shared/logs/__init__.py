@@ -48,9 +48,6 @@ class _Stderr(logging.Handler):
         except Exception:  # noqa: BLE001  making text of a value may raise anything
             self.handleError(record)
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
-        """Do nothing: there is no place left to report an error of logging."""
-
     def draw(self, drawn: bytes) -> None:
         """See `LogOutput.draw`."""
         self.acquire()
@@ -58,6 +55,9 @@ class _Stderr(logging.Handler):
             self._output.draw(drawn)
         finally:
             self.release()
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
+        """Do nothing: there is no place left to report an error of logging."""
 
     def close(self) -> None:
         """Write the held lines; logging calls this when the process ends."""
@@ -99,18 +99,18 @@ def setup(process: str, level: str = "info", log_format: str = "text") -> None:
         faulthandler.enable(output.descriptor)  # a crashing process must not block on standard error
 
 
-def draw(line: str) -> None:
-    """Draw `line` below all log lines of this process, on a terminal; empty: no more. See `LogOutput.draw`."""
-    for handler in logging.getLogger("mpengine").handlers:
-        if isinstance(handler, _Stderr):
-            handler.draw(line.encode(errors="replace"))
-
-
 def strike_out(*secrets: str) -> None:
     """From now on, no line of this process has a piece of one of these `secrets`."""
     for handler in logging.getLogger("mpengine").handlers:
         if isinstance(handler, _Stderr):
             handler.strike_out = StrikeOut(*secrets, spares_short=True)
+
+
+def draw(line: str) -> None:
+    """Draw `line` below all log lines of this process, on a terminal; empty: no more. See `LogOutput.draw`."""
+    for handler in logging.getLogger("mpengine").handlers:
+        if isinstance(handler, _Stderr):
+            handler.draw(line.encode(errors="replace"))
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -32,6 +32,10 @@ class LogOutput:
         except (OSError, ValueError):
             self.descriptor = None
 
+    def write(self, line: bytes) -> bool:
+        """Write `line`, at most `LONGEST_LINE_BYTES` with its line end. False when there is no room now."""
+        return self._put(_CLEAR + line + self._drawn if self._drawn else line)
+
     def draw(self, drawn: bytes) -> None:
         """Write `drawn`, now and below each line. It draws on a terminal, and leaves the cursor at the beginning.
 
@@ -40,10 +44,6 @@ class LogOutput:
         before, self._drawn = self._drawn, drawn
         if drawn or before:
             self._put(drawn or _CLEAR)
-
-    def write(self, line: bytes) -> bool:
-        """Write `line`, at most `LONGEST_LINE_BYTES` with its line end. False when there is no room now."""
-        return self._put(_CLEAR + line + self._drawn if self._drawn else line)
 
     def _put(self, line: bytes) -> bool:
         if self._stream is None:
