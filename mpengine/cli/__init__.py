@@ -20,8 +20,8 @@ from mpengine.shared.standard_streams import complain, drop_output, ensure_stand
 # the exit code. The words stand in the command's own help, their first sentence also in the list of commands.
 COMMANDS = {
     "run": "Run an engine until it is stopped. A second Ctrl-C ends it at once.",
-    "transcribe": "Turn recordings into their words or subtitles.",
     "listen": "Show live what an engine hears.",
+    "transcribe": "Turn recordings into their words or subtitles.",
     "status": "Show the state of an engine.",
     "devices": "List the audio inputs.",
     "service": "Print a systemd unit. Its first lines say where to put it.",
