@@ -109,7 +109,7 @@ class Supervisor:
         self._ends_process = ends_process
         self._journal_path = journal_path
         self.on_progress: Callable[[float, float], None] | None = None
-        """Called about once a second while a file is read, with the seconds that are transcribed and those of the file."""
+        """Called about once a second while a file is read, with the seconds that are transcribed, and of how many."""
         self._exit_code: ExitCode | None = None
         self._has_stop_signal = False
         self._systemd = SystemdNotices(config.supervisor.stop_limit_s)
