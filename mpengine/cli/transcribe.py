@@ -9,10 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any, NamedTuple
 
+from mpengine import formats
 from mpengine.cli import bar as bars
-from mpengine.cli import formats
 from mpengine.cli.bar import Bar
-from mpengine.cli.formats.base import Place, Style
 from mpengine.cli.output_file import OutputFile
 from mpengine.cli.progress import Progress, clock
 from mpengine.cli.recordings import decode, outputs
@@ -20,6 +19,7 @@ from mpengine.cli.recordings.engine import Told, config_for, recognise
 from mpengine.cli.recordings.outputs import Job
 from mpengine.cli.recordings.work import Work
 from mpengine.client.position import decode as message_of
+from mpengine.formats.base import Place, Style
 from mpengine.processes import beginning
 from mpengine.shared.config import Config
 from mpengine.shared.config.file import parse_override

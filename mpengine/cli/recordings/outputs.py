@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mpengine.cli import formats
+from mpengine import formats
 from mpengine.shared.errors import ConfigError
 
 _OPTION = "--output"
