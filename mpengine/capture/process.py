@@ -203,6 +203,7 @@ class Capture:
                 latency_s=info.latency_s,
                 device_rate_hz=info.device_rate_hz,
                 identity=info.identity,
+                samples=info.samples,
             )
         )
 

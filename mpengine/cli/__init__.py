@@ -21,6 +21,7 @@ from mpengine.shared.standard_streams import complain, drop_output, ensure_stand
 COMMANDS = {
     "run": "Run an engine until it is stopped. A second Ctrl-C ends it at once.",
     "listen": "Show live what an engine hears.",
+    "transcribe": "Turn recordings into their words or subtitles.",
     "status": "Show the state of an engine.",
     "check": "Say what stands in the way of a run, and what would mend it.",
     "list": "List the engines of this user: those that run, and what killed ones have left.",

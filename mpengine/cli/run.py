@@ -10,6 +10,7 @@ from mpengine.shared.config import Config, secrets
 
 if TYPE_CHECKING:
     from mpengine.processes.zygote import ForkedZygote
+    from mpengine.supervisor.process import Supervisor
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +82,7 @@ def run(
         config = Config.load(config_path, overrides=_values(overrides, name, wait=wait), environment=environment)
         logs.setup("supervisor", log_level, log_format)
         supervisor = Supervisor(config, log_level=log_level, log_format=log_format, spawner=spawner, ends_process=True)
-        return supervisor.run()
+        return _run_with_bar(supervisor, config, log_format)
     finally:
         spawner.close()
 
@@ -109,3 +110,18 @@ def _forked_zygote() -> "ForkedZygote | None":
         return zygote.fork()
     except OSError:
         return None
+
+
+def _run_with_bar(supervisor: "Supervisor", config: Config, log_format: str) -> int:
+    """Run it, on a terminal with a bar below the log that shows how far a file is."""
+    from mpengine.cli import bar  # noqa: PLC0415  not for the zygote's memory
+
+    if log_format == "json" or not (config.audio.kind.seekable and bar.is_possible()):
+        return supervisor.run()
+    from mpengine.shared import logs  # noqa: PLC0415
+
+    supervisor.on_progress = bar.below(os.path.basename(config.audio.source), logs.draw)
+    try:
+        return supervisor.run()
+    finally:
+        logs.draw("")

@@ -24,10 +24,14 @@ _LEVELS = ((logging.DEBUG, "debug"), (logging.INFO, "info"), (logging.WARNING, "
 
 
 class EngineSettings(Parent, frozen=True, kw_only=True):
-    """The settings of a supervisor that is the child of a program with an `Engine`."""
+    """The settings of a supervisor that is the child of a program with an `Engine`, or of `mpengine transcribe`.
+
+    `journal_path`: where its journal is, and stays after a kill; None: in the runtime directory, which is removed.
+    """
 
     config: msgspec.Raw
     log_level: str
+    journal_path: str | None = None
 
 
 class Getter(Protocol):

@@ -352,7 +352,8 @@ class Metrics(Stamped, tag="metrics", frozen=True, kw_only=True):
     the backlog will take at the configured pace (None without one). `lag_s`: sent but not transcribed. `withheld`: how
     many finals were not published, or not whole, because their words were published before. `last` maps each topic to
     its last `seq`, so that a reader sees when it has missed the last message of a topic. `refused_s`: for how long the
-    recogniser, or somebody on the way, has refused the engine. `gated_s`: silence that was not sent.
+    recogniser, or somebody on the way, has refused the engine. `gated_s`: silence that was not sent. `source_s`: how
+    long the file is that is read; None for a source without a known end.
     """
 
     captured_s: float
@@ -372,6 +373,7 @@ class Metrics(Stamped, tag="metrics", frozen=True, kw_only=True):
     uptime_s: float
     refused_s: float = 0.0
     gated_s: float = 0.0
+    source_s: float | None = None
 
 
 Published = (

@@ -40,7 +40,8 @@ class NameKeeper:
         """Write down what the engine `says` of where it is. Raises RuntimeDirError if that cannot be done."""
         self._directory, self._journal, self._bound, self._doors = directory, journal, bound, doors
         self._says = says
-        inside = {name: os.path.join(directory.path, name) for name in (Name.FRAMES, Name.JOURNAL, Name.ENDPOINTS)}
+        inside = {name: os.path.join(directory.path, name) for name in (Name.FRAMES, Name.ENDPOINTS)}
+        inside[Name.JOURNAL] = journal.path
         sockets_at = {name: path for name, (_, at) in bound.items() if (path := sockets.path_of(at)) is not None}
         self._paths = {Name.DIRECTORY: directory.path, Name.LOCK: directory.lock_path, **inside, **sockets_at}
         # A window elsewhere stands on a disk, which may be stuck: nobody here must wait for it.

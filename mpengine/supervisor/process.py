@@ -9,6 +9,7 @@ import os
 import random
 import socket
 import time
+from collections.abc import Callable
 
 import zmq
 
@@ -89,9 +90,11 @@ class Supervisor:
         spawner: Spawner | None = None,
         awaits_subscriber_s: float = 0.0,
         ends_process: bool = False,
+        journal_path: str | None = None,
     ) -> None:
         """`spawner` starts the children; None for the usual one. `awaits_subscriber_s`: how long to hold messages back
-        for a first subscriber that does not come. `ends_process`: whether the process ends after `run`.
+        for a first subscriber that does not come. `ends_process`: whether the process ends after `run`. `journal_path`:
+        where the journal is, if not in the runtime directory.
 
         Raises RuntimeDirError when the runtime directory cannot be used.
         """
@@ -105,6 +108,9 @@ class Supervisor:
         self._spawner = spawner or Spawner()
         self._awaits_subscriber_s = awaits_subscriber_s
         self._ends_process = ends_process
+        self._journal_path = journal_path
+        self.on_progress: Callable[[float, float], None] | None = None
+        """Called about once a second while a file is read, with the seconds that are transcribed, and of how many."""
         self._exit_code: ExitCode | None = None
         self._has_stop_signal = False
         self._systemd = SystemdNotices(config.supervisor.stop_limit_s)
@@ -115,7 +121,7 @@ class Supervisor:
         self._directory.lock()
         with contextlib.ExitStack() as stack:
             stack.callback(self._directory.unlock)
-            self._files = RunFiles(self._config, self._directory.path)
+            self._files = RunFiles(self._config, self._directory.path, self._journal_path)
             stack.callback(lambda: self._files.close(is_done=self._is_done))
             # An engine ends with its terminal. Without one, SIGHUP asks a daemon to read its files again.
             has_terminal = any(os.isatty(fd) for fd in range(3))
@@ -295,7 +301,12 @@ class Supervisor:
             for news in self._doors.news():
                 self._perform(told_of_door(news))
             self._answers.publish_metrics()
+            self._tell_progress()
         return now
+
+    def _tell_progress(self) -> None:
+        if self.on_progress is not None and (progress := self._coordinator.situation.progress) is not None:
+            self.on_progress(*progress)
 
     def _look_at_names(self, now: float) -> None:
         capture = self._processes.get(Child.CAPTURE)

@@ -1,7 +1,8 @@
 """The files of the run that this supervisor serves: a new run, or one that was killed or has stopped with audio left.
 
 A run goes on if its journal is there and machine boot, source, rate, channels and window are the same. Otherwise a new
-run begins, and `abandoned` says how much audio of the old one has no result.
+run begins, and `abandoned` says how much audio of the old one has no result. A file can be read again from any sample
+on: its run needs no window, and goes on after a restart of the machine, too.
 """
 
 import contextlib
@@ -17,6 +18,8 @@ from mpengine.shared.window_layout import left_in
 from mpengine.supervisor.bus.history import History
 from mpengine.supervisor.bus.journal import Identity, Journal, Recovered
 
+_ANY_BOOT = "any"
+
 
 class RunFiles:
     """The journal of a run, and the path of the window that capture writes.
@@ -25,8 +28,8 @@ class RunFiles:
     that lost audio; empty if none did. `wanted_device` is `audio.device` as text.
     """
 
-    def __init__(self, config: Config, runtime_path: str) -> None:
-        """Open the journal of the run that goes on, or make a new one.
+    def __init__(self, config: Config, runtime_path: str, journal_path: str | None = None) -> None:
+        """Open the journal of the run that goes on, or make a new one; at `journal_path`, or in the runtime directory.
 
         Raises RuntimeDirError (disk full, or something else in the place of the journal or the window).
         """
@@ -38,15 +41,16 @@ class RunFiles:
         source, command = config.audio.source, config.audio.command
         self.wanted_device = repr(config.audio.device)
         shape = f"{config.buffer.seconds} s of {config.audio.block_samples} samples"
+        is_read_again = config.audio.kind.seekable
         wanted = Identity(
             run=os.urandom(8).hex(),
-            machine_boot=_machine_boot(),
+            machine_boot=_ANY_BOOT if is_read_again else _machine_boot(),
             sample_rate=rate,
             channels=config.audio.channels,
             source=shlex.join(command) if command else os.path.abspath(source) if is_path(source) else source,
-            window=f"{os.path.abspath(self.window_path)} {shape}",
+            window="" if is_read_again else f"{os.path.abspath(self.window_path)} {shape}",
         )
-        path = os.path.join(runtime_path, "journal")
+        path = journal_path or os.path.join(runtime_path, "journal")
         bus = config.bus
         history = History(finals=bus.history, age_s=bus.history_s)
         try:

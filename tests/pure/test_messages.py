@@ -57,6 +57,7 @@ METRICS = {
     "children": {"capture": {"cpu_s": 0.5, "rss_mb": None}},
     "uptime_s": 5.0,
     "gated_s": 2.5,
+    "source_s": 3600.0,
 }
 STATUS = {
     "state": "running",

@@ -31,7 +31,7 @@ FLOORS = (
 FLOORS_INSIDE = {
     "streaming": ({"websocket"}, {""}),
     "supervisor": ({"decide"}, {"children", "host"}, {"bus"}, {""}),
-    "cli": ({""}, {"check"}),
+    "cli": ({"recordings"}, {""}, {"check"}),
 }
 SLIVER_LINES = 60
 

@@ -48,6 +48,14 @@ class _Stderr(logging.Handler):
         except Exception:  # noqa: BLE001  making text of a value may raise anything
             self.handleError(record)
 
+    def draw(self, drawn: bytes) -> None:
+        """See `LogOutput.draw`."""
+        self.acquire()
+        try:
+            self._output.draw(drawn)
+        finally:
+            self.release()
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
         """Do nothing: there is no place left to report an error of logging."""
 
@@ -96,6 +104,13 @@ def strike_out(*secrets: str) -> None:
     for handler in logging.getLogger("mpengine").handlers:
         if isinstance(handler, _Stderr):
             handler.strike_out = StrikeOut(*secrets, spares_short=True)
+
+
+def draw(line: str) -> None:
+    """Draw `line` below all log lines of this process, on a terminal; empty: no more. See `LogOutput.draw`."""
+    for handler in logging.getLogger("mpengine").handlers:
+        if isinstance(handler, _Stderr):
+            handler.draw(line.encode(errors="replace"))
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
