@@ -1,6 +1,7 @@
 """`mpengine run` runs an engine in this terminal until it is stopped."""
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,13 @@ def run(
     name: str | None,
     overrides: Sequence[str],
     log_level: str,
-    log_format: str,
+    log_format: str | None,
     *,
     wait: bool = False,
 ) -> int:
     """Run the engine and return its exit code. Call it early, in a process that has one thread.
 
+    `log_format` is None where a terminal at standard error decides.
     `overrides` are texts such as ``audio.block_ms=40``; `name` overrides the engine's name, `wait` the key
     `supervisor.wait`.
     """
@@ -36,6 +38,7 @@ def run(
     spawner = Spawner(zygote=forked)
     try:
         config = Config.load(config_path, overrides=_values(overrides, name, wait=wait), environment=environment)
+        log_format = logs.format_for(log_format, sys.stderr)
         logs.setup("supervisor", log_level, log_format)
         supervisor = Supervisor(config, log_level=log_level, log_format=log_format, spawner=spawner, ends_process=True)
         return supervisor.run()
