@@ -13,10 +13,17 @@ _CLIENT_KEY = "MPENGINE_CURVE_CLIENT_KEY_FILE"
 KEY_OPTION = "--server-key"
 
 
-def add_target(parser: argparse.ArgumentParser, *endpoints: str) -> None:
-    """The options that name an engine and those of its `endpoints` that the command uses: publish, query, command."""
+def add_target(parser: argparse.ArgumentParser, *endpoints: str, several: bool = False) -> None:
+    """The options that name an engine and those of its `endpoints` that the command uses: publish, query, command.
+
+    With `several`, more than one engine may be named: then the names are a list, or None without any.
+    """
     parser.set_defaults(publish=None, query=None, command_at=None)
-    parser.add_argument("--name", default="default", help="the engine's name, engine.name (default: default)")
+    about = "the engine's name, engine.name (default: default)"
+    if several:
+        parser.add_argument("--name", action="append", help=f"{about}; may be repeated, for several engines at once")
+    else:
+        parser.add_argument("--name", default="default", help=about)
     for endpoint in endpoints:
         more = "; alone, without --query: no history" if endpoint == "publish" else ""
         parser.add_argument(

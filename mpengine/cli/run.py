@@ -37,9 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--log-format",
-        choices=("text", "json"),
-        default="text",
-        help="text: lines for people (default); json: one JSON object per line",
+        choices=("person", "text", "json"),
+        help="person: sentences (default on a terminal); text: lines with key=value (default otherwise); json: one "
+        "JSON object per line",
     )
 
 

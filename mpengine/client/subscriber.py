@@ -3,7 +3,7 @@
 import collections
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -35,7 +35,7 @@ class Subscriber:
         publish: str | None = None,
         query: str | None = None,
         topics: str | Iterable[str] = "",
-        since: Since = "start",
+        since: Since | Mapping[str, Since] = "start",
         server_key: str | None = None,
         client_key: str | None = None,
         queued_messages: int = _QUEUED_MESSAGES,
@@ -48,8 +48,8 @@ class Subscriber:
 
         `since`: where to begin. "start": with all that the engine's history has. None: from now on. ``(run, seq)``:
         after that message, for a program that was restarted and has noted its last final (`seq` alone, if the run
-        cannot have changed). If the engine's last `seq` is lower, you get everything it has. The status and the open
-        interim always come.
+        cannot have changed). Of several engines each may have its own, by its name. If the engine's last `seq` is
+        lower, you get everything it has. The status and the open interim always come.
 
         `server_key`: the engine's public CURVE key, if the engine has one. `client_key`: a secret CURVE key of your
         own, for an engine that lists its clients. `queued_messages`: how many wait at most for a program that does not
@@ -78,7 +78,7 @@ class Subscriber:
                     each,
                     endpoints,
                     topics=wanted,
-                    since=since if can_ask else None,
+                    since=(since.get(each) if isinstance(since, Mapping) else since) if can_ask else None,
                     queued_messages=queued_messages,
                 )
                 self._feeds.append(feed)

@@ -19,7 +19,6 @@ from typing import Protocol, TextIO
 
 from mpengine.shared.logs.lines import Entry, Event, as_bytes, as_json, as_text, entry_of, kind_of
 from mpengine.shared.logs.output import LogOutput
-from mpengine.shared.logs.person import Person
 from mpengine.shared.logs.repeats import Due, Repeats
 from mpengine.shared.secret import StrikeOut
 
@@ -145,6 +144,8 @@ def setup(process: str, level: str = "info", log_format: str = "text") -> None:
 def _layout(process: str, log_format: str, output: LogOutput) -> _Layout:
     if log_format != "person":
         return _OneLine(process, as_json if log_format == "json" else as_text)
+    from mpengine.shared.logs.person import Person  # noqa: PLC0415  other logs need none of its memory
+
     return Person(
         process,
         columns=lambda: output.columns,

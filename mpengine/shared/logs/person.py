@@ -1,7 +1,7 @@
 """The log for a person at a terminal: the local time of day and one sentence, broken at words, with a few colours.
 
-What ends the engine comes last. An error that ends the engine is held back until the closing line (the event `ended`) is
-written, or until the process ends. The hint where to listen waits until the recogniser is there, or does not come.
+What ends the engine comes last. An error that ends the engine is held back until the closing line (the event `ended`)
+is written, or until the process ends. The hint where to listen waits until the recogniser is there, or does not come.
 """
 
 import logging
