@@ -2,15 +2,14 @@
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from types import TracebackType
-from typing import NamedTuple
 
 from mpengine.cli.formats.base import Position
 from mpengine.cli.hand_over import Each, Hand, LineByLine, Rules
 from mpengine.cli.handing import Item
-from mpengine.cli.outlet import Outlet
+from mpengine.cli.outlet import Commands, Outlet
 from mpengine.cli.position_file import Place, PositionFile
 from mpengine.cli.terminal import write_notice
 from mpengine.client.position import Hole, Received
@@ -18,21 +17,6 @@ from mpengine.shared import messages
 from mpengine.shared.errors import ConfigError
 from mpengine.shared.messages import Published
 from mpengine.shared.standard_streams import complain
-
-
-class Commands(NamedTuple):
-    """The options of a command. `state`: the path of the file of positions. `with_engine`: see `handing.line_of`."""
-
-    words: Sequence[str]
-    is_each: bool = False
-    timeout_s: float | None = None
-    state: str | None = None
-    with_engine: bool = False
-
-    @property
-    def option(self) -> str:
-        """The option that names it."""
-        return "--exec-each" if self.is_each else "--exec"
 
 
 def hand_out(commands: Commands, position: Position, topics: frozenset[str], stack: ExitStack) -> Outlet:
@@ -49,14 +33,17 @@ def hand_out(commands: Commands, position: Position, topics: frozenset[str], sta
     kind = Each if commands.is_each else LineByLine
     hand = kind(Rules(words, commands.timeout_s, commands.with_engine), file)
     hand.start()
-    stack.push(_Closing(hand))
+    stack.enter_context(_Closing(hand))
     out = _Out(hand, topics, places, begins_now=position.since is None)
     since = {name: (place.run, place.done) for name, place in places.items()}
     return Outlet(out.show, write_notice, position, topics, since, hears_status=True)
 
 
 class _Out:
-    """Makes items of messages. `places`: what was handed over before. `begins_now`: engines without a place begin now."""
+    """Makes items of messages.
+
+    `places`: what was handed over before. `begins_now`: engines without a place begin now.
+    """
 
     def __init__(self, hand: Hand, topics: frozenset[str], places: Mapping[str, Place], *, begins_now: bool) -> None:
         self._hand = hand
@@ -90,6 +77,9 @@ class _Closing:
 
     def __init__(self, hand: Hand) -> None:
         self._hand = hand
+
+    def __enter__(self) -> None:
+        """Nothing begins here."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._hand.close(drains=kind is None)

@@ -10,10 +10,9 @@ from typing import Literal, NamedTuple
 
 from mpengine.cli import formats
 from mpengine.cli.formats.base import NOW, Format, Place, Position, Style
-from mpengine.cli.handing_out import Commands, hand_out
 from mpengine.cli.notices import Notices
 from mpengine.cli.options import add_target, seconds, target_of
-from mpengine.cli.outlet import Outlet, Show
+from mpengine.cli.outlet import Commands, Outlet, Show
 from mpengine.cli.output_file import OutputFile
 from mpengine.cli.target import Target
 from mpengine.cli.terminal import Live, write_notice
@@ -214,7 +213,8 @@ def listen(targets: Sequence[Target], options: Options) -> int:
 
 def _subscriber(targets: Sequence[Target], outlet: Outlet, watched: frozenset[str]) -> Subscriber:
     wanted = outlet.topics | watched
-    topics = ("",) if wanted >= EVERY else tuple(sorted(wanted))
+    # The status comes last: the answer to its subscription shows that all others are there.
+    topics = ("",) if wanted >= EVERY else tuple(sorted(wanted, key=lambda topic: (topic == "status", topic)))
     first, *others = targets
     if not others:
         return first.subscriber(*topics, since=outlet.since.get(first.name, outlet.position.since))
@@ -307,6 +307,8 @@ class _Watch:
 def begin(options: Options, stack: ExitStack, names: Sequence[str] = ("default",)) -> Outlet:
     """Where messages go, and the position from which to listen. `stack` closes it. Raises ConfigError."""
     if options.commands is not None:
+        from mpengine.cli.handing_out import hand_out  # noqa: PLC0415  a listener that shows words needs none of it
+
         _forbid(options, "output", "output_format")
         _end_in_order(stack)
         position = options.position or NOW

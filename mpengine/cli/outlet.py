@@ -1,6 +1,6 @@
-"""Where `listen` puts messages. Pure."""
+"""Where `listen` puts messages: an output in some format, or a command. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from mpengine.cli.formats.base import Position
@@ -32,3 +32,18 @@ class Outlet(NamedTuple):
         topic = message.topic if isinstance(message, Hole) else received.topic
         is_chosen = topic in self.topics or (self.hears_status and topic == "status")
         return is_chosen and not self.position.holds(message)
+
+
+class Commands(NamedTuple):
+    """The options of a command. `state`: the path of the file of positions. `with_engine`: see `handing.line_of`."""
+
+    words: Sequence[str]
+    is_each: bool = False
+    timeout_s: float | None = None
+    state: str | None = None
+    with_engine: bool = False
+
+    @property
+    def option(self) -> str:
+        """The option that names it."""
+        return "--exec-each" if self.is_each else "--exec"

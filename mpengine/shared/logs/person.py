@@ -31,9 +31,7 @@ class Person:
     terminal. `has_codes`: whether the terminal knows escape sequences. `has_colours`: whether colours are wanted.
     """
 
-    def __init__(
-        self, process: str, *, columns: Callable[[], int | None], has_codes: bool, has_colours: bool
-    ) -> None:
+    def __init__(self, process: str, *, columns: Callable[[], int | None], has_codes: bool, has_colours: bool) -> None:
         self._process = process
         self._columns = columns
         self._fresh = _FRESH if has_codes else ""
