@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from mpengine.shared.logs.lines import Entry, Event
-from mpengine.shared.logs.sentences import sentence
+from mpengine.shared.logs.sentences import is_late, sentence
 from mpengine.shared.text import harmless, wrapped
 
 _MOST_CHARS = 1000  # of one sentence: with its colours and its indentation it fits a write
@@ -38,6 +38,7 @@ class Person:
         self._has_colours = has_codes and has_colours
         self._hint: Entry | None = None
         self._last: list[Entry] = []
+        self._told = ""  # the last error
 
     def lines(self, entry: Entry, strike_out: Callable[[str], str]) -> list[str]:
         """What to write now, each text without its line end. `strike_out` takes the secrets out of a sentence."""
@@ -48,11 +49,17 @@ class Person:
             case "fault" if entry.level >= logging.ERROR and len(self._last) < _MOST_HELD:
                 self._last.append(entry)
                 return []
+            case "fault":
+                self._told = str(entry.fields.get("message", ""))
+            case "connection_down" if str(entry.fields.get("reason")) in self._told:
+                if not is_late(entry.fields):
+                    return []
+                entry = entry._replace(fields={**entry.fields, "reason": ""})  # that was told
             case "ended":
                 return self._closing(entry, strike_out)
         due = [entry]
         if self._hint is not None and (entry.event == "connected" or entry.level >= logging.WARNING):
-            due, self._hint = [*due, self._hint], None
+            due, self._hint = [*due, self._hint._replace(utc_s=entry.utc_s)], None
         return [self._line(each, strike_out) for each in due]
 
     def rest(self, strike_out: Callable[[str], str]) -> list[str]:

@@ -48,9 +48,18 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
 
 
-def _again(fields: Fields) -> str:
-    next_try_in_s = fields.get("next_try_in_s") or 0.0
-    return "trying again" if next_try_in_s < _SOON_S else f"trying again in {_seconds(next_try_in_s)}"
+def is_late(fields: Fields) -> bool:
+    """Whether the next try is so late that a person wants to know when."""
+    return float(fields.get("next_try_in_s") or 0.0) >= _SOON_S
+
+
+def _in_time(fields: Fields) -> str:
+    return f" in {_seconds(fields['next_try_in_s'])}" if is_late(fields) else ""
+
+
+def _connection_down(fields: Fields) -> str:
+    reason = f"{fields['reason']}; " if fields["reason"] else ""
+    return f"recogniser: {reason}trying again{_in_time(fields)}"
 
 
 def _sound(fields: Fields) -> str:
@@ -86,7 +95,8 @@ def _gap(fields: Fields) -> str:
 
 def _fault(fields: Fields) -> str:
     request = f" (request {fields['request_id']})" if fields.get("request_id") else ""
-    return f"{fields['message']}{request}"
+    whose = {"streaming": "recogniser: ", "capture": "audio: "}.get(str(fields.get("source")), "")
+    return f"{whose}{fields['message']}{request}"
 
 
 def _run_continued(fields: Fields) -> str:
@@ -96,10 +106,8 @@ def _run_continued(fields: Fields) -> str:
 
 
 def _child_ended(fields: Fields) -> str:
-    next_try_in_s = fields.get("next_try_in_s") or 0.0
-    start = "starting it again" if next_try_in_s < _SOON_S else f"starting it again in {_seconds(next_try_in_s)}"
     why = f": {fields['reason']}" if fields.get("reason") else f" ({fields['how']})"
-    return f"the process {fields['child']} ended{why}; {start}"
+    return f"the process {fields['child']} ended{why}; starting it again{_in_time(fields)}"
 
 
 def _by(reason: Any) -> str:
@@ -124,7 +132,7 @@ _SENTENCES: dict[str, Callable[[Fields], str]] = {
     "connected": _connected,
     "proxy_used": lambda fields: f"recogniser: by way of the proxy {fields['proxy']}",
     # On the way
-    "connection_down": lambda fields: f"recogniser: {fields['reason']}; {_again(fields)}",
+    "connection_down": _connection_down,
     "closed_in_silence": lambda fields: f"recogniser: {fields['reason']}, in a silence; connecting again when needed",
     "resting": lambda _: "recogniser: no connection while nobody speaks",
     "secret_changed": lambda fields: f"recogniser: trying the new key in {fields['path']}",
