@@ -84,7 +84,9 @@ class Command:
         return -int(signal.SIGKILL) if status is None else status  # in the kernel: it dies when it can
 
     def close(self) -> None:
-        """Give up the descriptor."""
+        """Give up the descriptor; end it if it still runs."""
+        if self.status is None:
+            self.end()
         if self._exit_fd >= 0:
             os.close(self._exit_fd)
             self._exit_fd = -1
@@ -445,7 +447,9 @@ class _Pipe:
         return status or 0
 
     def close(self) -> None:
-        """Close everything. The command has ended."""
+        """Close everything. A command that still runs gets the end of its input first."""
+        if self.command.status is None:
+            self.finish()
         self.command.close()
         self._close_ends()
 

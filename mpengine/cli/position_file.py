@@ -107,6 +107,7 @@ class PositionFile:
             raise MpengineError(f"{self._path} has no room for so many engines; use a file for each")
         try:
             written = os.pwrite(self._descriptor, data, 0)
+            os.ftruncate(self._descriptor, written)  # what stands behind the line end says nothing
         except OSError as error:
             raise MpengineError(f"cannot write {self._path}: {error.strerror}") from None
         if written != len(data):
