@@ -8,6 +8,7 @@ import os
 import sys
 import zlib
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from mpengine.cli.formats.base import NOW, START, Ending, Format, Place, Style, whole_letters
 from mpengine.cli.formats.tokens import Turn, turns_of
@@ -17,9 +18,10 @@ from mpengine.shared.messages import FINALS, INTERIMS, Published, Transcript
 from mpengine.shared.standard_streams import terminal_size
 from mpengine.shared.text import fitting, harmless, width, wrapped
 
-# The cursor stays at the beginning of the interim line, also when a terminal that gets narrower wraps that line. So
-# clearing from the cursor on clears all of the interim.
+# The cursor stays at the beginning of the first interim line, also when a terminal that gets narrower wraps that line.
+# So clearing from the cursor on clears all interims.
 _CLEAR = "\r\x1b[J"
+_NEXT = "\r\n"
 # A terminal may find a letter wider than we do. Without wrapping it cuts such a line.
 _CUT, _WRAP = "\x1b[?7l", "\x1b[?7h"
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
@@ -27,6 +29,7 @@ _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 _COLOURS = ("\x1b[36m", "\x1b[33m", "\x1b[32m", "\x1b[35m", "\x1b[34m", "\x1b[31m")
 # A beginning of a line that takes more than this part of it gets no hanging indentation.
 _LARGEST_PART = 3
+_MOST_ROWS = 8  # of interims: they have to fit the screen
 
 
 class Text(Format):
@@ -59,27 +62,33 @@ def end_of_text(last: bytes) -> Ending:
     return Ending(len(last) - len(kept), mend, NOW if kept else START)
 
 
+class _Interim(NamedTuple):
+    text: str
+    channel: int
+
+
 class Captions:
     """Turns messages into text for a terminal, a pipe or a file."""
 
     def __init__(self, style: Style, *, is_live: bool) -> None:
         self._style = style
         self._is_live = is_live
-        self._interim = ""
-        self._source: tuple[str, int] = ("", 0)  # of that interim: its engine and its channel
+        self._interims: dict[str, _Interim] = {}  # the open one of each engine
 
     def show(self, message: Published | Hole | None, engine: str = "") -> str:
         """The text for `message` of `engine`; empty for a message that is not for readers."""
+        interim = self._interims.get(engine)
         match message:
             case Transcript(is_final=True, channel=channel):
-                other = self._interim if (engine, channel) != self._source else ""
-                lines = self._clear() + self._lines(message, engine)
-                self._interim = other
+                lines = self._clear(engine) + self._lines(message, engine)
+                if interim is not None and channel != interim.channel:
+                    self._interims[engine] = interim
                 return lines + self.again()
             case Transcript(interrupted=True, channel=channel) | Transcript(text="", channel=channel):
-                return self._clear() if (engine, channel) == self._source else ""
+                is_shown = interim is not None and channel == interim.channel
+                return self._clear(engine) + self.again() if is_shown else ""
             case Transcript() if self._is_live:
-                self._interim, self._source = self._text(message), (engine, message.channel)
+                self._interims[engine] = _Interim(self._text(message), message.channel)
                 return self.again()
             case Transcript():
                 return f"{self._engine(engine)}... {self._text(message)}\n"
@@ -94,26 +103,38 @@ class Captions:
         return ""
 
     def again(self) -> str:
-        """The interim, cut to the terminal's present width."""
-        if not self._interim:
+        """The interims, each on a line and cut to the terminal's present width."""
+        rows = self._rows()
+        if not rows:
             return ""
-        engine = self._engine(self._source[0])
-        name = self._coloured(engine, self._colour_of_engine(self._source[0]))
-        text = _newest_words(self._interim, _columns() - width(engine))
-        return f"{_CLEAR}{_CUT}{name}{self._coloured(text, _DIM)}{_WRAP}\r"
+        back = f"\x1b[{len(rows) - 1}A" if len(rows) > 1 else ""
+        return f"{_CLEAR}{_CUT}{_NEXT.join(rows)}{_WRAP}{back}\r"
 
     def finish(self) -> str:
-        """Leave the interim as it is, and the cursor on the next line for other programs."""
-        text, self._interim = self.again(), ""
-        return text and f"{text}\n"
+        """Leave the interims as they are, and the cursor on the next line for other programs."""
+        text, number = self.again(), len(self._rows())
+        self._interims.clear()
+        return text + "\n" * number
 
-    def _clear(self) -> str:
-        clear = _CLEAR if self._interim else ""
-        self._interim = ""
+    def _rows(self) -> list[str]:
+        """The interims, in the order in which the engines are named."""
+        engines = [engine for engine in self._style.engines or self._interims if engine in self._interims]
+        return [self._row(engine, self._interims[engine].text) for engine in engines[:_MOST_ROWS]]
+
+    def _row(self, engine: str, text: str) -> str:
+        name = self._engine(engine)
+        words = _newest_words(text, _columns() - width(name))
+        return self._coloured(name, self._colour_of_engine(engine)) + self._coloured(words, _DIM)
+
+    def _clear(self, engine: str) -> str:
+        """The text that removes all interims from the screen. That of `engine` is no more."""
+        clear = _CLEAR if self._interims else ""
+        self._interims.pop(engine, None)
         return clear
 
     def _note(self, text: str, engine: str) -> str:
-        return self._clear() + self._laid_out([(self._engine(engine), "")], f"[{harmless(text)}]")
+        note = self._laid_out([(self._engine(engine), "")], f"[{harmless(text)}]")
+        return self._clear(engine) + note + self.again()
 
     def _text(self, interim: Transcript) -> str:
         if not self._style.with_names:
