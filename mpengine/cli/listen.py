@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from mpengine.cli import formats
 from mpengine.cli.formats.base import NOW, Format, Place, Position, Style
 from mpengine.cli.notices import Notices
-from mpengine.cli.options import add_target, seconds, target_of
+from mpengine.cli.options import COMMAND_OPTIONS, add_target, seconds, target_of
 from mpengine.cli.outlet import Commands, Outlet, Show
 from mpengine.cli.output_file import OutputFile
 from mpengine.cli.target import Target
@@ -93,8 +93,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "for so long (--exec; default: never)",
     )
     commands = parser.add_mutually_exclusive_group()
+    long_lived, for_each = COMMAND_OPTIONS
     commands.add_argument(
-        "--exec",
+        long_lived,
         dest="command_line",
         metavar="CMD",
         nargs=argparse.REMAINDER,
@@ -102,7 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "started once, and again when it ends",
     )
     commands.add_argument(
-        "--exec-each",
+        for_each,
         metavar="CMD",
         nargs=argparse.REMAINDER,
         help="the last option: run this command for each final, with its text in $MPENGINE_TEXT",
@@ -136,6 +137,8 @@ def main(arguments: argparse.Namespace) -> int:
     )
     if words is None and (arguments.state or arguments.exec_timeout):
         raise ConfigError("--state" if arguments.state else "--exec-timeout", "works with --exec or --exec-each only")
+    if several and arguments.since not in {None, "start", "now"}:
+        raise ConfigError("--since", "expected start or now with several engines: each has messages of its own")
     targets = []
     for name in names:
         arguments.name = name

@@ -246,6 +246,7 @@ def test_a_file_that_cannot_be_is_an_error_in_words(tmp_path):
         (["--output", "x.srt", "--exec", "cat"], "--output: does not go with --exec"),
         (["--state", "x"], "--state: works with --exec or --exec-each only"),
         (["--name", "a", "--name", "b", "--format", "srt"], "--name: a file and subtitles are of one engine"),
+        (["--name", "a", "--name", "b", "--since", "5"], "--since: expected start or now with several engines"),
         (["--only", "nonsense"], "unknown topic 'nonsense'; expected finals,"),
     ],
 )
