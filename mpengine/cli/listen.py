@@ -16,7 +16,7 @@ from mpengine.cli.outlet import Commands, Outlet, Show
 from mpengine.cli.output_file import OutputFile
 from mpengine.cli.target import Target
 from mpengine.cli.terminal import Live, write_notice
-from mpengine.cli.topic_choice import EVERY, WORDS, read_only
+from mpengine.cli.topic_choice import OTHERS, WORDS, read_only
 from mpengine.client.follow import Since
 from mpengine.client.position import Hole, Received
 from mpengine.client.subscriber import Subscriber
@@ -217,7 +217,7 @@ def listen(targets: Sequence[Target], options: Options) -> int:
 def _subscriber(targets: Sequence[Target], outlet: Outlet, watched: frozenset[str]) -> Subscriber:
     wanted = outlet.topics | watched
     # The status comes last: the answer to its subscription shows that all others are there.
-    topics = ("",) if wanted >= EVERY else tuple(sorted(wanted, key=lambda topic: (topic == "status", topic)))
+    topics = ("",) if OTHERS in wanted else tuple(sorted(wanted, key=lambda topic: (topic == "status", topic)))
     first, *others = targets
     if not others:
         return first.subscriber(*topics, since=outlet.since.get(first.name, outlet.position.since))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from mpengine.cli.formats.base import Position
+from mpengine.cli.topic_choice import EVERY, OTHERS
 from mpengine.client.follow import Since
 from mpengine.client.position import Hole, Received
 from mpengine.shared.messages import Published
@@ -30,7 +31,8 @@ class Outlet(NamedTuple):
     def wants(self, received: Received, message: Published | Hole | None) -> bool:
         """Whether the message is to be shown; a hole is if its topic is."""
         topic = message.topic if isinstance(message, Hole) else received.topic
-        is_chosen = topic in self.topics or (self.hears_status and topic == "status")
+        is_other = OTHERS in self.topics and topic not in EVERY
+        is_chosen = topic in self.topics or is_other or (self.hears_status and topic == "status")
         return is_chosen and not self.position.holds(message)
 
 

@@ -4,6 +4,8 @@ from mpengine.shared.messages import FINALS, INTERIMS, TOPICS
 
 EVERY = frozenset(TOPICS)
 """All topics of this version."""
+OTHERS = ""
+"""Stands for all topics that are new in a later version."""
 
 WORDS = {
     "finals": frozenset({FINALS}),
@@ -16,7 +18,7 @@ WORDS = {
     "speech": frozenset({"speech_started", "utterance_end"}),
     "account": frozenset({"credits_low", "session_end"}),
     "metadata": frozenset({"metadata"}),
-    "all": EVERY,
+    "all": EVERY | {OTHERS},
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from mpengine.cli.handing import Backoff, Conversation, Item, brief, line_of, variables_of
 from mpengine.cli.notices import Notices
-from mpengine.cli.topic_choice import EVERY, WORDS, read_only
+from mpengine.cli.topic_choice import EVERY, OTHERS, WORDS, read_only
 from mpengine.shared import messages
 from mpengine.shared.messages import FINALS, INTERIMS, TOPICS
 
@@ -158,7 +158,7 @@ def test_every_topic_has_a_word():
         ("finals", {FINALS}),
         ("final, Gap", {FINALS, "gap"}),
         ("interims,transcript.final", {INTERIMS, FINALS}),
-        ("all", set(TOPICS)),
+        ("all", {*TOPICS, OTHERS}),
     ],
 )
 def test_topics_are_chosen_by_words(text, topics):
