@@ -8,8 +8,8 @@ doubt is handed over once more, marked with `"again": true`; if the command ends
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mpengine.cli.formats import jsonl
-from mpengine.cli.formats.jsonl import line
+from mpengine.formats import jsonl
+from mpengine.formats.jsonl import line
 from mpengine.shared import messages
 from mpengine.shared.text import harmless
 

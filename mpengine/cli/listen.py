@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from typing import Literal, NamedTuple
 
-from mpengine.cli import formats
-from mpengine.cli.formats.base import NOW, Format, Place, Position, Style
+from mpengine import formats
 from mpengine.cli.notices import Notices
 from mpengine.cli.options import COMMAND_OPTIONS, add_target, seconds, target_of
 from mpengine.cli.outlet import Commands, Outlet, Show
@@ -20,6 +19,7 @@ from mpengine.cli.topic_choice import OTHERS, WORDS, read_only
 from mpengine.client.follow import Since
 from mpengine.client.position import Hole, Received
 from mpengine.client.subscriber import Subscriber
+from mpengine.formats.base import NOW, Format, Place, Position, Style
 from mpengine.shared import messages
 from mpengine.shared.errors import ConfigError, ExitCode
 from mpengine.shared.messages import FINALS, INTERIMS, Published
@@ -36,7 +36,7 @@ _MOST_DIGITS = 19
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
-    add_target(parser, "publish", "query", several=True)
+    add_target(parser, "publish", "query", is_several=True)
     about = ", ".join(f"{name} ({about})" for name, (_, about) in formats.FORMATS.items())
     parser.add_argument(
         "--format",

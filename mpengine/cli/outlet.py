@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from mpengine.cli.formats.base import Position
 from mpengine.cli.topic_choice import EVERY, OTHERS
 from mpengine.client.follow import Since
 from mpengine.client.position import Hole, Received
+from mpengine.formats.base import Position
 from mpengine.shared.messages import Published
 
 # Takes a message as it came, and what it says.

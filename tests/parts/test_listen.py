@@ -16,9 +16,9 @@ import pytest
 import zmq
 
 from mpengine.cli import parser_for
-from mpengine.cli.formats.base import NOW, START, Position
 from mpengine.cli.listen import Options, begin
 from mpengine.client.position import Received
+from mpengine.formats.base import NOW, START, Position
 from mpengine.shared import messages
 from mpengine.shared.text import width
 from tests.rig.fake_engine import FakeEngine as RigEngine

@@ -10,9 +10,9 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from mpengine.cli.formats.base import NOW, START, Ending, Format, Place, Style, whole_letters
-from mpengine.cli.formats.tokens import Turn, turns_of
 from mpengine.client.position import Hole
+from mpengine.formats.base import NOW, START, Ending, Format, Place, Style, whole_letters
+from mpengine.formats.tokens import Turn, turns_of
 from mpengine.shared import messages
 from mpengine.shared.messages import FINALS, INTERIMS, Published, Transcript
 from mpengine.shared.standard_streams import terminal_size
