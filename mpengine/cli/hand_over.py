@@ -233,10 +233,11 @@ class Each(Hand):
     """One command for each message, one after the other. One that takes longer than `timeout_s` (30) is ended."""
 
     _LIMIT_S = 30.0
+    _has_hope = True  # of starting a command
 
     def _work(self) -> None:
         backoff = Backoff()
-        while not self._ends_at_once:
+        while self._has_hope and not self._ends_at_once:
             is_over = self._is_over  # asked first: what was put in before is taken before the end
             item = self._take()
             if item is not None:
@@ -259,9 +260,10 @@ class Each(Hand):
                     self._tell(f"cannot start {self._name}: {error.strerror}; trying again")
                 was_told = True
                 self._pause(max(1.0, backoff.ended(time.monotonic())))
-                if self._ends_at_once:
+                if self._is_over:  # at the end, no hope is enough
                     self._is_left(item)
                     self._put_back(item)
+                    self._has_hope = False
                     return
                 continue
             break
@@ -315,18 +317,19 @@ class LineByLine(Hand):
             try:
                 pipe = _Pipe(self._rules.words)
             except OSError as error:
-                status, wait_s = None, max(1.0, backoff.ended(time.monotonic()))
+                has_read, status, wait_s = False, None, max(1.0, backoff.ended(time.monotonic()))
                 self._tell(f"cannot start {self._name}: {error.strerror}; trying again in {wait_s:g} s")
             else:
                 try:
                     status = self._speak(pipe, talk)
-                    has_worked = not status and (talk.taken or (talk.given and pipe.is_read)) is not None
+                    has_read = talk.taken is not None or (talk.given is not None and pipe.is_read)
                     self._heed_end(pipe, talk, status)
                 finally:
                     pipe.close()
-                backoff = Backoff() if has_worked else backoff
+                backoff = Backoff() if has_read and not status else backoff
                 wait_s = backoff.ended(time.monotonic())
-            if self._ends_at_once or (self._is_over and not self._queue and talk.is_idle):
+            is_done = not self._queue and talk.is_idle
+            if self._ends_at_once or (self._is_over and (is_done or not has_read)):  # at the end, no hope is enough
                 break
             if status is not None and (status or wait_s):
                 again = f" in {wait_s:g} s" if wait_s else ""

@@ -173,6 +173,19 @@ def test_a_command_that_cannot_be_started_is_tried_again_and_nothing_is_lost(tmp
     assert "cannot start" in told[0]
 
 
+@pytest.mark.parametrize("kind", [LineByLine, Each])
+def test_at_the_end_a_command_that_takes_nothing_is_not_waited_for(tmp_path, told, position, kind):
+    words = ["true"] if kind is LineByLine else [str(tmp_path / "none")]
+    hand = started(kind, words, told, position)
+    for number in (1, 2):
+        hand.put(item(number))
+    wait_until(lambda: told, 30, "a word about it")
+    hand.close(drains=True)
+    assert told[-1] == "2 messages were not handed over; the next start goes on with them"
+    assert len(told) < 6  # it was not started again and again at once
+    assert position.places["desk"].done == 0
+
+
 def test_a_full_queue_makes_the_main_thread_wait_and_is_told_once(told, monkeypatch, out):
     monkeypatch.setattr("mpengine.cli.hand_over._MOST_ITEMS", 3)
     hand = started(LineByLine, reader(out), told)
