@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 import mpengine
-from mpengine.cli.options import KEY_OPTION
+from mpengine.cli.options import COMMAND_OPTIONS, KEY_OPTION
 from mpengine.shared.errors import ExitCode, MpengineError
 from mpengine.shared.standard_streams import complain, drop_output, ensure_standard_streams
 
@@ -91,6 +91,8 @@ def _with_key(argv: Sequence[str]) -> list[str]:
     """`argv` with the option for the key and the key as one word: one key in 85 begins with a hyphen, as options do."""
     words = list(argv)
     for place, word in enumerate(words[:-1]):
+        if word in COMMAND_OPTIONS:  # the rest is somebody else's
+            break
         if word == KEY_OPTION:
             return [*words[:place], f"{word}={words[place + 1]}", *words[place + 2 :]]
     return words

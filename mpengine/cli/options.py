@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 _SERVER_KEY = "MPENGINE_CURVE_SERVER_KEY"
 _CLIENT_KEY = "MPENGINE_CURVE_CLIENT_KEY_FILE"
 KEY_OPTION = "--server-key"
+COMMAND_OPTIONS = ("--exec", "--exec-each")
+"""Behind one of them stands a command of the user's, with options of its own."""
 
 
 def add_target(parser: argparse.ArgumentParser, *endpoints: str, is_several: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--log-format",
-        choices=("text", "json"),
-        default="text",
-        help="text: lines for people (default); json: one JSON object per line",
+        choices=("person", "text", "json"),
+        help="person: sentences (default on a terminal); text: lines with key=value (default otherwise); json: one "
+        "JSON object per line",
     )
 
 
@@ -60,12 +61,13 @@ def run(
     name: str | None,
     overrides: Sequence[str],
     log_level: str,
-    log_format: str,
+    log_format: str | None,
     *,
     wait: bool = False,
 ) -> int:
     """Run the engine and return its exit code. Call it early, in a process that has one thread.
 
+    `log_format` is None where a terminal at standard error decides.
     `overrides` are texts such as ``audio.block_ms=40``; `name` overrides the engine's name, `wait` the key
     `supervisor.wait`.
     """
@@ -80,6 +82,7 @@ def run(
     spawner = Spawner(zygote=forked)
     try:
         config = Config.load(config_path, overrides=_values(overrides, name, wait=wait), environment=environment)
+        log_format = logs.format_for(log_format, sys.stderr)
         logs.setup("supervisor", log_level, log_format)
         supervisor = Supervisor(config, log_level=log_level, log_format=log_format, spawner=spawner, ends_process=True)
         return _run_with_bar(supervisor, config, log_format)

@@ -16,6 +16,7 @@ from mpengine.client.position import Hole
 from mpengine.formats.base import Drawn
 from mpengine.shared.messages import Published
 from mpengine.shared.standard_streams import drop_output, terminal_size, write_text
+from mpengine.shared.text import wrapped
 
 # A stopped terminal (Ctrl-S) takes no output. An exit does not wait longer for it.
 _END_LIMIT_S = 1.0
@@ -24,6 +25,8 @@ _ENTER = b"\x1b[?1049h\x1b[?25l\x1b[?7l"
 _LEAVE = b"\x1b[?7h\x1b[?25h\x1b[?1049l"
 _HOME, _NEXT_LINE = "\x1b[H", "\x1b[K\r\n"
 _CLEAR_BELOW = "\x1b[J"
+_CLEAR_LINE = "\r\x1b[J"
+_DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
 _Handler: TypeAlias = Callable[[int, FrameType | None], None]
 
@@ -74,9 +77,18 @@ class Live:
         else:
             drop_output()
 
-    def show(self, message: Published | Hole | None) -> None:
-        """Draw `message`."""
-        self._write(lambda: self._captions.show(message))
+    def show(self, message: Published | Hole | None, engine: str = "") -> None:
+        """Draw `message` of `engine`."""
+        self._write(lambda: self._captions.show(message, engine))
+
+    def notice(self, text: str) -> None:
+        """Show a line on standard error, above the interim."""
+
+        def told() -> str:
+            write_notice(text, clear=_CLEAR_LINE)
+            return self._captions.again()
+
+        self._write(told)
 
     def _write(self, make: Callable[[], str]) -> None:
         self._is_writing = True
@@ -176,6 +188,23 @@ class Screen:
     def _resized(self, *_: object) -> None:
         if self._make is not None:
             self._draw()
+
+
+def write_notice(text: str, *, clear: str = "") -> None:
+    """Write a dim line to standard error, if that is a terminal; broken at words. `clear` comes before it."""
+    if not sys.stderr.isatty():
+        return
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    except OSError:
+        columns = 0
+    rows = wrapped(text, columns) if columns else [text]
+    knows_codes = os.environ.get("TERM") != "dumb"
+    dim, plain = (_DIM, _PLAIN) if knows_codes and not os.environ.get("NO_COLOR") else ("", "")
+    lines = "".join(f"{dim}{row}{plain}\n" for row in rows)
+    with contextlib.suppress(OSError):  # it is gone; standard output decides whether that is the end
+        sys.stderr.write((clear if knows_codes else "") + lines)
+        sys.stderr.flush()
 
 
 def drawing(lines: Sequence[str], rows: int) -> str:

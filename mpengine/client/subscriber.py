@@ -4,7 +4,7 @@ import collections
 import contextlib
 import functools
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -37,7 +37,7 @@ class Subscriber:
         publish: str | None = None,
         query: str | None = None,
         topics: str | Iterable[str] = "",
-        since: Since = "start",
+        since: Since | Mapping[str, Since] = "start",
         server_key: str | None = None,
         client_key: str | None = None,
         queued_messages: int = _QUEUED_MESSAGES,
@@ -51,8 +51,8 @@ class Subscriber:
 
         `since`: where to begin. "start": with all that the engine's history has. None: from now on. ``(run, seq)``:
         after that message, for a program that was restarted and has noted its last final (`seq` alone, if the run
-        cannot have changed). If the engine's last `seq` is lower, you get everything it has. The status and the open
-        interim always come.
+        cannot have changed). Of several engines each may have its own, by its name. If the engine's last `seq` is
+        lower, you get everything it has. The status and the open interim always come.
 
         `server_key`: the engine's public CURVE key, if the engine has one and is not found by its name. `client_key`: a
         secret CURVE key of your own, for an engine that lists its clients. `queued_messages`: how many wait at most for
@@ -70,13 +70,14 @@ class Subscriber:
             for each in names:
                 endpoints = _endpoints(each, publish, query, server_key, client_key)
                 is_named = publish is None and query is None
+                after = since.get(each) if isinstance(since, Mapping) else since
                 feed = Feed(
                     self._context,
                     each,
                     endpoints,
                     find_again=functools.partial(_noted, each, server_key, client_key) if is_named else None,
                     topics=wanted,
-                    since=since if endpoints.query is not None else None,
+                    since=after if endpoints.query is not None else None,
                     queued_messages=queued_messages,
                 )
                 self._feeds.append(feed)

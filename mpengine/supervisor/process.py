@@ -48,12 +48,14 @@ from mpengine.supervisor.decide.actions import (
     Send,
     Spawn,
     Terminate,
+    heard,
     report,
+    traced,
 )
 from mpengine.supervisor.decide.child_life import ChildState
 from mpengine.supervisor.decide.coordinator import Coordinator
 from mpengine.supervisor.decide.names import Name
-from mpengine.supervisor.decide.reports import told_of_door
+from mpengine.supervisor.decide.reports import ROUTINE, told_of_door
 from mpengine.supervisor.host import descriptors, proc
 from mpengine.supervisor.host.signals import StopSignals
 from mpengine.supervisor.host.systemd import SystemdNotices
@@ -113,6 +115,7 @@ class Supervisor:
         """Called about once a second while a file is read, with the seconds that are transcribed, and of how many."""
         self._exit_code: ExitCode | None = None
         self._has_stop_signal = False
+        self._traces = log.isEnabledFor(logging.DEBUG)
         self._systemd = SystemdNotices(config.supervisor.stop_limit_s)
 
     def run(self) -> int:
@@ -219,7 +222,7 @@ class Supervisor:
         )
         stack.callback(self._names.close)
         where = {"results": bus.publish_endpoint, "query": bus.query_endpoint, "command": bus.command_endpoint}
-        log.info(Event("publishing", **where, public_key=bus.public_key))
+        log.info(Event("publishing", name=config.engine.name, **where, public_key=bus.public_key))
 
     def _begin(self) -> None:
         """Begin a run, or go on where the supervisor before this one was killed."""
@@ -265,6 +268,20 @@ class Supervisor:
         self._wait_for_subscribers()
         self._answers.publish_metrics()  # its `last` shows a subscriber whether it missed the end
         self._answers.publish_status()
+        self._tell_end(self._exit_code)
+
+    def _tell_end(self, exit_code: ExitCode) -> None:
+        """Log how the engine ends, and what it leaves to the next start."""
+        results, situation = self._coordinator.results, self._coordinator.situation
+        log.info(
+            Event(
+                "ended",
+                exit_code=int(exit_code),
+                finals=results.finals,
+                unacknowledged_s=results.seconds(situation.unacknowledged),
+                reason=situation.fatal_reason or None,
+            )
+        )
 
     def _attend(self, expected_at: float, *, is_called: bool) -> float:
         """Look after everything. The loop meant to be here at `expected_at`.
@@ -319,6 +336,8 @@ class Supervisor:
     def _hear(self) -> None:
         """Read all messages of the children, before any child is judged."""
         for child, message in self._channel.hear():
+            if self._traces and type(message) not in ROUTINE:
+                self._perform([heard(child, message)])
             self._perform(self._coordinator.heard(child, message, time.monotonic()))
             if isinstance(message, control.Connecting):
                 self._note_progress()  # so that no later supervisor uses its number again
@@ -366,6 +385,8 @@ class Supervisor:
 
     def _perform(self, actions: list[Action]) -> None:  # noqa: C901, PLR0912  a table, one case an action
         for action in actions:
+            if self._traces and (line := traced(action)) is not None:
+                log.debug(Event(line.event, **line.fields))
             match action:
                 case Publish(message=message, covers=covers):
                     self._bus.publish(message, covers=covers)

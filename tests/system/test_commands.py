@@ -558,6 +558,7 @@ def test_listen_writes_every_message_as_it_came(tmp_path):
     ]
     with FakeEngine(tmp_path, greeting=greeting) as fake:
         listen = ("listen", "--publish", fake.results, "--query", fake.query, "--format", "jsonl", "--exit-on-stop")
+        listen = (*listen, "--only", "all")
         every = mpengine(None, *listen)
         assert (every.returncode, [json.loads(line) for line in every.stdout.splitlines()]) == (0, greeting)
         finals = mpengine(None, *listen, "--finals")
@@ -585,7 +586,7 @@ def test_listen_ends_when_the_engine_is_killed(engine, of_a_file):
 
 
 def test_listen_stays_with_an_engine_that_is_silent_but_answers(tmp_path):
-    greeting = [{"type": "speech_started", "at_s": 1.0}]
+    greeting = [{"type": "status", "state": "running"}]
     with FakeEngine(tmp_path, greeting=greeting) as fake:
         listen = ("listen", "--publish", fake.results, "--query", fake.query, "--exit-on-stop")
         with spawned([*IMPATIENT, *listen]) as process:
@@ -607,7 +608,7 @@ def test_listen_waits_for_an_engine_that_is_still_to_be_started(tmp_path):
 @pytest.mark.parametrize("arguments", [("status", "--watch", "0.1"), ("listen", "--exit-on-stop")])
 def test_under_nohup_a_command_goes_on_until_sigterm(tmp_path, arguments):
     """A shell has its background jobs ignore Ctrl-C, too."""
-    greeting = [{"type": "speech_started", "at_s": 1.0}]
+    greeting = [{"type": "status", "state": "running"}]
     with FakeEngine(tmp_path, greeting=greeting) as fake:
         endpoints = ("--query", fake.query, *(("--publish", fake.results) if "listen" in arguments else ()))
         words = ["sh", "-c", "trap '' HUP INT QUIT; exec \"$@\"", "sh", *IMPATIENT, *arguments, *endpoints]
