@@ -6,8 +6,9 @@ Callers pass the keys that need special care, as (table, key).
 import os
 import tomllib
 from collections.abc import Collection, Mapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+from mpengine.shared.config import lines
 from mpengine.shared.config_tables import Secret
 from mpengine.shared.errors import ConfigError
 from mpengine.shared.secret import read_secret
@@ -20,15 +21,36 @@ _PIPE_WAIT_S = 10.0
 _MOST_BYTES = 1 << 20
 
 
-def read(
-    path: str | os.PathLike[str] | None, *, paths: Collection[Key], endpoints: Collection[Key] = ()
-) -> dict[str, Any]:
-    """The tables of the file at `path`. Raises ConfigError.
+class File(NamedTuple):
+    """A configuration file: its tables, and its text, in which errors find their line. Without a file all is empty."""
+
+    path: str
+    text: str
+    tables: dict[str, Any]
+
+    def placed(self, error: ConfigError, elsewhere: Mapping[str, str]) -> ConfigError:
+        """`error` with the place of its key: this file and the line, or what `elsewhere` says for the key's path.
+
+        A key that does not stand in the file, because it is missing there, has no line.
+        """
+        bare = error.path.partition("[")[0]
+        for path in (bare, f"{bare}_file"):
+            if path in elsewhere:
+                return error.at(elsewhere[path])
+        if error.place or not self.path:
+            return error
+        found = (lines.line_of(self.text, path) for path in (bare, f"{bare}_file") if bare)
+        number = next(filter(None, found), None)
+        return error.at(self.path if number is None else f"{self.path}:{number}")
+
+
+def read(path: str | os.PathLike[str] | None, *, paths: Collection[Key], endpoints: Collection[Key] = ()) -> File:
+    """The file at `path`, None for none. Raises ConfigError.
 
     Relative paths start at its folder: those at the keys `paths`, and those of ipc endpoints at the keys `endpoints`.
     """
     if path is None:
-        return {}
+        return File("", "", {})
     path = os.fspath(path)
     try:
         with open(path, "rb") as file:
@@ -38,15 +60,21 @@ def read(
     except ValueError:  # a NUL in the path
         raise ConfigError("", f"cannot read {path!r}: not a path") from None
     if len(content) > _MOST_BYTES:
-        raise ConfigError("", f"{path} is not valid TOML: it has more than {_MOST_BYTES} bytes")
+        raise ConfigError("", f"not valid TOML: it has more than {_MOST_BYTES} bytes", path)
     try:
-        tables = tomllib.loads(content.decode("utf-8-sig"))  # editors on Windows write a byte order mark
+        text = content.decode("utf-8-sig")  # editors on Windows write a byte order mark
+    except UnicodeDecodeError as error:
+        number = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError("", "not valid TOML: it is not UTF-8 text", f"{path}:{number}") from None
+    try:
+        tables = tomllib.loads(text)
     except RecursionError:
-        raise ConfigError("", f"{path} is not valid TOML: nested too deeply") from None
-    except ValueError as error:  # also for bad UTF-8, and for numbers of thousands of digits
-        raise ConfigError("", f"{path} is not valid TOML: {error}") from None
+        raise ConfigError("", "not valid TOML: nested too deeply", path) from None
+    except ValueError as error:  # also for numbers of thousands of digits
+        number, why = lines.explained(text, str(error))
+        raise ConfigError("", f"not valid TOML: {why}", path if number is None else f"{path}:{number}") from None
     _resolve(tables, os.path.dirname(path), paths, endpoints)
-    return tables
+    return File(path, text, tables)
 
 
 def _resolve(tables: dict[str, Any], folder: str, paths: Collection[Key], endpoints: Collection[Key]) -> None:
@@ -78,8 +106,14 @@ def override(tables: dict[str, Any], overrides: Mapping[str, Any], *, secrets: M
         _set(tables, path, value)
 
 
-def take_secrets(tables: dict[str, Any], secrets: Mapping[Key, str], environment: Mapping[str, str]) -> None:
-    """Put `secrets` into `tables`: from their own files, systemd credentials or variables. Raises ConfigError."""
+def take_secrets(
+    tables: dict[str, Any], secrets: Mapping[Key, str], environment: Mapping[str, str]
+) -> dict[str, str]:
+    """Put `secrets` into `tables`: from their own files, systemd credentials or variables. Raises ConfigError.
+
+    Returns those that came from a credential or a variable: its path or its name by the path of the key.
+    """
+    around = {}
     for (table, key), variable in secrets.items():
         found = section(tables, table)
         file = found.pop(f"{key}_file", None)
@@ -94,6 +128,8 @@ def take_secrets(tables: dict[str, Any], secrets: Mapping[Key, str], environment
             given = credential or Secret(environment.get(variable, "").strip())
             if given:
                 tables.setdefault(table, {})[key] = given
+                around[f"{table}.{key}"] = given.path or f"${variable}"
+    return around
 
 
 def parse_override(text: str) -> tuple[str, Any]:
