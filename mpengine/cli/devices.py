@@ -1,5 +1,6 @@
 """`mpengine devices` lists the microphones under the names that `audio.device` takes, or shows how loud they are."""
 
+import argparse
 import os
 import threading
 
@@ -9,6 +10,21 @@ from mpengine.shared.errors import ExitCode
 from mpengine.shared.standard_streams import complain
 
 _LIST_LIMIT_S = 15.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own arguments."""
+    parser.add_argument("--config", metavar="FILE", help="mark the one that this configuration means")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print JSON")
+    shape.add_argument(
+        "--levels", action="store_true", help="show how loud each of them is, until Ctrl-C; this opens all of them"
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """See `devices`."""
+    return devices(arguments.config, as_json=arguments.json, as_levels=arguments.levels)
 
 
 def devices(config_path: str | None, *, as_json: bool, as_levels: bool) -> int:

@@ -1,5 +1,6 @@
 """`mpengine help` shows the pages of the reference. They ship with the package: many a machine has no browser."""
 
+import argparse
 import difflib
 import os
 import re
@@ -26,6 +27,16 @@ _ITEM = re.compile(r"(?P<margin> *(?:\* |\d+\. )?)(?P<text>.*)")
 _WIDEST = 120
 # The heading, an empty line, and the text up to the first full stop.
 _SUBJECT = re.compile(r"# [^\n]+\n+(?P<subject>.+?\.)(?:\s|$)", re.DOTALL)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own arguments."""
+    parser.add_argument("topic", metavar="TOPIC", nargs="?", help="the name of a page, or its beginning")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """See `show_help`."""
+    return show_help(arguments.topic)
 
 
 def show_help(topic: str | None) -> int:

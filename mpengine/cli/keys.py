@@ -1,5 +1,6 @@
 """`mpengine keys` makes CURVE key pairs: the secret halves into files of mode 0600, the public ones on the screen."""
 
+import argparse
 import os
 import re
 
@@ -37,6 +38,17 @@ On the machine of the client, with the file {client}, and MPENGINE_CURVE_SERVER_
 
 Move {client} there, and keep no copy.
 """
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own arguments."""
+    parser.add_argument("directory", metavar="DIRECTORY", nargs="?", default=".", help="where to put the files")
+    parser.add_argument("--client", metavar="NAME", help="make only the key of one more client, in NAME.key")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """See `keys`."""
+    return keys(arguments.directory, client=arguments.client)
 
 
 def keys(directory: str, *, client: str | None) -> int:

@@ -1,5 +1,6 @@
 """`mpengine listen` shows what an engine hears: as captions, as subtitles, or every message as JSON."""
 
+import argparse
 import os
 import stat
 import sys
@@ -10,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from mpengine.cli import formats
 from mpengine.cli.formats.base import NOW, Format, Place, Position, Style
+from mpengine.cli.options import add_target, seconds, target_of
 from mpengine.cli.target import Target
 from mpengine.cli.terminal import Live
 from mpengine.client.follow import Since
@@ -24,9 +26,75 @@ _SILENCE_S = 5.0
 # A signal that comes just before a wait begins is handled only after the wait.
 _LONGEST_WAIT_S = 0.5
 _PIECE_BYTES = 1 << 16  # some seconds of messages
+_MOST_DIGITS = 19
 
 # Takes a message: its topic, its JSON, and the message itself.
 Show = Callable[[str, bytes, Published | Hole | None], None]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own arguments."""
+    add_target(parser, "publish", "query")
+    about = ", ".join(f"{name} ({about})" for name, (_, about) in formats.FORMATS.items())
+    parser.add_argument(
+        "--format",
+        choices=tuple(formats.FORMATS),
+        help=f"{about}; by default the ending of FILE decides, otherwise text",
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", help="write to this new file as results come, not to standard output"
+    )
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--append", action="store_true", help="append to the output file if it exists")
+    existing.add_argument("--force", action="store_true", help="replace the output file if it exists")
+    parser.add_argument("--finals", action="store_true", help="leave out interim results")
+    parser.add_argument(
+        "--since",
+        metavar="WHEN",
+        type=_since,
+        help="start: with all that the engine remembers (default for files and subtitles); now: only new results "
+        "(default otherwise); SEQ or RUN:SEQ: after that message (the format jsonl shows the seq and run of each)",
+    )
+    parser.add_argument(
+        "--timestamps",
+        nargs="?",
+        choices=("run", "utc", "both"),
+        const="run",
+        help="text: show when each final was said, on the clock of the run (default) or in UTC",
+    )
+    parser.add_argument("--user", action="store_true", help="text, srt, vtt: show engine.user_name and the speakers")
+    parser.add_argument(
+        "--offset",
+        metavar="SECONDS",
+        type=seconds(-1e9, 1e9),
+        default=0.0,
+        help="srt, vtt: add this to all times, which count from the start of the run",
+    )
+    parser.add_argument("--exit-on-stop", action="store_true", help="exit when the engine has stopped or is gone")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """See `listen`."""
+    options = Options(
+        output_format=arguments.format,
+        output=arguments.output,
+        append=arguments.append,
+        force=arguments.force,
+        finals_only=arguments.finals,
+        style=Style(arguments.user, arguments.timestamps, arguments.offset),
+        since=arguments.since,
+        exit_on_stop=arguments.exit_on_stop,
+    )
+    return listen(target_of(arguments), options)
+
+
+def _since(text: str) -> tuple[str, int] | int | str:
+    if text in {"start", "now"}:
+        return text
+    run, _, seq = text.rpartition(":")
+    if not (seq.isascii() and seq.isdigit() and len(seq) < _MOST_DIGITS):
+        raise argparse.ArgumentTypeError("expected start, now, SEQ or RUN:SEQ")
+    return (run, int(seq)) if run else int(seq)
 
 
 class Options(NamedTuple):

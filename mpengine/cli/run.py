@@ -1,5 +1,6 @@
 """`mpengine run` runs an engine in this terminal until it is stopped."""
 
+import argparse
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,48 @@ from mpengine.shared.config import Config, secrets
 
 if TYPE_CHECKING:
     from mpengine.processes.zygote import ForkedZygote
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own arguments."""
+    parser.add_argument("--config", metavar="FILE", help="TOML file; `mpengine help configuration` lists its keys")
+    parser.add_argument("--name", help="the engine's name, instead of engine.name in the file (default: default)")
+    parser.add_argument(
+        "--set",
+        metavar="TABLE.KEY=VALUE",
+        action="append",
+        default=[],
+        help="override a key of the configuration; may be repeated",
+    )
+    parser.add_argument(
+        "--wait",
+        action="store_true",
+        help="end for a wrong configuration alone: wait where the recogniser refuses, or there is no device",
+    )
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+        help="write log lines of this level and above (default: info)",
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        default="text",
+        help="text: lines for people (default); json: one JSON object per line",
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """See `run`."""
+    return run(
+        arguments.config,
+        arguments.name,
+        arguments.set,
+        arguments.log_level,
+        arguments.log_format,
+        wait=arguments.wait,
+    )
 
 
 def run(

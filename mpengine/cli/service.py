@@ -1,5 +1,6 @@
 """`mpengine service` prints a systemd unit for an engine of this installation."""
 
+import argparse
 import os
 import re
 import sys
@@ -135,6 +136,29 @@ SystemCallFilter=@system-service
 SystemCallFilter=~@privileged
 SystemCallErrorNumber=EPERM
 """
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own arguments."""
+    whose = parser.add_mutually_exclusive_group()
+    whose.add_argument("--system", action="store_true", help="a unit for the machine, with ALSA devices (default)")
+    whose.add_argument("--user", action="store_true", help="a unit for your user, with the desktop's sound server")
+    parser.add_argument(
+        "--config", metavar="FILE", help="default: mic.toml in /etc/mpengine, with --user in ~/.config/mpengine"
+    )
+    one_or_several = parser.add_mutually_exclusive_group()
+    one_or_several.add_argument("--name", help="the engine's name, if the file does not have it")
+    one_or_several.add_argument(
+        "--template",
+        action="store_true",
+        help="mpengine@.service for several engines: the instance is the engine's name, and %%i in --config "
+        "(default: %%i.toml in the same folder)",
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """See `service`."""
+    return service(is_user=arguments.user, config=arguments.config, name=arguments.name, is_template=arguments.template)
 
 
 def service(*, is_user: bool, config: str | None, name: str | None, is_template: bool = False) -> int:

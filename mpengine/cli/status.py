@@ -1,5 +1,6 @@
 """`mpengine status` shows the state of an engine on one screen, with `--watch` again and again."""
 
+import argparse
 import sys
 import time
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from mpengine.cli.options import add_target, seconds, target_of
 from mpengine.cli.target import Target, read_status
 from mpengine.cli.terminal import Screen
 from mpengine.shared import messages
@@ -22,6 +24,36 @@ _LONGEST_SLEEP_S = 0.5
 # Of `check`: a shorter trouble is none, and an exit code of its own.
 _MINUTE_S = 60.0
 _ABSENT = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own arguments."""
+    add_target(parser, "query")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--check",
+        action="store_true",
+        help="for monitoring: print one line; exit with 0 (it runs), 1 (not so for more than a minute) or 2 (absent)",
+    )
+    how.add_argument(
+        "--watch",
+        metavar="SECONDS",
+        nargs="?",
+        type=seconds(0.1, 86400),
+        const=1.0,
+        help="repeat every SECONDS (default: 1), in place on a terminal; with --json: one JSON object per line",
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """See `status`."""
+    if arguments.watch is not None:
+        watch(target_of(arguments), interval_s=arguments.watch, as_json=arguments.json)
+        return int(ExitCode.OK)
+    if arguments.check:
+        return check(target_of(arguments))
+    return status(target_of(arguments), as_json=arguments.json)
 
 
 def status(target: Target, *, as_json: bool) -> int:

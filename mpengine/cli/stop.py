@@ -1,5 +1,6 @@
 """`mpengine stop` asks an engine to stop and waits for its end, so that another one can start right after it."""
 
+import argparse
 import contextlib
 import os
 import select
@@ -7,6 +8,7 @@ import sys
 import time
 from typing import Self
 
+from mpengine.cli.options import add_target, seconds, target_of
 from mpengine.cli.target import Target, reachable, read_status
 from mpengine.client.ask import endpoint_of
 from mpengine.client.subscriber import Subscriber
@@ -20,6 +22,23 @@ _LOOK_S = 0.1
 _LIVE_LIMIT_S = 5.0
 # The last status may still be on its way when the process has ended. Only an engine that was killed has none.
 _LAST_STATUS_S = 3.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own arguments."""
+    add_target(parser, "query", "command")
+    parser.add_argument(
+        "--timeout",
+        type=seconds(0, 86400),
+        default=40.0,
+        metavar="SECONDS",
+        help="how long to wait for the end (default: 40)",
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """See `stop`."""
+    return stop(target_of(arguments), timeout_s=arguments.timeout)
 
 
 def stop(target: Target, *, timeout_s: float) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from mpengine.cli import _parser
+from mpengine.cli import parser_for
 from mpengine.cli.formats.base import NOW, START, Position
 from mpengine.cli.listen import Options, begin
 from mpengine.shared import messages
@@ -423,18 +423,18 @@ def test_a_large_file_of_lines_is_not_read_whole(engine, tmp_path):
     ("text", "since"), [("start", "start"), ("now", "now"), ("17", 17), ("ab:17", ("ab", 17)), ("a:b:0", ("a:b", 0))]
 )
 def test_from_where_on(text, since):
-    assert _parser().parse_args(["listen", "--since", text]).since == since
+    assert parser_for("listen").parse_args(["listen", "--since", text]).since == since
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "ab:", "ab:x", "9" * 30, "²"])
 def test_a_beginning_that_cannot_be_is_refused(text, capsys):
     with pytest.raises(SystemExit):
-        _parser().parse_args(["listen", f"--since={text}"])
+        parser_for("listen").parse_args(["listen", f"--since={text}"])
     assert "argument --since: expected start, now, SEQ or RUN:SEQ" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["", "x", "nan", "inf", "1e10"])
 def test_an_offset_that_cannot_be_is_refused(text, capsys):
     with pytest.raises(SystemExit):
-        _parser().parse_args(["listen", f"--offset={text}"])
+        parser_for("listen").parse_args(["listen", f"--offset={text}"])
     assert "argument --offset: expected -1000000000 to 1000000000 seconds" in capsys.readouterr().err

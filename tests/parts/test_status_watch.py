@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mpengine.cli import _parser
+from mpengine.cli import parser_for
 from mpengine.cli.target import read_status
 from mpengine.shared import control
 from mpengine.shared.config import Config
@@ -321,11 +321,11 @@ def test_the_answer_has_all_that_the_table_shows():
     ("words", "interval_s"), [([], None), (["--watch"], 1.0), (["--watch", "0.5"], 0.5), (["--watch", "--json"], 1.0)]
 )
 def test_without_a_number_it_is_refreshed_every_second(words, interval_s):
-    assert _parser().parse_args(["status", *words]).watch == interval_s
+    assert parser_for("status").parse_args(["status", *words]).watch == interval_s
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "x", ""])
 def test_an_interval_that_cannot_be_is_refused(text, capsys):
     with pytest.raises(SystemExit):
-        _parser().parse_args(["status", f"--watch={text}"])
+        parser_for("status").parse_args(["status", f"--watch={text}"])
     assert "argument --watch: expected 0.1 to 86400 seconds" in capsys.readouterr().err

@@ -4,6 +4,7 @@ import pytest
 
 from mpengine import cli
 from mpengine.cli.run import _values
+from tests.pure.support import in_fresh_interpreter
 
 
 def _refused(capsys, *arguments):
@@ -52,5 +53,12 @@ def test_the_help_of_listen_says_what_decides_the_format(capsys):
     ],
 )
 def test_the_name_of_an_engine_to_run_overrides_the_file(arguments, values):
-    given = cli._parser().parse_args(["run", *arguments])
+    given = cli.parser_for("run").parse_args(["run", *arguments])
     assert _values(given.set, given.name) == values
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_only_the_module_of_the_command_is_loaded(name):
+    script = f"import sys; from mpengine.cli import parser_for; parser_for({name!r}); print(*sys.modules)"
+    loaded = {word for word in in_fresh_interpreter(script).split() if word.startswith("mpengine.cli.")}
+    assert loaded & {f"mpengine.cli.{other}" for other in cli.COMMANDS} == {f"mpengine.cli.{name}"}
