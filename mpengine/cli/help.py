@@ -22,7 +22,7 @@ _LAST = ("development", "costs", "changes")
 # -F: a page that fits on the screen needs no pager; -R: let colours through; -X: leave the page on the screen.
 _USUAL_PAGER = "less -FRX"
 _FENCE, _TABLE, _IMAGE, _HEADING = "```", "|", "![", "#"
-_LINK = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<page>\w+)\.md\)")
+_LINK = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<page>\w+)\.md(?:#[\w-]+)?\)")
 _ITEM = re.compile(r"(?P<margin> *(?:\* |\d+\. )?)(?P<text>.*)")
 _WIDEST = 120
 # The heading, an empty line, and the text up to the first full stop.

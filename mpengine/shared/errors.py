@@ -27,6 +27,8 @@ class MpengineError(Exception):
     """Base of all errors raised on purpose. Its text is one line that says what to do."""
 
     exit_code = ExitCode.CRASH
+    more: tuple[str, ...] = ()
+    """Further lines for a person at a terminal; no word of them is from outside."""
 
 
 class ConfigError(MpengineError):

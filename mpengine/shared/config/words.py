@@ -73,6 +73,9 @@ def unknown_table(name: str, value: Any, known: Mapping[str, Collection[str]]) -
 
 
 def _unknown_key(table: str, key: str, known: Mapping[str, Collection[str]]) -> ConfigError:
+    if key in known[table]:  # the file of a secret
+        text = f"only a configuration file takes it; give {key.removesuffix('_file')} itself"
+        return ConfigError(f"{table}.{key}", text)
     others = [f"{other}.{name}" for other, names in known.items() if other != table for name in names]
     hint = did_you_mean(key, known[table]) or _same_or_like(key, others)
     if not hint:
