@@ -41,6 +41,7 @@ from mpengine.capture.inventory import (
     whole_names,
 )
 from mpengine.shared.errors import DeviceError
+from mpengine.shared.guess import nearest_name, suggestion
 
 # What the ALSA plugins of the two sound servers read, where their PCM names no source itself.
 VARIABLES = ("PULSE_SOURCE", "PIPEWIRE_NODE")
@@ -345,7 +346,11 @@ class _Search:
             return self._nothing()
         hints = "" if self._present.sources else self._hints(())
         words, is_number = f"no audio input device {self._wanted!r}", isinstance(self._wanted, int)
-        return NotFound(f"{words}{hints}; there are: {_listed(self._known, with_numbers=is_number)}", words)
+        usable = [one.name for one in self._known if not one.is_hidden]
+        meant = None if is_number else nearest_name(str(self._wanted), usable)
+        like = suggestion(meant) if meant is not None else ""
+        there = _listed(self._known, with_numbers=is_number)
+        return NotFound(f"{words}{hints}; there are: {there}{like}", f"{words}{like}")
 
     def _nothing(self) -> DeviceError:
         return DeviceError(

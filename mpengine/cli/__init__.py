@@ -28,7 +28,7 @@ COMMANDS = {
     "service": "Print a systemd unit. Its first lines say where to put it.",
     "keys": "Make CURVE keys for a bus beyond this machine. It says which goes where.",
     "stop": "Stop an engine and wait for its end. It publishes its last results first.",
-    "help": "List the pages of the reference, or show one of them.",
+    "help": "List the pages of the reference, or show one of them. It shows the help of a command, too.",
     "version": "Print the version.",
 }
 EXAMPLES = """\

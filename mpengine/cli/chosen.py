@@ -1,27 +1,37 @@
 """Which configuration a command means that was given none: the usual files, and the recogniser without a file."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from mpengine.shared.config import keys, words
+from mpengine.shared.config.file import parse_override
 from mpengine.shared.errors import ConfigError
 
 USUAL_NAME = "mic.toml"
 _KEY_VARIABLE = "DEEPGRAM_API_KEY"
 # A key that chooses a recogniser, and the mode of that one; None where the key itself says it, or the default does.
-_CHOOSING = {"remote.mode": None, "remote.server_url": None, "remote.byok_api_key_file": "byok"}
+_CHOOSING = {
+    "remote.mode": None,
+    "remote.server_url": None,
+    "remote.auth_token": None,  # refused with the reason
+    "remote.auth_token_file": None,
+    "remote.byok_api_key": "byok",
+    "remote.byok_api_key_file": "byok",
+    "remote.byok_url": "byok",
+}
 _WAYS = """
-  mpengine run --local                    a small recogniser on this machine: no account, no network, English only
+  mpengine run --local                  a small recogniser on this machine: no account, no network, English only
   {variable}=KEY mpengine run     Deepgram, with your own key
   mpengine init --output {usual}
-                                          a configuration with every key explained; then: mpengine run
+                                        a configuration with every key explained; then: mpengine run
 """
 
 
 class Chosen(NamedTuple):
-    """The file of the configuration, None for none; what overrides it; and `why`, for the log: empty where it was given.
+    """The file of the configuration, None for none, and what overrides it, as in ``{"audio.block_ms": 40}``.
 
-    `overrides` are as in ``{"audio.block_ms": 40}``.
+    `why` is for the log; empty where the file was named.
     """
 
     path: str | None
@@ -37,6 +47,16 @@ class NothingChosen(ConfigError):
         self.more = tuple(_WAYS.format(variable=_KEY_VARIABLE, usual=usual).rstrip().split("\n"))
 
 
+def read_overrides(texts: Iterable[str]) -> dict[str, Any]:
+    """The values of `--set`, as in ``{"audio.block_ms": 40}``. Raises ConfigError."""
+    try:
+        return dict(map(parse_override, texts))
+    except ConfigError as error:
+        if "." in error.path:
+            raise
+        raise ConfigError("", f"{error}{words.without_table(error.path, keys())}") from None
+
+
 def usual_file(environment: Mapping[str, str], *, is_user: bool, name: str = USUAL_NAME) -> str:
     """The path of the configuration of this user, or of the machine."""
     if not is_user:
@@ -44,6 +64,12 @@ def usual_file(environment: Mapping[str, str], *, is_user: bool, name: str = USU
     home = environment.get("XDG_CONFIG_HOME", "")
     # The specification of these folders has a relative path ignored.
     return os.path.join(home if os.path.isabs(home) else os.path.expanduser("~/.config"), "mpengine", name)
+
+
+def shown(path: str) -> str:
+    """`path` as a person would write it in a shell: with ~ for the home folder."""
+    home = os.path.expanduser("~")
+    return f"~{path[len(home) :]}" if path.startswith(f"{home}/") else path
 
 
 def choose(
@@ -70,7 +96,7 @@ def choose(
             return Chosen(None, given if mode is None else {"remote.mode": mode, **given})
     if _has_key(environment, is_there):
         return Chosen(None, {"remote.mode": "byok", **given}, f"{_KEY_VARIABLE} is set: Deepgram, with your own key")
-    raise NothingChosen(usual_file(environment, is_user=True))
+    raise NothingChosen(shown(usual_file(environment, is_user=True)))
 
 
 def _has_key(environment: Mapping[str, str], is_there: Callable[[str], bool]) -> bool:

@@ -4,15 +4,17 @@ import argparse
 import json
 import os
 import re
+import shlex
 import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 from mpengine import dialects
-from mpengine.cli.chosen import NothingChosen, choose, usual_file
+from mpengine.cli.chosen import NothingChosen, choose, read_overrides, shown, usual_file
 from mpengine.shared.config import Config, secrets
-from mpengine.shared.config.file import override, parse_override
+from mpengine.shared.config.file import override
 from mpengine.shared.config.reference import Key, reference
+from mpengine.shared.config_tables import marked
 from mpengine.shared.errors import ConfigError, ExitCode, require
 from mpengine.shared.standard_streams import complain, write_text
 
@@ -60,14 +62,15 @@ def main(arguments: argparse.Namespace) -> int:
     else:
         _write(arguments.output, text, force=arguments.force)
         is_usual = os.path.abspath(arguments.output) == usual_file(os.environ, is_user=True)
-        complain(f"{arguments.output} is written; next: mpengine run{'' if is_usual else f' --config {arguments.output}'}")
+        which = "" if is_usual else f" --config {shlex.quote(arguments.output)}"
+        complain(f"{arguments.output} is written; next: mpengine run{which}")
     _remind(given)
     return int(ExitCode.OK)
 
 
 def settings(arguments: argparse.Namespace, environment: Mapping[str, str]) -> dict[str, Any]:
     """The keys that the options set, as in ``{"audio.block_ms": 40}``; `remote.mode` always. Raises ConfigError."""
-    given: dict[str, Any] = dict(map(parse_override, arguments.set))
+    given: dict[str, Any] = read_overrides(arguments.set)
     options = {
         "remote.mode": arguments.mode,
         "remote.language": arguments.language,
@@ -79,7 +82,7 @@ def settings(arguments: argparse.Namespace, environment: Mapping[str, str]) -> d
     mode = given.setdefault("remote.mode", _mode(arguments, environment))
     if mode not in dialects.MODES:
         return given  # refused with the other checks
-    key = next((key for table, key in secrets() if key in dialects.kind(mode).__struct_fields__ and table == "remote"), "")
+    key = _secret_of(mode)
     if arguments.key_file is not None:
         require("--key-file", key, f'a recogniser of mode "{mode}" has no key')
         given[f"remote.{key}_file"] = os.path.abspath(os.path.expanduser(arguments.key_file))
@@ -94,7 +97,7 @@ def configuration(given: Mapping[str, Any]) -> str:
     """The text of the file in which `given`, as in ``{"audio.block_ms": 40}``, is set, and all else is a comment."""
     tables: dict[str, Any] = {}
     override(tables, given, secrets={})
-    lines = [_HEAD.format(usual=usual_file({}, is_user=True).replace(os.path.expanduser("~"), "~", 1))]
+    lines = [_HEAD.format(usual=shown(usual_file(os.environ, is_user=True)))]
     for table, keys in reference().items():
         lines.append(f"[{table}]")
         for key in keys:
@@ -106,15 +109,15 @@ def _lines(key: Key, table: Mapping[str, Any]) -> list[str]:
     """The comment of a key and its line, and an empty one."""
     name = f"{key.name}_file" if key.variable else key.name
     text = _LINK.sub(r"\g<text> (mpengine help \g<page>)", key.meaning)
+    text = f"mode {text}" if text.partition(":")[0] in dialects.MODES else text
     if key.variable:
-        text += f". Alone in this file; without a file it is taken from ${key.variable}"
+        text += f". It stands alone in this file; without a file it is taken from ${key.variable}"
     elif key.values not in _PLAIN_VALUES:
-        text += f" ({key.values})"
+        text += f". Values: {key.values}"
     if key.usual:
         text += f". Default: {key.usual}"
-    comment = textwrap.wrap(
-        f"{text[0].upper()}{text[1:]}.".replace("..", "."), _WIDTH - 2, break_long_words=False, break_on_hyphens=False
-    )
+    text = f"{text[0].upper()}{text[1:]}."
+    comment = textwrap.wrap(text, _WIDTH - 2, break_long_words=False, break_on_hyphens=False)
     value = key.default or key.example
     setting = f"#{name} = {value}"
     if name in table:
@@ -148,6 +151,11 @@ def _mode(arguments: argparse.Namespace, environment: Mapping[str, str]) -> str:
         return "local"
 
 
+def _secret_of(mode: str) -> str:
+    """The key of [remote] that has the secret of the mode; empty if it needs none."""
+    return next(iter(marked(dialects.kind(mode), "environment")), "")
+
+
 def _number_or_name(device: str | None) -> str | int | None:
     return int(device) if device is not None and device.isascii() and device.isdigit() else device
 
@@ -163,15 +171,14 @@ def _check(given: Mapping[str, Any]) -> None:
 
 def _remind(given: Mapping[str, Any]) -> None:
     """Say which secret is still missing."""
-    kind = dialects.kind(given["remote.mode"])
-    for (table, key), variable in secrets().items():
-        if table != "remote" or key not in kind.__struct_fields__:
-            continue
-        file = given.get(f"remote.{key}_file")
-        if file is None and not os.environ.get(variable):
-            complain(f"the key is still missing: set {variable}, or name its file with --key-file FILE")
-        elif file is not None and not os.path.exists(file):
-            complain(f"{file} is not there yet: put the key into it, alone")
+    key = _secret_of(given["remote.mode"])
+    if not key:
+        return
+    file, variable = given.get(f"remote.{key}_file"), secrets()["remote", key]
+    if file is None and not os.environ.get(variable):
+        complain(f"the key is still missing: set {variable}, or name its file by --key-file FILE")
+    elif file is not None and not os.path.exists(file):
+        complain(f"{file} is not there yet: put the key into it, and nothing else")
 
 
 def _write(path: str, text: str, *, force: bool) -> None:

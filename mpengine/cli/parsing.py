@@ -59,7 +59,7 @@ class Parser(argparse.ArgumentParser):
         return what.replace("not allowed with argument", "it cannot go together with")
 
     def _wrong(self, name: str, text: str) -> ConfigError:
-        return ConfigError(" ".join(filter(None, (self.place, name.split("/")[-1]))), text)
+        return ConfigError(" ".join(filter(None, (self.place, name.rsplit("/", maxsplit=1)[-1]))), text)
 
     def _unknown(self, words: Iterable[str]) -> ConfigError:
         from mpengine.shared.guess import did_you_mean, suggestion  # noqa: PLC0415  only for errors

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config",
         metavar="FILE",
-        help="TOML file, see `mpengine init` (default: mic.toml in ~/.config/mpengine or /etc/mpengine, if it is there)",
+        help="TOML file, see `mpengine init` (default: mic.toml in ~/.config/mpengine or in /etc/mpengine, if there)",
     )
     parser.add_argument(
         "--local",
@@ -106,11 +106,11 @@ def run(
 
 
 def _values(overrides: Sequence[str], name: str | None, *, wait: bool = False) -> dict[str, Any]:
-    from mpengine.shared.config.file import parse_override  # noqa: PLC0415  not for the zygote's memory
+    from mpengine.cli.chosen import read_overrides  # noqa: PLC0415  not for the zygote's memory
 
     named = {} if name is None else {"engine.name": name}
     waiting = {"supervisor.wait": True} if wait else {}
-    return dict(map(parse_override, overrides)) | named | waiting
+    return read_overrides(overrides) | named | waiting
 
 
 def _forked_zygote() -> "ForkedZygote | None":

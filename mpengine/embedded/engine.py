@@ -45,9 +45,9 @@ OnResult = Callable[[TranscriptionResult], object]
 class Engine:
     """Transcribes the microphone in processes of its own, and calls back from one thread.
 
-    `config` is any object with ``get("remote.mode", default)``, or a dict of tables as in our TOML file. Any thread may call any method, callbacks too. The
-    attributes are read when a recording starts. The processes end with the last reference to the Engine, and with this
-    process, in whatever way it ends.
+    `config` is any object with ``get("remote.mode", default)``, or a dict of tables as in our TOML file. Any thread may
+    call any method, callbacks too. The attributes are read when a recording starts. The processes end with the last
+    reference to the Engine, and with this process, in whatever way it ends.
     """
 
     _connect_limit_s = 15.0

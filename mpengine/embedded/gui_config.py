@@ -16,8 +16,8 @@ import msgspec
 
 from mpengine.processes.beginning import Parent
 from mpengine.shared.config import Config
-from mpengine.shared.config_tables import LONGEST_USER_NAME
 from mpengine.shared.config import keys as known_keys
+from mpengine.shared.config_tables import LONGEST_USER_NAME
 from mpengine.shared.errors import ConfigError
 from mpengine.shared.guess import did_you_mean, suggestion
 

@@ -251,7 +251,9 @@ _PUBLIC_KEY = r"\A[0-9a-zA-Z.:+=^!/*?&<>()\[\]{}@%$#-]{40}\Z"
 class BusConfig(Section, frozen=True, kw_only=True):
     """Where results are published, and how many are kept."""
 
-    publish: Annotated[_Endpoint | None, about("the endpoint for published messages", example='"tcp://127.0.0.1:5555"', **_ENDPOINT)] = None
+    publish: Annotated[
+        _Endpoint | None, about("the endpoint for published messages", example='"tcp://127.0.0.1:5555"', **_ENDPOINT)
+    ] = None
     query: Annotated[
         _Endpoint | None,
         about(
@@ -282,7 +284,7 @@ class BusConfig(Section, frozen=True, kw_only=True):
     curve_secret_key: Annotated[
         Secret,
         about(
-            "secret CURVE key of the bus, 40 characters (Z85, `mpengine keys`); required for `tcp://` beyond this machine",
+            "secret CURVE key of the bus, 40 characters (`mpengine keys`); required for `tcp://` beyond this machine",
             environment="MPENGINE_CURVE_SECRET_KEY",
             example='"server.key"',
         ),

@@ -71,10 +71,14 @@ def read(path: str | os.PathLike[str] | None, *, paths: Collection[Key], endpoin
     except RecursionError:
         raise ConfigError("", "not valid TOML: nested too deeply", path) from None
     except ValueError as error:  # also for numbers of thousands of digits
-        number, why = lines.explained(text, str(error))
-        raise ConfigError("", f"not valid TOML: {why}", path if number is None else f"{path}:{number}") from None
-    _resolve(tables, os.path.dirname(path), paths, endpoints)
-    return File(path, text, tables)
+        line, why = lines.explained(text, str(error))
+        raise ConfigError("", f"not valid TOML: {why}", path if line is None else f"{path}:{line}") from None
+    found = File(path, text, tables)
+    try:
+        _resolve(tables, os.path.dirname(path), paths, endpoints)
+    except ConfigError as error:
+        raise found.placed(error, {}) from None
+    return found
 
 
 def _resolve(tables: dict[str, Any], folder: str, paths: Collection[Key], endpoints: Collection[Key]) -> None:
@@ -106,9 +110,7 @@ def override(tables: dict[str, Any], overrides: Mapping[str, Any], *, secrets: M
         _set(tables, path, value)
 
 
-def take_secrets(
-    tables: dict[str, Any], secrets: Mapping[Key, str], environment: Mapping[str, str]
-) -> dict[str, str]:
+def take_secrets(tables: dict[str, Any], secrets: Mapping[Key, str], environment: Mapping[str, str]) -> dict[str, str]:
     """Put `secrets` into `tables`: from their own files, systemd credentials or variables. Raises ConfigError.
 
     Returns those that came from a credential or a variable: its path or its name by the path of the key.
@@ -164,7 +166,7 @@ def section(tables: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The table `name`; an empty one where there is none. Raises ConfigError."""
     found = tables.get(name, {})
     if not isinstance(found, dict):
-        raise ConfigError(name, "expected a table")
+        raise ConfigError(name, f"expected a table, [{name}]")
     return found
 
 

@@ -13,6 +13,7 @@ _CLOSING = {'"""': re.compile(r'(?:[^"\\]|\\.|"(?!""))*"""'), "'''": re.compile(
 # The index of an element, which msgspec writes behind the path of its list or table.
 _ELEMENT = re.compile(r"\[.*")
 _TROUBLE = re.compile(r"(?P<what>.+?) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)", re.DOTALL)
+_TWICE = re.compile(r"(?P<key>Cannot overwrite a value)|Cannot declare .* twice")
 _VALUE = re.compile(rf"(?P<key>{_KEY})=(?P<value>[^#]*)")
 
 
@@ -86,14 +87,19 @@ def explained(text: str, trouble: str) -> tuple[int | None, str]:
         return None, trouble
     number = int(found["line"]) if found["line"] else text.rstrip().count("\n") + 1
     line = text.split("\n")[number - 1] if number <= text.count("\n") + 1 else ""
+    what = found["what"]
+    if (twice := _TWICE.search(what)) is not None:
+        if twice["key"]:
+            key = _STATEMENT.match(line)
+            return number, f"{key['key'].strip() if key is not None else 'a key'} stands twice"
+        header = _HEADER.match(line)
+        return number, f"{header[0].strip() if header is not None else 'a table'} stands twice; put its keys together"
     where = f" (column {found['column']})" if found["column"] else ""
-    return number, f"{found['what'][0].lower()}{found['what'][1:]}{where}{_advice(line, found['what'])}"
+    return number, f"{what[0].lower()}{what[1:]}{where}{_advice(line, what)}"
 
 
 def _advice(line: str, what: str) -> str:
     """What would mend `line`, for the mistakes that people make; empty for others."""
-    if "verwrite" in what or "twice" in what:
-        return "; it stands in the file twice"
     given = _VALUE.match(line)
     if given is None:
         is_like_yaml = re.match(r"\s*[\w.-]+\s*:", line)

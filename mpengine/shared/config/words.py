@@ -37,7 +37,7 @@ def explained(
     found = _TEXT.match(str(error))
     text, path = (found["text"], found["path"] or "") if found else (str(error), "")
     if unknown := _UNKNOWN.search(text):
-        return _unknown_key(table, unknown["key"], known)
+        return _unknown_key(table, unknown["key"], kind, known)
     got = _GOT.match(text)
     instead = f", not {_KINDS.get(got['kind'], 'a table')}" if got else ""
     name = re.split(r"[.\[]", path)[0]
@@ -62,26 +62,33 @@ def unknown_mode(mode: Any) -> ConfigError:
     return ConfigError("remote.mode", f"expected {one_of(dialects.MODES)}{hint}")
 
 
+def without_table(key: str, known: Mapping[str, Collection[str]]) -> str:
+    """The end of an error about a `key` without its table, which suggests the path that was probably meant."""
+    return _same_or_like(key, [f"{table}.{name}" for table, names in known.items() for name in names])
+
+
 def unknown_table(name: str, value: Any, known: Mapping[str, Collection[str]]) -> ConfigError:
     """The error for a `name`, with its `value`, that is no table of the configuration."""
     if not isinstance(value, Mapping):
-        paths = [f"{table}.{key}" for table, names in known.items() for key in names]
-        return ConfigError(name, f"unknown key: keys stand in tables{_same_or_like(name, paths)}")
+        return ConfigError(name, f"unknown key: keys stand in tables{without_table(name, known)}")
     found = nearest(name, known)
     hint = f"; did you mean [{found}]?" if found else f"; the tables are {', '.join(f'[{table}]' for table in known)}"
     return ConfigError(name, f"unknown table{hint}")
 
 
-def _unknown_key(table: str, key: str, known: Mapping[str, Collection[str]]) -> ConfigError:
+def _unknown_key(table: str, key: str, kind: type[Section], known: Mapping[str, Collection[str]]) -> ConfigError:
+    path = f"{table}.{key}"
     if key in known[table]:  # the file of a secret
-        text = f"only a configuration file takes it; give {key.removesuffix('_file')} itself"
-        return ConfigError(f"{table}.{key}", text)
+        return ConfigError(path, f"only a configuration file takes it; give {key.removesuffix('_file')} itself")
+    if key in known:
+        return ConfigError(path, f"[{key}] is a table of its own, not a part of [{table}]")
     others = [f"{other}.{name}" for other, names in known.items() if other != table for name in names]
     hint = did_you_mean(key, known[table]) or _same_or_like(key, others)
     if not hint:
+        names = ("mode", *kind.__struct_fields__) if table == "remote" else kind.__struct_fields__
         more = "; parameters of the service stand in [remote.parameters]" if table == "remote" else ""
-        hint = f"; [{table}] has {', '.join(known[table])}{more}"
-    return ConfigError(f"{table}.{key}", f"unknown key{hint}")
+        hint = f"; [{table}] has {', '.join(names)}{more}"
+    return ConfigError(path, f"unknown key{hint}")
 
 
 def _same_or_like(key: str, paths: Collection[str]) -> str:
@@ -105,7 +112,7 @@ def _advice(annotation: Any, given: Any) -> str:
             return did_you_mean(given, choices)
         case bool():
             return ""
-        case int() | float() if inspect.StrType in kinds:
+        case int() | float() if inspect.StrType in kinds and inspect.IntType not in kinds:
             return "; write it in quotes"
     return ""
 
