@@ -219,7 +219,7 @@ def test_an_unknown_key_is_refused_by_its_path_with_the_one_that_was_meant(table
         ({"window": {}}, "window: unknown table; the tables are [engine], [remote], [audio], [buffer], [bus], "),
         ({"device": "USB"}, 'device: unknown key: keys stand in tables; did you mean "audio.device"?'),
         (merged({"buffer": {"colour": 1}}), "buffer.colour: unknown key; [buffer] has seconds, catch_up, directory"),
-        (merged({"remote": {"byok_api_key_file": "x"}}), "remote.byok_api_key_file: only a configuration file takes it"),
+        (merged({"remote": {"byok_api_key_file": "x"}}), "remote.byok_api_key_file: only a configuration file takes"),
     ],
 )
 def test_what_is_like_no_key_is_refused_with_those_there_are(tables, text):
@@ -229,7 +229,11 @@ def test_what_is_like_no_key_is_refused_with_those_there_are(tables, text):
 @pytest.mark.parametrize(
     ("tables", "path", "expected"),
     [
-        (merged({"engine": {"name": 5}}), "engine.name", "text, 1 to 32 of A-Z a-z 0-9 _ -, not a whole number; write it in quotes"),
+        (
+            merged({"engine": {"name": 5}}),
+            "engine.name",
+            "text, 1 to 32 of A-Z a-z 0-9 _ -, not a whole number; write it in quotes",
+        ),
         (merged({"engine": {"name": "a b"}}), "engine.name", "1 to 32 of A-Z a-z 0-9 _ -"),
         (merged({"engine": {"user_name": "x" * 201}}), "engine.user_name", "text of at most 200 characters"),
         (
