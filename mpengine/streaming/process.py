@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import random
+import ssl
 import time
 from collections.abc import Callable
 
@@ -38,7 +39,7 @@ from mpengine.streaming.placing import Placing
 from mpengine.streaming.session import CONNECT_LIMIT_S, Session
 from mpengine.streaming.websocket.connection import Connection
 from mpengine.streaming.websocket.events import Failed
-from mpengine.streaming.websocket.opening import NotOpenedError, proxy_of
+from mpengine.streaming.websocket.opening import NotOpenedError, prepared, proxy_of
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class Streaming:
             refusals_end=settings.refusals_end,
         )
         self._connection: Connection | None = None
+        self._tls: ssl.SSLContext | None = None  # for the first connection; later ones read the authorities anew
         self._deadline = 0.0  # of the next `_tick`
         self._proxy_is_told = False
         self._loss: str | None = None  # why a send on this connection failed; it gets no other
@@ -92,6 +94,9 @@ class Streaming:
         """Work until the stream has ended or the loop says to leave."""
         self._loop.watch(self._control.socket, self._on_commands)
         self._loop.on_terminate = self._interrupt
+        self._tick(time.monotonic())
+        if self._connection is None:  # there is no audio yet
+            self._tls = prepared(self._dialect.url, self._ca_file)
         while not self._loop.leaving:
             now = time.monotonic()
             if now < self._deadline:
@@ -239,9 +244,11 @@ class Streaming:
             headers=self._dialect.headers,
             answer_headers=self._dialect.answer_headers,
             ca_file=self._ca_file,
+            tls=self._tls,
             connect_timeout_s=CONNECT_LIMIT_S,
             send_timeout_s=_SEND_LIMIT_S,
         )
+        self._tls = None
         self._loop.watch(self._connection.fileno(), self._on_connection)
         self._connection.start()
 

@@ -24,7 +24,7 @@ from tests.bench.server import ROOT
 from tests.bench.subjects import compile_floor
 from tests.bench.table import table
 
-USUAL = ("cpu", "memory", "start", "delay", "hops", "restarts", "file", "outage")
+USUAL = ("cpu", "quiet", "memory", "start", "delay", "hops", "restarts", "file", "outage")
 LONG = ("growth", "tricks", "fan_out", "hour", "gate")
 PARTS = f"{' '.join(USUAL)} (all: these, as if none is named), {' '.join(LONG)}"
 DRAW = "draw one FILE.svg, or several into a directory; without PARTs from the last figures"
@@ -35,7 +35,7 @@ def arguments() -> argparse.Namespace:
     """Of the command line."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Costs of the engine, beside a single process.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=PARTS)
-    parser.add_argument("--rounds", type=int, default=3, help="of cpu, memory, file, growth and tricks (default 3)")
+    parser.add_argument("--rounds", type=int, default=3, help="of cpu, quiet, memory, file, growth, tricks (default 3)")
     parser.add_argument("--seconds", type=float, default=30.0, help="a window lasts (default 30)")
     parser.add_argument("--tries", type=int, default=12, help="starts, kills (default 12)")
     parser.add_argument("--minutes", type=float, default=60.0, help="of hour (default 60)")

@@ -48,7 +48,7 @@ class Connection:
     """One attempt to connect, and the connection. `headers` are whole lines, which may hold secrets.
 
     `number` is for the caller and the log. `answer_headers`: the names, in lower case, of the headers of the answer
-    that `Opened` and `Refused` have.
+    that `Opened` and `Refused` have. `tls`: see `opening.prepared`.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Connection:
         headers: Sequence[str] = (),
         answer_headers: Sequence[str] = (),
         ca_file: str | None = None,
+        tls: ssl.SSLContext | None = None,
         connect_timeout_s: float = 15.0,
         send_timeout_s: float = 10.0,
         max_message_bytes: int = _MAX_MESSAGE_BYTES,
@@ -71,6 +72,7 @@ class Connection:
             headers=tuple(headers),
             answer_headers=tuple(answer_headers),
             ca_file=ca_file,
+            tls=tls,
             connect_timeout_s=connect_timeout_s,
             send_timeout_s=send_timeout_s,
         )
