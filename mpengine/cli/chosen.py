@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from mpengine.shared.config import keys, words
+from mpengine.shared.config import keys
 from mpengine.shared.config.file import parse_override
 from mpengine.shared.errors import ConfigError
 
@@ -54,6 +54,8 @@ def read_overrides(texts: Iterable[str]) -> dict[str, Any]:
     except ConfigError as error:
         if "." in error.path:
             raise
+        from mpengine.shared.config import words  # noqa: PLC0415  only for errors
+
         raise ConfigError("", f"{error}{words.without_table(error.path, keys())}") from None
 
 

@@ -1,6 +1,7 @@
 """`mpengine init` prints a configuration: each key with its default and its meaning, and those that options set."""
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -190,10 +191,13 @@ def _write(path: str, text: str, *, force: bool) -> None:
     try:
         if path == usual_file(os.environ, is_user=True):
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        with open(written, "x", encoding="utf-8") as file:
+        with open(written, "x", encoding="utf-8") as file, contextlib.ExitStack() as failing:
+            failing.callback(os.unlink, written)
             file.write(text)
-        if force:
-            os.replace(written, path)
+            file.flush()
+            if force:
+                os.replace(written, path)
+            failing.pop_all()
     except FileExistsError:
         raise ConfigError("--output", f"{path} exists; --force replaces it") from None
     except (OSError, ValueError) as error:

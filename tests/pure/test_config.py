@@ -517,6 +517,12 @@ def test_a_text_with_a_nul_is_refused_by_its_path(path):
     assert str(refusal(merged({table: {key: "ipc://a\0b"}}))) == f"{path}: expected text without a NUL character"
 
 
+@pytest.mark.parametrize("path", ["engine.user_name", "audio.source", "audio.device"])
+def test_an_argument_that_is_not_utf_8_is_refused_by_its_path(path):
+    table, key = path.split(".")
+    assert str(refusal(merged({table: {key: "a\udcff"}}))) == f"{path}: expected text in UTF-8"
+
+
 def test_a_nul_in_a_list_is_found():
     error = refusal({"remote": {**BYOK["remote"], "parameters": {"keyterm": ["a", "b\0"]}}})
     assert error.path == "remote.parameters.keyterm"

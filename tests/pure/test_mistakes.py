@@ -70,8 +70,9 @@ OF_FILES = [
     (
         f"{BYOK}endpointing = 300",
         (
-            "mic.toml:4: remote.endpointing: unknown key; [remote] has mode, language, hold_s, ca_file, allow_plaintext, "
-            "byok_api_key, byok_url, deepgram_model, parameters; parameters of the service stand in [remote.parameters]"
+            "mic.toml:4: remote.endpointing: unknown key; [remote] has mode, language, hold_s, ca_file, "
+            "allow_plaintext, byok_api_key, byok_url, deepgram_model, parameters; parameters of the service stand in "
+            "[remote.parameters]"
         ),
     ),
     # Values
@@ -112,8 +113,8 @@ OF_FILES = [
     (
         '[audio]\ndevice = "USB"',
         (
-            "mic.toml: remote.server_url: managed mode requires a server URL; for another recogniser set remote.mode to "
-            '"byok" or "local"'
+            "mic.toml: remote.server_url: managed mode requires a server URL; for another recogniser set remote.mode "
+            'to "byok" or "local"'
         ),
     ),
     (

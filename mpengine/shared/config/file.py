@@ -4,11 +4,11 @@ Callers pass the keys that need special care, as (table, key).
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from mpengine.shared.config import lines
 from mpengine.shared.config_tables import Secret
 from mpengine.shared.errors import ConfigError
 from mpengine.shared.secret import read_secret
@@ -19,6 +19,8 @@ Key: TypeAlias = tuple[str, str]
 # How long a program may take that writes a secret into a pipe, as in --set remote.auth_token_file=<(pass show token).
 _PIPE_WAIT_S = 10.0
 _MOST_BYTES = 1 << 20
+# What Python makes of bytes in arguments that are not UTF-8.
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class File(NamedTuple):
@@ -39,6 +41,8 @@ class File(NamedTuple):
                 return error.at(elsewhere[path])
         if error.place or not self.path:
             return error
+        from mpengine.shared.config import lines  # noqa: PLC0415  only for errors
+
         found = (lines.line_of(self.text, path) for path in (bare, f"{bare}_file") if bare)
         number = next(filter(None, found), None)
         return error.at(self.path if number is None else f"{self.path}:{number}")
@@ -71,6 +75,8 @@ def read(path: str | os.PathLike[str] | None, *, paths: Collection[Key], endpoin
     except RecursionError:
         raise ConfigError("", "not valid TOML: nested too deeply", path) from None
     except ValueError as error:  # also for numbers of thousands of digits
+        from mpengine.shared.config import lines  # noqa: PLC0415  only for errors
+
         line, why = lines.explained(text, str(error))
         raise ConfigError("", f"not valid TOML: {why}", path if line is None else f"{path}:{line}") from None
     found = File(path, text, tables)
@@ -149,13 +155,18 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 
 def check_texts(tables: Mapping[str, Any]) -> None:
-    """Raise ConfigError for a text that has a NUL: the system takes none in a path, a name or an address."""
+    """Raise ConfigError for a text that has a NUL or is not UTF-8, as an argument may be.
+
+    The system takes no NUL in a path, a name or an address, and messages between the processes are UTF-8.
+    """
     waiting: list[tuple[str, Any]] = [("", tables)]
     while waiting:
         path, value = waiting.pop()
         match value:
             case str() if "\0" in value:
                 raise ConfigError(path, "expected text without a NUL character")
+            case str() if _SURROGATE.search(value):
+                raise ConfigError(path, "expected text in UTF-8")
             case Mapping():
                 waiting += [(f"{path}.{key}".lstrip("."), item) for key, item in value.items()]
             case list():
