@@ -1,5 +1,6 @@
 """Which configuration a command means that was given none: the usual files, and the recogniser without a file."""
 
+import importlib.util
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -21,11 +22,13 @@ _CHOOSING = {
     "remote.byok_url": "byok",
 }
 _WAYS = """
-  mpengine run --local                  a small recogniser on this machine: no account, no network, English only
+  mpengine run --local                  a small recogniser on this machine: no account, no network, English only{extra}
   {variable}=KEY mpengine run     Deepgram, with your own key
   mpengine init --output {usual}
                                         a configuration with every key explained; then: mpengine run
 """
+# Where it is not installed.
+_EXTRA = "\n" + " " * 40 + "(first: pip install 'mpengine-stt[local]')"
 
 
 class Chosen(NamedTuple):
@@ -44,7 +47,8 @@ class NothingChosen(ConfigError):
 
     def __init__(self, usual: str) -> None:
         super().__init__("", "no configuration, and nothing says which recogniser to use. Three ways to begin:")
-        self.more = tuple(_WAYS.format(variable=_KEY_VARIABLE, usual=usual).rstrip().split("\n"))
+        extra = "" if importlib.util.find_spec("pocketsphinx") else _EXTRA
+        self.more = tuple(_WAYS.format(variable=_KEY_VARIABLE, usual=usual, extra=extra).rstrip().split("\n"))
 
 
 def read_overrides(texts: Iterable[str]) -> dict[str, Any]:

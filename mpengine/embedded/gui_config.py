@@ -27,6 +27,7 @@ _COMMON = frozenset({"mode", "language", "parameters"})
 _FURTHER = ("allow_plaintext", "byok_url", "ca_file", "hold_s", "parameters")
 # Half of it is for the last results: the origin engine waited 5 s for its thread.
 _STOP_LIMIT_S = 10.0
+_NOTHING = object()
 _LEVELS = ((logging.DEBUG, "debug"), (logging.INFO, "info"), (logging.WARNING, "warning"))
 
 
@@ -66,12 +67,14 @@ def getter(given: Any) -> Getter:
 
     Raises TypeError for what is no configuration.
     """
-    if isinstance(given, Mapping) and isinstance(given.get("remote"), Mapping):
-        return _Tables(given)
     if not hasattr(given, "get"):
         raise TypeError(f'expected a configuration with get("remote.mode", default), such as a dict, not {type(given)}')
     found: Getter = given
-    return found
+    if not isinstance(given, Mapping) or not isinstance(remote := given.get("remote"), Mapping):
+        return found
+    # A program's own kind of dict may find keys in its tables by itself, and then its other tables are its own.
+    finds_all = all(found.get(f"remote.{key}", _NOTHING) is not _NOTHING for key in remote)
+    return found if finds_all else _Tables(given)
 
 
 def unread(given: Any) -> list[str]:

@@ -51,7 +51,7 @@ def nearest_name(text: str, names: Iterable[str]) -> str | None:
 
 
 def did_you_mean(word: str, known: Collection[str]) -> str:
-    """The end of an error about an unknown `word`: ``; did you mean "block_ms"?``. Empty if no known word is like it."""
+    """The end of an error about an unknown `word`: ``; did you mean "block_ms"?``. Empty if none is like it."""
     found = nearest(word, known)
     return suggestion(found) if found is not None and found != word else ""
 

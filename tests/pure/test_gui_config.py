@@ -83,6 +83,17 @@ def test_keys_beside_the_tables_and_tables_of_mpengine_come_first():
     assert (found.remote.hold_s, found.audio.latency, found.audio.block_ms) == (7, 0.1, 40)
 
 
+def test_a_dict_that_finds_keys_in_its_tables_by_itself_is_asked_as_before():
+    class Settings(dict):
+        def get(self, key, default=None):
+            table, _, name = key.partition(".")
+            return super().get(table, {}).get(name, default) if name else super().get(key, default)
+
+    engine = Engine(Settings({"remote": {"mode": "local"}, "audio": {"volume": 5}}))
+    assert engine.initialize()
+    assert engine.mode == "local"
+
+
 def test_a_table_beside_flat_keys_is_the_guis_own():
     engine = Engine({"remote.mode": "local", "audio": {"volume": 5}})
     assert engine.initialize()

@@ -39,6 +39,8 @@ def _statements(text: str) -> Iterator[tuple[int, tuple[str, ...], bool]]:
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
         rest = line
         if not quote and not depth:
+            if not line or line.isspace():
+                continue
             if header := _HEADER.match(line):
                 table = _parts(header["key"])
                 yield number, table, True
