@@ -33,13 +33,13 @@ COMMANDS = {
 }
 EXAMPLES = """\
 to begin:
-  mpengine run --local              transcribes the microphone by a small recogniser on this machine
-  mpengine listen                   shows live captions, in another terminal
-  mpengine init --output mic.toml   writes a configuration with every key explained
-  mpengine run --config mic.toml    runs an engine with that configuration
+  mpengine run --local              the recogniser of this machine: no account
+  mpengine listen                   live captions, in another terminal
+  mpengine init --output mic.toml   a configuration with every key explained
+  mpengine run --config mic.toml    an engine with that configuration
 
-`mpengine COMMAND --help` tells of a command. `mpengine help` lists the pages of the reference;
-`mpengine help configuration` has all keys.
+`mpengine COMMAND --help` shows the options of a command. `mpengine help` lists
+the pages of the reference; `mpengine help configuration` has all keys.
 """
 
 
