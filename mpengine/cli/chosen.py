@@ -72,6 +72,12 @@ def usual_file(environment: Mapping[str, str], *, is_user: bool, name: str = USU
     return os.path.join(home if os.path.isabs(home) else os.path.expanduser("~/.config"), "mpengine", name)
 
 
+def found_file(environment: Mapping[str, str], *, is_there: Callable[[str], bool] = os.path.exists) -> str | None:
+    """The file that `mpengine run` takes when none is named: the user's or the machine's. None if neither is there."""
+    usual = (usual_file(environment, is_user=is_user) for is_user in (True, False))
+    return next(filter(is_there, usual), None)
+
+
 def shown(path: str) -> str:
     """`path` as a person would write it in a shell: with ~ for the home folder."""
     home = os.path.expanduser("~")
@@ -93,10 +99,9 @@ def choose(
     given = {**overrides, "remote.mode": "local"} if is_local else dict(overrides)
     if path is not None:
         return Chosen(path, given)
-    for is_user in (True, False):
-        usual = usual_file(environment, is_user=is_user)
-        if is_there(usual):
-            return Chosen(usual, given, f"{usual} is there, and no other file was named")
+    usual = found_file(environment, is_there=is_there)
+    if usual is not None:
+        return Chosen(usual, given, f"{usual} is there, and no other file was named")
     for key, mode in _CHOOSING.items():
         if key in given:
             return Chosen(None, given if mode is None else {"remote.mode": mode, **given})
