@@ -182,6 +182,7 @@ def test_each_turn_another_subject_is_first():
     assert [bench.order(turn) for turn in range(4)] == [list("abc"), list("bca"), list("cab"), list("abc")]
 
 
+@pytest.mark.slow
 def test_drawings(tmp_path: Path):
     plot = pytest.importorskip("tests.bench.plot", exc_type=ImportError)
     bench = Bench()

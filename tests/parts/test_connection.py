@@ -289,6 +289,7 @@ def test_no_secret_is_shown(caplog):
     assert SECRET not in shown + caplog.text
 
 
+@pytest.mark.slow
 def test_descriptors_go_with_their_object():
     before = descriptors_here()
     for _ in range(3):

@@ -177,12 +177,14 @@ def fill(child: Child) -> None:
     child.do(f"log {MANY}")
 
 
+@pytest.mark.slow
 def test_many_lines_that_nobody_reads_stop_nothing(channel, child):
     writer = child(channel.writer)
     fill(writer)
     assert writer.end() == 0
 
 
+@pytest.mark.slow
 def test_what_was_dropped_is_told_once_somebody_reads_again(channel, child):
     writer = child(channel.writer)
     logged = MANY
@@ -201,6 +203,7 @@ def test_what_was_dropped_is_told_once_somebody_reads_again(channel, child):
     assert dropped > MANY / 2
 
 
+@pytest.mark.slow
 def test_what_was_dropped_is_told_before_the_next_line(pipe, child):
     writer = child(pipe.writer)
     fill(writer)
@@ -211,6 +214,7 @@ def test_what_was_dropped_is_told_before_the_next_line(pipe, child):
     assert lines[-1].endswith(' INFO child line number=0 text=""')
 
 
+@pytest.mark.slow
 def test_what_was_dropped_is_told_in_the_end(pipe, child):
     writer = child(pipe.writer)
     fill(writer)
@@ -219,6 +223,7 @@ def test_what_was_dropped_is_told_in_the_end(pipe, child):
     assert pipe.rest()[-1].endswith(f" WARNING child lines_dropped lines={MANY - kept}")
 
 
+@pytest.mark.slow
 def test_several_processes_share_a_pipe_that_nobody_reads(pipe, child):
     """The last room that one of them saw, another may take."""
     writers = [child(pipe.writer) for _ in range(4)]
@@ -230,6 +235,7 @@ def test_several_processes_share_a_pipe_that_nobody_reads(pipe, child):
     count(pipe.rest())
 
 
+@pytest.mark.slow
 def test_another_who_takes_the_room_between_question_and_write_stops_nothing(pipe, child):
     """poll() says that there is room, and then there is none: it is the descriptor that must not block."""
     deceived = "from mpengine.shared.logs import output\noutput._has_room = lambda _: True\n"
@@ -245,6 +251,7 @@ def test_the_descriptor_of_others_stays_as_it_was(channel, child):
     assert writer.end() == 0
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_ends_nothing(pipe, child):
     writer = child(pipe.writer)
     writer.do("log 10")
@@ -255,6 +262,7 @@ def test_a_closed_pipe_ends_nothing(pipe, child):
     assert writer.end() == 0
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_nothing(child):
     with open("/dev/full", "wb") as full:
         writer = child(full)
@@ -286,6 +294,7 @@ def test_a_closed_standard_error_ends_nothing(child):
     assert writer.end() == 0
 
 
+@pytest.mark.slow
 def test_an_exception_ends_a_process_whose_log_nobody_reads(channel, child):
     writer = child(channel.writer)
     fill(writer)

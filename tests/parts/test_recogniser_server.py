@@ -129,6 +129,7 @@ def test_speech_becomes_words(running):
     assert finals(messages)[0]["words"][1].keys() == {"word", "start", "end", "confidence"}
 
 
+@pytest.mark.slow
 def test_a_second_connection_starts_at_zero(running):
     for _ in range(2):
         connection = running.ready()
@@ -157,6 +158,7 @@ def test_silence_is_told_as_blank_finals(running):
     assert [message.get("duration") for message in finalize(connection)] == [1.0, None]
 
 
+@pytest.mark.slow
 def test_interims_only_for_who_wants_them(running):
     connection = running.ready(interim_results=False)
     connection.send_binary(FIRST_SENTENCE)
@@ -247,6 +249,7 @@ def test_a_ping_does_not_wait_behind_the_audio(running, monkeypatch):
     assert finalize(connection)[-1]["seconds_used"] == 13.96
 
 
+@pytest.mark.slow
 def test_a_full_inbox_slows_the_client_down_and_loses_nothing(running, monkeypatch):
     monkeypatch.setattr("mpengine.recogniser.server.INBOX_BYTES", 1000)
     connection = running.ready()
@@ -276,6 +279,7 @@ def test_another_path_is_not_found(running):
         running.connect("/v1/listen")
 
 
+@pytest.mark.slow
 def test_a_client_that_just_goes_frees_its_place(running):
     for _ in range(MAX_CONNECTIONS + 1):
         connection = running.ready()
@@ -317,6 +321,7 @@ def test_late_auth_is_refused():
     running.stop()
 
 
+@pytest.mark.slow
 def test_shutdown_ends_all_connections_and_leaves_no_thread():
     running = Running()
     silent, busy = running.connect(), running.ready()

@@ -76,6 +76,7 @@ def test_what_a_run_starts_has_the_usual_signals_when_the_run_was_told_to_ignore
     assert (done.stdout.split(), done.stderr) == ([b"True"] * 3, b"")
 
 
+@pytest.mark.slow
 def test_a_run_needs_no_home_and_leaves_nothing_behind(a_run, tmp_path):
     command, told = a_run("child.kill()\n    child.wait()")
     parent = tmp_path / "t"
@@ -88,6 +89,7 @@ def test_a_run_needs_no_home_and_leaves_nothing_behind(a_run, tmp_path):
     assert not list(parent.iterdir())
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_nothing_behind(a_run):
     command, told = a_run("child.wait()")
     with spawned(command, cwd=ROOT, stdout=subprocess.DEVNULL) as run:

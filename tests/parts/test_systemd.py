@@ -124,6 +124,7 @@ def test_the_watchdog_is_not_fed_while_nobody_can_reach_the_engine(at_path, monk
 # Without anybody who listens
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("address", [None, "", "relative", "vsock:2:1234", "/nowhere/notify", "/" + "x" * 200])
 def test_nothing_happens_without_systemd(address, tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)

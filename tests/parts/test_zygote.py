@@ -316,12 +316,14 @@ def test_a_zygote_that_was_forked_off_the_supervisor_forks_and_tells_like_any_ot
     assert said == ""
 
 
+@pytest.mark.slow
 def test_a_forked_zygote_that_died_is_replaced_by_a_spawned_one(tmp_path):
     lines, said = forked("/no/such.wav", tmp_path, "killed")
     assert lines == ["2 False True"]
     assert said.count("zygote_failed") == 1
 
 
+@pytest.mark.slow
 def test_a_forked_zygote_that_is_not_wanted_goes_without_a_word(tmp_path):
     lines, said = forked("/no/such.wav", tmp_path, "none")
     assert lines == ["2 False False"]

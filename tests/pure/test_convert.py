@@ -162,6 +162,7 @@ def test_the_lengths_of_blocks_do_not_matter(rate_hz):
     assert abs(found - expected).max() <= 1
 
 
+@pytest.mark.slow
 @given(st.sampled_from(PAIRS), st.integers(0, 5000))
 @settings(deadline=None)
 def test_the_length_of_the_whole_is_right_to_the_sample(pair, count):
@@ -199,6 +200,7 @@ def test_a_click_stays_where_it_is(rate_hz, sent_hz, place):
     assert centre / sent_hz == pytest.approx(at / rate_hz, abs=0.02 / min(rate_hz, sent_hz))
 
 
+@pytest.mark.slow
 def test_ten_minutes_do_not_shift_it():
     """44.1 kHz: the ratio is no short fraction."""
     rate_hz = 44100
@@ -211,6 +213,7 @@ def test_ten_minutes_do_not_shift_it():
     assert (count + int(abs(found).argmax())) / 16000 == pytest.approx(600.5, abs=1 / 16000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate_hz", RATES)
 def test_silence_stays_exactly_zero_and_a_level_stays_exactly_level(rate_hz):
     assert set(whole(made(rate_hz), bytes(2 * rate_hz))) == {0}
@@ -271,6 +274,7 @@ def test_it_goes_on_at_any_sample_without_a_change_of_rate():
     assert made(16000, 2).seek(777) == 777
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate_hz", [22050, 44100, 1000, 191_999])
 def test_memory_does_not_grow_with_the_input(rate_hz):
     stream, data = made(rate_hz), bytes(2 * rate_hz * 30)

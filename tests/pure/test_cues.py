@@ -216,6 +216,7 @@ def squeezed(text):
     return "".join(text.split())
 
 
+@pytest.mark.slow
 @given(st.lists(any_final(), max_size=6))
 def test_any_finals_become_cues_in_order_with_all_their_words(finals):
     made = cues_of(*finals)
@@ -234,6 +235,7 @@ def test_any_finals_become_cues_in_order_with_all_their_words(finals):
             assert width(shown) <= LINE_COLUMNS
 
 
+@pytest.mark.slow
 @given(st.lists(any_final(), max_size=4), st.integers(-(10**12), 10**12))
 def test_with_names_and_whatever_offset_they_are_in_order_too(finals, offset_ms):
     made = cues_of(*finals, with_names=True, offset_ms=offset_ms)

@@ -630,6 +630,7 @@ def test_no_message_breaks_or_holds_up_the_process(text):
         told(text)
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

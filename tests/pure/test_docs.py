@@ -148,6 +148,7 @@ def test_the_failures_page_has_each_code_that_mpengine_gives():
     assert [code.value for code in messages.ErrorCode if code not in named] == []
 
 
+@pytest.mark.slow
 def test_no_code_stands_in_the_source_as_text():
     """They are words of `ErrorCode`; a recogniser's own codes come from its messages."""
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "mpengine").rglob("*.py")]

@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -65,6 +66,7 @@ def test_of_a_run_that_goes_on_with_all_its_history_nothing_is_missing(operation
     assert wire.holes == []
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.sampled_from([*OPERATIONS, *FAULTS, *ENDS]), max_size=80), st.sampled_from([1, 3, None]), st.booleans()

@@ -101,6 +101,7 @@ def test_a_voice_in_a_room_whose_noise_is_not_known_yet_passes():
     assert total(gated(voice())) == 0
 
 
+@pytest.mark.slow
 def test_a_long_speech_does_not_become_the_room():
     samples = noise(40, -60)
     for _ in range(4):
@@ -235,6 +236,7 @@ def test_a_voice_that_is_not_louder_than_the_room_is_not_looked_for():
     assert heard == []
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     stretches=st.lists(st.floats(0.02, 4.0), min_size=1, max_size=8),

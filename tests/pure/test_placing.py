@@ -259,6 +259,7 @@ def test_on_another_connection_it_is_none(placing):
     assert not told(placing, final(0.0, 1.0)).is_repeated
 
 
+@pytest.mark.slow
 def test_many_holes_are_remembered_in_little():
     placing = new_placing()
     send(placing, (0, 4 * S))

@@ -119,6 +119,7 @@ def test_over_any_drops_every_word_is_published_once(with_words, seed):
         assert (round(final.start_s), round(final.end_s)) == (first, last + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clock", CLOCKS)
 @settings(max_examples=EXAMPLES)
 @given(seed=st.integers(0, 2**32))
@@ -128,6 +129,7 @@ def test_whatever_the_clock_no_word_is_lost(clock, seed):
     assert set(spoken) <= set(said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clock", sorted(CLOCKS.keys() - {"each utterance"}))  # whose first times are believed
 @pytest.mark.parametrize("at_once", [True, False])
 @settings(max_examples=EXAMPLES)

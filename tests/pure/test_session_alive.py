@@ -177,6 +177,7 @@ def every(seconds, event):
     return lambda now: event if round(now * 10) % (seconds * 10) == 0 else None
 
 
+@pytest.mark.slow
 def test_a_quiet_room_needs_no_answer():
     assert given_up_after(ready_session(), quiet, 600) is None
 

@@ -177,6 +177,7 @@ def test_any_file_can_be_gone_on_with(existing):
         assert whole.endswith(b"new\n\n")
 
 
+@pytest.mark.slow
 @given(st.lists(any_final(), max_size=5))
 def test_any_finals_make_files_that_players_take(finals):
     numbered = [msgspec.structs.replace(each, seq=seq) for seq, each in enumerate(finals, 1)]
@@ -252,6 +253,7 @@ def heard_again(existing):
     return whole
 
 
+@pytest.mark.slow
 def test_webvtt_torn_at_any_byte_becomes_what_it_would_have_been():
     whole = written(*STORY, is_vtt=True).encode()
     assert len(read_vtt(whole)[0]) > 8
@@ -259,6 +261,7 @@ def test_webvtt_torn_at_any_byte_becomes_what_it_would_have_been():
         assert heard_again(whole[:end]) == whole, end
 
 
+@pytest.mark.slow
 def test_so_it_does_if_it_is_torn_or_left_again_before_the_final_comes():
     whole = written(*STORY, is_vtt=True).encode()
     for end in range(len(whole) + 1):
@@ -268,6 +271,7 @@ def test_so_it_does_if_it_is_torn_or_left_again_before_the_final_comes():
         assert heard_again(once) == whole, end
 
 
+@pytest.mark.slow
 def test_webvtt_torn_at_any_byte_keeps_what_the_engine_does_not_remember():
     whole = written(*STORY, is_vtt=True).encode()
     for end in range(len(whole) + 1):
@@ -337,6 +341,7 @@ def packets(file):
     return [round(1000 * float(line.rstrip(","))) for line in done.stdout.split()]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("ffprobe") is None, reason="needs ffprobe (apt-get install ffmpeg)")
 @pytest.mark.parametrize("is_vtt", [False, True])
 def test_a_player_takes_it_wherever_it_was_torn(tmp_path, is_vtt):

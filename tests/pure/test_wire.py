@@ -141,6 +141,7 @@ def messages(draw):
     return "{" + ",".join([f'"type":{kind}', *(f"{json.dumps(key)}:{value}" for key, value in fields.items())]) + "}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dialect", [BYOK, MANAGED], ids=["byok", "managed"])
 @given(messages() | VALUES | st.text())
 @example(results(channel_index=[63, 64]))
@@ -201,6 +202,7 @@ def is_json(text):
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", RECORDED)
 @given(st.data())
 def test_whatever_a_field_beside_the_text_holds_the_text_is_told(kind, data):
