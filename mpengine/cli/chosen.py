@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from mpengine.shared.config import keys
+from mpengine.shared.config import Config, keys
 from mpengine.shared.config.file import parse_override
 from mpengine.shared.errors import ConfigError
 
@@ -94,7 +94,8 @@ def choose(
 ) -> Chosen:
     """What `path` and `overrides` say; without a path the usual file; without one what the environment has a key for.
 
-    `is_local` chooses the recogniser of this machine in any case. Raises NothingChosen.
+    `is_local` chooses the recogniser of this machine in any case. Raises NothingChosen, and ConfigError for overrides
+    that cannot be.
     """
     given = {**overrides, "remote.mode": "local"} if is_local else dict(overrides)
     if path is not None:
@@ -107,6 +108,8 @@ def choose(
             return Chosen(None, given if mode is None else {"remote.mode": mode, **given})
     if _has_key(environment, is_there):
         return Chosen(None, {"remote.mode": "byok", **given}, f"{_KEY_VARIABLE} is set: Deepgram, with your own key")
+    # A wrong key among the arguments is told first.
+    Config.load(overrides={"remote.mode": "byok", **given}, environment={_KEY_VARIABLE: "any"})
     raise NothingChosen(shown(usual_file(environment, is_user=True)))
 
 

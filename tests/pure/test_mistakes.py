@@ -154,7 +154,7 @@ OF_COMMANDS = [
     ("run --log-format jsn", 'run --log-format: expected "text" or "json"; did you mean "json"?'),
     ("run --set block_ms=40", 'block_ms: expected --set table.key=value; did you mean "audio.block_ms"?'),
     ("run --set audio.block_ms", "audio.block_ms: expected --set table.key=value"),
-    ("run --local --set audio.blok_ms=40", 'audio.blok_ms: unknown key; did you mean "block_ms"?'),
+    ("run --set audio.blok_ms=40", 'audio.blok_ms: unknown key; did you mean "block_ms"?'),
     (
         "run --set remote.byok_api_key=SECRET",
         (
@@ -162,7 +162,7 @@ OF_COMMANDS = [
             "or the environment variable DEEPGRAM_API_KEY"
         ),
     ),
-    ("run --local --name 'my mic'", "engine.name: expected 1 to 32 of A-Z a-z 0-9 _ -"),
+    ("run --name 'my mic'", "engine.name: expected 1 to 32 of A-Z a-z 0-9 _ -"),
     ("listen --formt srt", 'listen: unknown option --formt; did you mean "--format"?'),
     ("listen --format str", 'listen --format: expected "text", "jsonl", "srt" or "vtt"; did you mean "srt"?'),
     ("listen --since yesterday", "listen --since: expected start, now, SEQ or RUN:SEQ"),
