@@ -41,7 +41,6 @@ from mpengine.capture.inventory import (
     whole_names,
 )
 from mpengine.shared.errors import DeviceError
-from mpengine.shared.guess import nearest_name, suggestion
 
 # What the ALSA plugins of the two sound servers read, where their PCM names no source itself.
 VARIABLES = ("PULSE_SOURCE", "PIPEWIRE_NODE")
@@ -358,6 +357,8 @@ class _Search:
         wanted = str(self._wanted)
         if wanted.isdigit() or _PRINTED.match(wanted) or _ANY_ALSA_NAME.match(wanted):
             return ""
+        from mpengine.shared.guess import nearest_name, suggestion  # noqa: PLC0415  only for errors
+
         found = nearest_name(wanted, [one.name for one in self._known if not one.is_hidden])
         return suggestion(found) if found is not None else ""
 

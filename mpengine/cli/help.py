@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import mpengine
 from mpengine import cli
 from mpengine.shared.errors import ConfigError, ExitCode
-from mpengine.shared.guess import did_you_mean
 from mpengine.shared.standard_streams import terminal_size, write_text
 
 _DIRECTORY = os.path.join(os.path.dirname(os.path.abspath(mpengine.__file__)), "docs")
@@ -81,6 +80,8 @@ def _choose(wanted: str, names: Sequence[str]) -> str:
     if len(fitting) == 1:
         return fitting[0]
     problem = f'"{wanted}" is the beginning of several topics' if fitting else f'no page is about "{wanted}"'
+    from mpengine.shared.guess import did_you_mean  # noqa: PLC0415  only for errors
+
     hint = "" if fitting else did_you_mean(wanted, [*names, *cli.COMMANDS])
     raise ConfigError("", f"{problem}; the topics are: {', '.join(fitting or names)}{hint}")
 

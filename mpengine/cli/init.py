@@ -58,7 +58,7 @@ def main(arguments: argparse.Namespace) -> int:
     given = settings(arguments, os.environ)
     _check(given)
     text = configuration(given)
-    if arguments.output is None:
+    if arguments.output in (None, "-"):
         write_text(text)
     else:
         _write(arguments.output, text, force=arguments.force)

@@ -19,7 +19,6 @@ from mpengine.shared.config import Config
 from mpengine.shared.config import keys as known_keys
 from mpengine.shared.config_tables import LONGEST_USER_NAME
 from mpengine.shared.errors import ConfigError
-from mpengine.shared.guess import did_you_mean, suggestion
 
 _OF_ORIGIN = ("mode", "server_url", "auth_token", "byok_api_key", "deepgram_model", "language")
 # Many a program has keys of its own with these names.
@@ -81,6 +80,8 @@ def unread(given: Any) -> list[str]:
     """What to tell of keys that look as if they were meant for the Engine, and that it does not read."""
     if not isinstance(given, Mapping):
         return []
+    from mpengine.shared.guess import did_you_mean, suggestion  # noqa: PLC0415  rarely needed
+
     read = [f"remote.{key}" for key in (*_OF_ORIGIN, *_FURTHER)]
     others = {f"{table}.{key}" for table, names in known_keys().items() for key in names if table != "remote"}
     told = []

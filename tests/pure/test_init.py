@@ -132,6 +132,11 @@ def test_a_missing_key_is_told(init, arguments, told):
 # The output file
 
 
+def test_a_hyphen_is_standard_output(init):
+    assert init("--output", "-") == init()
+    assert os.listdir() == []
+
+
 def test_a_file_is_written_and_the_next_step_is_told(init):
     printed = init("--output", "my mic.toml")
     assert printed == ("", "mpengine: my mic.toml is written; next: mpengine run --config 'my mic.toml'\n")
