@@ -151,7 +151,10 @@ OF_COMMANDS = [
     ("run --config .", "cannot read .: Is a directory"),
     ("run --name", "run --name: expected a value: --name NAME"),
     ("run --wait=1", "run --wait: it takes no value"),
-    ("run --log-format jsn", 'run --log-format: expected "text" or "json"; did you mean "json"?'),
+    (
+        "run --log-level warn",
+        'run --log-level: expected "debug", "info", "warning" or "error"; did you mean "warning"?',
+    ),
     ("run --set block_ms=40", 'block_ms: expected --set table.key=value; did you mean "audio.block_ms"?'),
     ("run --set audio.block_ms", "audio.block_ms: expected --set table.key=value"),
     ("run --set audio.blok_ms=40", 'audio.blok_ms: unknown key; did you mean "block_ms"?'),
