@@ -150,7 +150,10 @@ def _dial(
             failure = exc
         else:
             return dialled
-    raise failure or OSError(0, "no address")
+    try:
+        raise failure or OSError(0, "no address")
+    finally:
+        del failure  # see _upgrade
 
 
 class _Answer:
@@ -248,10 +251,13 @@ def _upgrade(link: LockedSocket, target: Target, deadline: float) -> Link:
         headers = {name: strike_out(value) for name, value in headers.items()}
         wait_s = retry_after_s(fields, time.time())
         phrase = strike_out(phrase + _leads_to(status, fields))
-        raise NotOpenedError(Refused(status, phrase, said, headers, wait_s)) from None
-    if failure:
-        raise failure
-    return Link(link, headers)
+        failure = NotOpenedError(Refused(status, phrase, said, headers, wait_s))
+    try:
+        if failure:
+            raise failure
+        return Link(link, headers)
+    finally:
+        del failure  # its traceback has this call in it: a circle, which would keep the connection's descriptors
 
 
 def _leads_to(status: int, fields: Mapping[str, str]) -> str:
