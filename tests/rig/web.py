@@ -158,7 +158,8 @@ class Events:
 
     def __iter__(self) -> Iterator[Event]:
         """The events, until the server ends the answer."""
-        while line := self.file.readline():
+        # A line without an end is torn: as a browser does, it is left out.
+        while (line := self._line()).endswith(b"\n"):
             line = line.rstrip(b"\n")
             if line.startswith(b"id: "):
                 self.id = line[4:].decode()
@@ -166,6 +167,12 @@ class Events:
                 yield Event(self.id, json.loads(line[6:]))
             elif line.startswith(b":"):
                 self.comments += 1
+
+    def _line(self) -> bytes:
+        try:
+            return self.file.readline()
+        except ConnectionError:  # the server has ended the connection before all was read
+            return b""
 
     def next(self, *kinds: str) -> Event:
         """The next event of these types, or of any."""
