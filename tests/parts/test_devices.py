@@ -71,6 +71,9 @@ def test_the_one_that_a_configuration_means_is_marked(cards, listed, tmp_path):
         next(line for line in output.splitlines() if NAME in line),
         "* is what audio.device means now",
     ]
+    (tmp_path / "mpengine").mkdir()
+    (tmp_path / "mpengine" / "mic.toml").write_text(file.read_text())
+    assert listed(XDG_CONFIG_HOME=str(tmp_path)) == (0, output, "")
     file.write_text('[audio]\ndevice = "Jabra"\n')
     code, output, _ = listed("--config", str(file))
     assert code == 0
@@ -79,7 +82,7 @@ def test_the_one_that_a_configuration_means_is_marked(cards, listed, tmp_path):
     file.write_text("[audio]\ndevice = 1.5\n")
     code, output, errors = listed("--config", str(file))
     assert (code, output) == (2, "")
-    assert errors.startswith("mpengine: audio.device: expected text, a whole number, or a list")
+    assert errors.startswith(f"mpengine: {file}:2: audio.device: expected text, a whole number, or a list")
 
 
 def test_equal_names_and_names_of_any_bytes_are_listed_apart(cards, listed):

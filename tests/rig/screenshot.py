@@ -1,6 +1,7 @@
 """`scripts/screenshot`: live captions of the recorded voice as an SVG, drawn from what a terminal shows."""
 
 import html
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def main(path: str) -> None:
     listening = [*_MPENGINE, "listen", "--name", "screenshot", "--timestamps", "--exit-on-stop"]
     # The words alone, without what is told about the engine.
     terminal = Terminal(["sh", "-c", 'exec "$@" 2>/dev/null', "sh", *listening], rows=_ROWS, columns=_COLUMNS)
-    engine = spawn([*_MPENGINE, "run", *settings, "--log-level", "error"])
+    engine = spawn([*_MPENGINE, "run", "--config", os.devnull, *settings, "--log-level", "error"])
     try:
         lines = terminal.wait_for(lambda lines: _is_the_moment(lines, terminal.screen), timeout=60)
         prompt = "$ mpengine listen --timestamps"
