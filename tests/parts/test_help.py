@@ -87,6 +87,13 @@ def test_an_unknown_topic_that_is_nearly_one_gets_its_name():
     assert done.stderr.endswith('; did you mean "configuration"?\n')
 
 
+def test_a_command_has_its_help_under_its_name():
+    done = _help("status")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: mpengine status ")
+    assert _help("statsu").stderr.endswith('; did you mean "status"?\n')
+
+
 def test_the_beginning_of_several_topics_lists_these():
     done = _help("co")
     expected = 'mpengine: "co" is the beginning of several topics; the topics are: configuration, costs\n'

@@ -15,6 +15,7 @@ from mpengine.cli import parser_for
 from mpengine.cli.target import read_status
 from mpengine.shared import control
 from mpengine.shared.config import Config
+from mpengine.shared.errors import ConfigError
 from mpengine.supervisor.bus.answers import Answers
 from mpengine.supervisor.decide.actions import Child
 from mpengine.supervisor.decide.coordinator import Coordinator
@@ -325,7 +326,6 @@ def test_without_a_number_it_is_refreshed_every_second(words, interval_s):
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "x", ""])
-def test_an_interval_that_cannot_be_is_refused(text, capsys):
-    with pytest.raises(SystemExit):
+def test_an_interval_that_cannot_be_is_refused(text):
+    with pytest.raises(ConfigError, match=r"\Astatus --watch: expected 0.1 to 86400 seconds\Z"):
         parser_for("status").parse_args(["status", f"--watch={text}"])
-    assert "argument --watch: expected 0.1 to 86400 seconds" in capsys.readouterr().err
