@@ -15,6 +15,7 @@ import itertools
 
 import msgspec
 
+from mpengine.capture.crystal import Crystal
 from mpengine.capture.source import Block
 from mpengine.shared.messages import GapReason
 
@@ -30,10 +31,6 @@ _ENVELOPE_WINDOW_NS = 30_000_000_000
 # only if the envelope has moved further than sound servers change their latency.
 STALL_NS = 1_000_000_000
 _LEAST_MOVE_NS = 50_000_000
-# A crystal that is slow moves the envelope up all the time, and its lowest offset is the oldest one. Looks that are a
-# minute apart tell how slow it is. What is slower than this is no crystal, but a latency that has changed.
-_DRIFT_LEAST_NS, _DRIFT_LOOKS = 60_000_000_000, 13
-_SLOWEST = 300e-6
 # If the envelope of so long a time lies so far behind the one before, samples are missing that nobody flagged. No
 # crystal is that wrong.
 _UNFLAGGED_WINDOW_NS = 10_000_000_000
@@ -77,7 +74,7 @@ class SampleClock:
         self._offset_ns: int | None = None
         self._minima: collections.deque[tuple[int, int]] = collections.deque()  # arrivals and offsets, both rise
         self._next_look_ns = 0
-        self._looks: collections.deque[tuple[int, int]] = collections.deque(maxlen=_DRIFT_LOOKS)
+        self._crystal = Crystal()
         self._held: list[Block] = []
         self._begins_ns: list[int] = []  # for each held block: when the first one began, if no sample was lost between
         self._held_samples = 0
@@ -141,7 +138,7 @@ class SampleClock:
                     self.next_sample = end
             placed.append(self._count_in(block, missing))
         self._minima.clear()
-        self._looks.clear()
+        self._crystal.clear()
         for each in placed:
             self._observe(each.first_sample + self._count(each.block), each.block.arrival_ns)
         return placed
@@ -151,21 +148,13 @@ class SampleClock:
         return None if self._offset_ns is None else self._offset_ns + sample * 1_000_000_000 // self._rate
 
     def anchor_ns(self) -> int | None:
-        """When the last sample arrived, without the lag of the envelope of a slow crystal; None before the first block.
-
-        To be asked every few seconds: how slow the crystal is, is known from the times of asking.
-        """
+        """When the last sample came, also where the crystal is off; None before the first block."""
         if self._offset_ns is None:
             return None
-        now_ns = self._minima[-1][0]
-        self._looks.append((now_ns, self._offset_ns))
-        first_ns, first = self._looks[0]
-        since_ns = now_ns - first_ns
-        slower = (self._offset_ns - first) / since_ns if since_ns >= _DRIFT_LEAST_NS else 0.0
-        offset = self._offset_ns
-        if 0 < slower <= _SLOWEST:
-            offset = min(lowest + round(slower * (now_ns - at_ns)) for at_ns, lowest in self._minima)
-        return offset + self._duration_ns(self.next_sample)
+        offset_ns = self._crystal.offset_ns(self._minima[-1][0])
+        if offset_ns is None:
+            offset_ns = self._offset_ns
+        return offset_ns + self._duration_ns(self.next_sample)
 
     def _hold(self, block: Block) -> None:
         self._held.append(block)
@@ -221,6 +210,7 @@ class SampleClock:
         while self._minima[0][0] < arrival_ns - _ENVELOPE_WINDOW_NS:
             self._minima.popleft()
         self._offset_ns = self._minima[0][1]
+        self._crystal.add(arrival_ns, offset)
 
     def _lost_without_a_flag(self, now_ns: int) -> int:
         """How many samples are missing by the envelope of the last seconds, which nobody has reported."""
@@ -233,7 +223,7 @@ class SampleClock:
             return 0
         before = self._minima[0][1]
         self._minima.clear()
-        self._looks.clear()
+        self._crystal.clear()
         self._minima.append((now_ns, before))  # the indexes jump, so the offsets are as before
         return self._samples(recent - before)
 

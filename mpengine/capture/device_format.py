@@ -5,8 +5,8 @@ from mpengine.shared.errors import DeviceError
 
 # Those that microphones have, the best ones first.
 _USUAL_HZ = (48_000, 44_100, 32_000, 16_000, 8_000)
-# A card has at most so many. More are the sign of a plugin, which converts: there one channel is the mix of all.
-_MOST_CHANNELS = 8
+MOST_CHANNELS = 8
+"""A card has at most so many. More are the sign of a plugin, which converts: there one channel is the mix of all."""
 
 
 def rates_to_try(wanted_hz: int, default_hz: int = 0) -> list[int]:
@@ -20,7 +20,7 @@ def channels_to_open(audio: AudioConfig, name: str, channels: int) -> int:
 
     A single channel is the first one. Raises DeviceError for a channel that the device does not have.
     """
-    is_card = 0 < channels <= _MOST_CHANNELS
+    is_card = 0 < channels <= MOST_CHANNELS
     wanted = audio.channel
     if audio.channels > 1:
         return audio.channels

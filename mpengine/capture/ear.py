@@ -2,10 +2,12 @@
 
 The level of a piece is the variance of some of its samples: the mean is removed, because with it a rumble or an offset
 would hide speech. The floor is the level of the room. It falls fast and rises slowly, so that it stays below a long
-speech. A piece is loud when the mean level of two pieces is well above the floor.
+speech. But it is never below the lowest level of the last `MEMORY_S`: speech has pauses, and what has none for so long
+is the room. A piece is loud when the mean level of two pieces is well above the floor.
 """
 
 import array
+import collections
 import math
 import sys
 
@@ -14,6 +16,9 @@ _ABOVE_FLOOR_DB = 5.0
 _FALLS = 0.2  # of the difference, in the time of a piece of 20 ms
 _FALLS_IN_S = 0.02
 _RISES_DB_PER_S = 0.75
+MEMORY_S = 10.0
+"""A sound that has no pause for so long counts as the room."""
+_STRETCHES = 10  # of which the lowest levels are remembered
 _SILENT_DB = -120.0
 _FULL_SCALE_DB = 20 * math.log10(32768)
 
@@ -25,6 +30,8 @@ class Ear:
         """`floor_db` is the floor at first; None: the level of the first piece. No piece has less than `silent_db`."""
         self._floor_db, self._silent_db = floor_db, silent_db
         self._last_db: float | None = None
+        self._lowest_db: collections.deque[float] = collections.deque(maxlen=_STRETCHES)  # of each stretch
+        self._stretch_db, self._stretch_s = math.inf, 0.0  # the lowest level of this one, and its length so far
 
     def is_loud(self, values: list[int], duration_s: float) -> bool:
         """Whether somebody may be heard in a piece with these values, of which there is at least one."""
@@ -40,8 +47,19 @@ class Ear:
             floor_db += over_db * (1 - (1 - _FALLS) ** (duration_s / _FALLS_IN_S))
         else:
             floor_db += min(over_db, _RISES_DB_PER_S * duration_s)
-        self._floor_db = max(LOWEST_FLOOR_DB, floor_db)
+        self._floor_db = max(LOWEST_FLOOR_DB, floor_db, self._remembered_db(level_db, duration_s))
         return over_db >= _ABOVE_FLOOR_DB
+
+    def _remembered_db(self, level_db: float, duration_s: float) -> float:
+        """The lowest level of the last `MEMORY_S`; minus infinity before that."""
+        self._stretch_db = min(self._stretch_db, level_db)
+        self._stretch_s += duration_s
+        if self._stretch_s >= MEMORY_S / _STRETCHES:
+            self._lowest_db.append(self._stretch_db)
+            self._stretch_db, self._stretch_s = math.inf, 0.0
+            if len(self._lowest_db) == _STRETCHES:
+                return min(self._lowest_db)
+        return -math.inf
 
 
 def samples_of(pcm: bytes) -> memoryview:

@@ -194,7 +194,7 @@ class Microphone(Source):
         samples = stream.available()
         at_ns = time.monotonic_ns()
         if not samples:
-            self._pace.has_looked(has_come=False)
+            self._pace.has_looked(0.0)
             return 0, False
         pcm, overflowed = stream.read(samples)
         if at_ns - self._came_ns > STALL_NS:  # a backlog may follow, a piece at a time: look closer
@@ -206,7 +206,7 @@ class Microphone(Source):
             self._flush(at_ns)
             self._pace.hurry()
         if not is_late:
-            self._pace.has_looked(has_come=True)
+            self._pace.has_looked(samples / stream.rate_hz)
         if self._converter is not None:
             pcm = self._converter.convert(pcm)
             at_ns -= int(self._converter.held_s * 1e9)

@@ -7,7 +7,8 @@ after an opening, when the length of the gap is decided, and while somebody spea
 from mpengine.capture.cutting import LOOKS
 from mpengine.capture.ear import LOWEST_FLOOR_DB, Ear, samples_of
 
-_FAST_S = 0.003
+# No whole number of these makes a period of a card, so fast reads come at all distances from a period's end.
+_FAST_S = 0.0029
 # A device that hands over a lot at once, and seldom, gets no more fast reads than these.
 _MOST_FAST_LOOKS = 200
 _SPEAKING_S = 0.04
@@ -16,8 +17,15 @@ _HOLD_S = 2.0
 _EVERY = 5  # of so many samples one is listened to, those of all channels together
 # The buffer must have room for two late reads.
 _SHARE_OF_BUFFER = 1 / 3
-# What a card has ready moves once a period. Now and then reads are fast until it moves, and the later ones follow that:
-# otherwise all of them might come long after it, and the time of samples would be as wrong.
+# What a card has ready moves once a period, and a read tells the time only where it comes right behind the end of one.
+# So reads are whole periods apart, and come a little sooner each time, until one comes before the end and brings a
+# period less: the one before came right behind it. Then the reads move a little behind the end again.
+_SOONER = 600e-6
+_BEHIND_S = 0.001
+_MOST_LOOKS_BEHIND = 5
+_MISSES_EVERY_S = 1.0
+_SLACK = 0.02  # of a period, for rounded durations
+# Where that has not been seen for so long, reads are fast until what is ready moves.
 _FOLLOWS_EVERY_S = 8.0
 # A read that brings more than its step and these is late.
 _LATE_FACTOR, _LATE_S = 1.5, 0.05
@@ -29,17 +37,22 @@ _AIM_S = 0.001
 class Pace:
     """How far apart the reads are. It begins with the fast ones."""
 
-    def __init__(self, *, block_s: float, quiet_s: float, buffer_s: float) -> None:
-        """`buffer_s` is the length of the device's buffer."""
+    def __init__(self, *, block_s: float, quiet_s: float, buffer_s: float, has_periods: bool = True) -> None:
+        """`buffer_s` is the length of the device's buffer. `has_periods`: what is ready may move by periods."""
         most_s = buffer_s * _SHARE_OF_BUFFER
         # With short blocks the delay matters more than the cost.
         self._speaking_s = min(max(block_s, min(2 * block_s, _SPEAKING_S)), most_s)
         self._quiet_s = max(self._speaking_s, min(quiet_s, most_s))
         self._block_s = block_s
+        self._most_s = most_s
         self._fast_left = self._empty_looks = 0
+        self._has_periods = has_periods
         self._moves_by_steps = False
-        self._follows_in_s = _FOLLOWS_EVERY_S
-        self._awaits_step = False  # reads are fast until what is ready moves
+        self._period_s = 0.0  # of a card that moves by periods; 0 for all other sources
+        self._brought_s: list[float] = []  # by the fast reads
+        self._expected_s = 0.0  # what the next read brings of a card that moves by periods
+        self._follows_in_s = _FOLLOWS_EVERY_S - _MISSES_EVERY_S
+        self._looks_for_s = 0.0  # reads are so far apart until what is ready moves; 0: they do not wait for that
         self._loud_for_s = _HOLD_S
         # The first loud block counts after digital silence, too. The gate has a pre-roll for that.
         self._ear = Ear(silent_db=LOWEST_FLOOR_DB)
@@ -48,14 +61,18 @@ class Pace:
     def hurry(self) -> None:
         """Samples were lost, or may have been: how many is decided with the next reads."""
         self._fast_left, self._empty_looks = LOOKS, 0
+        self._brought_s.clear()
+        self._looks_for_s = 0.0
         self._most_fast_left = _MOST_FAST_LOOKS
 
     @property
     def step_s(self) -> float:
         """Seconds from one read to the next."""
-        if self._fast_left > 0 or self._awaits_step:
+        if self._fast_left > 0:
             return _FAST_S
-        return self._speaking_s if self._loud_for_s > 0 else self._quiet_s
+        if self._looks_for_s:
+            return self._looks_for_s
+        return self._steady_s * (1 - _SOONER) if self._period_s else self._steady_s
 
     @property
     def most_s(self) -> float:
@@ -68,28 +85,65 @@ class Pace:
         Where this is less than `step_s`, the reads move to where whole blocks are ready.
         """
         step_s = self.step_s
-        if step_s == _FAST_S or remainder_s <= _REMAINDER_S:
+        if self._period_s or step_s == _FAST_S or remainder_s <= _REMAINDER_S:
+            self._expected_s = self._steady_s
             return step_s
         return max(_FAST_S, step_s - remainder_s + _AIM_S)
 
-    def has_looked(self, *, has_come: bool) -> None:
-        """A read brought samples, or nothing."""
+    def has_looked(self, brought_s: float) -> None:
+        """A read brought so much audio, or nothing."""
         if self._fast_left > 0:
-            self._most_fast_left -= 1
-            self._fast_left = self._fast_left - has_come if self._most_fast_left else 0
-            self._empty_looks += not has_come
-            self._moves_by_steps = self._empty_looks >= LOOKS
-            self._awaits_step = False
-        elif self._awaits_step:
-            self._empty_looks += not has_come
-            self._awaits_step = not (has_come and self._empty_looks)
+            self._look_fast(brought_s)
+        elif self._looks_for_s:
+            self._look_for_the_end(brought_s)
         elif self._moves_by_steps:
-            self._follows_in_s -= self.step_s
-            if self._follows_in_s <= 0:
-                self._follows_in_s, self._awaits_step, self._empty_looks = _FOLLOWS_EVERY_S, True, 0
+            self._follows_in_s -= self._expected_s
+            is_missing = self._period_s and brought_s < self._expected_s - self._period_s / 2
+            if is_missing and self._follows_in_s <= _FOLLOWS_EVERY_S - _MISSES_EVERY_S:
+                self._looks_for_s, self._empty_looks, self._follows_in_s = _BEHIND_S, 1, _FOLLOWS_EVERY_S
+            elif self._follows_in_s <= 0:
+                self._looks_for_s, self._empty_looks = _FAST_S, 0
+                self._follows_in_s = _FOLLOWS_EVERY_S - _MISSES_EVERY_S
+
+    def _look_fast(self, brought_s: float) -> None:
+        has_come = brought_s > 0
+        self._most_fast_left -= 1
+        self._fast_left = self._fast_left - has_come if self._most_fast_left else 0
+        self._empty_looks += not has_come
+        if has_come:
+            self._brought_s.append(brought_s)
+        if not self._fast_left:
+            self._moves_by_steps = self._empty_looks >= LOOKS
+            knows_period = self._has_periods and self._moves_by_steps
+            self._period_s = _period_s(self._brought_s[1:]) if knows_period else 0.0
+
+    def _look_for_the_end(self, brought_s: float) -> None:
+        """Reads are close together until one brings what was not there at the one before."""
+        if brought_s > 0 and self._empty_looks:
+            self._looks_for_s = 0.0
+            return
+        self._empty_looks += not brought_s
+        if self._empty_looks > _MOST_LOOKS_BEHIND:
+            self._looks_for_s = _FAST_S
+
+    @property
+    def _steady_s(self) -> float:
+        """Seconds from one read to the next, where nothing is decided: whole periods, if they fit into the buffer."""
+        step_s = self._speaking_s if self._loud_for_s > 0 else self._quiet_s
+        if not 0 < self._period_s <= self._most_s:
+            return step_s
+        return self._period_s * max(1, min(round(step_s / self._period_s), int(self._most_s / self._period_s)))
 
     def heard(self, pcm: bytes) -> None:
         """A block has come."""
         values = samples_of(pcm)[::_EVERY].tolist()
         is_loud = bool(values) and self._ear.is_loud(values, self._block_s)
         self._loud_for_s = _HOLD_S if is_loud else self._loud_for_s - self._block_s
+
+
+def _period_s(brought_s: list[float]) -> float:
+    """The period of a card, by what came at once: always one period, or a few. 0 where it is something else."""
+    least_s = min(brought_s, default=0.0)
+    if any(abs(each / least_s - round(each / least_s)) > _SLACK for each in brought_s):
+        return 0.0
+    return least_s

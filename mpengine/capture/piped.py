@@ -65,7 +65,7 @@ class Piped(Source):
             self._pace.heard(block.pcm)
         if self._is_paused:  # closed: this is the rest, and nothing can be lost any more
             return blocks
-        self._pace.has_looked(has_come=bool(blocks))
+        self._pace.has_looked(len(blocks) * self._audio.block_samples / self._audio.sample_rate)
         self._next_read_ns = now_ns + int(self._step_s(stream, has_read=bool(blocks)) * 1e9)
         waits_for_us = stream.is_file and stream.has_block
         need_not_come = stream.has_ended or waits_for_us or self._audio.is_unpaced or self._is_starting(now_ns)
@@ -106,7 +106,7 @@ class Piped(Source):
 
     def _new_pace(self) -> Pace:
         block_s = self._audio.block_samples / self._audio.sample_rate
-        return Pace(block_s=block_s, quiet_s=self._audio.quiet_ms / 1000, buffer_s=_PIPE_S)
+        return Pace(block_s=block_s, quiet_s=self._audio.quiet_ms / 1000, buffer_s=_PIPE_S, has_periods=False)
 
     def _is_starting(self, now_ns: int) -> bool:  # noqa: ARG002
         """Whether the first audio may take longer than the audio after it."""

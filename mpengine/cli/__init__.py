@@ -29,6 +29,7 @@ COMMANDS = {
     "service": "Print a systemd unit. Its first lines say where to put it.",
     "keys": "Make CURVE keys for a bus beyond this machine. It says which goes where.",
     "stop": "Stop an engine and wait for its end. It publishes its last results first.",
+    "web": "Serve captions, events and figures to browsers and monitoring, over HTTP. It needs the extra web.",
     "help": "List the pages of the reference, or show one of them. It shows the help of a command, too.",
     "version": "Print the version.",
 }

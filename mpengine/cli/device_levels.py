@@ -13,7 +13,7 @@ from mpengine.capture.choosing import Choice, choose
 from mpengine.capture.device_format import rates_to_try
 from mpengine.capture.inventory import Present
 from mpengine.capture.level import FLOOR_DBFS, Loudness, measure
-from mpengine.capture.stream import PortAudioError, Stream
+from mpengine.capture.stream import PortAudioError, Stream, refuses_the_rate
 from mpengine.cli.device_list import lines, look
 from mpengine.cli.terminal import Screen
 from mpengine.shared.config import Config
@@ -53,6 +53,8 @@ class _Meter:
                 self._stream = Stream(choice.number, rate_hz=rate_hz, channels=1, latency_s=_BUFFER_S)
             except PortAudioError as error:
                 self.trouble = portaudio.words(error)
+                if not refuses_the_rate(error):
+                    break
             else:
                 self.trouble = ""
                 break

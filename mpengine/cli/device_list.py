@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from mpengine.capture import devices as microphones
 from mpengine.capture import portaudio
 from mpengine.capture.choosing import Choice, NotFound, choose
-from mpengine.capture.device_format import rates_to_try
+from mpengine.capture.device_format import MOST_CHANNELS, rates_to_try
 from mpengine.capture.inventory import Known, Present, Way, known
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import AudioConfig
@@ -16,8 +16,6 @@ from mpengine.shared.errors import DeviceError, ExitCode
 from mpengine.shared.standard_streams import terminal_size
 from mpengine.shared.text import harmless, width
 
-# A PCM with more channels than any microphone takes any number of them, and converts.
-_MOST_CHANNELS = 16
 # What capture calls itself, see `proc_title`.
 _OWN_NAME = "mpe-capture"
 _SERVERS = ("pulse", "pipewire")
@@ -36,7 +34,7 @@ class Row(NamedTuple):
     def channels(self) -> int:
         """How many channels it has; 0 if that is not known."""
         facts = self.one.source or self.one.input
-        return facts.channels if facts is not None and facts.channels <= _MOST_CHANNELS else 0
+        return facts.channels if facts is not None and facts.channels <= MOST_CHANNELS else 0
 
     @property
     def alsa_name(self) -> str:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from typing import Literal, NamedTuple
 
-from mpengine.cli import formats
-from mpengine.cli.formats.base import NOW, Format, Place, Position, Style
+from mpengine import formats
 from mpengine.cli.options import add_target, seconds, target_of
 from mpengine.cli.target import Target
 from mpengine.cli.terminal import Live
 from mpengine.client.follow import Since
 from mpengine.client.position import Hole
+from mpengine.formats.base import NOW, Format, Place, Position, Style
 from mpengine.shared import messages, one_writer
 from mpengine.shared.errors import ConfigError, ExitCode, MpengineError
 from mpengine.shared.messages import INTERIMS, Published

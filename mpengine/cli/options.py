@@ -13,10 +13,17 @@ _CLIENT_KEY = "MPENGINE_CURVE_CLIENT_KEY_FILE"
 KEY_OPTION = "--server-key"
 
 
-def add_target(parser: argparse.ArgumentParser, *endpoints: str) -> None:
-    """The options that name an engine and those of its `endpoints` that the command uses: publish, query, command."""
+def add_target(parser: argparse.ArgumentParser, *endpoints: str, is_several: bool = False) -> None:
+    """The options that name an engine and those of its `endpoints` that the command uses: publish, query, command.
+
+    With `is_several` the name may be repeated, and is a list.
+    """
     parser.set_defaults(publish=None, query=None, command_at=None)
-    parser.add_argument("--name", default="default", help="the engine's name, engine.name (default: default)")
+    about = "the engine's name, engine.name (default: default)"
+    if is_several:
+        parser.add_argument("--name", action="append", default=[], help=f"{about}; repeat it for several engines")
+    else:
+        parser.add_argument("--name", default="default", help=about)
     for endpoint in endpoints:
         more = "; alone, without --query: no history" if endpoint == "publish" else ""
         parser.add_argument(
@@ -41,12 +48,23 @@ def add_target(parser: argparse.ArgumentParser, *endpoints: str) -> None:
 
 def target_of(arguments: argparse.Namespace) -> "Target":
     """The engine that the options of `add_target` name. Raises ConfigError."""
-    from mpengine.cli.target import Target, read_key  # noqa: PLC0415
+    from mpengine.cli.target import Target  # noqa: PLC0415
 
-    client_key = read_key(arguments.client_key) if arguments.client_key else None
     return Target(
-        arguments.name, arguments.publish, arguments.query, arguments.server_key, arguments.command_at, client_key
+        arguments.name,
+        arguments.publish,
+        arguments.query,
+        arguments.server_key,
+        arguments.command_at,
+        key_of(arguments),
     )
+
+
+def key_of(arguments: argparse.Namespace) -> str | None:
+    """The secret CURVE key that the options of `add_target` name, if any. Raises ConfigError."""
+    from mpengine.cli.target import read_key  # noqa: PLC0415
+
+    return read_key(arguments.client_key) if arguments.client_key else None
 
 
 def seconds(least: float, most: float) -> Callable[[str], float]:

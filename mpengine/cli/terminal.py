@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeAlias
 
-from mpengine.cli.formats.base import Drawn
 from mpengine.client.position import Hole
+from mpengine.formats.base import Drawn
 from mpengine.shared.messages import Published
 from mpengine.shared.standard_streams import drop_output, terminal_size, write_text
 from mpengine.shared.text import beginning

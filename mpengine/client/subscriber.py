@@ -151,6 +151,11 @@ class Subscriber:
             if message is not None:
                 return received.name, message
 
+    async def receive_any_async(self) -> Received:
+        """The next message of any type as it came, or hole."""
+        await self._wait_async()
+        return self._ready.popleft()
+
     async def __aiter__(self) -> AsyncIterator[Published | Hole]:
         while True:
             yield await self.receive_async()

@@ -76,6 +76,10 @@ class Door:
             self._news.append(Stranger(self._endpoint, guest.pid))
         return not (is_surplus or is_stranger)
 
+    def may_be_full(self, count: int) -> bool:
+        """Whether `count` connections that have been accepted, and are not known yet, may reach the limit."""
+        return bool(count) and len(self._guests) + count >= self._limit
+
     def went(self, fds: Iterable[int], now: float) -> None:
         """These connections have ended."""
         for fd in fds:

@@ -5,11 +5,12 @@ endpoint's door is shut: the file of an ipc socket is renamed to PATH.full, wher
 is room. What came in before that is shut down, newest first. Connections inside live on. (To unbind would end all of
 them.) A tcp endpoint has no file: there, connections beyond the limit are shut down.
 
-This is a race: the listener accepts while the thread is on its way. The margin is what the system allows a process
-beyond the limits of all endpoints.
+The listener accepts while the thread is on its way, but not without end: behind UNREAD_EVENTS of a socket that the
+thread has not read, libzmq waits for it. A process that may have so many descriptors for each of its sockets, beyond
+the limits of all doors, cannot run out of them. Where the system allows less, this is a race, and only its margin.
 
 Who owns what: the main thread makes the monitors' sockets, and hands them over. From then on the thread alone has them.
-libzmq's own thread waits for it after some 1000 unread events, so that it does nothing else and waits for nothing.
+libzmq's own thread waits for it (see above), so that it does nothing else and waits for nothing.
 `_lock` guards the doors and the monitors that wait to be taken.
 """
 
@@ -28,8 +29,11 @@ from mpengine.shared.door import Crowd, Door, Guest, Stranger
 from mpengine.shared.file_id import FileId, find
 from mpengine.shared.wake import Wake
 
+_ACCEPTED = int(zmq.EVENT_ACCEPTED)
 _EVENTS = int(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
 _EVENTS_AT_ONCE = 100
+UNREAD_EVENTS = 1001
+"""How many events of a socket wait at most: libzmq's own mark of 1000 for its end, and ours of 1. (0 is no mark.)"""
 _EVENT = struct.Struct("=HI")
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 _SO_PEERCRED: int | None = getattr(socket, "SO_PEERCRED", None)
@@ -75,6 +79,7 @@ class Doorkeeper:
         watched.monitor(where, _EVENTS)
         monitor = self._context.socket(zmq.PAIR)
         monitor.setsockopt(zmq.LINGER, 0)
+        monitor.setsockopt(zmq.RCVHWM, 1)
         monitor.connect(where)
         new = _Watched(endpoint, limit, is_ours)
         if new.path is not None:
@@ -115,9 +120,11 @@ class Doorkeeper:
         poller.register(self._wake.fileno(), zmq.POLLIN)
         while self._take_new(poller):
             is_crowded = any(watched.door.is_crowded for watched in self._list())
-            for source, _ in poller.poll(_COUNT_MS if is_crowded else None):
-                if isinstance(source, zmq.Socket):
-                    self._read(source)
+            sources = [source for source, _ in poller.poll(_COUNT_MS if is_crowded else None)]
+            # In a crowd each moment counts, and to look at a connection takes ten times as long as to count it.
+            events = {each: self._events_of(each) for each in sources if isinstance(each, zmq.Socket)}
+            for monitor, some in events.items():
+                self._handle(self._watched[monitor], some)
             now = time.monotonic()
             for watched in self._list():
                 self._look(watched, now)
@@ -140,21 +147,27 @@ class Doorkeeper:
         with self._lock:
             return list(self._watched.values())
 
-    def _read(self, monitor: "zmq.Socket[bytes]") -> None:
-        """Handle the events that wait at `monitor`, some at once."""
+    def _events_of(self, monitor: "zmq.Socket[bytes]") -> list[tuple[int, int]]:
+        """The events that wait at `monitor`, some at once. Shuts the door if they may be too many connections."""
         watched = self._watched[monitor]
-        for _ in range(_EVENTS_AT_ONCE):
-            if not sockets.is_readable(monitor):
-                break
-            event, fd = _EVENT.unpack(monitor.recv())
+        events: list[tuple[int, int]] = []
+        while len(events) < _EVENTS_AT_ONCE and sockets.is_readable(monitor):
+            events.append(_EVENT.unpack(monitor.recv()))
             monitor.recv()
-            now = time.monotonic()
-            match event:
-                case zmq.EVENT_ACCEPTED:
-                    self._accepted(watched, fd, now)
-                case zmq.EVENT_DISCONNECTED:
-                    with self._lock:
-                        watched.door.went([fd], now)
+        if watched.door.may_be_full(sum(event == _ACCEPTED for event, _ in events)):
+            self._have(watched, is_shut=True)
+        return events
+
+    def _handle(self, watched: _Watched, events: list[tuple[int, int]]) -> None:
+        now = time.monotonic()
+        for event, fd in events:
+            if event == _ACCEPTED:
+                self._accepted(watched, fd, now)
+            else:
+                with self._lock:
+                    watched.door.forget(fd)
+        with self._lock:
+            watched.door.look(now)
 
     def _accepted(self, watched: _Watched, fd: int, now: float) -> None:
         guest = _guest_at(fd, watched.name)
@@ -166,8 +179,6 @@ class Doorkeeper:
                 if other is not watched:
                     other.door.forget(fd)
             may_stay = watched.door.came(fd, guest, now, is_stranger=is_stranger)
-            watched.door.look(now)
-        self._follow(watched)
         if not may_stay:
             end_connection(fd, guest.inode)
 
@@ -180,13 +191,13 @@ class Doorkeeper:
         elif watched.door.is_crowded:
             with self._lock:
                 watched.door.look(now)
-        self._follow(watched)
+        self._have(watched, is_shut=watched.door.is_shut)
 
-    def _follow(self, watched: _Watched) -> None:
-        """Have the file where the door says."""
-        if watched.path is not None and watched.door.is_shut != watched.is_renamed:
-            watched.is_renamed = watched.door.is_shut
-            _rename(watched, is_shut=watched.door.is_shut)
+    def _have(self, watched: _Watched, *, is_shut: bool) -> None:
+        """Have the file where a door that `is_shut`, or open, has it."""
+        if watched.path is not None and is_shut != watched.is_renamed:
+            watched.is_renamed = is_shut
+            _rename(watched, is_shut=is_shut)
 
 
 def is_full(endpoint: str) -> bool:

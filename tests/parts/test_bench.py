@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import websocket
 
-from tests.bench import usage
+from mpengine.recogniser.speech import HeardWord
+from mpengine.shared.ranges import Range, Ranges
+from tests.bench import gate, usage
 from tests.bench.common import Bench
 from tests.bench.file import silence
 from tests.bench.server import SinkServer
@@ -193,3 +195,25 @@ def test_drawings(tmp_path: Path):
     assert [file.name for file in drawn] == ["costs.svg", "delay.svg", "outage.svg"]
     assert plot.draw(content, tmp_path / "delay.svg") == [tmp_path / "delay.svg"]
     assert all("</svg>" in file.read_text() for file in [*drawn, tmp_path / "delay.svg"])
+
+
+def test_a_scene_of_the_gate_has_its_rooms_in_stretches_and_speech_in_some_blocks():
+    made = gate.scene({"noise": 1, "music": 2}, 30)
+    assert {room: len(stretches) for room, stretches in made.rooms.items()} == {"noise": 1, "music": 2}
+    stretches = sorted(stretch for each in made.rooms.values() for stretch in each)
+    assert [stretch.first for stretch in stretches] == [0, 30 * gate.RATE, 60 * gate.RATE]
+    assert stretches[-1].end == len(made.samples)
+    assert 0.05 < made.voice.mean() < gate.SHARE
+
+
+def test_what_is_kept_back_of_a_stretch_counts_from_its_beginning():
+    back = Ranges([(0, 120), (150, 160), (190, 300)])
+    assert list(gate.kept_of(back, Range(100, 200))) == [(0, 20), (50, 60), (90, 100)]
+    assert list(gate.kept_of(Ranges(), Range(100, 200))) == []
+
+
+def test_words_differ_where_the_other_transcript_has_none_of_them_near_their_time():
+    said = [HeardWord("go", 1.0, 1.2), HeardWord("forward", 1.3, 1.9)]
+    assert gate.others(said, said) == 0
+    assert gate.others(said, [HeardWord("go", 1.1, 1.3), HeardWord("four", 1.3, 1.6), HeardWord("ward", 1.6, 1.9)]) == 3
+    assert gate.others(said, [HeardWord("go", 2.0, 2.2), HeardWord("forward", 1.3, 1.9)]) == 2

@@ -1,7 +1,9 @@
 """Connection against servers that refuse, fail, or speak no WebSocket."""
 
 import contextlib
+import gc
 import json
+import os
 import select
 import socket
 import struct
@@ -40,6 +42,7 @@ from tests.parts.peers import (
     until_inside,
     upgrade,
 )
+from tests.rig.serving import reserve_port
 
 pytestmark = pytest.mark.usefixtures("no_thread_left", "no_proxy")
 
@@ -61,6 +64,30 @@ def test_a_refusal_is_told_in_the_peers_words(tls, status):
         body.decode().replace(SECRET, "***"),
         {"dg-error": "wrong key ***", "dg-request-id": "r-1"},
     )
+
+
+def refused(tls):
+    with crooked_server(answers(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"), tls) as url:
+        return outcome_of(url, tls)
+
+
+def unreachable(tls):
+    return outcome_of(f"{'wss' if tls else 'ws'}://127.0.0.1:{reserve_port()}/", tls)
+
+
+@pytest.mark.parametrize("attempt", [refused, unreachable])
+def test_an_attempt_that_failed_leaves_no_descriptor(tls, attempt):
+    """Also where no collector of garbage comes by: it has little to do in a process that tries again and again."""
+    attempt(tls)
+    gc.collect()
+    gc.disable()
+    try:
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(3):
+            attempt(tls)
+        assert len(os.listdir("/proc/self/fd")) == before
+    finally:
+        gc.enable()
 
 
 CHUNKED = b"HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n"

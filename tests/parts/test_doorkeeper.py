@@ -2,9 +2,12 @@
 
 import contextlib
 import os
+import resource
 import socket
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 import zmq
@@ -19,6 +22,7 @@ from mpengine.shared.messages import StatusQuery
 from tests.rig.waiting import wait_until
 
 LIMIT = 10
+BACKLOG = 100  # libzmq's own, where nobody has set another
 
 
 class House:
@@ -125,3 +129,47 @@ def test_a_socket_that_could_not_be_bound_leaves_no_thread(tmp_path):
     (tmp_path / "query").write_text("a file")
     with contextlib.ExitStack() as stack, pytest.raises(Exception, match="cannot listen"):
         House(stack, tmp_path)
+
+
+@pytest.fixture
+def many_descriptors():
+    """Room for both ends of more connections than libzmq accepts."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * doorkeeper.UNREAD_EVENTS + 1000
+    if before[1] < wanted:
+        pytest.skip(f"this system allows {before[1]} descriptors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(wanted, before[0]), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_libzmq_waits_for_a_keeper_that_does_not_come(stack, tmp_path, monkeypatch, many_descriptors):
+    """So the connections that it can accept are bounded, however busy this process is."""
+    goes_on = threading.Event()
+    handle = Doorkeeper._events_of
+
+    def waits(self, monitor):
+        goes_on.wait()
+        return handle(self, monitor)
+
+    monkeypatch.setattr(Doorkeeper, "_events_of", waits)
+    house = House(stack, tmp_path)
+    stack.callback(goes_on.set)
+    most = doorkeeper.UNREAD_EVENTS + BACKLOG + 3  # those that wait to be accepted, and one that is on its way
+    entered = 0
+
+    def enter():
+        nonlocal entered
+        made = stack.enter_context(socket.socket(socket.AF_UNIX))
+        made.setblocking(False)
+        entered += made.connect_ex(house.path) == 0
+        return entered
+
+    wait_until(lambda: enter() >= doorkeeper.UNREAD_EVENTS, 30, "as many as it accepts", every=0)
+    for _ in range(300):
+        time.sleep(0)
+        enter()
+    assert entered <= most
+    goes_on.set()
+    house.wait_for(LIMIT)
+    assert doorkeeper.is_full(f"ipc://{house.path}")

@@ -61,7 +61,7 @@ def test_without_a_topic_each_page_is_listed_with_its_first_sentence():
     assert listed["costs"] == (DOCS / "costs.md").read_text(encoding="utf-8").splitlines()[2]
 
 
-@pytest.mark.parametrize("topic", ["wire", "w", "WIRE"])
+@pytest.mark.parametrize("topic", ["wire", "wi", "WIRE"])
 def test_a_page_goes_into_a_pipe_as_it_is_and_past_the_pager(topic):
     done = _help(topic, PAGER="false")
     assert (done.returncode, done.stdout, done.stderr) == (0, WIRE, "")

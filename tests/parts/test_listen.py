@@ -15,8 +15,8 @@ import pytest
 import zmq
 
 from mpengine.cli import parser_for
-from mpengine.cli.formats.base import NOW, START, Position
 from mpengine.cli.listen import Options, begin
+from mpengine.formats.base import NOW, START, Position
 from mpengine.shared import messages
 from mpengine.shared.errors import ConfigError
 from mpengine.shared.text import width

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from mpengine.cli.formats import captions
-from mpengine.cli.formats.base import Style
-from mpengine.cli.formats.captions import Captions
-from mpengine.cli.formats.jsonl import inert, line
 from mpengine.client.position import Hole
+from mpengine.formats import captions
+from mpengine.formats.base import Style
+from mpengine.formats.captions import Captions
+from mpengine.formats.jsonl import inert, line
 from mpengine.shared import messages
 from mpengine.shared.text import fitting, harmless
 
@@ -137,7 +137,7 @@ def test_an_interim_stands_open_until_a_line_ends_it():
 def test_an_interim_is_drawn_again_as_it_fits_now(monkeypatch):
     captions = Captions(Style(), is_live=True)
     captions.show(interim("so it is"))
-    monkeypatch.setattr("mpengine.cli.formats.captions._columns", lambda: 6)
+    monkeypatch.setattr("mpengine.formats.captions._columns", lambda: 6)
     assert captions.again() == f"{CLEAR}{DIM}it is{PLAIN}"
 
 

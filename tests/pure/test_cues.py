@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpengine.cli.formats.cues import LEAST_MS, LINE_COLUMNS, LONGEST_MS, Cue, Cues
+from mpengine.formats.cues import LEAST_MS, LINE_COLUMNS, LONGEST_MS, Cue, Cues
 from mpengine.shared.messages import Transcript, Word
 from mpengine.shared.text import harmless, width
 

@@ -189,3 +189,18 @@ def test_the_configuration_page_has_each_key():
         kinds = [dialects.kind(mode) for mode in dialects.MODES] if table.name == "remote" else [table.type]
         keys = {field.name for kind in kinds for field in msgspec.structs.fields(kind)}
         assert keys <= set(_first_cells(_section(page, f"## [{table.name}]")))
+
+
+# Security
+
+
+def test_each_threat_names_tests_that_are_there():
+    rows = [line.split("|") for line in _section(_page("security"), "## Threats and limits").splitlines()]
+    rows = [row for row in rows if len(row) > 1 and not row[1].startswith((" threat", " ---", " **"))]
+    assert len(rows) > 40
+    for _, threat, _, tests, _ in rows:
+        named = re.findall(r"`(tests/[a-z_/]+\.py)(?:::(test_[a-z0-9_]+))?`", tests)
+        assert named, threat
+        assert len(named) == tests.count("`") // 2, tests
+        for path, function in named:
+            assert f"\ndef {function or 'test_'}" in (ROOT / path).read_text(encoding="utf-8"), (path, function)

@@ -65,3 +65,13 @@ def test_a_stranger_must_leave_and_is_told_once():
     assert not door.came(2, Guest(2, 66), 100.0, is_stranger=True)
     assert door.came(3, Guest(3, 67), 100.0)
     assert door.news() == [Stranger("ipc://x", 66)]
+
+
+def test_connections_that_nobody_has_looked_at_yet_may_fill_it():
+    door, _ = filled(7)
+    assert not door.may_be_full(0)
+    assert not door.may_be_full(2)
+    assert door.may_be_full(3)
+    full, _ = filled(12)
+    assert not full.may_be_full(0)
+    assert full.may_be_full(1)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from mpengine.cli import formats
-from mpengine.cli.formats import FORMATS
-from mpengine.cli.formats.base import NOW, START, Ending, Format, Place, Style
+from mpengine import formats
 from mpengine.client.position import Hole
+from mpengine.formats import FORMATS
+from mpengine.formats.base import NOW, START, Ending, Format, Place, Style
 from mpengine.shared import messages
 from tests.pure.support import in_fresh_interpreter
 
@@ -61,4 +61,4 @@ def test_its_file_is_gone_on_with_and_nothing_is_taken_back_of_a_whole_one(name)
 def test_to_name_the_formats_loads_none_of_them():
     script = "import sys; from mpengine.cli import parser_for; parser_for('listen'); print(*sorted(sys.modules))"
     loaded = [name for name in in_fresh_interpreter(script).split() if "formats" in name]
-    assert loaded == ["mpengine.cli.formats", "mpengine.cli.formats.base"]
+    assert loaded == ["mpengine.formats", "mpengine.formats.base"]

@@ -89,6 +89,23 @@ def test_no_word_is_kept_back_and_silence_is(snr_db, rumble):
     assert total(back.cut(50 * RATE, 120 * RATE)) / RATE - len(voice()) / RATE < 0.2 * silent_s + 1.5
 
 
+@pytest.mark.parametrize("snr_db", [20, 10, 5])
+@pytest.mark.parametrize("level_dbfs", [-60, -40])
+def test_a_room_of_any_level_is_known_after_ten_seconds(snr_db, level_dbfs):
+    gain = 10 ** ((level_dbfs + snr_db - decibels(voice())) / 20)
+    speaker = limited(np.trunc(np.array(voice(), "f8") * gain))
+    back = gated(mixed(noise(40, level_dbfs), speaker, 14))
+    assert all(back.cut(*piece) == [piece] for piece in voiced(speaker, 14, over_db=10.0))
+    assert total(back.cut(0, 14 * RATE)) / RATE < 12.5
+    assert total(back.cut(33 * RATE, 40 * RATE)) == 0
+
+
+def test_a_speech_without_a_pause_passes_from_the_first_sample_on():
+    loud = limited(np.concatenate([np.array(voice()[piece.first : piece.end]) for piece in voiced(voice(), 0)] * 4))
+    back = gated(mixed(noise(len(loud) / RATE, -60), loud, 0))
+    assert total(back) == 0
+
+
 @pytest.mark.parametrize("block", [80, 1000, 3200, 4000])
 def test_the_length_of_the_blocks_does_not_matter(block):
     samples = mixed(noise(60, -50), voice(), 42)
@@ -130,7 +147,7 @@ def test_an_offset_and_digital_silence_are_silence():
 def test_a_louder_room_is_known_after_a_while_and_a_quieter_one_at_once():
     back = gated(noise(40, -60) + noise(40, -45, seed=2) + noise(20, -60, seed=3))
     louder = back.cut(40 * RATE, 80 * RATE)
-    assert total(louder) / RATE < 25  # passed while the floor rose by 15 dB
+    assert total(louder) / RATE < 13  # passed until it had been as loud for ten seconds
     assert total(back.cut(81 * RATE, 100 * RATE)) == 0
 
 

@@ -111,6 +111,17 @@ def test_a_process_imports_no_library_of_another_even_over_others(process, forbi
     assert not _reachable(modules_of(process)) & forbidden
 
 
+def test_the_web_server_is_a_client_like_any_other():
+    ours = {room(other) for name in modules_of("web") for other in IMPORTS[name] if other in PATHS}
+    assert ours == {"web", "client", "formats", "shared"}
+
+
+@pytest.mark.parametrize("library", ["uvicorn", "prometheus_client"])
+def test_libraries_of_the_web_server_are_known_to_it_alone(library):
+    users = {name for name, found in IMPORTS.items() if library in {other.split(".")[0] for other in found}}
+    assert {room(name) for name in users} == {"web"}
+
+
 @pytest.mark.parametrize("name", PURE)
 def test_a_pure_module_knows_no_world(name):
     # This one knows the names of signals, not their handlers.

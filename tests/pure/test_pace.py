@@ -22,7 +22,7 @@ def block(dbfs, dc=0, seed=0):
 def pace(*, block_s=0.02, quiet_s=0.2, buffer_s=1.0, settled=True):
     made = Pace(block_s=block_s, quiet_s=quiet_s, buffer_s=buffer_s)
     for _ in range(LOOKS if settled else 0):
-        made.has_looked(has_come=True)
+        made.has_looked(0.003)
     return made
 
 
@@ -34,18 +34,18 @@ def hear(of, seconds, dbfs, dc=0):
 def test_the_first_reads_are_fast_and_so_are_those_behind_a_loss():
     of = pace(settled=False)
     for _ in range(LOOKS):
-        assert of.step_s == 0.003
-        of.has_looked(has_come=True)
+        assert of.step_s == 0.0029
+        of.has_looked(0.003)
     assert of.step_s == 0.04
     of.hurry()
-    assert of.step_s == 0.003
+    assert of.step_s == 0.0029
 
 
 def test_a_device_that_hands_over_seldom_does_not_keep_the_reads_fast():
     of = pace(settled=False)
     for _ in range(200):
-        assert of.step_s == 0.003
-        of.has_looked(has_come=False)
+        assert of.step_s == 0.0029
+        of.has_looked(0.0)
     assert of.step_s == 0.04
 
 
@@ -115,7 +115,7 @@ def test_reads_move_to_where_blocks_are_full():
     of = pace()
     assert of.first_step_s(0.0) == of.first_step_s(0.002) == 0.04
     assert of.first_step_s(0.015) == pytest.approx(0.026)
-    assert pace(block_s=0.005).first_step_s(0.0049) >= 0.003
+    assert pace(block_s=0.005).first_step_s(0.0049) >= 0.0029
 
 
 def test_a_read_that_brings_far_more_than_its_step_is_late():
@@ -145,48 +145,90 @@ def test_reads_follow_a_device_whose_blocks_are_full_in_between():
 
 
 class SteppingCard:
-    """What is ready moves by periods of 20 ms of a clock that is 100 ppm off. Reads are some 0.1 ms late."""
+    """What is ready moves by periods of a clock that is 100 ppm off. Reads are some 0.1 ms late, and a few far more."""
 
-    def __init__(self, by_steps):
-        self.by_steps, self.read_samples, self.now_s = by_steps, 0, 0.0
-        self.looks = 0
+    def __init__(self, by_steps, *, ppm=100, period=BLOCK, busy=0.0):
+        self.rate_hz, self.period, self.busy = 16000 * (1 + ppm * 1e-6), period if by_steps else 1, busy
+        self.read_samples, self.now_s, self.looks, self.chance = 0, 0.0, 0, random.Random(1)
 
-    def run(self, of, cutter, clock, seconds):
-        chance, until_s, next_s = random.Random(1), self.now_s + seconds, self.now_s
+    def run(self, of, cutter, clock, seconds, *, is_quiet=False):
+        until_s, next_s = self.now_s + seconds, self.now_s
         while self.now_s < until_s:
-            self.now_s = next_s + chance.random() * 200e-6
+            self.now_s = max(self.now_s, next_s) + self.chance.random() * 200e-6
+            if self.chance.random() < self.busy:
+                self.now_s += self.chance.random() * 0.02
             self.looks += 1
-            ready = int(self.now_s * 16000 * (1 + 100e-6))
-            ready -= ready % 320 if self.by_steps else 0
+            ready = int(self.now_s * self.rate_hz)
+            ready -= ready % self.period
             samples, self.read_samples = ready - self.read_samples, ready
-            of.has_looked(has_come=samples > 0)
+            of.has_looked(samples / 16000)
             for each in cutter.add(bytes(2 * samples), int(self.now_s * 1e9)) if samples else ():
                 clock.add(each)
+                if is_quiet:
+                    of.heard(each.pcm)
             next_s += of.first_step_s(cutter.rest_s)
 
-    def late_s(self, clock):
-        """How much later than the truth the clock thinks that a sample came."""
-        true_s = clock.next_sample / 16000 / (1 + 100e-6)
-        return clock.arrival_ns(clock.next_sample) / 1e9 - true_s
+    def late_s(self, at_ns, clock):
+        """How much later than the truth the clock thinks that its last sample came."""
+        return at_ns / 1e9 - clock.next_sample / self.rate_hz
+
+
+def new_clock():
+    return SampleClock(sample_rate=16000, sample_bytes=2, block_samples=BLOCK)
+
+
+def new_cutter():
+    return Cutter(rate_hz=16000, sample_bytes=2, block_samples=BLOCK)
 
 
 def test_the_time_on_a_card_that_moves_by_periods_stays_exact_though_its_crystal_is_off():
-    card, of = SteppingCard(by_steps=True), pace(settled=False)
-    cutter = Cutter(rate_hz=16000, sample_bytes=2, block_samples=BLOCK)
-    clock = SampleClock(sample_rate=16000, sample_bytes=2, block_samples=BLOCK)
+    card, of, cutter, clock = SteppingCard(by_steps=True), pace(settled=False), new_cutter(), new_clock()
     late_s = []
     for _ in range(30):
         card.run(of, cutter, clock, 10)
-        late_s.append(card.late_s(clock))
+        late_s.append(card.late_s(clock.arrival_ns(clock.next_sample), clock))
     assert min(late_s) > -0.004  # the envelope of half a minute, on a clock that is 100 ppm off
-    assert max(late_s) < 0.004
+    assert max(late_s) < 0.001
+
+
+@pytest.mark.parametrize("ppm", [-100, 0, 100])
+@pytest.mark.parametrize("period", [160, 320, 341, 480, 1600])
+@pytest.mark.parametrize(("busy", "is_quiet"), [(0.0, True), (0.0, False), (0.02, True)])
+def test_the_time_that_is_told_is_exact_whatever_the_period_and_the_crystal_are(ppm, period, busy, is_quiet):
+    card, of = SteppingCard(by_steps=True, ppm=ppm, period=period, busy=busy), pace(settled=False)
+    cutter, clock, late_s = new_cutter(), new_clock(), []
+    for _ in range(20):
+        card.run(of, cutter, clock, 10, is_quiet=is_quiet)
+        late_s.append(abs(card.late_s(clock.anchor_ns(), clock)))
+    assert max(late_s[1:] if period < 1600 else late_s[2:]) < 0.001
+    assert max(late_s[12:]) < 0.0002
+
+
+def test_reads_are_whole_periods_apart_and_come_soon_behind_their_ends():
+    card, of, clock = SteppingCard(by_steps=True, period=341), pace(settled=False), new_clock()
+    card.run(of, new_cutter(), clock, 2)
+    assert of.step_s == pytest.approx(2 * 341 / 16000, rel=0.001)
+    hear(of, 5, -60)
+    assert of.step_s == pytest.approx(9 * 341 / 16000, rel=0.001)
+
+
+def test_what_comes_by_no_period_leaves_the_reads_where_they_are():
+    of = pace(settled=False)
+    for number in range(200):
+        of.has_looked(0.0 if number % 8 else 0.02 + 0.001 * (number % 5))
+    assert of.step_s == 0.04
+
+
+def test_a_period_longer_than_a_third_of_the_buffer_is_no_step():
+    of = pace(settled=False, buffer_s=0.2)
+    for number in range(200):
+        of.has_looked(0.0 if number % 35 else 0.1)
+    assert of.step_s == pytest.approx(0.04, rel=0.001)
 
 
 @pytest.mark.parametrize("by_steps", [True, False])
 def test_fast_reads_in_between_are_few_and_only_for_cards_that_move_by_periods(by_steps):
-    card, of = SteppingCard(by_steps=by_steps), pace(settled=False)
-    cutter = Cutter(rate_hz=16000, sample_bytes=2, block_samples=BLOCK)
-    clock = SampleClock(sample_rate=16000, sample_bytes=2, block_samples=BLOCK)
+    card, of, cutter, clock = SteppingCard(by_steps), pace(settled=False), new_cutter(), new_clock()
     card.run(of, cutter, clock, 2)
     before = card.looks
     card.run(of, cutter, clock, 100)

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpengine.cli.formats.base import NOW, START, Ending, Position
-from mpengine.cli.formats.captions import end_of_text
-from mpengine.cli.formats.jsonl import end_of_lines
 from mpengine.client.position import Hole
+from mpengine.formats.base import NOW, START, Ending, Position
+from mpengine.formats.captions import end_of_text
+from mpengine.formats.jsonl import end_of_lines
 from mpengine.shared import messages
 
 

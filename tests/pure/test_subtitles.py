@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpengine.cli.formats.base import NOW, START, Ending, Place, Position, Style
-from mpengine.cli.formats.subtitles import SubRip, WebVtt
 from mpengine.client.position import Hole
+from mpengine.formats.base import NOW, START, Ending, Place, Position, Style
+from mpengine.formats.subtitles import SubRip, WebVtt
 from mpengine.shared import messages
 from tests.pure.test_cues import any_final
 from tests.rig.subtitles import read_srt, read_vtt

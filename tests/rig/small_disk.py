@@ -1,4 +1,4 @@
-"""A file system of 64 KiB that can really be full: a tmpfs in a mount namespace of its own.
+"""A small file system that can really be full: a tmpfs in a mount namespace of its own.
 
 It needs no root where a user may have a user namespace; root, who may not have one in a chroot, does without.
 """
@@ -11,17 +11,18 @@ from types import TracebackType
 
 _UNSHARES = (("unshare", "--map-root-user", "--mount"), ("unshare", "--mount"))
 _TRY = ("mount", "-t", "tmpfs", "-o", "size=64k", "small-disk", "/mnt")
-_MOUNT = 'mount -t tmpfs -o size=64k small-disk "$0" && echo mounted && exec cat'
+_MOUNT = 'mount -t tmpfs -o size="$1"k small-disk "$0" && echo mounted && exec cat'
 
 
 class SmallDisk:
     """As a context manager, the directory; it is gone at the end, with all that is in it.
 
     where    an empty directory, below which only the holder of the namespace sees the tmpfs
+    kib      its size
     """
 
-    def __init__(self, where: Path) -> None:
-        self._where = where
+    def __init__(self, where: Path, kib: int = 64) -> None:
+        self._where, self._kib = where, kib
 
     @staticmethod
     def is_possible() -> bool:
@@ -29,7 +30,7 @@ class SmallDisk:
         return bool(unshare())
 
     def __enter__(self) -> Path:
-        command = [*unshare(), "sh", "-c", _MOUNT, str(self._where)]
+        command = [*unshare(), "sh", "-c", _MOUNT, str(self._where), str(self._kib)]
         self._holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._holder.stdout is not None
         assert self._holder.stdout.readline() == b"mounted\n"

@@ -20,9 +20,9 @@ FLOORS = (
     {"shared"},
     {"processes"},
     {"client", "dialects"},
-    {"shared.config"},
+    {"shared.config", "formats"},
     {"capture", "streaming", "supervisor", "recogniser"},
-    {"embedded"},
+    {"embedded", "web"},
     {""},
     {"cli"},
     {"__main__"},
@@ -31,7 +31,7 @@ FLOORS = (
 FLOORS_INSIDE = {
     "streaming": ({"websocket"}, {""}),
     "supervisor": ({"decide"}, {"children", "host"}, {"bus"}, {""}),
-    "cli": ({"formats"}, {""}, {"check"}),
+    "cli": ({""}, {"check"}),
 }
 SLIVER_LINES = 60
 

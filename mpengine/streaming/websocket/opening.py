@@ -93,9 +93,11 @@ def reach(
     host, port, _, is_secure = library.parts_of(target.url)
     peer = host if proxy is None else f"the {proxy}"
     progress = progress or Progress()
-    progress.stage = Stage.TLS
-    context = (target.tls or _tls_context(target.ca_file)) if is_secure else None
-    progress.stage = Stage.NAME
+    context = None
+    if is_secure:
+        progress.stage = Stage.TLS
+        context = target.tls or _tls_context(target.ca_file)
+        progress.stage = Stage.NAME
     dial = functools.partial(_dial, send_timeout_s=target.send_timeout_s, adopt=adopt, progress=progress)
     try:
         if proxy is None:
@@ -193,7 +195,10 @@ def _dial(
         else:
             progress.address = progress.addresses[tried]
             return dialled
-    raise failure or OSError(0, "no address")
+    try:
+        raise failure or OSError(0, "no address")
+    finally:
+        del failure  # see _upgrade
 
 
 class _Answer:
@@ -291,10 +296,13 @@ def _upgrade(link: LockedSocket, target: Target, deadline: float) -> Link:
         headers = {name: strike_out(value) for name, value in headers.items()}
         wait_s = retry_after_s(fields, time.time())
         phrase = strike_out(phrase + _leads_to(status, fields))
-        raise NotOpenedError(Refused(status, phrase, said, headers, wait_s)) from None
-    if failure:
-        raise failure
-    return Link(link, headers)
+        failure = NotOpenedError(Refused(status, phrase, said, headers, wait_s))
+    try:
+        if failure:
+            raise failure
+        return Link(link, headers)
+    finally:
+        del failure  # its traceback has this call in it: a circle, which would keep the connection's descriptors
 
 
 def _leads_to(status: int, fields: Mapping[str, str]) -> str:

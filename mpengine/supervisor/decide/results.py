@@ -34,8 +34,9 @@ _NEAR_S = 0.01
 _PUNCTUATION = ".,;:!?\"'()\u2026\u3001\u3002\u300c\u300d\uff01\uff0c\uff1f"
 _MOST_RANGES = 100
 _KEPT_ANCHORS = 1000
-# The anchors of so long tell the rate of a device. What is further off is no crystal.
-_RATE_NS = 60_000_000_000
+# The anchors of so long tell the rate of a device, though each may be wrong by half a millisecond at first. What is
+# further off is no crystal.
+_RATE_NS = 20_000_000_000
 _MOST_OFF = 300e-6
 MOST_TRIES = 3  # of the end of a file, while no result of it comes
 
@@ -266,7 +267,7 @@ class Anchors:
     """From samples to UTC, by pairs of both that capture reports every few seconds, and soon after a clock has jumped.
 
     A crystal may be off by seconds a day, so between two anchors UTC is interpolated. After the last one, the rate of
-    the last minute counts, or the nominal one where that is not known. The nominal rate also counts before the first
+    the last anchors counts, or the nominal one where that is not known. The nominal rate also counts before the first
     anchor, and up to an anchor before which the machine was suspended.
 
     UTC is always that of the wall clock as it stands now: a step of it moves all anchors, so that nothing is
@@ -279,7 +280,7 @@ class Anchors:
         self._times_ns: list[int] = []  # by the wall clock before all steps
         self._has_jumped: list[bool] = []  # since the anchor before
         self._steps_ns = 0  # the sum of all steps
-        self._slower = 0.0  # how much slower than the nominal rate the last minute was
+        self._slower = 0.0  # how much slower than the nominal rate the last anchors are
         self._clocks: Clocks | None = None
 
     def add(self, sample: int, utc_ns: int, clocks: Clocks) -> int:
@@ -317,7 +318,7 @@ class Anchors:
         return begin_ns + (end_ns - begin_ns) * (sample - first) // (end - first)
 
     def _found_slower(self) -> float:
-        """By the anchors of the last minute; 0 if they tell nothing: a gap, a pause or a suspension is no rate."""
+        """By the anchors of the last `_RATE_NS`; 0 if they tell nothing: a gap, a pause or a suspension is no rate."""
         before = len(self._samples) - 1
         while before > 0 and self._times_ns[-1] - self._times_ns[before] < _RATE_NS:
             if self._has_jumped[before]:

@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable
 from typing import Any, ClassVar, NamedTuple
 
-from mpengine.cli.formats.base import NOW, START, Ending, Format, Place, Position, Style, whole_letters
-from mpengine.cli.formats.cues import Cue, Cues
 from mpengine.client.position import Hole
+from mpengine.formats.base import NOW, START, Ending, Format, Place, Position, Style, whole_letters
+from mpengine.formats.cues import Cue, Cues
 from mpengine.shared.messages import FINALS, Gap, Published, Transcript
 from mpengine.shared.text import harmless
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from mpengine.cli.formats.base import START, Ending, Format, Place, Position
 from mpengine.client.position import Hole
+from mpengine.formats.base import START, Ending, Format, Place, Position
 from mpengine.shared.messages import KEPT, UNREADABLE, Published
 
 # Characters that a terminal may act upon and that JSON need not escape: C1 controls, line ends, direction marks.

@@ -10,7 +10,7 @@ run that follows another begins at the end of the last cue.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from mpengine.cli.formats.tokens import Token, joined, shares, turns_of
+from mpengine.formats.tokens import Token, joined, shares, turns_of
 from mpengine.shared.messages import Transcript
 from mpengine.shared.text import beginning, width
 

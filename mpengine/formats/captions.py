@@ -5,9 +5,9 @@ import os
 import sys
 from collections.abc import Iterable
 
-from mpengine.cli.formats.base import NOW, START, Ending, Format, Place, Style, whole_letters
-from mpengine.cli.formats.tokens import turns_of
 from mpengine.client.position import Hole
+from mpengine.formats.base import NOW, START, Ending, Format, Place, Style, whole_letters
+from mpengine.formats.tokens import turns_of
 from mpengine.shared import messages
 from mpengine.shared.messages import FINALS, Published, Transcript
 from mpengine.shared.standard_streams import terminal_size

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mpengine.cli.formats.base import Format
+    from mpengine.formats.base import Format
 
 
 # Each name is also the ending of such a file's name. It maps to MODULE.CLASS and to the words for `--help`.

@@ -1,0 +1,95 @@
+"""`mpengine web` serves captions, events and figures of engines over HTTP, as a process of its own."""
+
+import argparse
+import socket
+
+import mpengine
+from mpengine.cli.options import add_target, key_of
+from mpengine.shared import addresses
+from mpengine.shared.addresses import Place
+from mpengine.shared.errors import ConfigError, MpengineError
+from mpengine.shared.loopback import is_loopback
+from mpengine.shared.secret import read_secret
+
+_PLACE = "127.0.0.1:8714"
+_MOST_ENGINES = 32
+_SHORTEST_TOKEN = 16
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own arguments."""
+    add_target(parser, "publish", "query", is_several=True)
+    parser.add_argument(
+        "--listen", metavar="ADDRESS:PORT", default=_PLACE, help=f"where to serve (default: {_PLACE}; port 0: any)"
+    )
+    parser.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="who knows the token in this file may read: needed beyond this machine. It goes into the header "
+        "Authorization: Bearer, or once into the page's address, as ?token=TOKEN",
+    )
+    parser.add_argument(
+        "--allow-host",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a name by which browsers reach this server, beside localhost, addresses and the machine's own name",
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Serve until Ctrl-C. Raises ConfigError, and MpengineError where the packages of the extra are missing."""
+    place = _place(arguments.listen)
+    token = None if arguments.token_file is None else _token(arguments.token_file)
+    if token is None and not is_loopback(place.host):
+        text = f"{arguments.listen} can be reached from other machines: that needs --token-file (see mpengine help web)"
+        raise ConfigError("--listen", text)
+    names = tuple(dict.fromkeys(arguments.name)) or ("default",)
+    if len(names) > _MOST_ENGINES:
+        raise ConfigError("--name", f"expected {_MOST_ENGINES} engines at most")
+    try:
+        from mpengine.web.server import Options, serve  # noqa: PLC0415  none of the other commands needs the extra
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("mpengine"):
+            raise
+        raise MpengineError(f"{error.name} is not installed; pip install 'mpengine-stt[web]' installs it") from None
+    return serve(
+        Options(
+            names=names,
+            place=place,
+            version=mpengine.__version__,
+            token=token,
+            hosts=(socket.gethostname(), f"{socket.gethostname()}.local", *arguments.allow_host),
+            publish=arguments.publish,
+            query=arguments.query,
+            server_key=arguments.server_key,
+            client_key=key_of(arguments),
+        )
+    )
+
+
+def _place(text: str) -> Place:
+    host, colon, port = text.rpartition(":")
+    try:
+        if colon and port == "0":
+            return Place(addresses.place(host).host, 0)
+        place = addresses.place(text)
+    except ValueError as error:
+        raise ConfigError("--listen", str(error)) from None
+    if place.port is None:
+        raise ConfigError("--listen", f"expected ADDRESS:PORT, as {_PLACE}")
+    return place
+
+
+def _token(path: str) -> str:
+    """The token in the file at `path`."""
+    try:
+        token = read_secret(path)
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise ConfigError("--token-file", f"cannot read {path}: {why}") from None
+    if len(token) < _SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
+        advice = "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe())'"
+        text = f"{path}: expected one word of {_SHORTEST_TOKEN} or more ASCII characters; {advice}"
+        raise ConfigError("--token-file", text)
+    return token
