@@ -10,7 +10,8 @@ import threading
 
 import pytest
 
-from mpengine.cli.check import machine, microphone, systemd
+from mpengine.cli import parser_for
+from mpengine.cli.check import checks, machine, microphone, systemd
 from mpengine.cli.check.deadline import within
 from mpengine.cli.check.verdicts import MICROPHONE, NETWORK, Engine, Unit
 from mpengine.shared.clocks import Clocks
@@ -119,6 +120,35 @@ def test_a_wrong_configuration_has_the_code_of_a_run_and_what_does_not_need_it_i
     assert {check for check, result in results.items() if result == "failed"} == {"configuration"}
     assert {check for check, result in results.items() if result == "ok"} >= {"device", "format", "descriptors"}
     assert results["key"] == results["room"] == results["level"] == "skipped"
+
+
+@pytest.fixture
+def configuration(tmp_path, monkeypatch):
+    """The line of the configuration, for these words of the command."""
+    for variable, value in {"XDG_CONFIG_HOME": str(tmp_path), "DEEPGRAM_API_KEY": ""}.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr("mpengine.cli.chosen.usual_file", lambda *_, **__: str(tmp_path / "mic.toml"))
+
+    def line(*words):
+        with contextlib.closing(checks(parser_for("check").parse_args(["check", *words]), print)) as found:
+            return next(found)
+
+    return line
+
+
+def test_the_configuration_is_the_one_that_a_run_would_take(configuration, tmp_path, monkeypatch):
+    line = configuration()
+    assert (line.exit_code, line.text) == (2, "no configuration, and nothing says which recogniser to use")
+    assert "mpengine init" in line.mend
+    assert configuration("--local").text == 'without a file: engine "default", mode "local"'
+    monkeypatch.setenv("DEEPGRAM_API_KEY", KEY)
+    line = configuration("--name", "desk")
+    assert line.text.startswith('without a file: engine "desk", mode "byok" (DEEPGRAM_API_KEY is set')
+    (tmp_path / "mic.toml").write_text('[remote]\nmode = "local"\n')
+    assert configuration().text.startswith(f'{tmp_path}/mic.toml: engine "default", mode "local"')
+    (tmp_path / "mic.toml").write_text('[remote]\nmode = "local"\n[audio]\ndevise = 1\n')
+    line = configuration()
+    assert (line.exit_code, line.text.startswith(f"{tmp_path}/mic.toml:4: audio.devise: unknown key")) == (2, True)
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mpengine.cli.options import seconds
@@ -22,7 +22,8 @@ _READS_S = 15.0  # a program may write a key into a pipe
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
-    parser.add_argument("--config", metavar="FILE", help="the configuration that a run would have")
+    parser.add_argument("--config", metavar="FILE", help="TOML file (default: the one that mpengine run takes)")
+    parser.add_argument("--local", action="store_true", help="check a run with the recogniser of this machine")
     parser.add_argument("--name", help="the engine's name, instead of engine.name in the file (default: default)")
     parser.add_argument(
         "--set",
@@ -72,7 +73,7 @@ def checks(arguments: argparse.Namespace, on_level: "Callable[[Level, float], No
     from mpengine.cli.check.recogniser import recogniser, tls_library  # noqa: PLC0415
 
     needs = "it needs the configuration"
-    config, line = _configuration(arguments)
+    config, path, line = _configuration(arguments)
     yield line
     directory = engine = None
     if config is None:
@@ -86,7 +87,7 @@ def checks(arguments: argparse.Namespace, on_level: "Callable[[Level, float], No
         line, engine = machine.engine(config, directory)
         yield line
     libraries: list[str] = []
-    audio = _audio(arguments) if config is None else config.audio
+    audio = _audio(path, arguments.set) if config is None else config.audio
     if audio is None:
         yield from (skipped(check, needs) for check in verdicts.MICROPHONE)
     else:
@@ -102,42 +103,50 @@ def checks(arguments: argparse.Namespace, on_level: "Callable[[Level, float], No
     else:
         yield machine.room(config, directory)
     yield machine.descriptors(config)
-    yield machine.unit(arguments.config)
+    yield machine.unit(path)
     if config is not None:
         libraries.append(tls_library(config.remote))
     yield machine.versions(libraries)
 
 
-def _configuration(arguments: argparse.Namespace) -> "tuple[Config | None, Line]":
-    """The configuration that a run would have; None where it is wrong."""
+def _configuration(arguments: argparse.Namespace) -> "tuple[Config | None, str | None, Line]":
+    """The configuration that a run would have, and the path of its file. Each is None where there is none."""
     from mpengine.cli.check.deadline import within  # noqa: PLC0415
     from mpengine.cli.check.lines import failed, ok  # noqa: PLC0415
+    from mpengine.cli.chosen import NothingChosen, choose  # noqa: PLC0415
     from mpengine.shared.config import Config  # noqa: PLC0415
     from mpengine.shared.config.file import parse_override  # noqa: PLC0415
 
-    check = "configuration"
-    keys, path = "`mpengine help configuration` has all keys", "see that the path and the file are right"
+    check, path = "configuration", arguments.config
     try:
         overrides: dict[str, Any] = dict(map(parse_override, arguments.set))
         if arguments.name is not None:
             overrides["engine.name"] = arguments.name
-        config = within(_READS_S, lambda: Config.load(arguments.config, overrides=overrides))
+        chosen = choose(path, overrides, os.environ, is_local=arguments.local)
+        path = chosen.path
+        config = within(_READS_S, lambda: Config.load(path, overrides=chosen.overrides))
+    except NothingChosen as error:
+        ways = "`mpengine run --local`, `DEEPGRAM_API_KEY=KEY mpengine run`, or `mpengine init`"
+        return None, path, failed(check, str(error).partition(". ")[0], f"begin with {ways}", error.exit_code)
     except ConfigError as error:
-        return None, failed(check, str(error), keys if error.path else path, error.exit_code)
+        keys = "`mpengine help configuration` has all keys"
+        mend = keys if error.path else "see that the path and the file are right"
+        return None, path, failed(check, str(error), mend, error.exit_code)
     except TimeoutError as error:
-        return None, failed(check, f"{arguments.config}: {error}", "see that its disk works", ExitCode.CONFIG)
-    where = os.path.abspath(arguments.config) if arguments.config else "without a file"
-    return config, ok(check, f'{where}: engine "{config.engine.name}", mode "{config.remote.mode}"')
+        return None, path, failed(check, f"{path}: {error}", "see that its disk works", ExitCode.CONFIG)
+    where = os.path.abspath(path) if path else "without a file"
+    why = f" ({chosen.why})" if chosen.why else ""
+    return config, path, ok(check, f'{where}: engine "{config.engine.name}", mode "{config.remote.mode}"{why}')
 
 
-def _audio(arguments: argparse.Namespace) -> "AudioConfig | None":
+def _audio(path: str | None, overrides: Sequence[str]) -> "AudioConfig | None":
     """The source of audio, where another table of the configuration is wrong; None if it cannot be known."""
     from mpengine.cli.check.deadline import within  # noqa: PLC0415
     from mpengine.shared.config import Config  # noqa: PLC0415
 
-    if any(text.lstrip().startswith("audio.") for text in arguments.set):
+    if any(text.lstrip().startswith("audio.") for text in overrides):
         return None
     try:
-        return within(_READS_S, lambda: Config.load_audio(arguments.config))
+        return within(_READS_S, lambda: Config.load_audio(path))
     except (ConfigError, TimeoutError):
         return None
