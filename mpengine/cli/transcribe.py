@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from mpengine import formats
 from mpengine.cli import bar as bars
 from mpengine.cli.bar import Bar
+from mpengine.cli.chosen import choose, read_overrides
 from mpengine.cli.output_file import OutputFile
 from mpengine.cli.progress import Progress, clock
 from mpengine.cli.recordings import decode, outputs
@@ -22,7 +23,6 @@ from mpengine.client.position import decode as message_of
 from mpengine.formats.base import Place, Style
 from mpengine.processes import beginning
 from mpengine.shared.config import Config
-from mpengine.shared.config.file import parse_override
 from mpengine.shared.errors import ConfigError, ExitCode, MpengineError
 from mpengine.shared.sources import STANDARD_INPUT
 from mpengine.shared.standard_streams import write_bytes
@@ -66,12 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """See `transcribe`."""
-    overrides = dict(map(parse_override, arguments.set))
-    if arguments.local:
-        overrides["remote.mode"] = "local"
+    overrides = read_overrides(arguments.set)
+    chosen = choose(arguments.config, overrides, os.environ, is_local=arguments.local)
     beginning.leave_no_core()
     options = Options(
-        config=Config.load(arguments.config, overrides=overrides),
+        config=Config.load(chosen.path, overrides=chosen.overrides),
         format=outputs.format_of(arguments.format, arguments.output, arguments.files),
         paced=bool(overrides.get(_PACED, False)),
         resume=arguments.resume,

@@ -150,7 +150,7 @@ def test_a_name_is_stronger_than_the_configuration_and_an_endpoint_stronger_than
         ("[engine]\nname = 7", "engine.name: expected"),
         ("[bus]\nquary = 7", "bus.quary: unknown key"),
         ("engine = 7", "engine: expected"),
-        ("x", "is not valid TOML"),
+        ("x", "mic.toml:1: not valid TOML"),
     ],
 )
 def test_a_configuration_that_cannot_be_is_refused_in_words(runtime, config, text, error):
