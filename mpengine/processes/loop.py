@@ -13,10 +13,10 @@ from typing import TypeAlias
 
 import zmq
 
-from mpengine.processes import beginning, tricks
+from mpengine.processes import beginning
 from mpengine.processes.beginning import ChildSettings
+from mpengine.processes.freed_memory import FreedMemory
 from mpengine.shared import control, sockets
-from mpengine.shared.deciding import NEVER
 from mpengine.shared.messages import UNREADABLE
 from mpengine.shared.wake import Wake
 
@@ -28,8 +28,6 @@ _KEPT_MESSAGES, _KEPT_BYTES = 10_000, 4 << 20
 # With more than that, a child is to make no more of them if it can.
 _MANY_BYTES = 1 << 20
 _LINGER_MS = 1000
-# By then the start has freed its memory: libraries, the device, TLS and its certificates.
-_STARTED_S = 3.0
 
 
 class ControlChannel:
@@ -99,7 +97,7 @@ class ChildLoop:
         self.control = ControlChannel(self.context, settings.control, settings.identity)
         self.leaving = False
         self.on_terminate: Callable[[], None] | None = None
-        self._give_back_at = time.monotonic() + _STARTED_S
+        self._freed_memory = FreedMemory(time.monotonic())
         self._watched: dict[Source, tuple[Callable[[], None], int]] = {}
         self._polled: list[tuple[Source, int]] = []  # the same, as zmq_poll wants it: its Poller is Python code
         self._wake = Wake()
@@ -121,9 +119,7 @@ class ChildLoop:
 
     def wait(self, timeout_s: float) -> None:
         """Wait for the sources, at most `timeout_s`, and call `ready` of each that has events."""
-        if time.monotonic() > self._give_back_at:
-            self._give_back_at = NEVER
-            tricks.give_back()
+        self._freed_memory.look(time.monotonic())
         timeout_ms = max(0, min(int(timeout_s * 1000) + 1, 60_000)) if timeout_s > 0 else 0
         for source, _ in zmq.zmq_poll(self._polled, timeout_ms):
             watched = self._watched.get(source)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import zmq
 
-from mpengine.processes import tricks
+from mpengine.processes.freed_memory import FreedMemory
 from mpengine.shared import control, runtime
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import Secret
@@ -68,7 +68,6 @@ log = logging.getLogger("mpengine.supervisor")
 # reason also does what is due soon: children speak once a second or more often, so extra wakes are rare.
 _METRICS_S = 1.1
 _EARLY_S = 0.2
-_STARTED_S = 3.0  # after that, the memory that only the start needed goes back to the system
 # A turn of the loop that comes so much too late means that the supervisor was stopped, or the machine slept.
 _OVERSLEPT_S = 1.0
 _DRAIN_LIMIT_S = 1.0
@@ -253,7 +252,7 @@ class Supervisor:
             self._poller.register(source, zmq.POLLIN)
         awake_at = due_at = time.monotonic()
         self._metrics_at = awake_at + _METRICS_S
-        self._give_back_at = awake_at + _STARTED_S
+        self._freed_memory = FreedMemory(awake_at)
         while self._exit_code is None:
             wait_s = max(0.0, due_at - time.monotonic())
             is_called = False  # by anything but a message of a child
@@ -306,9 +305,7 @@ class Supervisor:
         if now >= self._opens_at:
             self._bus.open()
         self._bus.repeat_interims(now)
-        if now >= self._give_back_at:
-            self._give_back_at = NEVER
-            tricks.give_back()
+        self._freed_memory.look(now)
         if now >= self._metrics_at - _EARLY_S:
             self._metrics_at = now + _METRICS_S
             self._bus.mark_published()
