@@ -9,7 +9,7 @@ import zmq
 
 from mpengine.shared.config_tables import Secret
 from mpengine.shared.errors import ConfigError
-from mpengine.supervisor.bus.authentication import Authenticator
+from mpengine.supervisor.authentication import Authenticator
 from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.bus.history import History
 from mpengine.supervisor.bus.journal import Identity, Journal

@@ -25,7 +25,7 @@ from mpengine.shared.doorkeeper import Doorkeeper
 from mpengine.shared.errors import ConfigError, MpengineError
 from mpengine.shared.logs import Event
 from mpengine.shared.messages import INTERIMS, OVER, TOPICS, Stamped
-from mpengine.supervisor.bus.authentication import Authenticator
+from mpengine.supervisor.authentication import Authenticator
 from mpengine.supervisor.bus.journal import Final, Journal, Note, OpenDevice, ToldGap, stamp_of
 from mpengine.supervisor.bus.topics import Topics, Verdict
 from mpengine.supervisor.bus.transcript_file import TranscriptFile
