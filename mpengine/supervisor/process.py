@@ -4,6 +4,7 @@ The main thread owns all sockets and spawns all processes.
 """
 
 import contextlib
+import functools
 import logging
 import os
 import random
@@ -14,7 +15,7 @@ from collections.abc import Callable
 import zmq
 
 from mpengine.processes.freed_memory import FreedMemory
-from mpengine.shared import control, runtime
+from mpengine.shared import control, doorkeeper, runtime
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import Secret
 from mpengine.shared.deciding import NEVER
@@ -24,6 +25,7 @@ from mpengine.shared.logs import Event
 from mpengine.shared.messages import Error, ErrorCode
 from mpengine.shared.runtime import RuntimeDir
 from mpengine.shared.whereabouts import Whereabouts
+from mpengine.supervisor.authentication import Authenticator
 from mpengine.supervisor.bus.answers import Answers
 from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.bus.journal import OpenDevice, ToldGap
@@ -168,6 +170,9 @@ class Supervisor:
 
     def _open_sockets(self, context: "zmq.Context[zmq.Socket[bytes]]", stack: contextlib.ExitStack) -> None:
         config, path, recovered = self._config, self._directory.path, self._files.recovered
+        is_ours = functools.partial(doorkeeper.is_of_engine, supervisor_pid=os.getpid())
+        self._authenticator = Authenticator(context, config.bus.curve_clients, is_ours=is_ours)
+        stack.callback(self._authenticator.close)
         control_endpoint = runtime.endpoint(path, Name.CONTROL)
         self._channel = ChildChannel(context, control_endpoint, self._doors)
         stack.callback(self._channel.close)
@@ -185,7 +190,6 @@ class Supervisor:
             command=config.bus.command or runtime.endpoint(path, Name.COMMAND),
             takes_commands_by_query=runtime.is_inside(path, query),
             curve_secret_key=config.bus.curve_secret_key,
-            curve_clients=config.bus.curve_clients,
             run=self._files.run,
             boot=self._boot,
             journal=self._files.journal,
@@ -248,7 +252,7 @@ class Supervisor:
 
     def _loop(self) -> None:
         """Most turns hear routine messages of children and do nothing more: the rest costs several times as much."""
-        for source in (self._channel.socket, *self._bus.sources, self._signals.fileno()):
+        for source in (self._channel.socket, self._authenticator.socket, *self._bus.sources, self._signals.fileno()):
             self._poller.register(source, zmq.POLLIN)
         awake_at = due_at = time.monotonic()
         self._metrics_at = awake_at + _METRICS_S
@@ -291,7 +295,7 @@ class Supervisor:
             self._take_signals()
         self._reap()
         if is_called:
-            self._bus.let_in(time.monotonic())
+            self._authenticator.answer(time.monotonic())
             self._bus.answer_subscriptions()
             self._answer()
         now = time.monotonic()
@@ -443,7 +447,7 @@ class Supervisor:
     def _wait_for_subscribers(self) -> None:
         """Answer subscriptions and questions until the bus opens, in an engine that ends earlier than that."""
         poller = zmq.Poller()
-        for source in self._bus.sources:
+        for source in (self._authenticator.socket, *self._bus.sources):
             poller.register(source, zmq.POLLIN)
         while not self._bus.is_open:
             rest_s = self._opens_at - time.monotonic()
@@ -451,7 +455,7 @@ class Supervisor:
                 self._bus.open()
                 return
             poller.poll(int(rest_s * 1000) + 1)
-            self._bus.let_in(time.monotonic())
+            self._authenticator.answer(time.monotonic())
             self._bus.answer_subscriptions()
             self._answer()
 

@@ -2,14 +2,17 @@
 
 import contextlib
 import json
+import os
 import threading
+import time
 
 import pytest
 import zmq
 
+from mpengine.processes.freed_memory import own_mb
 from mpengine.shared.config_tables import Secret
 from mpengine.shared.errors import ConfigError
-from mpengine.supervisor.authentication import Authenticator
+from mpengine.supervisor.authentication import Authenticator, guard, pid_of
 from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.bus.history import History
 from mpengine.supervisor.bus.journal import Identity, Journal
@@ -29,18 +32,20 @@ def answers(tmp_path):
                 journal = Journal.create(f"{tmp_path}/j", Identity("r", "m", 16000, 1, "portaudio"), History())
                 one.callback(journal.close, remove=True)
                 names = {name: f"ipc://{tmp_path}/{name}" for name in ("publish", "query", "command")}
-                keys = {"curve_secret_key": Secret(SECRET.decode()), "curve_clients": clients}
-                bus = Bus(context, name="n", **names, **keys, run="r", boot="b", journal=journal, seq=0)
+                authenticator = Authenticator(context, clients)
+                one.callback(authenticator.close)
+                key = Secret(SECRET.decode())
+                bus = Bus(context, name="n", **names, curve_secret_key=key, run="r", boot="b", journal=journal, seq=0)
                 one.callback(bus.close)
                 done, got = threading.Event(), []
                 thread = threading.Thread(target=ask, args=(names["query"], secret, patience_s, got, done))
                 thread.start()
                 poller = zmq.Poller()
-                for source in bus.sources:
+                for source in (authenticator.socket, *bus.sources):
                     poller.register(source, zmq.POLLIN)
                 while not done.is_set():
                     poller.poll(10)
-                    bus.let_in(100.0)
+                    authenticator.answer(100.0)
                     for question in bus.questions():
                         bus.reply(question, b'"yes"')
                 thread.join()
@@ -84,3 +89,79 @@ def test_a_key_that_cannot_be_is_a_configuration_error(key):
     with zmq.Context() as context, pytest.raises(ConfigError) as raised:
         Authenticator(context, [key])
     assert raised.value.path == "bus.curve_clients"
+
+
+class Guarded:
+    """A guarded ROUTER, and programs that connect to it with an identity and say hello."""
+
+    def __init__(self, stack, endpoint):
+        self.asked, self.may_come = [], True
+        self._context, self._clients = stack.enter_context(zmq.Context()), stack.enter_context(zmq.Context())
+        self._endpoint = endpoint
+        self._authenticator = Authenticator(self._context, is_ours=self._is_ours)
+        stack.callback(self._authenticator.close)
+        self.router = stack.enter_context(self._context.socket(zmq.ROUTER))
+        guard(self.router)
+        self.router.bind(endpoint)
+
+    def _is_ours(self, pid):
+        self.asked.append(pid)
+        return self.may_come
+
+    def connect(self, identity):
+        client = self._clients.socket(zmq.DEALER)
+        client.setsockopt(zmq.IDENTITY, identity)
+        client.setsockopt(zmq.LINGER, 0)
+        client.setsockopt(zmq.RECONNECT_IVL, -1)
+        client.connect(self._endpoint)
+        client.send(b"hello")
+        return client
+
+    def until(self, is_so):
+        give_up = time.monotonic() + scaled(30)
+        while not is_so():
+            assert time.monotonic() < give_up
+            self.router.poll(5)
+            self._authenticator.answer(0.0)
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    with contextlib.ExitStack() as stack:
+        yield Guarded(stack, f"ipc://{tmp_path}/guarded")
+
+
+def test_a_guarded_socket_asks_by_pid_and_hears_nobody_who_may_not_come(guarded, caplog):
+    with guarded.connect(b"one"):
+        guarded.until(lambda: guarded.router.poll(0))
+        assert guarded.router.recv_multipart() == [b"one", b"hello"]
+        guarded.may_come = False
+        with guarded.connect(b"two"):
+            guarded.until(lambda: len(guarded.asked) == 2)
+            guarded.may_come = True
+            with guarded.connect(b"three"):
+                guarded.until(lambda: guarded.router.poll(0))
+                assert guarded.router.recv_multipart() == [b"three", b"hello"]
+    assert set(guarded.asked) == {os.getpid()}
+    assert not guarded.router.poll(0)
+    assert not caplog.records  # the doorkeeper tells
+
+
+def test_strangers_with_one_identity_leave_nothing(guarded):
+    """libzmq would keep 36 kB of each."""
+    with guarded.connect(b"one"):
+        guarded.until(lambda: guarded.router.poll(0))
+        guarded.may_come = False
+        before = own_mb()
+        for count in range(300):
+            with guarded.connect(b"one"):
+                guarded.until(lambda count=count: len(guarded.asked) >= count + 2)
+        assert own_mb() < before + 5.0
+
+
+@pytest.mark.parametrize(
+    ("address", "pid"),
+    [("localhost:0:0:1060", 1060), ("127.0.0.1:80", 0), ("localhost:0:0:", 0), ("localhost:0:0:x", 0), ("unknown", 0)],
+)
+def test_the_address_of_a_peer_says_its_process(address, pid):
+    assert pid_of(address) == pid

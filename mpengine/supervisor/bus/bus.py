@@ -25,7 +25,7 @@ from mpengine.shared.doorkeeper import Doorkeeper
 from mpengine.shared.errors import ConfigError, MpengineError
 from mpengine.shared.logs import Event
 from mpengine.shared.messages import INTERIMS, OVER, TOPICS, Stamped
-from mpengine.supervisor.authentication import Authenticator
+from mpengine.supervisor.authentication import pid_of
 from mpengine.supervisor.bus.journal import Final, Journal, Note, OpenDevice, ToldGap, stamp_of
 from mpengine.supervisor.bus.topics import Topics, Verdict
 from mpengine.supervisor.bus.transcript_file import TranscriptFile
@@ -87,7 +87,6 @@ class Bus:
         command: str,
         takes_commands_by_query: bool = True,
         curve_secret_key: Secret,
-        curve_clients: Sequence[str] = (),
         run: str,
         boot: str,
         journal: Journal,
@@ -165,12 +164,9 @@ class Bus:
         self._published_bytes = self._answered_bytes = 0  # since the last look
         self._published_unread = Unread(self._publisher, doors)
         self._answers_unread = {socket: Unread(socket, doors) for socket in (self.queries, self.commands)}
-        self._authenticator: Authenticator | None = None
         # Subscriptions are ours to take, so that an answer can go to the subscriber alone.
         self._publisher.setsockopt(zmq.XPUB_MANUAL, 1)
         try:
-            if curve_clients:
-                self._authenticator = Authenticator(context, curve_clients)
             for socket, endpoint in ((self._publisher, publish), (self.queries, query), (self.commands, command)):
                 self._open(socket, endpoint, curve_secret_key, doors, clients)
         except MpengineError:
@@ -332,7 +328,7 @@ class Bus:
         if inode:
             who = _who(frame)
             self._tell("subscriber_disconnected", why, who)
-            doorkeeper.end_connection(fd, inode, pid=_pid_of(who))
+            doorkeeper.end_connection(fd, inode, pid=pid_of(who))
 
     def _tell(self, event: str, why: str, peer: str) -> None:
         """Log it, once for each peer."""
@@ -398,14 +394,8 @@ class Bus:
 
     @property
     def sources(self) -> "list[zmq.Socket[bytes]]":
-        """The sockets to wait for. When one is readable, call `let_in`, `answer_subscriptions` and `questions`."""
-        others = [self._authenticator.socket] if self._authenticator is not None else []
-        return [self.queries, self.commands, self.subscriptions, *others]
-
-    def let_in(self, now: float) -> None:
-        """Decide about clients that want to connect with CURVE keys, where they are listed."""
-        if self._authenticator is not None:
-            self._authenticator.answer(now)
+        """The sockets to wait for. When one is readable, call `answer_subscriptions` and `questions`."""
+        return [self.queries, self.commands, self.subscriptions]
 
     def questions(self) -> list[Question]:
         """The questions and commands that wait."""
@@ -429,8 +419,6 @@ class Bus:
         self._publisher.close()
         self.queries.close()
         self.commands.close()
-        if self._authenticator is not None:
-            self._authenticator.close()
 
 
 def _peer_of(frame: zmq.Frame) -> tuple[int, int]:
@@ -448,12 +436,6 @@ def _who(frame: zmq.Frame) -> str:
         return str(frame.get("Peer-Address"))
     except zmq.ZMQError:
         return "unknown"
-
-
-def _pid_of(who: str) -> int:
-    """The process of a peer of an ipc endpoint; 0 if it is another peer."""
-    pid = who.rpartition(":")[2]
-    return int(pid) if who.startswith("localhost:") and pid.isdecimal() else 0
 
 
 def _encrypt(socket: "zmq.Socket[bytes]", secret: Secret) -> str:

@@ -2,6 +2,7 @@
 
 Each process of a child has its own identity ``NAME.TOKEN``: under one that was used before, it might stay deaf. The
 token is random, and only the child is told it: who knew the identity of the next process could take its place.
+The socket is guarded: an `Authenticator` of the same context says who may connect.
 """
 
 import functools
@@ -14,6 +15,7 @@ from mpengine.shared import control, doorkeeper, sockets
 from mpengine.shared.doorkeeper import Doorkeeper
 from mpengine.shared.logs import Event
 from mpengine.shared.messages import UNREADABLE
+from mpengine.supervisor import authentication
 from mpengine.supervisor.decide.actions import Child
 
 log = logging.getLogger("mpengine.supervisor")
@@ -39,6 +41,7 @@ class ChildChannel:
         # Sending to a child that is not connected (any more) is an error, not silence.
         self.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         sockets.make_public(self.socket)
+        authentication.guard(self.socket)
         if doors is not None:
             is_ours = functools.partial(doorkeeper.is_of_engine, supervisor_pid=os.getpid())
             doors.watch(self.socket, endpoint, _MOST_CONNECTIONS, is_ours=is_ours)
