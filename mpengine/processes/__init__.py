@@ -7,7 +7,7 @@ them; `MPENGINE_WITHOUT` is its switch (see `tricks`). What it found:
     zygote        3.6 MB     93 ms sooner   82 ms sooner     550 (320)       zygote, zygote_messages; supervisor
     proc_title    5.0 MB     -              -                 55  (64)       proc_title
     soname        0.7 MB     -              -                 35  (15)       capture/portaudio
-    give_back     0.3 MB     -              -                 20             tricks, called by loop and supervisor
+    give_back     0.3 MB     -              -                 70  (80)       tricks, freed_memory; loop, supervisor
     freeze        0.1 MB     -              -                  2             tricks
     all           4.7 MB    150 ms sooner  102 ms sooner
 
@@ -19,7 +19,7 @@ them; `MPENGINE_WITHOUT` is its switch (see `tricks`). What it found:
 * `soname`: PortAudio is found without a search. Measured alone it saves 10 ms of a start of capture, 7 ms of them
   processor time; among whole restarts that is noise.
 * `give_back`: memory that only the start needed goes back to the system. It is 1.6 MB where Python can write no
-  bytecode, and compiles at every start.
+  bytecode, and compiles at every start. So does what a flood has left, see `freed_memory`.
 * `freeze`: the collector leaves alone what was there before the fork. The gain comes later: from its first full
   collection on, a child would hold 3.7 MB more.
 

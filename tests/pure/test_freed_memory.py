@@ -1,10 +1,12 @@
 """Freed memory goes back after the start, and again only where a process has grown."""
 
+import ctypes
 import os
 
 import pytest
 
 from mpengine.processes.freed_memory import FreedMemory, own_mb
+from tests.pure.support import in_fresh_interpreter
 
 STARTED_S, LOOK_S = 3.0, 10.0
 
@@ -51,9 +53,21 @@ def test_what_a_flood_left_goes_back():
     process.size_mb, process.freed_mb = 90.0, 0.0  # in the middle of it: all is in use
     assert process.later() == 2
     process.freed_mb = 70.0  # and it is over
+    process.later()
     assert process.later() == 3
     assert process.size_mb == 20.0
-    assert process.later() == 3
+    assert [process.later() for _ in range(3)] == [3, 3, 3]
+
+
+def test_a_process_that_needs_more_than_at_the_start_is_tried_ever_less_often():
+    process = Process(20.0)
+    process.later()
+    process.size_mb = 30.0
+    given = [process.later() - 1 for _ in range(40)]  # in 400 s: at 10, 30, 70, 150, 230, 310 and 390 s
+    assert given[-1] == 7
+    process.freed_mb = 9.0
+    assert [process.later() for _ in range(8)][-1] == 9
+    assert process.size_mb == 21.0
 
 
 def test_between_two_looks_there_is_none():
@@ -75,3 +89,26 @@ def test_a_process_knows_what_it_has():
     held = b"\1" * (32 << 20)
     assert own_mb() - before == pytest.approx(len(held) / 1e6, abs=4.0)
     del held
+
+
+_LARGE = """
+import sys
+from mpengine.processes import tricks
+from mpengine.processes.freed_memory import own_mb
+if sys.argv[1] == "mapped":
+    tricks.map_large_blocks()
+bytes(20 << 20)  # glibc learns from it
+before, held = own_mb(), []
+for _ in range(200):  # small ones between, as in the middle of a flood
+    held.append((bytearray(b"1" * (100 << 10)), bytearray(b"1" * 2000)))
+small = [each for _, each in held]
+held.clear()
+print(own_mb() - before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library has no mallopt")
+def test_large_blocks_go_back_at_once_and_would_stay_by_themselves():
+    grown_mb = {how: float(in_fresh_interpreter(_LARGE, how)) for how in ("mapped", "usual")}
+    assert grown_mb["mapped"] < 3.0
+    assert grown_mb["usual"] > 10.0
