@@ -1,8 +1,8 @@
 """Freed memory goes back to the system: what only the start needed, and what a crowd or a flood has left.
 
 The C library keeps what is freed in the middle of its heaps, for later. After a minute of hostile clients and large
-messages that was 25 of the supervisor's 41 MB, for ever. Large blocks of their own were enough to end at 17 MB, and
-lowered the peak from 45 to 34 MB; small ones need to be given back.
+messages that was 25 of the supervisor's 41 MB, for ever. With large blocks outside of the heap it ended at 17 MB, and
+the peak was 34 MB instead of 45. What small blocks leave has to be given back now and then.
 """
 
 import os
