@@ -109,7 +109,7 @@ class Recorder:
             if self._step():
                 break
         self._actions += self._tape.end() if self._tape is not None else []
-        is_done = self._try(self._work)
+        is_done = self._try("waiting_for_the_disk", self._work)
         self._reader.close()
         return int(ExitCode.OK if is_done else ExitCode.CRASH)
 
@@ -128,6 +128,7 @@ class Recorder:
                 self._gaps.append(message)
             elif isinstance(message, Status):
                 self._is_over = message.state in OVER
+                return  # its processes have changed: so may the window have
             if time.monotonic() >= give_up:
                 return
 
@@ -140,7 +141,7 @@ class Recorder:
 
     def _step(self) -> float:
         """Record what has come. Returns after how many seconds to look again."""
-        if not self._try(self._mend) or not self._try(self._work):
+        if not self._try("cannot_mend", self._mend) or not self._try("waiting_for_the_disk", self._work):
             return _LOOK_S
         try:
             look = self._reader.look()
@@ -159,10 +160,10 @@ class Recorder:
             self._actions += self._tape.end()
             if self._reader.is_nameless:
                 self._reader.close()
-        self._try(self._work)
+        self._try("waiting_for_the_disk", self._work)
         if now >= self._sweep_at:
             self._sweep_at = now + _SWEEP_S
-            self._try(self._sweep)
+            self._try("cannot_remove", self._sweep)
         if look is None or not (look.more or look.turned > _MUCH):
             return _LOOK_S
         return 0.0 if look.more else _SOON_S
@@ -279,17 +280,17 @@ class Recorder:
         event = Event("missing", start_s=seconds(first, rate), end_s=seconds(end, rate), cause=str(cause))
         log.log(logging.WARNING if cause is Cause.NOT_READ else logging.INFO, event)
 
-    def _try(self, work: Callable[[], None]) -> bool:
-        """Do `work`. False where the disk refuses: said once, until it works again."""
+    def _try(self, trouble: str, work: Callable[[], None]) -> bool:
+        """Do `work`. False where the disk refuses: said once as `trouble`, until it works again."""
         try:
             work()
         except OSError as error:
-            self._say("waiting_for_the_disk", f"{error.filename or self._options.output}: {error.strerror}")
+            self._say(trouble, f"{error.filename or self._options.output}: {error.strerror}")
             return False
         except MpengineError as error:
-            self._say("waiting_for_the_disk", str(error))
+            self._say(trouble, str(error))
             return False
-        self._well("waiting_for_the_disk")
+        self._well(trouble)
         return True
 
     def _say(self, event: str, reason: str) -> None:
