@@ -6,6 +6,7 @@ recording is known by its JSON, which names its file.
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 
 from mpengine.recorder import recording
@@ -64,11 +65,14 @@ class Shelf:
     def note(self, found: Recording) -> None:
         """Write the JSON of a recording, so that it is there as a whole or as it was before. Raises OSError."""
         path = self.path(_json_of(found))
-        fd = one_writer.open_file(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{path}.new")
+        fd = one_writer.open_file(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
             data = recording.written(found)
             while data:
                 data = data[os.write(fd, data) :]
+            os.fsync(fd)  # a power cut leaves this one or the one before
         except OSError:
             with contextlib.suppress(OSError):
                 os.unlink(f"{path}.new")
@@ -133,7 +137,11 @@ class Shelf:
         return size
 
     def _found(self) -> Iterator[Recording]:
+        half_written = re.compile(rf"{self._engine}-\d{{8}}T.*\.json\.new")
         for entry in os.scandir(self.directory):
+            if half_written.fullmatch(entry.name):
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)
             if not (entry.name.startswith(f"{self._engine}-") and entry.name.endswith(".json")):
                 continue
             try:
@@ -141,7 +149,7 @@ class Shelf:
             except OSError:
                 continue
             try:
-                found = recording.read(os.read(fd, _LARGEST_JSON))
+                found = recording.read(os.read(fd, min(os.fstat(fd).st_size, _LARGEST_JSON)))
             finally:
                 os.close(fd)
             if found is not None and found.engine == self._engine and _json_of(found) == entry.name:

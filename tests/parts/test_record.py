@@ -382,6 +382,14 @@ def test_what_was_lost_while_no_recorder_ran_is_told_by_the_next_file(engine, ri
     assert second.missing() == [(BLOCK, 11 * BLOCK)]
 
 
+def test_a_json_that_was_half_written_is_removed(rig):
+    rig.start().stop()
+    for name in ("desk-20281128T161502.250Z.json.new", "desk-2-20281128T161502.250Z.json.new", "mine.json.new"):
+        (rig.folder / name).write_text("{")
+    rig.start().stop()
+    assert {path.name for path in rig.folder.glob("*.new")} == {"desk-2-20281128T161502.250Z.json.new", "mine.json.new"}
+
+
 def test_a_second_recorder_of_the_same_folder_is_refused(rig):
     rig.start()
     with pytest.raises(MpengineError, match="another mpengine record"):
