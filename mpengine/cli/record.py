@@ -5,10 +5,9 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mpengine.cli.options import add_target, key_of
-from mpengine.shared import logs, runtime
-from mpengine.shared.config_tables import NAME, NAME_VALUES
-from mpengine.shared.errors import ConfigError, MpengineError
+from mpengine.cli.options import add_target, target_of
+from mpengine.shared import logs
+from mpengine.shared.errors import MpengineError
 
 if TYPE_CHECKING:
     from mpengine.recorder.segment import EncoderFor
@@ -40,36 +39,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_number(1, 1e9),
         help="remove the oldest recordings while all together have more (default: keep all)",
     )
-    parser.add_argument(
-        "--buffer", metavar="DIR", help="the engine's buffer.directory, if it is configured: its window is there"
-    )
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Record until Ctrl-C. Raises ConfigError, and MpengineError where the package of the extra is missing."""
-    name = arguments.name
-    if not NAME.fullmatch(name):
-        raise ConfigError("engine.name", f"expected {NAME_VALUES}")
+    target = target_of(arguments)
     # None of the other commands needs these.
     from mpengine.recorder.process import Options, record  # noqa: PLC0415
 
     encoder = _encoder(arguments.format)
     logs.setup("record")
-    directory = arguments.buffer or runtime.runtime_path(name)
     return record(
         Options(
-            name=name,
-            window=os.path.join(directory, f"{name}.window"),
+            name=target.name,
             output=os.path.abspath(os.path.expanduser(arguments.output)),
             ending=arguments.format,
             encoder=encoder,
             segment_s=arguments.segment * 60,
             keep_days=arguments.keep_days,
             keep_mb=arguments.keep_mb,
-            publish=arguments.publish,
-            query=arguments.query,
-            server_key=arguments.server_key,
-            client_key=key_of(arguments),
+            publish=target.publish,
+            query=target.query,
+            server_key=target.server_key,
+            client_key=target.client_key,
         )
     )
 

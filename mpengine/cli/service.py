@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import mpengine
 from mpengine import cli
+from mpengine.cli.chosen import USUAL_NAME, usual_file
 from mpengine.shared.config import secrets
 from mpengine.shared.config_tables import NAME, NAME_VALUES
 from mpengine.shared.errors import ConfigError, ExitCode
@@ -248,7 +249,8 @@ def service(*, is_user: bool, config: str | None, name: str | None, is_template:
     if config:
         config = os.path.abspath(os.path.expanduser(config))
     else:
-        config = _usual_config(is_user=is_user, file=f"{_SPECIFIER}.toml" if is_template else "mic.toml")
+        name_of_file = f"{_SPECIFIER}.toml" if is_template else USUAL_NAME
+        config = usual_file(os.environ, is_user=is_user, name=name_of_file)
     text = template(is_user=is_user, config=config) if is_template else unit(is_user=is_user, config=config, name=name)
     print(text, end="")
     return int(ExitCode.OK)
@@ -294,7 +296,7 @@ def unit(*, is_user: bool, config: str, name: str | None, file: str | None = Non
 def beside(command: str, options: Sequence[str], *, is_user: bool, name: str | None, is_template: bool = False) -> str:
     """The unit that runs `command` with `options` beside the engine called `name`, or beside each instance.
 
-    Ends the process, with a word, for options that the command does not take. Raises ConfigError.
+    Raises ConfigError, also for options that the command does not take.
     """
     name = _INSTANCE if is_template else name
     if name is not None and not NAME.fullmatch(name):
@@ -355,11 +357,6 @@ def _with_files(words: Sequence[str], *, is_user: bool) -> tuple[list[str], dict
             path = f"{_CREDENTIALS}/{key}"
         given.append(f"{option}={path}")
     return given, found
-
-
-def _usual_config(*, is_user: bool, file: str) -> str:
-    users = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    return os.path.join(users if is_user else "/etc", "mpengine", file)
 
 
 def _installation() -> Iterable[str]:

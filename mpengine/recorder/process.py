@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from mpengine.client.finding import window_of
 from mpengine.client.subscriber import Subscriber
 from mpengine.recorder.encoders import MOST_WAV_BYTES
 from mpengine.recorder.recording import Missing, Recording, ToldGap, file_name, in_words, missing_of, seconds
@@ -34,13 +35,12 @@ _MOST_GAPS = 10_000
 
 
 class Options(NamedTuple):
-    """What to record, and where to. None for an endpoint means the one in the engine's runtime directory.
+    """What to record, and where to. Without endpoints the engine is found by its name.
 
     `ending`: of the files' names. `segment_s`: the longest file. None for `keep_days` and `keep_mb`: keep all.
     """
 
     name: str
-    window: str
     output: str
     ending: str
     encoder: EncoderFor
@@ -81,7 +81,7 @@ class Recorder:
         self._options = options
         self._shelf = shelf
         self._bus = subscriber
-        self._reader = WindowReader(options.window)
+        self._reader = WindowReader(lambda: window_of(options.name))
         self._shape: Shape | None = None
         self._tape: Tape | None = None
         self._segment: Segment | None = None
@@ -146,12 +146,12 @@ class Recorder:
         try:
             look = self._reader.look()
         except OSError as error:
-            self._say("window_unreadable", f"{self._options.window}: {error.strerror}")
+            self._say("window_unreadable", f"{self._reader.path}: {error.strerror}")
             return _LOOK_S
         self._well("window_unreadable")
         if look is None and self._shape is None and not self._waits:
             self._waits = True
-            log.info(Event("waiting_for_the_engine", window=self._options.window))
+            log.info(Event("waiting_for_the_engine", window=self._reader.path))
         now = time.monotonic()
         if look is not None and look.slots:
             self._last_audio_at, self._written_ns = now, look.written_ns

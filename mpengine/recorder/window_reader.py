@@ -10,6 +10,7 @@ The reader owns one descriptor. It keeps a window that has lost its name until a
 
 import os
 import zlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 from mpengine.shared import one_writer
@@ -72,10 +73,12 @@ class Look(NamedTuple):
 
 
 class WindowReader:
-    """The window at `path`, which may be missing, and be made, replaced and removed at any time."""
+    """The window at the path that `where` returns. It may be missing, be made, replaced and removed at any time."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, where: Callable[[], str]) -> None:
+        self._where = where
+        self.path = ""
+        """Where it was looked for last."""
         self._fd = -1
         self._shape: Shape | None = None
         self._next = -1  # the sequence of the next slot to read; -1: the oldest one
@@ -104,12 +107,13 @@ class WindowReader:
         return self._fd >= 0 and os.fstat(self._fd).st_nlink == 0
 
     def _has_moved(self) -> bool:
-        found = find(self._path)
+        self.path = self._where()
+        found = find(self.path)
         return found is not None and (self._fd < 0 or found != file_id(os.fstat(self._fd)))
 
     def _opened(self) -> int:
         try:
-            return one_writer.open_file(self._path, os.O_RDONLY)
+            return one_writer.open_file(self.path, os.O_RDONLY)
         except FileNotFoundError:
             return -1
 

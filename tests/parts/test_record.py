@@ -78,10 +78,11 @@ class Rig:
 
     def start(self, **options):
         self.stack = contextlib.ExitStack()
-        given = Options(name="desk", window=self.window, output=str(self.folder), **(self.options | options))
+        given = Options(name="desk", output=str(self.folder), **(self.options | options))
         shelf = Shelf(str(self.folder), "desk")
         self.stack.callback(shelf.close)
         self.recorder = Recorder(given, shelf, self.bus)
+        self.recorder._reader = WindowReader(lambda: self.window)
         return self
 
     def step(self):
@@ -129,7 +130,7 @@ def test_it_reads_what_finals_have_covered(engine):
     engine.writes(0, 40 * BLOCK)
     engine.window.acknowledge(40 * BLOCK)
     assert engine.window.read(0) is None
-    reader = WindowReader(engine.path)
+    reader = WindowReader(lambda: engine.path)
     look = reader.look()
     assert [slot.first_sample for slot in look.slots] == [number * BLOCK for number in range(40)]
     assert [slot.follows for slot in look.slots] == [False] + [True] * 39
@@ -140,7 +141,7 @@ def test_it_reads_what_finals_have_covered(engine):
 
 
 def test_what_was_overwritten_is_not_followed(engine):
-    reader = WindowReader(engine.path)
+    reader = WindowReader(lambda: engine.path)
     engine.writes(0, BLOCK)
     assert len(reader.look().slots) == 1
     engine.writes(BLOCK, (SLOTS + 11) * BLOCK)
@@ -155,25 +156,25 @@ def test_a_damaged_slot_is_left_out(engine):
     with open(engine.path, "r+b") as file:
         file.seek(engine.window._position(1) + 100)
         file.write(b"damage")
-    reader = WindowReader(engine.path)
+    reader = WindowReader(lambda: engine.path)
     assert [(slot.first_sample, slot.follows) for slot in reader.look().slots] == [(0, False), (2 * BLOCK, False)]
     reader.close()
 
 
 def test_no_window_is_no_error_and_another_kind_of_file_is(tmp_path):
-    assert WindowReader(str(tmp_path / "none")).look() is None
+    assert WindowReader(lambda: str(tmp_path / "none")).look() is None
     (tmp_path / "text").write_text("hello")
-    reader = WindowReader(str(tmp_path / "text"))
+    reader = WindowReader(lambda: str(tmp_path / "text"))
     assert reader.look() is None
     reader.close()
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(OSError, match="not a regular file"):
-        WindowReader(str(tmp_path / "fifo")).look()
+        WindowReader(lambda: str(tmp_path / "fifo")).look()
 
 
 def test_a_window_that_is_made_again_goes_on_where_it_was(engine):
     engine.writes(0, 2 * BLOCK)
-    reader = WindowReader(engine.path)
+    reader = WindowReader(lambda: engine.path)
     assert len(reader.look().slots) == 2
     os.unlink(engine.path)
     engine.writes(2 * BLOCK, 3 * BLOCK)

@@ -192,9 +192,7 @@ def test_a_template_without_a_place_for_the_instance_is_refused(capsys):
 
 
 def test_a_template_has_the_name_of_its_instance(capsys):
-    with pytest.raises(SystemExit) as ended:
-        cli.main(["service", "--template", "--name", "desk"])
-    assert ended.value.code == ExitCode.CONFIG
+    assert cli.main(["service", "--template", "--name", "desk"]) == ExitCode.CONFIG
     assert "--name" in capsys.readouterr().err
 
 
@@ -289,10 +287,8 @@ def test_what_cannot_be_beside_is_refused_in_one_line(capsys, arguments, says):
 
 
 def test_options_that_the_command_does_not_take_are_refused(capsys):
-    with pytest.raises(SystemExit) as ended:
-        cli.main(["service", "--for", "record", "--", "--nonsense"])
-    assert ended.value.code == ExitCode.CONFIG
-    assert "--nonsense" in capsys.readouterr().err
+    assert cli.main(["service", "--for", "record", "--", "--nonsense"]) == ExitCode.CONFIG
+    assert "record: unknown option --nonsense" in capsys.readouterr().err
 
 
 # Homes
