@@ -31,6 +31,8 @@ _LOOK_S = 1.0
 _MUCH, _SOON_S = 0.1, 0.02
 _SWEEP_S = 600.0
 _LAST_LOOKS = 50
+# A window that is being made has no header for a moment.
+_STRANGE_LOOKS = 10
 _MOST_GAPS = 10_000
 
 
@@ -91,7 +93,7 @@ class Recorder:
         self._is_over = False  # what the engine said last
         self._ends = False
         self._troubles: dict[str, str] = {}  # those that were told, and are not over
-        self._written_ns = 0
+        self._written_ns = self._strange_looks = 0
         self._is_mended = self._waits = False
         self._last_audio_at = time.monotonic()
         self._sweep_at = 0.0
@@ -148,7 +150,11 @@ class Recorder:
         except OSError as error:
             self._say("window_unreadable", f"{self._reader.path}: {error.strerror}")
             return _LOOK_S
-        self._well("window_unreadable")
+        self._strange_looks = self._strange_looks + 1 if look is None and self._reader.is_open else 0
+        if self._strange_looks >= _STRANGE_LOOKS:
+            self._say("window_unreadable", f"{self._reader.path}: no window of this version of mpengine")
+        else:
+            self._well("window_unreadable")
         if look is None and self._shape is None and not self._waits:
             self._waits = True
             log.info(Event("waiting_for_the_engine", window=self._reader.path))
@@ -285,7 +291,7 @@ class Recorder:
         try:
             work()
         except OSError as error:
-            self._say(trouble, f"{error.filename or self._options.output}: {error.strerror}")
+            self._say(trouble, f"{error.filename or self._options.output}: {error.strerror}; trying again")
             return False
         except MpengineError as error:
             self._say(trouble, str(error))
@@ -296,7 +302,7 @@ class Recorder:
     def _say(self, event: str, reason: str) -> None:
         if self._troubles.get(event) != reason:
             self._troubles[event] = reason
-            log.warning(Event(event, reason=reason, meanwhile="audio stays in the window while it fits there"))
+            log.warning(Event(event, reason=reason))
 
     def _well(self, event: str) -> None:
         if self._troubles.pop(event, None) is not None:

@@ -102,6 +102,11 @@ class WindowReader:
         self._fd, self._next, self._follows = -1, -1, False
 
     @property
+    def is_open(self) -> bool:
+        """Whether there is a file, be it a window or not."""
+        return self._fd >= 0
+
+    @property
     def is_nameless(self) -> bool:
         """Whether the file is kept by this reader alone: no directory has it any more."""
         return self._fd >= 0 and os.fstat(self._fd).st_nlink == 0

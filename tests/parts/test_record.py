@@ -188,6 +188,16 @@ def test_a_window_that_is_made_again_goes_on_where_it_was(engine):
     reader.close()
 
 
+def test_a_file_that_stays_no_window_is_told_once(engine, rig, caplog):
+    with open(engine.path, "r+b") as file:
+        file.write(b"mpwindow\7")
+    rig.start()
+    for _ in range(30):
+        rig.step()
+    rig.stop()
+    assert caplog.text.count("no window of this version") == 1
+
+
 # Recording
 
 
