@@ -28,7 +28,7 @@ RATE = 16000
 FITS_S = 0.1
 KILLED = ("recorder", "capture", "recorder", "streaming", "supervisor", "recorder")
 QUICK = {"supervisor": {"backoff_s": 0.1, "backoff_ceiling_s": 0.5}, "buffer": {"catch_up": 20.0}}
-CUE = re.compile(r"(\d+):(\d+):(\d+),(\d+) --> [^\n]*\n(\d+)")
+CUE = re.compile(r"(\S+) --> (\S+)\n(\d+)")
 
 pytestmark = pytest.mark.slow
 
@@ -72,9 +72,13 @@ def steps_in(pcm):
 
 
 def cues_in(text):
-    """The start of each cue in seconds, and the position that is its first word."""
-    for hours, minutes, seconds, milliseconds, word in CUE.findall(text):
-        yield int(hours) * 3600 + int(minutes) * 60 + int(seconds) + int(milliseconds) / 1000, int(word)
+    """The start of each cue in seconds, the position that is its first word, and whether it has waited for the end of
+    the cue before it, as one behind a short cue does."""
+    before = ""
+    for start, end, word in CUE.findall(text):
+        hours, minutes, seconds = start.replace(",", ".").split(":")
+        yield int(hours) * 3600 + int(minutes) * 60 + float(seconds), int(word), start == before
+        before = end
 
 
 def test_every_position_is_in_a_file_through_kills_of_everything(engine, tmp_path):
@@ -123,8 +127,11 @@ def test_every_position_is_in_a_file_through_kills_of_everything(engine, tmp_pat
     steps, cues = steps_in(whole), list(cues_in(srt.read_text()))
     assert len(steps) == SECONDS * 10
     assert len(cues) > SECONDS / 4
-    late = [start_s - steps[position] / RATE for start_s, position in cues]
-    assert max(map(abs, late)) < FITS_S, f"seed {SEED}: {late}"
+    late = [(start_s - steps[position] / RATE, has_waited) for start_s, position, has_waited in cues]
+    at_once = [late_s for late_s, has_waited in late if not has_waited]
+    assert len(at_once) > len(cues) / 2
+    assert max(map(abs, at_once)) < FITS_S, f"seed {SEED}: {late}"
+    assert all(-FITS_S < late_s < 1.0 for late_s, _ in late), f"seed {SEED}: {late}"
 
 
 def all_json(directory):
@@ -156,8 +163,10 @@ def test_silence_stands_for_a_gap_and_time_goes_on_true(cards, engine, tmp_path)
     for message in (gap, pause):
         each = told[round(message["start_s"] * RATE), round(message["end_s"] * RATE)]
         assert (each["cause"], each["reasons"]) == ("not_captured", [message["reason"]])
-    offsets = [stretch.offset for stretch in heard(whole, RATE)]
-    assert len(offsets) == len(told) + 1
+    stretches = heard(whole, RATE)
+    missing = sum(end - first for first, end in told)
+    assert sum(each.last - each.first for each in stretches) > file.end - missing - RATE // 10
+    offsets = [each.offset for each in stretches]
     assert max(offsets) - min(offsets) < FITS_S * RATE, offsets
     if has_flac():
         assert faults_of_flac([file.path]) == {}
