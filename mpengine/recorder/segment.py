@@ -5,8 +5,9 @@ lost, and `flush` may be tried again.
 """
 
 import collections
+import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from mpengine.recorder.encoders import Encoder, Piece
 from mpengine.recorder.recording import Missing, Recording
@@ -19,28 +20,24 @@ _MOST_NAMES = 1000
 
 
 class Segment:
-    """The open file."""
+    """The open file. It is made with its first bytes, the header: so whoever finds one can play it."""
 
     def __init__(self, shelf: Shelf, found: Recording, encoder: EncoderFor) -> None:
-        """Make the file and its JSON. Raises OSError; then there is neither."""
+        """Make the JSON. Raises OSError; then there is none."""
         self._shelf = shelf
         self.recording = found
         self._pieces: collections.deque[Piece] = collections.deque()
         self._is_closed = False
-        self._fd = _new_file(shelf, found)
-        try:
-            shelf.note(found)
-            self._encoder = encoder(found.sample_rate, found.channels)
-        except BaseException:
-            os.close(self._fd)
-            os.unlink(shelf.path(found.file))
-            raise
+        self._fd = -1
+        self._encoder = encoder(found.sample_rate, found.channels)
+        _choose_name(shelf, found)
+        shelf.note(found)
         shelf.recordings.append(found)
 
     @property
     def is_nameless(self) -> bool:
         """Whether somebody has removed the file."""
-        return os.fstat(self._fd).st_nlink == 0
+        return self._fd >= 0 and os.fstat(self._fd).st_nlink == 0
 
     def write(self, pcm: bytes) -> None:
         """Take audio. It waits for `flush`."""
@@ -55,6 +52,10 @@ class Segment:
 
     def flush(self) -> None:
         """Write what waits. Raises OSError; the rest waits on."""
+        if self._pieces and self._fd < 0:
+            path = self._shelf.path(self.recording.file)
+            self._fd = one_writer.open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        self._pieces = collections.deque(_joined(self._pieces))
         while self._pieces:
             place, data = self._pieces[0]
             written = os.pwrite(self._fd, data, place)
@@ -81,19 +82,33 @@ class Segment:
 
     def give_up(self) -> None:
         """Leave the file as it is."""
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
         self._pieces.clear()
 
 
-def _new_file(shelf: Shelf, found: Recording) -> int:
-    """Make the file; where its name is taken, with another one. Raises OSError."""
+def _choose_name(shelf: Shelf, found: Recording) -> None:
+    """Give the file another name where its own is taken. Only one recorder of an engine is in a folder."""
     stem, ending = os.path.splitext(found.file)
     for number in range(2, _MOST_NAMES):
         path = shelf.path(found.file)
-        if not os.path.lexists(f"{os.path.splitext(path)[0]}.json"):
-            try:
-                return one_writer.open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-            except FileExistsError:
-                pass
+        if not (os.path.lexists(path) or os.path.lexists(f"{os.path.splitext(path)[0]}.json")):
+            return
         found.file = f"{stem}-{number}{ending}"
-    raise FileExistsError(f"{shelf.path(stem)}: no name is free")
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), shelf.path(found.file))
+
+
+def _joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """`pieces` in as few as may be: a header and the frames behind it go to the file in one write."""
+    parts: list[bytes] = []
+    place = end = 0
+    for piece in pieces:
+        if parts and piece.place != end:
+            yield Piece(place, b"".join(parts))
+            parts.clear()
+        if not parts:
+            place = end = piece.place
+        parts.append(piece.data)
+        end += len(piece.data)
+    if parts:
+        yield Piece(place, b"".join(parts))

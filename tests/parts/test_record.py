@@ -103,7 +103,7 @@ class Rig:
 
     def kill(self):
         """What it has not written is gone. Its descriptors too."""
-        if self.recorder._segment is not None:
+        if self.recorder._segment is not None and self.recorder._segment._fd >= 0:
             os.close(self.recorder._segment._fd)
         self.recorder._reader.close()
         self.stack.close()

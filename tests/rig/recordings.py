@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,8 @@ from typing import Any, NamedTuple, Self
 
 from tests.rig.processes import spawn
 from tests.rig.waiting import PATIENCE_S, scaled, wait_until
+
+_BEGUN = re.compile(r" (?:run|waiting_for_the_engine) ")
 
 
 class Recording:
@@ -33,11 +36,11 @@ class Recording:
             self._process.wait()
 
     def start(self) -> Self:
-        """Start it; it holds the folder when this returns."""
-        before = self.log_text().count(" recording ")
+        """Start it; it holds the folder, and has seen whether there is a window, when this returns."""
+        before = len(_BEGUN.findall(self.log_text()))
         with self._log.open("ab") as log:
             self._process = spawn(self._command, env=self._environment, stdin=subprocess.DEVNULL, stderr=log)
-        self.wait_for(lambda: self.log_text().count(" recording ") > before, "its first line")
+        self.wait_for(lambda: len(_BEGUN.findall(self.log_text())) > before, "its first lines")
         return self
 
     def wait_for(self, probe: Any, what: str) -> None:
