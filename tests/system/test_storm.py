@@ -44,6 +44,8 @@ HISTORY = 100  # finals, in some minutes: from then on its answers do not grow a
 # After the start the engine still grows to its size.
 GROWTH_MINUTES, MOST_GROWTH_MB = 10, 3.0
 MOST_MB = 100.0
+# When the storm is over: history and journal are fuller than before.
+MOST_LEFT_MB = 8.0
 MOST_LOST = 0.02  # of all positions; the microphone is healthy, the machine may be slow
 STEPS_S = (3600.0, -7200.0)
 REMOVALS = 2
@@ -332,6 +334,7 @@ def test_everything_at_once(cards, engine, disk, tmp_path, monkeypatch):
         children = running.query({"type": "status"})["children"]
         clients.__exit__()
         wait_for_no_more_descriptors(running, samples, before)
+        wait_for_usual_memory(samples, before)
         assert running.stop() == 0
     running.assert_nothing_left()
     judge_positions(lines_of(disk), at_s - first * 0.1)
@@ -369,6 +372,17 @@ def wait_for_no_more_descriptors(running, samples, before):
         for info in running.process_tree():
             print(info.command, sorted(open_files(info.pid)))
         raise
+
+
+def wait_for_usual_memory(samples, before):
+    """A process that has grown gives back what is free every 10 to 80 s."""
+    most = {name: size + MOST_LEFT_MB for name, (size, _) in before.items()}
+    wait_until(
+        lambda: all(samples.take()[name][0] <= size for name, size in most.items()),
+        120,
+        f"no more than {most}",
+        every=1.0,
+    )
 
 
 def open_files(pid):

@@ -279,8 +279,11 @@ def test_an_ordinary_file_in_place_of_an_endpoint_is_refused_and_stays(engine, c
     path.write_text("precious", encoding="utf-8")
     running = engine(config | {"bus": {"publish": f"ipc://{path}"}})
     assert running.wait() == 2
-    line = f"bus.publish: {path} is there, and is no socket; name another path, or remove it"
-    assert running.log_text() == f"mpengine: {line}\n"
+    written = running.directory / "config.toml"
+    lines = written.read_text(encoding="utf-8").splitlines()
+    (number,) = (number for number, line in enumerate(lines, 1) if str(path) in line)
+    says = f"bus.publish: {path} is there, and is no socket; name another path, or remove it"
+    assert running.log_text() == f"mpengine: {written}:{number}: {says}\n"
     assert path.read_text(encoding="utf-8") == "precious"
 
 
