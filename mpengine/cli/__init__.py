@@ -27,6 +27,7 @@ COMMANDS = {
     "keys": "Make CURVE keys for a bus beyond this machine. It says which goes where.",
     "stop": "Stop an engine and wait for its end. It publishes its last results first.",
     "web": "Serve captions, events and figures to browsers and monitoring, over HTTP. It needs the extra web.",
+    "relay": "Hand what engines hear to a broker: NATS JetStream or MQTT. It needs the extra relay.",
     "help": "List the pages of the reference, or show one of them.",
 }
 

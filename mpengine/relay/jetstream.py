@@ -1,0 +1,165 @@
+"""A connection to a NATS server with JetStream. It belongs to the loop's thread.
+
+A stream takes the messages of one connection in their order. So what it has of an engine's subject is all up to the
+last one; a new connection asks for that one, and goes on behind it. The library would connect again by itself and send
+what it holds, without asking: it is not let.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+from nats.js import JetStreamContext, api
+from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
+from nats.js.errors import Error as JetStreamError
+
+from mpengine.client.position import HOLE, Hole
+from mpengine.relay.broker import CONNECT_S, Away, TooLarge, Wanted
+from mpengine.relay.naming import ROOT, Server
+from mpengine.relay.position import TOPICS, Entry, Position, hole_entry, message_entry, position_of
+from mpengine.shared.messages import FINALS, UNREADABLE
+
+STREAM = "mpengine"
+"""The stream that --create-stream makes."""
+_PING_S = 10
+# JSApiError codes of the server.
+_TOO_LARGE = 10054
+_CLOSE_S = 2.0
+
+
+class JetStream:
+    """One connection; see `Broker`."""
+
+    def __init__(self, server: Server, wanted: Wanted) -> None:
+        self._server, self._wanted = server, wanted
+        self.about = ""
+        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._client = Client()
+        self._context: JetStreamContext | None = None
+        self._stream = ""
+        self._error = ""
+
+    async def open(self) -> Mapping[str, Position]:
+        """See `Broker`."""
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await self._connect()
+            self._context = context = self._client.jetstream(timeout=CONNECT_S)
+            self._stream = await self._find_stream(context)
+            found = await asyncio.gather(*(self._position(context, engine) for engine in self._wanted.engines))
+        except (TimeoutError, nats.errors.TimeoutError):
+            raise Away(self._error or f"no answer within {CONNECT_S:g} s") from None
+        except ServiceUnavailableError:
+            raise Away("the server has no JetStream, or it is not ready yet") from None
+        except (OSError, nats.errors.Error, JetStreamError, ValueError) as error:
+            raise Away(_words(error)) from None
+        self.about = f'stream "{self._stream}"'
+        return dict(zip(self._wanted.engines, found, strict=True))
+
+    async def send(self, engine: str, entry: Entry) -> "asyncio.Future[object]":
+        """See `Broker`."""
+        assert self._context is not None
+        try:
+            given = await self._context.publish_async(
+                self._wanted.names.subject(engine, entry.topic),
+                entry.body,
+                stream=self._stream,
+                headers={str(api.Header.MSG_ID.value): entry.key},
+            )
+        except nats.errors.MaxPayloadError:
+            raise TooLarge from None
+        except (OSError, nats.errors.Error, JetStreamError) as error:
+            raise Away(_words(error)) from None
+        told: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        given.add_done_callback(lambda done: _tell(done, told))
+        return told
+
+    async def close(self) -> None:
+        """See `Broker`."""
+        with contextlib.suppress(TimeoutError, OSError, nats.errors.Error):
+            async with asyncio.timeout(_CLOSE_S):
+                await self._client.close()
+
+    async def _connect(self) -> None:
+        login = self._wanted.login
+        names = {"user": login.user, "password": login.password} if login.user else {"token": login.password}
+        if login.tls is not None:
+            names |= {"tls": login.tls, "tls_hostname": self._server.host}  # type: ignore[dict-item]
+        await self._client.connect(
+            servers=str(self._server),
+            name=f"mpengine relay of {', '.join(self._wanted.engines)}"[:200],
+            allow_reconnect=False,
+            connect_timeout=int(CONNECT_S),
+            ping_interval=_PING_S,
+            max_outstanding_pings=1,
+            error_cb=self._note_error,
+            closed_cb=self._note_end,
+            disconnected_cb=self._note_end,
+            user_credentials=login.creds,
+            **names,  # type: ignore[arg-type]
+        )
+
+    async def _note_error(self, error: Exception) -> None:
+        self._error = _words(error)
+
+    async def _note_end(self) -> None:
+        if not self.lost.done():
+            self.lost.set_result(self._error or "the connection was closed")
+
+    async def _find_stream(self, context: JetStreamContext) -> str:
+        subject = self._wanted.names.subject(self._wanted.engines[0], FINALS)
+        try:
+            return await context.find_stream_name_by_subject(subject)
+        except NotFoundError:
+            if not self._wanted.creates_stream:
+                text = f"no stream takes {subject}: make one for {ROOT}.>, or let --create-stream do it"
+                raise Away(text) from None
+        await context.add_stream(name=STREAM, subjects=[f"{ROOT}.>"], storage=api.StorageType.FILE)
+        return STREAM
+
+    async def _position(self, context: JetStreamContext, engine: str) -> Position:
+        """What the stream has of an engine."""
+        stored = [await self._last(context, engine, topic) for topic in (*TOPICS, HOLE)]
+        return position_of(entry for entry in stored if entry is not None)
+
+    async def _last(self, context: JetStreamContext, engine: str, topic: str) -> tuple[int, Entry] | None:
+        try:
+            message = await context.get_last_msg(self._stream, self._wanted.names.subject(engine, topic))
+        except NotFoundError:
+            return None
+        body, entry = message.data or b"", None
+        if topic != HOLE:
+            entry = message_entry(topic, body)
+        else:
+            with contextlib.suppress(*UNREADABLE):
+                entry = hole_entry(msgspec.json.decode(body, type=Hole))
+        return None if entry is None else (message.seq or 0, entry)
+
+
+def _tell(given: "asyncio.Future[api.PubAck]", told: "asyncio.Future[object]") -> None:
+    if given.cancelled():
+        told.cancel()
+        return
+    error = given.exception()
+    if told.done():
+        return
+    if error is None:
+        told.set_result(None)
+    elif isinstance(error, APIError) and error.err_code == _TOO_LARGE:
+        told.set_exception(TooLarge())
+    else:
+        told.set_exception(Away(_words(error)))
+
+
+def _words(error: BaseException) -> str:
+    """An error of the library in words."""
+    if isinstance(error, APIError):
+        return f"the stream says: {error.description} ({error.err_code})"
+    if isinstance(error, JetStreamError):
+        return "no stream takes these subjects"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).removeprefix("nats: ").strip("'\"") or type(error).__name__
