@@ -7,11 +7,14 @@ what it holds, without asking: it is not let.
 
 import asyncio
 import contextlib
+import os
+import ssl
 from collections.abc import Mapping
 
 import msgspec
 import nats.errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js import JetStreamContext, api
 from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 from nats.js.errors import Error as JetStreamError
@@ -25,9 +28,23 @@ from mpengine.shared.messages import FINALS, UNREADABLE
 STREAM = "mpengine"
 """The stream that --create-stream makes."""
 _PING_S = 10
-# JSApiError codes of the server.
+# JSApiError code of the server.
 _TOO_LARGE = 10054
 _CLOSE_S = 2.0
+
+
+class _Error(msgspec.Struct):
+    err_code: int = 0
+    description: str = ""
+
+
+class _Answer(msgspec.Struct):
+    """To a message. The library's own reading of it loses the errors (`publish_async` of nats-py 2.16)."""
+
+    error: _Error | None = None
+
+
+_read_answer = msgspec.json.Decoder(_Answer).decode
 
 
 class JetStream:
@@ -38,16 +55,20 @@ class JetStream:
         self.about = ""
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._client = Client()
-        self._context: JetStreamContext | None = None
+        self._inbox = self._client.new_inbox()
+        self._sent = 0
+        self._told: dict[str, asyncio.Future[object]] = {}
         self._stream = ""
         self._error = ""
+        self._failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def open(self) -> Mapping[str, Position]:
         """See `Broker`."""
         try:
             async with asyncio.timeout(CONNECT_S):
                 await self._connect()
-            self._context = context = self._client.jetstream(timeout=CONNECT_S)
+                await self._client.subscribe(f"{self._inbox}.*", cb=self._note_answer)
+            context = self._client.jetstream(timeout=CONNECT_S)
             self._stream = await self._find_stream(context)
             found = await asyncio.gather(*(self._position(context, engine) for engine in self._wanted.engines))
         except (TimeoutError, nats.errors.TimeoutError):
@@ -61,24 +82,24 @@ class JetStream:
 
     async def send(self, engine: str, entry: Entry) -> "asyncio.Future[object]":
         """See `Broker`."""
-        assert self._context is not None
+        self._sent += 1
+        number = str(self._sent)
+        headers = {api.Header.MSG_ID.value: entry.key, api.Header.EXPECTED_STREAM.value: self._stream}
+        told = self._told[number] = asyncio.get_running_loop().create_future()
         try:
-            given = await self._context.publish_async(
-                self._wanted.names.subject(engine, entry.topic),
-                entry.body,
-                stream=self._stream,
-                headers={str(api.Header.MSG_ID.value): entry.key},
+            await self._client.publish(
+                self._wanted.names.subject(engine, entry.topic), entry.body, f"{self._inbox}.{number}", headers
             )
         except nats.errors.MaxPayloadError:
             raise TooLarge from None
-        except (OSError, nats.errors.Error, JetStreamError) as error:
+        except (OSError, nats.errors.Error) as error:
             raise Away(_words(error)) from None
-        told: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        given.add_done_callback(lambda done: _tell(done, told))
         return told
 
     async def close(self) -> None:
         """See `Broker`."""
+        for told in self._told.values():
+            told.cancel()
         with contextlib.suppress(TimeoutError, OSError, nats.errors.Error):
             async with asyncio.timeout(_CLOSE_S):
                 await self._client.close()
@@ -88,7 +109,7 @@ class JetStream:
         names = {"user": login.user, "password": login.password} if login.user else {"token": login.password}
         if login.tls is not None:
             names |= {"tls": login.tls, "tls_hostname": self._server.host}  # type: ignore[dict-item]
-        await self._client.connect(
+        connecting = self._client.connect(
             servers=str(self._server),
             name=f"mpengine relay of {', '.join(self._wanted.engines)}"[:200],
             allow_reconnect=False,
@@ -101,9 +122,33 @@ class JetStream:
             user_credentials=login.creds,
             **names,  # type: ignore[arg-type]
         )
+        # The library would try again for two minutes, and tell nobody but its `error_cb`.
+        tried: asyncio.Future[None] = asyncio.ensure_future(connecting)
+        try:
+            await asyncio.wait([tried, self._failed], return_when=asyncio.FIRST_COMPLETED)
+            if not tried.done():
+                raise Away(self._failed.result())
+            tried.result()
+        finally:
+            tried.cancel()
+
+    async def _note_answer(self, message: Msg) -> None:
+        told = self._told.pop(message.subject.rpartition(".")[2], None)
+        if told is None or told.done():
+            return
+        refusal = _refusal(message)
+        if refusal is None:
+            told.set_result(None)
+        else:
+            told.set_exception(refusal)
 
     async def _note_error(self, error: Exception) -> None:
         self._error = _words(error)
+        if not self._failed.done():
+            self._failed.set_result(self._error)
+        # A message that was not permitted is not answered.
+        if "permissions violation" in self._error.lower() and not self.lost.done():
+            self.lost.set_result(self._error)
 
     async def _note_end(self) -> None:
         if not self.lost.done():
@@ -139,19 +184,19 @@ class JetStream:
         return None if entry is None else (message.seq or 0, entry)
 
 
-def _tell(given: "asyncio.Future[api.PubAck]", told: "asyncio.Future[object]") -> None:
-    if given.cancelled():
-        told.cancel()
-        return
-    error = given.exception()
-    if told.done():
-        return
+def _refusal(message: Msg) -> Exception | None:
+    """What the server says against a message, in its answer to it."""
+    if message.headers and message.headers.get(api.Header.STATUS.value):  # nobody listens to the subject
+        return Away(f"no stream takes these subjects (status {message.headers[api.Header.STATUS.value]})")
+    try:
+        error = _read_answer(message.data).error
+    except UNREADABLE:
+        return Away("the server's answer is none of JetStream")
     if error is None:
-        told.set_result(None)
-    elif isinstance(error, APIError) and error.err_code == _TOO_LARGE:
-        told.set_exception(TooLarge())
-    else:
-        told.set_exception(Away(_words(error)))
+        return None
+    if error.err_code == _TOO_LARGE:
+        return TooLarge()
+    return Away(f"the stream says: {error.description or 'no'} ({error.err_code})")
 
 
 def _words(error: BaseException) -> str:
@@ -160,6 +205,8 @@ def _words(error: BaseException) -> str:
         return f"the stream says: {error.description} ({error.err_code})"
     if isinstance(error, JetStreamError):
         return "no stream takes these subjects"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or str(error)).lower().replace("_", " ")
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
     return str(error).removeprefix("nats: ").strip("'\"") or type(error).__name__

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import random
 import signal
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -28,8 +27,6 @@ from mpengine.shared.text import harmless
 ACKNOWLEDGE_S = 10.0
 """A connection on which a message is not acknowledged within so long is given up."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
-# A connection that has lasted so long was a good one: the next attempt comes soon.
-_LASTING_S = 10.0
 _NOTE_EVERY_S = 1.0
 _END_S = 5.0
 # So many messages of a transcript file are put in before others have a turn.
@@ -223,6 +220,7 @@ class _Relay:
     def __init__(self, options: Options, engines: list[_Engine]) -> None:
         self._options, self._engines = options, engines
         self._complaint = ""
+        self._is_connected = self._is_announced = False
 
     async def run(self) -> int:
         """Until a signal; then what is in the outboxes is still sent, if the broker is there."""
@@ -256,7 +254,7 @@ class _Relay:
 
     async def _sent(self) -> None:
         """Wait until all outboxes are empty. Without a connection this is not waited for."""
-        for engine in self._engines if not self._complaint else ():
+        for engine in self._engines if self._is_connected else ():
             await engine.emptied()
 
     async def _keep_notes(self) -> None:
@@ -269,13 +267,12 @@ class _Relay:
         attempt, wait_s = 0, _FIRST_WAIT_S
         while True:
             server = self._options.servers[attempt % len(self._options.servers)]
-            began = time.monotonic()
             try:
                 await self._connection(server)
             except Away as error:
+                if self._has_sent():  # that was a good connection: the next attempt comes soon
+                    wait_s, self._complaint = _FIRST_WAIT_S, ""
                 self._say_away(server, str(error))
-            if time.monotonic() - began > _LASTING_S and self._has_sent():
-                wait_s = _FIRST_WAIT_S
             attempt += 1
             # Many relays lose one broker at the same time.
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311
@@ -290,11 +287,12 @@ class _Relay:
             stored = await broker.open()
             for engine in self._engines:
                 engine.outbox.meet(stored.get(engine.name, Position()))
-                engine.outbox.sent = 0
                 engine.is_known.set()
                 engine.has_room.set()
-            self._complaint = ""
-            write_text(f"relaying {', '.join(self._options.wanted.engines)} to {server}, {broker.about}\n")
+            self._is_connected = True
+            if not self._is_announced:
+                write_text(f"relaying {', '.join(self._options.wanted.engines)} to {server}, {broker.about}\n")
+                self._is_announced = True
             senders = [asyncio.create_task(engine.send(broker, failed)) for engine in self._engines]
             ends: list[asyncio.Future[Any]] = [broker.lost, failed, *senders]
             done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -303,6 +301,7 @@ class _Relay:
             for each in done:
                 each.result()
         finally:
+            self._is_connected = False
             failed.cancel()
             await _end(senders)
             for engine in self._engines:
@@ -310,12 +309,17 @@ class _Relay:
             await broker.close()
 
     def _has_sent(self) -> bool:
-        return any(engine.outbox.sent for engine in self._engines)
+        """Whether something was acknowledged since this was asked before."""
+        has_sent = any(engine.outbox.sent for engine in self._engines)
+        for engine in self._engines:
+            engine.outbox.sent = 0
+        return has_sent
 
     def _say_away(self, server: Server, why: str) -> None:
         text = f"{server}: {harmless(why)}; trying again"
         if text != self._complaint:
             complain(text)
+            self._is_announced = False
         self._complaint = text
 
 

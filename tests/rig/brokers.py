@@ -72,6 +72,11 @@ class _Server:
                 process.wait(scaled(PATIENCE_S))
             self._process = None
 
+    def signal(self, how: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(how)
+
     def __enter__(self) -> Self:
         return self.start()
 

@@ -90,7 +90,7 @@ def storm(
     # mosquitto writes what it has when it is told to end, and else now and then.
     gentle = isinstance(broker, Mosquitto)
     ways: list[Callable[[], object]] = [
-        lambda: relay.end(),
+        relay.end,
         lambda: relay.end(signal.SIGTERM),
         lambda: broker.end(signal.SIGTERM),
         lambda: broker.end(signal.SIGTERM if gentle else signal.SIGKILL),
@@ -130,8 +130,8 @@ def nats_storm(runtime: Path, *, count: int, seconds: float, seed: int) -> str:
             relay.until_it_says("relaying ")
             said, kills = storm(buses, relay, broker, seconds, chance)
             total = sum(map(len, said.values()))
-            wait_until(lambda: broker.count("mpengine.*.*.transcript") >= total, PATIENCE_S * 2, "all finals", every=1.0)
-            assert relay.end(signal.SIGTERM) == 0
+            finals = "mpengine.*.*.transcript"
+            wait_until(lambda: broker.count(finals) >= total, PATIENCE_S * 2, "all finals", every=1.0)
         stored = [(subject.removeprefix("mpengine."), text) for subject, text in stored_finals(broker)]
         for name, texts in said.items():
             assert finals_of(stored, name) == texts, name
@@ -157,7 +157,6 @@ def mqtt_storm(runtime: Path, *, count: int, seconds: float, seed: int) -> str:
                 return len(keys) >= sum(map(len, said.values()))
 
             wait_until(everything, PATIENCE_S * 2, "all finals", every=0.5)
-            assert relay.end(signal.SIGTERM) == 0
         got = list(listener.messages)
         first = {(message.body["run"], message.body["seq"]): message for message in reversed(got)}
         in_order = [message for message in got if first[message.body["run"], message.body["seq"]] is message]
