@@ -10,6 +10,7 @@ import mpengine
 from mpengine.cli.options import add_target, key_of
 from mpengine.relay.broker import Login, Wanted
 from mpengine.relay.naming import Names, Server, host_token, servers_in
+from mpengine.shared.config_tables import NAME
 from mpengine.shared.errors import ConfigError, MpengineError
 from mpengine.shared.secret import read_secret
 
@@ -67,6 +68,13 @@ def main(arguments: argparse.Namespace) -> int:
     engines = tuple(dict.fromkeys(arguments.name)) or ("default",)
     if len(engines) > _MOST_ENGINES:
         raise ConfigError("--name", f"expected {_MOST_ENGINES} engines at most")
+    for name in engines:
+        if not NAME.fullmatch(name):
+            raise ConfigError("engine.name", "expected 1 to 32 of A-Z a-z 0-9 _ -")
+    if (arguments.publish or arguments.query) and len(engines) > 1:
+        raise ConfigError("--publish", "expected one --name with it: these are the endpoints of one engine")
+    if arguments.publish and not arguments.query:
+        raise ConfigError("--publish", "expected --query with it: an engine that is not asked loses words on the way")
     if not 1 <= arguments.window <= _MOST_WINDOW:
         raise ConfigError("--window", f"expected 1 to {_MOST_WINDOW}")
     _check_kind(arguments, servers[0])

@@ -10,6 +10,7 @@ import contextlib
 import os
 import ssl
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 import nats.errors
@@ -125,7 +126,8 @@ class JetStream:
         # The library would try again for two minutes, and tell nobody but its `error_cb`.
         tried: asyncio.Future[None] = asyncio.ensure_future(connecting)
         try:
-            await asyncio.wait([tried, self._failed], return_when=asyncio.FIRST_COMPLETED)
+            either: list[asyncio.Future[Any]] = [tried, self._failed]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not tried.done():
                 raise Away(self._failed.result())
             tried.result()

@@ -75,6 +75,8 @@ class Mqtt:
                     await self._publish(topic, body, is_retained=True)
         except TimeoutError:
             raise Away(f"no answer within {CONNECT_S:g} s") from None
+        except TooLarge:
+            raise Away("the broker takes no message that is large enough to be of use") from None
         except (OSError, ValueError) as error:
             strerror = error.strerror if isinstance(error, OSError) else None
             raise Away(strerror or str(error) or type(error).__name__) from None
@@ -95,6 +97,8 @@ class Mqtt:
                     await self._publish(self._presence, OFFLINE, is_retained=True)
         self._client.disconnect()
         await asyncio.to_thread(self._client.loop_stop)
+        # Without the callbacks nothing holds the library's object, whose end closes its sockets.
+        self._client.on_connect = self._client.on_disconnect = self._client.on_publish = None
         for told in self._told.values():
             told.cancel()
 

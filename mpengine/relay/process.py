@@ -20,7 +20,7 @@ from mpengine.relay.outbox import Outbox, Slot
 from mpengine.relay.position import MARK, TOPICS, Position, entry_of, filled
 from mpengine.relay.state_file import StateFile
 from mpengine.relay.transcript import lines_of
-from mpengine.shared.errors import ExitCode
+from mpengine.shared.errors import ExitCode, MpengineError
 from mpengine.shared.standard_streams import complain, write_text
 from mpengine.shared.text import harmless
 
@@ -291,7 +291,8 @@ class _Relay:
                 engine.has_room.set()
             self._is_connected = True
             if not self._is_announced:
-                write_text(f"relaying {', '.join(self._options.wanted.engines)} to {server}, {broker.about}\n")
+                with contextlib.suppress(BrokenPipeError, MpengineError):  # whoever read that has gone
+                    write_text(f"relaying {', '.join(self._options.wanted.engines)} to {server}, {broker.about}\n")
                 self._is_announced = True
             senders = [asyncio.create_task(engine.send(broker, failed)) for engine in self._engines]
             ends: list[asyncio.Future[Any]] = [broker.lost, failed, *senders]
@@ -302,7 +303,8 @@ class _Relay:
                 each.result()
         finally:
             self._is_connected = False
-            failed.cancel()
+            if not failed.cancel() and not failed.cancelled():
+                failed.exception()  # it may not be the one that ended this
             await _end(senders)
             for engine in self._engines:
                 engine.outbox.disconnect()

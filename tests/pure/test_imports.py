@@ -93,10 +93,10 @@ def test_private_modules_of_websocket_client_are_known_to_one_module():
 
 
 @pytest.mark.parametrize("library", ["websocket", "ssl"])
-def test_websocket_and_tls_are_known_to_streaming_alone(library):
+def test_websocket_and_tls_are_known_to_streaming_alone_and_tls_to_the_relay(library):
     users = {name for name, found in IMPORTS.items() if library in {other.split(".")[0] for other in found}}
-    others = {"mpengine.cli.relay", "mpengine.relay.broker"} if library == "ssl" else set()  # the way to the broker
-    assert {room(name) for name in users - others} == {"streaming"}
+    to_brokers = modules_of("relay") | {"mpengine.cli.relay"} if library == "ssl" else set()
+    assert {room(name) for name in users - to_brokers} == {"streaming"}
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,7 @@ class Listener:
         self.messages: list[Message] = []
         self._topic = topic
         self._client = client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id="listener", protocol=paho.MQTTv5, clean_session=None
+            CallbackAPIVersion.VERSION2, client_id=os.urandom(8).hex(), protocol=paho.MQTTv5, clean_session=None
         )
         session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         session.SessionExpiryInterval = _SESSION_S
