@@ -3,30 +3,97 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mpengine.client.position import Hole as Hole
-    from mpengine.client.subscriber import Subscriber as Subscriber
-    from mpengine.embedded.engine import Engine as Engine
-    from mpengine.embedded.engine import TranscriptionResult as TranscriptionResult
-    from mpengine.shared.config import Config as Config
-    from mpengine.supervisor.process import Supervisor as Supervisor
+    from mpengine.client.ask import ask
+    from mpengine.client.position import Hole
+    from mpengine.client.subscriber import Subscriber
+    from mpengine.embedded.engine import Engine, TranscriptionResult
+    from mpengine.shared.config import Config
+    from mpengine.shared.errors import ConfigError, EngineUnreachable, MpengineError
+    from mpengine.shared.messages import (
+        CreditsLow,
+        EngineState,
+        Error,
+        ErrorCode,
+        ErrorKind,
+        Gap,
+        GapReason,
+        Level,
+        Metadata,
+        Metrics,
+        Pause,
+        Resume,
+        SessionEnd,
+        SetUserName,
+        SpeechStarted,
+        Status,
+        StatusAnswer,
+        StatusQuery,
+        Stop,
+        Transcript,
+        UtteranceEnd,
+        Word,
+    )
+    from mpengine.shared.messages import Published as Message
+    from mpengine.supervisor.process import Supervisor
 
-__all__ = ["Config", "Engine", "Hole", "Subscriber", "Supervisor", "TranscriptionResult"]
+__all__ = [
+    "Config",
+    "ConfigError",
+    "CreditsLow",
+    "Engine",
+    "EngineState",
+    "EngineUnreachable",
+    "Error",
+    "ErrorCode",
+    "ErrorKind",
+    "Gap",
+    "GapReason",
+    "Hole",
+    "Level",
+    "Message",
+    "Metadata",
+    "Metrics",
+    "MpengineError",
+    "Pause",
+    "Resume",
+    "SessionEnd",
+    "SetUserName",
+    "SpeechStarted",
+    "Status",
+    "StatusAnswer",
+    "StatusQuery",
+    "Stop",
+    "Subscriber",
+    "Supervisor",
+    "Transcript",
+    "TranscriptionResult",
+    "UtteranceEnd",
+    "Word",
+    "ask",
+]
 __version__ = "0.2.0"
 
+# The modules in which the public names stand; those of messages are in the first one.
+_MESSAGES = "mpengine.shared.messages"
 _HOMES = {
-    "Config": "mpengine.shared.config",
+    "ask": "mpengine.client.ask",
     "Hole": "mpengine.client.position",
-    "Engine": "mpengine.embedded.engine",
     "Subscriber": "mpengine.client.subscriber",
-    "Supervisor": "mpengine.supervisor.process",
+    "Engine": "mpengine.embedded.engine",
     "TranscriptionResult": "mpengine.embedded.engine",
+    "Config": "mpengine.shared.config",
+    "ConfigError": "mpengine.shared.errors",
+    "EngineUnreachable": "mpengine.shared.errors",
+    "MpengineError": "mpengine.shared.errors",
+    "Supervisor": "mpengine.supervisor.process",
 }
+_ALIASES = {"Message": "Published"}
 
 
 def __getattr__(name: str) -> Any:
     # Public names load on use: child processes import this package too, and each must hold only its own modules.
-    if name in _HOMES:
+    if name in __all__:
         import importlib  # noqa: PLC0415
 
-        return getattr(importlib.import_module(_HOMES[name]), name)
+        return getattr(importlib.import_module(_HOMES.get(name, _MESSAGES)), _ALIASES.get(name, name))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,9 +8,7 @@ import asyncio
 import os
 import sys
 
-from mpengine import Hole, Subscriber
-from mpengine.shared.errors import ConfigError
-from mpengine.shared.messages import Transcript
+from mpengine import ConfigError, Hole, Subscriber, Transcript
 
 
 async def follow(names: list[str]) -> None:

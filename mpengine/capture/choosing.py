@@ -345,7 +345,22 @@ class _Search:
             return self._nothing()
         hints = "" if self._present.sources else self._hints(())
         words, is_number = f"no audio input device {self._wanted!r}", isinstance(self._wanted, int)
-        return NotFound(f"{words}{hints}; there are: {_listed(self._known, with_numbers=is_number)}", words)
+        like = self._like()
+        there = _listed(self._known, with_numbers=is_number)
+        return NotFound(f"{words}{hints}; there are: {there}{like}", f"{words}{like}")
+
+    def _like(self) -> str:
+        """The end of an error that suggests the microphone with the most similar name; empty if there is none.
+
+        An ALSA name and a name with its mark are no names that somebody has misspelt.
+        """
+        wanted = str(self._wanted)
+        if wanted.isdigit() or _PRINTED.match(wanted) or _ANY_ALSA_NAME.match(wanted):
+            return ""
+        from mpengine.shared.guess import nearest_name, suggestion  # noqa: PLC0415  only for errors
+
+        found = nearest_name(wanted, [one.name for one in self._known if not one.is_hidden])
+        return suggestion(found) if found is not None else ""
 
     def _nothing(self) -> DeviceError:
         return DeviceError(

@@ -15,6 +15,8 @@ _POINTS = 60
 _LEAST_NS = 8_000_000_000
 # A line that is steeper is no crystal, but a latency that has changed. Neither is a line that has been left since.
 _STEEPEST = 500e-6
+# Few samples may all be late, on a busy machine. So a steep line has to last.
+_STEEP, _STEEP_LEAST_NS = 150e-6, 30_000_000_000
 _LEFT_NS = 1_000_000
 _SHARE_NOW = 2  # the last half of the time, in which samples must touch the line
 
@@ -45,18 +47,19 @@ class Crystal:
     def offset_ns(self, at_ns: int) -> int | None:
         """The offset of a sample that comes without delay at this time; None while the line is not known."""
         points = self._points
-        if not points or points[-1][0] - points[0][0] < _LEAST_NS:
+        span_ns = points[-1][0] - points[0][0] if points else 0
+        if span_ns < _LEAST_NS:
             return None
         middle_ns = sum(arrival_ns for arrival_ns, _ in points) // len(points)
         (begin_ns, begin), (end_ns, end) = next(edge for edge in pairwise(_hull(points)) if edge[1][0] > middle_ns)
         slope = (end - begin) / (end_ns - begin_ns)
-        if abs(slope) > _STEEPEST:
+        if abs(slope) > (_STEEP if span_ns < _STEEP_LEAST_NS else _STEEPEST):
             return None
 
         def line(when_ns: int) -> int:
             return begin + round(slope * (when_ns - begin_ns))
 
-        recent_ns = points[-1][0] - (points[-1][0] - points[0][0]) // _SHARE_NOW
+        recent_ns = points[-1][0] - span_ns // _SHARE_NOW
         if min(offset - line(when_ns) for when_ns, offset in points if when_ns >= recent_ns) > _LEFT_NS:
             return None
         return line(at_ns)

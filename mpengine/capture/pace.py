@@ -24,7 +24,9 @@ _SOONER = 600e-6
 _BEHIND_S = 0.001
 _MOST_LOOKS_BEHIND = 5
 _MISSES_EVERY_S = 1.0
-_SLACK = 0.02  # of a period, for rounded durations
+# Shorter periods tell the time well enough. What comes without periods has no common part that is so long.
+_SHORTEST_PERIOD_S = 0.005
+_FEWEST_PERIODS = 3
 # Where that has not been seen for so long, reads are fast until what is ready moves.
 _FOLLOWS_EVERY_S = 8.0
 # A read that brings more than its step and these is late.
@@ -51,6 +53,7 @@ class Pace:
         self._period_s = 0.0  # of a card that moves by periods; 0 for all other sources
         self._brought_s: list[float] = []  # by the fast reads
         self._expected_s = 0.0  # what the next read brings of a card that moves by periods
+        self._more_s = 0.0  # than expected, which the last one brought
         self._follows_in_s = _FOLLOWS_EVERY_S - _MISSES_EVERY_S
         self._looks_for_s = 0.0  # reads are so far apart until what is ready moves; 0: they do not wait for that
         self._loud_for_s = _HOLD_S
@@ -98,7 +101,10 @@ class Pace:
             self._look_for_the_end(brought_s)
         elif self._moves_by_steps:
             self._follows_in_s -= self._expected_s
-            is_missing = self._period_s and brought_s < self._expected_s - self._period_s / 2
+            more_s, before_s = brought_s - self._expected_s, self._more_s
+            self._more_s = more_s
+            # Behind a read that was late, and brought a period more, one less is none that is missing.
+            is_missing = self._period_s and max(more_s, more_s + before_s) < -self._period_s / 2
             if is_missing and self._follows_in_s <= _FOLLOWS_EVERY_S - _MISSES_EVERY_S:
                 self._looks_for_s, self._empty_looks, self._follows_in_s = _BEHIND_S, 1, _FOLLOWS_EVERY_S
             elif self._follows_in_s <= 0:
@@ -113,9 +119,8 @@ class Pace:
         if has_come:
             self._brought_s.append(brought_s)
         if not self._fast_left:
-            self._moves_by_steps = self._empty_looks >= LOOKS
-            knows_period = self._has_periods and self._moves_by_steps
-            self._period_s = _period_s(self._brought_s[1:]) if knows_period else 0.0
+            self._period_s = _period_s(self._brought_s[1:]) if self._has_periods else 0.0
+            self._moves_by_steps = self._period_s > 0 or self._empty_looks >= LOOKS
 
     def _look_for_the_end(self, brought_s: float) -> None:
         """Reads are close together until one brings what was not there at the one before."""
@@ -143,7 +148,11 @@ class Pace:
 
 def _period_s(brought_s: list[float]) -> float:
     """The period of a card, by what came at once: always one period, or a few. 0 where it is something else."""
-    least_s = min(brought_s, default=0.0)
-    if any(abs(each / least_s - round(each / least_s)) > _SLACK for each in brought_s):
+    if len(brought_s) < _FEWEST_PERIODS:
         return 0.0
-    return least_s
+    common_s = brought_s[0]
+    for each in brought_s[1:]:
+        rest_s = each
+        while rest_s > _SHORTEST_PERIOD_S / 2:  # Euclid's algorithm, with rounded durations
+            common_s, rest_s = rest_s, common_s % rest_s
+    return common_s if common_s >= _SHORTEST_PERIOD_S else 0.0

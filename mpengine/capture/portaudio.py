@@ -11,7 +11,7 @@ from mpengine.processes import tricks
 from mpengine.processes.tricks import Trick
 from mpengine.shared.errors import DeviceError
 
-__all__ = ["found_by_soname", "inputs", "sounddevice", "takes", "words"]
+__all__ = ["found_by_soname", "inputs", "sounddevice", "takes", "version", "words"]
 
 _SONAME = "libportaudio.so.2"
 _FINDER = "ctypes.util"
@@ -96,6 +96,11 @@ def words(error: Exception) -> str:
             return str(of_the_system)
     text = str(error.args[0] if error.args else error)
     return text.partition(": ")[2] or text
+
+
+def version() -> str:
+    """The version of PortAudio, as it tells it."""
+    return str(sounddevice.get_portaudio_version()[1]).partition(",")[0]
 
 
 def takes(number: int, *, rate_hz: int, channels: int) -> bool:

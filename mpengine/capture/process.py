@@ -24,6 +24,7 @@ from mpengine.capture.window import Losses, Slot, Window
 from mpengine.processes.beginning import NOTES_FD, CaptureSettings
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control
+from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.door import Stranger
 from mpengine.shared.doorkeeper import Doorkeeper
 from mpengine.shared.errors import DeviceError, ExitCode, MpengineError
@@ -202,6 +203,7 @@ class Capture:
                 latency_s=info.latency_s,
                 device_rate_hz=info.device_rate_hz,
                 identity=info.identity,
+                samples=info.samples,
             )
         )
 
@@ -458,7 +460,10 @@ def run(settings: CaptureSettings) -> ExitCode:
     capture: Capture | None = None
     try:
         loop.control.tell(control.Hello(pid=os.getpid()))
-        capture = Capture(settings, loop, _source(settings))
+        source = source_of(settings.audio)
+        if settings.has_notes:
+            source.keep_notes(NOTES_FD)
+        capture = Capture(settings, loop, source)
         capture.run()
     except MpengineError as error:
         code = _CODES.get(error.exit_code, ErrorCode.WINDOW)
@@ -471,10 +476,8 @@ def run(settings: CaptureSettings) -> ExitCode:
     return ExitCode.OK
 
 
-def _source(settings: CaptureSettings) -> Source:
-    # Import only the module of this source: each may load a library.
-    module, _, class_name = settings.audio.home.name.partition(".")
-    source: Source = getattr(importlib.import_module(f"mpengine.capture.{module}"), class_name)(settings.audio)
-    if settings.has_notes:
-        source.keep_notes(NOTES_FD)
+def source_of(audio: AudioConfig) -> Source:
+    """The source that `audio` names, not opened. Only its module is loaded: each may load a library."""
+    module, _, class_name = audio.home.name.partition(".")
+    source: Source = getattr(importlib.import_module(f"mpengine.capture.{module}"), class_name)(audio)
     return source

@@ -68,7 +68,7 @@ class Pusher:
         if doors is not None:
             is_ours = functools.partial(doorkeeper.is_of_engine, supervisor_pid=supervisor_pid)
             doors.watch(self.socket, endpoint, _MOST_CONNECTIONS, is_ours=is_ours)
-        self._endpoint = endpoint
+        self._endpoint, self._doors = endpoint, doors
         self._bind()
         self._grant: int | None = None
         self._attempt = self._number = 0  # of the next frame
@@ -81,6 +81,8 @@ class Pusher:
         """Bind again if the socket's name has vanished. Connections go on. Raises MpengineError."""
         path = sockets.path_of(self._endpoint)
         if path is not None and doorkeeper.find_socket(path) != self._file:
+            if self._doors is not None:
+                self._doors.catch_up()
             self._bind()
 
     def _bind(self) -> None:

@@ -21,12 +21,13 @@ class Block(msgspec.Struct, frozen=True, gc=False):
 
 
 class SourceInfo(NamedTuple):
-    """An opened source. `device_rate_hz` and `identity`: see `control.DeviceOpened`."""
+    """An opened source. `device_rate_hz`, `identity` and `samples`: see `control.DeviceOpened`."""
 
     name: str
     latency_s: float
     device_rate_hz: int = 0
     identity: str = ""
+    samples: int = 0
 
 
 class Source(abc.ABC):

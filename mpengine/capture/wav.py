@@ -30,6 +30,7 @@ class WavFile(Source):
         self._block_bytes = audio.block_samples * 2 * audio.channels
         self._fd: int | None = None
         self._frame_bytes = 0  # of the file
+        self._samples = 0  # of the whole file, as they are sent
         self._read_bytes = self._block_bytes  # what makes about a block
         self._left = 0  # bytes of audio in the file that were not read yet
         self._converter: Converter | None = None
@@ -57,7 +58,7 @@ class WavFile(Source):
             raise
         self._next_due_ns = 0
         self._has_ended = False
-        return SourceInfo(path, 0.0)
+        return SourceInfo(path, 0.0, samples=self._samples)
 
     def read(self, now_ns: int, room: int) -> list[Block]:
         """The blocks that are due, at most `room`. Those of an unpaced file are always due. Raises DeviceError."""
@@ -123,6 +124,7 @@ class WavFile(Source):
         self._converter = converter(
             rate_hz=found.rate_hz, channels=found.channels, sample_format=found.sample_format, audio=self._audio
         )
+        self._samples = frames * self._audio.sample_rate // found.rate_hz
         per_block = max(1, self._audio.block_samples * found.rate_hz // self._audio.sample_rate)
         self._read_bytes = per_block * found.frame_bytes
         self._ready = b""

@@ -26,6 +26,7 @@ from mpengine.shared.window_layout import (
     SLOT_HEADER_BYTES,
     TAIL_AT,
     VERSION,
+    shape,
 )
 
 _MAX_SEQUENCE = 1 << 62
@@ -53,9 +54,9 @@ class Window:
         """
         self._path = path
         self._sample_bytes = 2 * channels
-        self._slot_bytes = SLOT_HEADER_BYTES + block_samples * self._sample_bytes
-        self._slots = max(2, int(seconds * sample_rate) // block_samples)
-        self._size = HEADER_BYTES + self._slots * self._slot_bytes
+        self._slot_bytes, self._slots, self._size = shape(
+            sample_rate=sample_rate, channels=channels, block_samples=block_samples, seconds=seconds
+        )
         self._identity = HEADER.pack(MAGIC, VERSION, self._slot_bytes, self._slots, sample_rate, channels, run)
         self._file = open_file(path, most_bytes=_BEHIND_S * sample_rate * self._sample_bytes)
         try:

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from types import ModuleType
 
 import mpengine
-from mpengine.cli.options import KEY_OPTION
+from mpengine.cli.options import COMMAND_OPTIONS, KEY_OPTION
+from mpengine.cli.parsing import Parser
 from mpengine.shared.errors import ExitCode, MpengineError
 from mpengine.shared.standard_streams import complain, drop_output, ensure_standard_streams
 
@@ -20,16 +21,37 @@ from mpengine.shared.standard_streams import complain, drop_output, ensure_stand
 # the exit code. The words stand in the command's own help, their first sentence also in the list of commands.
 COMMANDS = {
     "run": "Run an engine until it is stopped. A second Ctrl-C ends it at once.",
+    "init": "Print a configuration with every key explained. The options set keys in it.",
     "listen": "Show live what an engine hears.",
+    "transcribe": "Turn recordings into their words or subtitles.",
     "status": "Show the state of an engine.",
+    "check": "Say what stands in the way of a run, and what would mend it.",
+    "list": "List the engines of this user: those that run, and what killed ones have left.",
+    "pause": "Close the microphone of an engine until `mpengine resume`.",
+    "resume": "Open the microphone of a paused engine again.",
+    "rename": "Set the speaker's name in the transcripts of an engine.",
     "devices": "List the audio inputs.",
     "service": "Print a systemd unit. Its first lines say where to put it.",
     "keys": "Make CURVE keys for a bus beyond this machine. It says which goes where.",
     "stop": "Stop an engine and wait for its end. It publishes its last results first.",
     "web": "Serve captions, events and figures to browsers and monitoring, over HTTP. It needs the extra web.",
     "relay": "Hand what engines hear to a broker: NATS JetStream or MQTT. It needs the extra relay.",
-    "help": "List the pages of the reference, or show one of them.",
+    "completion": "Print what a shell needs to complete commands. The help says where to put it.",
+    "help": "List the pages of the reference, or show one of them. It shows the help of a command, too.",
+    "version": "Print the version.",
 }
+# Those that are called otherwise: a module `list` would take the place of the type, in this module.
+_MODULES = {"list": "engines"}
+EXAMPLES = """\
+to begin:
+  mpengine run --local              the recogniser of this machine: no account
+  mpengine listen                   live captions, in another terminal
+  mpengine init --output mic.toml   a configuration with every key explained
+  mpengine run --config mic.toml    an engine with that configuration
+
+`mpengine COMMAND --help` shows the options of a command. `mpengine help` lists
+the pages of the reference; `mpengine help configuration` has all keys.
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,12 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser = parser_for(*words[:1])
         arguments = parser.parse_args(words)
         if arguments.command is None:
-            parser.print_help(sys.stderr)
+            sys.stderr.write(_overview())
             return int(ExitCode.CONFIG)
-        code: int = _module(arguments.command).main(arguments)
+        code: int = module_of(arguments.command).main(arguments)
         sys.stdout.flush()
     except MpengineError as error:
-        complain(str(error))
+        complain(str(error), *error.more)
         return int(error.exit_code)
     except BrokenPipeError:
         return int(ExitCode.OK)  # the reader of the output has gone (head, less)
@@ -83,6 +105,8 @@ def _with_key(argv: Sequence[str]) -> list[str]:
     """`argv` with the option for the key and the key as one word: one key in 85 begins with a hyphen, as options do."""
     words = list(argv)
     for place, word in enumerate(words[:-1]):
+        if word in COMMAND_OPTIONS:  # the rest is somebody else's
+            break
         if word == KEY_OPTION:
             return [*words[:place], f"{word}={words[place + 1]}", *words[place + 2 :]]
     return words
@@ -90,17 +114,30 @@ def _with_key(argv: Sequence[str]) -> list[str]:
 
 def parser_for(*names: str) -> argparse.ArgumentParser:
     """The parser of the command line, with the arguments of the commands in `names`, and the names of the others."""
-    pages_of_help = "`mpengine help` lists the pages of the reference; `mpengine help configuration` has all keys."
-    parser = argparse.ArgumentParser(prog="mpengine", description=mpengine.__doc__, epilog=pages_of_help)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = Parser(prog="mpengine", description=mpengine.__doc__, epilog=EXAMPLES, formatter_class=raw)
     parser.add_argument("--version", action="version", version=f"mpengine {mpengine.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, about in COMMANDS.items():
-        short = about[0].lower() + about[1 : about.index(".")]
-        command = commands.add_parser(name, help=short, description=about)
+        command = commands.add_parser(name, help=_short(about), description=about)
+        command.place = name
         if name in names:
-            _module(name).add_arguments(command)
+            module_of(name).add_arguments(command)
     return parser
 
 
-def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"mpengine.cli.{name}")
+def _overview() -> str:
+    """The help of somebody who has typed nothing else."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {_short(about)}" for name, about in COMMANDS.items()]
+    return "\n".join([str(mpengine.__doc__), "", "commands:", *lines, "", EXAMPLES])
+
+
+def _short(about: str) -> str:
+    """The first sentence of `about`, as an item of a list."""
+    return about[0].lower() + about[1 : about.index(".")]
+
+
+def module_of(name: str) -> ModuleType:
+    """The module of a command."""
+    return importlib.import_module(f"mpengine.cli.{_MODULES.get(name, name)}")

@@ -1,6 +1,7 @@
 """`mpengine devices --levels` shows how loud each microphone is: bars on a terminal, otherwise lines."""
 
 import contextlib
+import functools
 import os
 import sys
 import time
@@ -14,12 +15,13 @@ from mpengine.capture.device_format import rates_to_try
 from mpengine.capture.inventory import Present
 from mpengine.capture.level import FLOOR_DBFS, Loudness, measure
 from mpengine.capture.stream import PortAudioError, Stream, refuses_the_rate
-from mpengine.cli.device_list import lines, look
+from mpengine.cli import device_list
+from mpengine.cli.device_list import look
 from mpengine.cli.terminal import Screen
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import DeviceError, ExitCode
-from mpengine.shared.standard_streams import drop_output, terminal_size, write_text
+from mpengine.shared.standard_streams import drop_output, write_text
 from mpengine.shared.text import harmless, width
 
 _READ_S = 0.1
@@ -27,10 +29,9 @@ _READS_A_LINE = 10
 _SILENT_S = 3.0
 _MOST = 16
 _BUFFER_S = 0.5
-# The columns of a bar; around it stand spaces, brackets and "-100.0 dBFS, peak -100.0".
+# The columns of a bar, and of what stands around it: spaces, and "-100.0 dBFS, peak -100.0".
 _LEAST_BAR, _BAR = 10, 40
-_WORDS = 29
-_LOWEST_DBFS = -60.0
+_WORDS = 26
 
 
 class _Meter:
@@ -79,6 +80,11 @@ class _Meter:
             self.loudness = None
 
     @property
+    def levels(self) -> tuple[float, float]:
+        """The RMS and the peak."""
+        return (FLOOR_DBFS, FLOOR_DBFS) if self.loudness is None else self.loudness[:2]
+
+    @property
     def words(self) -> str:
         """The level in words."""
         if self.trouble:
@@ -88,14 +94,6 @@ class _Meter:
         if self.loudness.digital_silence:
             return "digital silence"
         return f"{self.loudness.rms_dbfs:.1f} dBFS, peak {self.loudness.peak_dbfs:.1f}"
-
-    def bar(self, length: int) -> str:
-        """The level as a bar of so many columns: the RMS, and a mark at the peak."""
-        rms, peak = (FLOOR_DBFS, FLOOR_DBFS) if self.loudness is None else self.loudness[:2]
-        cells = ["#" if place < _cell(rms, length) else " " for place in range(length)]
-        if _cell(peak, length):
-            cells[_cell(peak, length) - 1] = "|"
-        return "".join(cells)
 
 
 def show_levels(config_path: str | None, begins: Callable[[], None]) -> int:
@@ -107,7 +105,7 @@ def show_levels(config_path: str | None, begins: Callable[[], None]) -> int:
     listing = look(audio)
     choices = _choices(listing.present)
     if not choices:
-        write_text("\n".join(lines(listing, audio)) + "\n")
+        write_text("\n".join(device_list.lines(listing, audio)) + "\n")
         return int(ExitCode.DEVICE)
     hidden = [_Meter(row.one.name, row.state) for row in listing.rows if row.one.is_hidden]
     meters = [_Meter(choice.name).open(choice, audio) for choice in choices] + hidden
@@ -138,23 +136,21 @@ def _draw(meters: list[_Meter]) -> None:
             for meter in meters:
                 meter.listen()
                 meter.judge()
-            screen.show([*_drawn(meters, terminal_size().columns), "", "Ctrl-C ends this"])
+            screen.show(functools.partial(_drawn, meters))
             time.sleep(_READ_S)
 
 
-def _drawn(meters: list[_Meter], columns: int) -> list[str]:
+def _drawn(meters: list[_Meter]) -> list[str]:
     """A line a microphone, or two where the terminal is too narrow for a name and a bar."""
-    names = max(width(harmless(meter.name)) for meter in meters)
-    room = columns - names - _WORDS
-    length = max(_LEAST_BAR, min(_BAR, room if room >= _LEAST_BAR else columns - _WORDS))
-    drawn = []
-    for meter in meters:
-        name, level = harmless(meter.name), f" [{meter.bar(length)}] {harmless(meter.words)}"
-        if room >= _LEAST_BAR:
-            drawn.append(f"{name}{' ' * (names - width(name))}{level}")
-        else:
-            drawn += [name, level]
-    return drawn
+    from mpengine.cli.drawing import Head, level_bar, lines, standard_output, table  # noqa: PLC0415  a pipe needs none
+
+    to = standard_output()
+    length = max(
+        _LEAST_BAR, min(_BAR, (to.columns or 0) - _WORDS - max(width(harmless(meter.name)) for meter in meters))
+    )
+    heads = (Head("NAME"), Head("", length), Head("", _WORDS))
+    rows = [(meter.name, level_bar(*meter.levels, length, to), meter.words) for meter in meters]
+    return [*lines(table(heads, rows, to), to), "", "Ctrl-C ends this"]
 
 
 def _print(meters: list[_Meter]) -> None:
@@ -166,7 +162,3 @@ def _print(meters: list[_Meter]) -> None:
         for meter in meters:
             meter.judge()
             write_text(f"{harmless(meter.name)}: {harmless(meter.words)}\n")
-
-
-def _cell(dbfs: float, length: int) -> int:
-    return max(0, min(length, round((1 - dbfs / _LOWEST_DBFS) * length)))

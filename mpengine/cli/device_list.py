@@ -1,9 +1,8 @@
 """The list of `mpengine devices`: the microphones under the names that `audio.device` takes."""
 
 import json
-import sys
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpengine.capture import devices as microphones
 from mpengine.capture import portaudio
@@ -13,13 +12,15 @@ from mpengine.capture.inventory import Known, Present, Way, known
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import DeviceError, ExitCode
-from mpengine.shared.standard_streams import terminal_size
-from mpengine.shared.text import harmless, width
+from mpengine.shared.text import harmless
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 # What capture calls itself, see `proc_title`.
 _OWN_NAME = "mpe-capture"
 _SERVERS = ("pulse", "pipewire")
-_HEADINGS = ("NAME", "CH", "RATE", "STATE", "WHAT IT IS")
+_HEADINGS = ("  NAME", "CH", "RATE", "STATE", "WHAT IT IS")
 
 
 class Row(NamedTuple):
@@ -59,8 +60,7 @@ def list_them(config_path: str | None, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps([_entry(row) for row in listing.rows], indent=2))
     else:
-        columns = terminal_size().columns if sys.stdout.isatty() else None
-        print("\n".join(lines(listing, audio, columns)))
+        print("\n".join(lines(listing, audio)))
     return int(ExitCode.OK if any(not row.one.is_hidden for row in listing.rows) else ExitCode.DEVICE)
 
 
@@ -104,40 +104,40 @@ def _state(one: Known) -> str:
     return "cannot be opened" if one.is_hidden else "free"
 
 
-def lines(listing: Listing, audio: AudioConfig, columns: int | None = None) -> list[str]:
-    """The list for people, for a terminal of so many `columns`; None: as wide as it is."""
+def lines(listing: Listing, audio: AudioConfig) -> list[str]:
+    """The list for people, for standard output."""
+    from mpengine.cli import drawing  # noqa: PLC0415  JSON is not drawn
+
     rows, wanted = listing.rows, audio.device
-    lines = []
-    if rows:
-        lines = _table(rows, audio.sample_rate, columns)
-    else:
-        lines.append("no audio input device: plug in a microphone (in a container, pass in /dev/snd)")
+    remarks = []
+    if not rows:
+        remarks.append("no audio input device: plug in a microphone (in a container, pass in /dev/snd)")
     if listing.present.server:
-        lines.append(harmless(listing.present.server))
+        remarks.append(listing.present.server)
     if listing.trouble and rows:
-        lines.append(harmless(listing.trouble))
+        remarks.append(listing.trouble)
     elif listing.choice is not None and not any(row.is_chosen for row in rows):
-        lines.append(f"* {harmless(listing.choice.name)}")
+        remarks.append(f"* {listing.choice.name}")
     if listing.choice is not None:
-        lines.append("* is used when audio.device is not set" if wanted is None else "* is what audio.device means now")
-    return lines
+        means = "is used when audio.device is not set" if wanted is None else "is what audio.device means now"
+        remarks.append(f"* {means}")
+    to = drawing.standard_output()
+    table = _table(rows, audio.sample_rate) if rows else []
+    return table + [line for text in remarks for line in drawing.lines(harmless(text), to)]
 
 
-def _table(rows: Sequence[Row], wanted_hz: int, columns: int | None) -> list[str]:
+def _table(rows: Sequence[Row], wanted_hz: int) -> list[str]:
     """A line a microphone. Where that is too wide, its name has a line of its own."""
-    marks = [" ", *("*" if row.is_chosen else " " for row in rows)]
-    cells = [_HEADINGS, *(_cells(row, wanted_hz) for row in rows)]
-    table = _aligned(cells)
-    if columns is None or max(map(width, table)) + len("* ") <= columns:
-        return [f"{mark} {line}" for mark, line in zip(marks, table, strict=True)]
-    facts = _aligned([line[1:] for line in cells])
-    pairs = zip(marks, cells, facts, strict=True)
-    return [text for mark, (name, *_), line in pairs for text in (f"{mark} {name}", f"    {line}")]
+    from mpengine.cli.drawing import Head, lines, standard_output, state, table  # noqa: PLC0415  JSON is not drawn
 
-
-def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
-    return [_padded(line, widths) for line in cells]
+    to = standard_output()
+    cells: list[list[str | Text]] = []
+    for row in rows:
+        name, channels, rate, words, what = _cells(row, wanted_hz)
+        mark = "* " if row.is_chosen else "  "
+        word, _, rest = words.partition(":")
+        cells.append([mark + name, channels, rate, state(word, f":{rest}" if rest else ""), what])
+    return lines(table([Head(word) for word in _HEADINGS], cells, to, gap=2), to)
 
 
 def _cells(row: Row, wanted_hz: int) -> tuple[str, ...]:
@@ -154,10 +154,6 @@ def _what(row: Row) -> str:
     if one.name in _SERVERS:
         return "the sound server's default"
     return one.input.host_api if one.input is not None else ""
-
-
-def _padded(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(cell + " " * (columns - width(cell)) for cell, columns in zip(cells, widths, strict=True)).rstrip()
 
 
 def _entry(row: Row) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import os
 import threading
 
 from mpengine.capture import sound_server
+from mpengine.cli.chosen import found_file
 from mpengine.processes import beginning
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.standard_streams import complain
@@ -14,7 +15,9 @@ _LIST_LIMIT_S = 15.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
-    parser.add_argument("--config", metavar="FILE", help="mark the one that this configuration means")
+    parser.add_argument(
+        "--config", metavar="FILE", help="mark the one that this configuration means (default: that of `mpengine run`)"
+    )
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print JSON")
     shape.add_argument(
@@ -24,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """See `devices`."""
-    return devices(arguments.config, as_json=arguments.json, as_levels=arguments.levels)
+    return devices(arguments.config or found_file(os.environ), as_json=arguments.json, as_levels=arguments.levels)
 
 
 def devices(config_path: str | None, *, as_json: bool, as_levels: bool) -> int:

@@ -1,7 +1,6 @@
 """`mpengine help` shows the pages of the reference. They ship with the package: many a machine has no browser."""
 
 import argparse
-import difflib
 import os
 import re
 import shlex
@@ -12,6 +11,7 @@ import textwrap
 from collections.abc import Sequence
 
 import mpengine
+from mpengine import cli
 from mpengine.shared.errors import ConfigError, ExitCode
 from mpengine.shared.standard_streams import terminal_size, write_text
 
@@ -22,7 +22,7 @@ _LAST = ("development", "costs", "changes")
 # -F: a page that fits on the screen needs no pager; -R: let colours through; -X: leave the page on the screen.
 _USUAL_PAGER = "less -FRX"
 _FENCE, _TABLE, _IMAGE, _HEADING = "```", "|", "![", "#"
-_LINK = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<page>\w+)\.md\)")
+_LINK = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<page>\w+)\.md(?:#[\w-]+)?\)")
 _ITEM = re.compile(r"(?P<margin> *(?:\* |\d+\. )?)(?P<text>.*)")
 _WIDEST = 120
 # The heading, an empty line, and the text up to the first full stop.
@@ -31,18 +31,29 @@ _SUBJECT = re.compile(r"# [^\n]+\n+(?P<subject>.+?\.)(?:\s|$)", re.DOTALL)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
-    parser.add_argument("topic", metavar="TOPIC", nargs="?", help="the name of a page, or its beginning")
+    parser.add_argument("topic", metavar="TOPIC", nargs="?", help="the name of a page, or its beginning; or a command")
+    parser.add_argument("--man", action="store_true", help="print the help of all commands as a man page, for man -l -")
 
 
 def main(arguments: argparse.Namespace) -> int:
     """See `show_help`."""
+    if arguments.man:
+        from mpengine.cli.man import man_page  # noqa: PLC0415  it loads all commands
+
+        write_text(man_page(topics()))
+        return int(ExitCode.OK)
     return show_help(arguments.topic)
 
 
 def show_help(topic: str | None) -> int:
-    """Show the page about `topic`, or list all pages. Raises ConfigError for an unknown topic."""
+    """Show the page about `topic`, or the help of the command `topic`, or list all pages.
+
+    Raises ConfigError for an unknown topic.
+    """
     if topic is None:
         write_text(_contents())
+    elif topic in cli.COMMANDS and topic not in topics():
+        cli.parser_for(topic).parse_args([topic, "--help"])  # exits
     else:
         _show(_read(_choose(topic, topics())))
     return int(ExitCode.OK)
@@ -63,7 +74,8 @@ def _contents() -> str:
     names = [*(name for name in topics() if name not in _LAST), *_LAST]
     width = max(len(name) for name in names)
     lines = [f"  {name:{width}}  {subject(_read(name))}\n" for name in names]
-    return "mpengine help TOPIC shows one of these pages. The beginning of a topic is enough.\n\n" + "".join(lines)
+    how = "`mpengine help TOPIC` shows one of these pages, `mpengine help COMMAND` the options of a command.\n\n"
+    return how + "".join(lines)
 
 
 def _choose(wanted: str, names: Sequence[str]) -> str:
@@ -74,8 +86,9 @@ def _choose(wanted: str, names: Sequence[str]) -> str:
     if len(fitting) == 1:
         return fitting[0]
     problem = f'"{wanted}" is the beginning of several topics' if fitting else f'no page is about "{wanted}"'
-    similar = [] if fitting else difflib.get_close_matches(wanted.lower(), names, 1)
-    hint = f'; did you mean "{similar[0]}"?' if similar else ""
+    from mpengine.shared.guess import did_you_mean  # noqa: PLC0415  only for errors
+
+    hint = "" if fitting else did_you_mean(wanted, [*names, *cli.COMMANDS])
     raise ConfigError("", f"{problem}; the topics are: {', '.join(fitting or names)}{hint}")
 
 

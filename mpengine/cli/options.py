@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 _SERVER_KEY = "MPENGINE_CURVE_SERVER_KEY"
 _CLIENT_KEY = "MPENGINE_CURVE_CLIENT_KEY_FILE"
 KEY_OPTION = "--server-key"
+COMMAND_OPTIONS = ("--exec", "--exec-each")
+"""Behind one of them stands a command of the user's, with options of its own."""
 
 
 def add_target(parser: argparse.ArgumentParser, *endpoints: str, is_several: bool = False) -> None:
@@ -23,20 +25,21 @@ def add_target(parser: argparse.ArgumentParser, *endpoints: str, is_several: boo
     if is_several:
         parser.add_argument("--name", action="append", default=[], help=f"{about}; repeat it for several engines")
     else:
-        parser.add_argument("--name", default="default", help=about)
+        parser.add_argument("--name", help=about)
+    parser.add_argument("--config", metavar="FILE", help="the engine of this configuration: its name and its endpoints")
     for endpoint in endpoints:
         more = "; alone, without --query: no history" if endpoint == "publish" else ""
         parser.add_argument(
             f"--{endpoint}",
             metavar="ENDPOINT",
             dest="command_at" if endpoint == "command" else endpoint,
-            help=f"the engine's bus.{endpoint}, if it is configured{more}",
+            help=f"the engine's bus.{endpoint}, if it is not found by its name{more}",
         )
     parser.add_argument(
         KEY_OPTION,
         metavar="KEY",
-        default=os.environ.get(_SERVER_KEY) or None,
-        help=f"the public key of the engine, if it has bus.curve_secret_key (default: ${_SERVER_KEY})",
+        help="the public key of the engine, if it has bus.curve_secret_key and is not found by its name "
+        f"(default: ${_SERVER_KEY})",
     )
     parser.add_argument(
         "--client-key",
@@ -47,17 +50,26 @@ def add_target(parser: argparse.ArgumentParser, *endpoints: str, is_several: boo
 
 
 def target_of(arguments: argparse.Namespace) -> "Target":
-    """The engine that the options of `add_target` name. Raises ConfigError."""
-    from mpengine.cli.target import Target  # noqa: PLC0415
+    """The engine that the options of `add_target` name, of several the first one. Raises ConfigError."""
+    from mpengine.cli.target import Target, of_config  # noqa: PLC0415
+    from mpengine.client.finding import is_noted  # noqa: PLC0415
 
-    return Target(
-        arguments.name,
-        arguments.publish,
-        arguments.query,
-        arguments.server_key,
-        arguments.command_at,
-        key_of(arguments),
-    )
+    name = next(iter(arguments.name), None) if isinstance(arguments.name, list) else arguments.name
+    target = Target(name or "default") if arguments.config is None else of_config(arguments.config, name)
+    ends = {"publish": arguments.publish, "query": arguments.query, "command": arguments.command_at}
+    given = {end: at for end, at in ends.items() if at is not None}
+    key = arguments.server_key or target.server_key
+    if key is None and (given or not is_noted(target.name)):  # the variable is not for an engine that tells its key
+        key = os.environ.get(_SERVER_KEY) or None
+    return target._replace(**given, server_key=key, client_key=key_of(arguments))
+
+
+def target_named(name: str) -> "Target":
+    """The engine of this user called `name`, with the client key of the environment. Raises ConfigError."""
+    from mpengine.cli.target import Target, read_key  # noqa: PLC0415
+
+    path = os.environ.get(_CLIENT_KEY)
+    return Target(name, client_key=read_key(path) if path else None)
 
 
 def key_of(arguments: argparse.Namespace) -> str | None:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,21 @@ from mpengine.shared.config import Config, secrets
 
 if TYPE_CHECKING:
     from mpengine.processes.zygote import ForkedZygote
+    from mpengine.supervisor.process import Supervisor
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
-    parser.add_argument("--config", metavar="FILE", help="TOML file; `mpengine help configuration` lists its keys")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="TOML file, see `mpengine init` (default: mic.toml in ~/.config/mpengine or in /etc/mpengine, if there)",
+    )
+    parser.add_argument(
+        "--local",
+        action="store_true",
+        help="use the recogniser of this machine, whatever the file says: no account, no network, English only",
+    )
     parser.add_argument("--name", help="the engine's name, instead of engine.name in the file (default: default)")
     parser.add_argument(
         "--set",
@@ -36,9 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--log-format",
-        choices=("text", "json"),
-        default="text",
-        help="text: lines for people (default); json: one JSON object per line",
+        choices=("person", "text", "json"),
+        help="person: sentences (default on a terminal); text: lines with key=value (default otherwise); json: one "
+        "JSON object per line",
     )
 
 
@@ -51,6 +62,7 @@ def main(arguments: argparse.Namespace) -> int:
         arguments.log_level,
         arguments.log_format,
         wait=arguments.wait,
+        is_local=arguments.local,
     )
 
 
@@ -59,39 +71,50 @@ def run(
     name: str | None,
     overrides: Sequence[str],
     log_level: str,
-    log_format: str,
+    log_format: str | None,
     *,
     wait: bool = False,
+    is_local: bool = False,
 ) -> int:
     """Run the engine and return its exit code. Call it early, in a process that has one thread.
 
-    `overrides` are texts such as ``audio.block_ms=40``; `name` overrides the engine's name, `wait` the key
-    `supervisor.wait`.
+    `log_format` is None where a terminal at standard error decides. `overrides` are texts such as
+    ``audio.block_ms=40``; `name` overrides the engine's name, `wait` the key `supervisor.wait`, and `is_local` the
+    recogniser.
     """
     beginning.leave_no_core()
     environment = dict(os.environ)
     forked = _forked_zygote()
     # These must not be in the memory of the zygote.
+    import logging  # noqa: PLC0415
+
+    from mpengine.cli.chosen import choose  # noqa: PLC0415
     from mpengine.shared import logs  # noqa: PLC0415
     from mpengine.supervisor.children.spawner import Spawner  # noqa: PLC0415
     from mpengine.supervisor.process import Supervisor  # noqa: PLC0415
 
     spawner = Spawner(zygote=forked)
     try:
-        config = Config.load(config_path, overrides=_values(overrides, name, wait=wait), environment=environment)
+        values = _values(overrides, name, wait=wait)
+        chosen = choose(config_path, values, environment, is_local=is_local)
+        config = Config.load(chosen.path, overrides=chosen.overrides, environment=environment)
+        log_format = logs.format_for(log_format, sys.stderr)
         logs.setup("supervisor", log_level, log_format)
+        if chosen.why:
+            event = logs.Event("configuration_chosen", reason=chosen.why)
+            logging.getLogger("mpengine.supervisor").info(event)
         supervisor = Supervisor(config, log_level=log_level, log_format=log_format, spawner=spawner, ends_process=True)
-        return supervisor.run()
+        return _run_with_bar(supervisor, config, log_format)
     finally:
         spawner.close()
 
 
 def _values(overrides: Sequence[str], name: str | None, *, wait: bool = False) -> dict[str, Any]:
-    from mpengine.shared.config.file import parse_override  # noqa: PLC0415  not for the zygote's memory
+    from mpengine.cli.chosen import read_overrides  # noqa: PLC0415  not for the zygote's memory
 
     named = {} if name is None else {"engine.name": name}
     waiting = {"supervisor.wait": True} if wait else {}
-    return dict(map(parse_override, overrides)) | named | waiting
+    return read_overrides(overrides) | named | waiting
 
 
 def _forked_zygote() -> "ForkedZygote | None":
@@ -109,3 +132,18 @@ def _forked_zygote() -> "ForkedZygote | None":
         return zygote.fork()
     except OSError:
         return None
+
+
+def _run_with_bar(supervisor: "Supervisor", config: Config, log_format: str) -> int:
+    """Run it, on a terminal with a bar below the log that shows how far a file is."""
+    from mpengine.cli import bar  # noqa: PLC0415  not for the zygote's memory
+
+    if log_format == "json" or not (config.audio.kind.seekable and bar.is_possible()):
+        return supervisor.run()
+    from mpengine.shared import logs  # noqa: PLC0415
+
+    supervisor.on_progress = bar.below(os.path.basename(config.audio.source), logs.draw)
+    try:
+        return supervisor.run()
+    finally:
+        logs.draw("")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 
 import mpengine
+from mpengine.cli.chosen import USUAL_NAME, usual_file
 from mpengine.shared.config import secrets
 from mpengine.shared.config_tables import NAME, NAME_VALUES
 from mpengine.shared.errors import ConfigError, ExitCode
@@ -166,7 +167,8 @@ def service(*, is_user: bool, config: str | None, name: str | None, is_template:
     if config:
         config = os.path.abspath(os.path.expanduser(config))
     else:
-        config = _usual_config(is_user=is_user, file=f"{_SPECIFIER}.toml" if is_template else "mic.toml")
+        name_of_file = f"{_SPECIFIER}.toml" if is_template else USUAL_NAME
+        config = usual_file(os.environ, is_user=is_user, name=name_of_file)
     text = template(is_user=is_user, config=config) if is_template else unit(is_user=is_user, config=config, name=name)
     print(text, end="")
     return int(ExitCode.OK)
@@ -207,11 +209,6 @@ def unit(*, is_user: bool, config: str, name: str | None, file: str | None = Non
         homes=_homes([*_installation(), config]),
         sandbox=_SANDBOX.strip(),
     )
-
-
-def _usual_config(*, is_user: bool, file: str) -> str:
-    users = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    return os.path.join(users if is_user else "/etc", "mpengine", file)
 
 
 def _installation() -> Iterable[str]:

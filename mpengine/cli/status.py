@@ -1,6 +1,7 @@
 """`mpengine status` shows the state of an engine on one screen, with `--watch` again and again."""
 
 import argparse
+import functools
 import sys
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from mpengine.cli import status_words as words
 from mpengine.cli.options import add_target, seconds, target_of
 from mpengine.cli.target import Target, read_status
 from mpengine.cli.terminal import Screen
@@ -16,9 +18,6 @@ from mpengine.shared.errors import EngineUnreachable, ExitCode
 from mpengine.shared.standard_streams import write_bytes, write_text
 from mpengine.shared.text import harmless
 
-_UNKNOWN = messages.ChildMetrics()
-# Longer times are shown in hours and minutes.
-_LONG_S = 600.0
 # A signal that comes just before a sleep begins is handled only after the sleep.
 _LONGEST_SLEEP_S = 0.5
 # Of `check`: a shorter trouble is none, and an exit code of its own.
@@ -63,7 +62,10 @@ def status(target: Target, *, as_json: bool) -> int:
     if as_json:
         write_bytes(msgspec.json.format(answer, indent=2) + b"\n")
     else:
-        write_text(table(known) + "\n")
+        from mpengine.cli.drawing import standard_output  # noqa: PLC0415  programs load nothing that draws
+        from mpengine.cli.status_table import drawn  # noqa: PLC0415
+
+        write_text("\n".join([*drawn(known, standard_output()), ""]))
     return int(ExitCode.CRASH if known.state == messages.EngineState.FAILED else ExitCode.OK)
 
 
@@ -79,8 +81,9 @@ def check(target: Target) -> int:
         return _ABSENT
     is_ill = known.state == messages.EngineState.FAILED or known.not_running_s > _MINUTE_S
     verb = "after" if known.state == messages.EngineState.RUNNING else "for"
-    since = f" {verb} {_span(known.not_running_s)}" if known.not_running_s else ""
-    write_text(f"{harmless(_state(known))}{since}\n")
+    since = f" {verb} {words.span(known.not_running_s)}" if known.not_running_s else ""
+    remarks = words.remarks(known.reason, paused=known.paused)
+    write_text(f"{harmless(known.state + remarks)}{since}\n")
     return int(ExitCode.CRASH if is_ill else ExitCode.OK)
 
 
@@ -95,12 +98,12 @@ def watch(target: Target, *, interval_s: float, as_json: bool) -> None:
     elif sys.stdout.isatty():
         with Screen() as screen:
             for answer in _answers(target, interval_s):
-                screen.show(_text(answer).splitlines())
+                screen.show(functools.partial(_shown, answer))
     else:
-        separator = ""
+        separator: list[str] = []
         for answer in _answers(target, interval_s):
-            write_text(f"{separator}{_text(answer)}\n")
-            separator = "\n"
+            write_text("\n".join([*separator, *_shown(answer), ""]))
+            separator = [""]
 
 
 class _Answer(NamedTuple):
@@ -122,10 +125,15 @@ def _answers(target: Target, interval_s: float) -> Iterator[_Answer | EngineUnre
             time.sleep(min(rest_s, _LONGEST_SLEEP_S))
 
 
-def _text(answer: _Answer | EngineUnreachable) -> str:
+def _shown(answer: _Answer | EngineUnreachable) -> list[str]:
+    """The lines for standard output as it is now."""
+    from mpengine.cli.drawing import lines, standard_output  # noqa: PLC0415  programs load nothing that draws
+    from mpengine.cli.status_table import drawn  # noqa: PLC0415
+
+    to = standard_output()
     if isinstance(answer, EngineUnreachable):
-        return f"{harmless(str(answer))}\nretrying"
-    return table(answer.status)
+        return lines(f"{harmless(str(answer))}\nretrying", to)
+    return drawn(answer.status, to, has_bars=to.columns is not None)
 
 
 def _line(answer: _Answer | EngineUnreachable) -> bytes:
@@ -133,116 +141,3 @@ def _line(answer: _Answer | EngineUnreachable) -> bytes:
         error = messages.Error(source="status", code=messages.ErrorCode.UNREACHABLE, message=str(answer))
         return messages.encode(error) + b"\n"
     return msgspec.json.format(answer.body, indent=-1) + b"\n"
-
-
-def table(answer: messages.StatusAnswer) -> str:
-    """`answer` as lines for a person."""
-    rows = [
-        ("engine", f"{answer.name} (pid {answer.pid}, {answer.mode} mode)"),
-        ("state", _state(answer)),
-        ("device", answer.device or "-"),
-        ("level", _level(answer.level)),
-        ("recogniser", f"{answer.endpoint or '-'} (connection {answer.connection})"),
-        ("results", answer.publish),
-    ]
-    metrics = answer.metrics
-    if metrics is not None:
-        rows += [
-            ("uptime", _clock(metrics.uptime_s)),
-            ("audio", _audio(metrics)),
-            ("waiting", _waiting(metrics, answer.unacknowledged_s)),
-            ("trouble", _trouble(metrics)),
-        ]
-    lines = [f"{label:11} {text}" for label, text in rows]
-    lines += ["", f"{'PROCESS':11} {'STATE':9} {'PID':>7} {'RESTARTS':>8} {'UP':>12} {'CPU_S':>8} {'RSS_MB':>7}"]
-    for name, child in answer.children.items():
-        usage = metrics.children.get(name, _UNKNOWN) if metrics else _UNKNOWN
-        up = "-" if child.up_s is None else _clock(child.up_s)
-        lines.append(
-            f"{name:11} {child.state:9} {child.pid or '-':>7} {child.restarts:8} {up:>12} "
-            f"{_figure(usage.cpu_s):>8} {_figure(usage.rss_mb):>7}"
-        )
-    causes = _causes(answer)
-    if causes:
-        lines += ["", f"{'TROUBLE':11} {'AGO':12} WHY"]
-        lines += [f"{name:11} {ago:12} {text}" for name, ago, text in causes]
-    return "\n".join(harmless(line) for line in lines)
-
-
-def _causes(answer: messages.StatusAnswer) -> list[tuple[str, str, str]]:
-    """The troubles of now and the last ones before: each as its process, how long ago, and the reason."""
-    causes = []
-    for name, child in answer.children.items():
-        if child.reason and child.reason != child.last_end:
-            causes.append((name, "now", _reason(child)))
-        if child.last_end:
-            text = _reason(child) if child.reason == child.last_end else child.last_end
-            causes.append((name, _ago(child.last_end_ago_s), text))
-    if answer.last_disconnect:
-        causes.append(("connection", _ago(answer.last_disconnect_ago_s), answer.last_disconnect))
-    return causes
-
-
-def _state(answer: messages.StatusAnswer) -> str:
-    remarks = [answer.reason] if answer.reason else []
-    if answer.paused and answer.reason != "paused":
-        remarks.insert(0, "paused")
-    return f"{answer.state} ({'; '.join(remarks)})" if remarks else answer.state
-
-
-def _level(level: messages.Level | None) -> str:
-    if level is None:
-        return "-"
-    if level.digital_silence:
-        return "digital silence"
-    return f"{level.rms_dbfs:.1f} dBFS (peak {level.peak_dbfs:.1f} dBFS)"
-
-
-def _audio(metrics: messages.Metrics) -> str:
-    return (
-        f"captured {_span(metrics.captured_s)}, sent {_span(metrics.sent_s)}, "
-        f"transcribed {_span(metrics.transcribed_s)}, acknowledged {_span(metrics.acknowledged_s)}"
-    )
-
-
-def _waiting(metrics: messages.Metrics, unacknowledged_s: float) -> str:
-    backlog = f"backlog {_span(metrics.backlog_s)}"
-    if metrics.backlog_s and metrics.catch_up_s is not None:
-        backlog += f" (caught up in {_span(metrics.catch_up_s)})"
-    return f"{backlog}, lag {_span(metrics.lag_s)}, unacknowledged {_span(unacknowledged_s)}"
-
-
-def _trouble(metrics: messages.Metrics) -> str:
-    return (
-        f"{_count(metrics.reconnects, 'reconnect')}, {_count(metrics.restarts, 'restart')}, "
-        f"lost {_span(metrics.dropped_s)}, replayed {_span(metrics.replayed_s)}"
-    )
-
-
-def _reason(child: messages.ChildStatus) -> str:
-    if child.next_try_in_s is None:
-        return child.reason
-    return f"{child.reason} (next try in {child.next_try_in_s:.1f} s)"
-
-
-def _ago(seconds: float | None) -> str:
-    return "-" if seconds is None else _span(seconds)
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < _LONG_S else _clock(seconds)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    return f"{days} d {hours:02}:{minutes:02}:{rest:02}" if days else f"{hours:02}:{minutes:02}:{rest:02}"

@@ -9,8 +9,7 @@ import time
 from typing import Self
 
 from mpengine.cli.options import add_target, seconds, target_of
-from mpengine.cli.target import Target, reachable, read_status
-from mpengine.client.ask import endpoint_of
+from mpengine.cli.target import Target, read_status
 from mpengine.client.subscriber import Subscriber
 from mpengine.shared import messages
 from mpengine.shared.errors import EngineUnreachable, ExitCode, MpengineError
@@ -49,9 +48,7 @@ def stop(target: Target, *, timeout_s: float) -> int:
     """
     give_up = time.monotonic() + timeout_s
     before = read_status(target.ask(messages.StatusQuery()))
-    query = endpoint_of(target.query, target.name, "query")
-    follower = target._replace(publish=reachable(before.publish, target.query), query=query)
-    with follower.subscriber("status") as subscriber, _Process(before.pid) as process:
+    with target.as_said(before).subscriber("status") as subscriber, _Process(before.pid) as process:
         # The command goes out only when the engine's last status is sure to come here.
         is_heard = subscriber.wait_live(min(_LIVE_LIMIT_S, timeout_s))
         try:

@@ -1,20 +1,28 @@
 """The engine that a command means, and how to reach it."""
 
-from typing import NamedTuple
+import os
+import time
+from collections.abc import Callable
+from typing import NamedTuple, Self
 
 import msgspec
+import zmq
 
-from mpengine.client.ask import ask, endpoint_of
+from mpengine.client.ask import ask
+from mpengine.client.finding import find, is_noted, reachable, require_name
 from mpengine.client.follow import Since
 from mpengine.client.subscriber import Subscriber
 from mpengine.shared import messages
+from mpengine.shared.config import Config
+from mpengine.shared.config_tables import Secret
 from mpengine.shared.errors import ConfigError, EngineUnreachable, MpengineError
 from mpengine.shared.messages import UNREADABLE, StatusAnswer
 from mpengine.shared.secret import read_secret
 
+# So often an engine is asked whether it has done as it was told.
+_LOOK_S = 0.1
 _decoder: msgspec.json.Decoder[StatusAnswer] = msgspec.json.Decoder(StatusAnswer)
 _refusals: msgspec.json.Decoder[messages.Error] = msgspec.json.Decoder(messages.Error)
-_EVERY_ADDRESS = {"*", "0.0.0.0", "[::]"}  # noqa: S104  nothing is bound here
 
 
 class Target(NamedTuple):
@@ -47,8 +55,8 @@ class Target(NamedTuple):
             client_key=self.client_key,
         )
 
-    def ask(self, question: messages.Command) -> bytes:
-        """The engine's answer, as JSON. Raises EngineUnreachable."""
+    def ask(self, question: messages.Command, *, timeout_s: float = 3.0) -> bytes:
+        """The engine's answer, as JSON. Raises EngineUnreachable when none comes within `timeout_s`."""
         return ask(
             question,
             name=self.name,
@@ -56,6 +64,7 @@ class Target(NamedTuple):
             command=self.command,
             server_key=self.server_key,
             client_key=self.client_key,
+            timeout_s=timeout_s,
         )
 
     def tell(self, command: messages.Command) -> None:
@@ -63,19 +72,25 @@ class Target(NamedTuple):
 
         Where `command` is not set, the engine says where it takes commands.
         """
-        target = self
-        if self.command is None:
-            said = read_status(self.ask(messages.StatusQuery())).command
-            if not said:  # an engine of an earlier version
-                target = self._replace(command=endpoint_of(self.query, self.name, "query"))
-            elif self.query is not None or said.startswith("tcp:"):
-                target = self._replace(command=reachable(said, self.query))
+        target = self if self.command is not None else self.as_said(read_status(self.ask(messages.StatusQuery())))
         answer = target.ask(command)
         try:
             refusal = _refusals.decode(answer)
         except UNREADABLE:
             return
         raise MpengineError(refusal.message)
+
+    def as_said(self, status: StatusAnswer) -> Self:
+        """The same engine at all of the endpoints that it says itself, as they are reached from here."""
+        query, key = self.query, self.server_key
+        if query is None:
+            found = find(self.name)
+            query, key = found.query, key or found.server_key
+        said = status.command
+        # An engine of an earlier version says no such endpoint: it takes commands where it takes questions.
+        command = reachable(said, self.query) if said else query
+        publish = reachable(status.publish, self.query)
+        return self._replace(publish=publish, query=query, command=command, server_key=key)
 
     def answers(self) -> bool:
         """Whether the engine is there."""
@@ -94,14 +109,41 @@ def read_status(answer: bytes) -> StatusAnswer:
         raise EngineUnreachable("the endpoint answered, but not as an engine of this version does") from None
 
 
-def reachable(endpoint: str, query: str | None) -> str:
-    """Where to connect to when the engine binds `endpoint`: for "every address", with the host of `query`."""
-    scheme, _, address = endpoint.partition("://")
-    host, _, port = address.rpartition(":")
-    if scheme != "tcp" or host not in _EVERY_ADDRESS:
-        return endpoint
-    known = query if query is not None and query.startswith("tcp://") else "tcp://127.0.0.1:"
-    return f"{known.rpartition(':')[0]}:{port}"
+def wait_for_status(target: Target, is_reached: Callable[[StatusAnswer], bool], limit_s: float) -> StatusAnswer:
+    """Ask until `is_reached`, or until `limit_s` are over; the last answer. Raises EngineUnreachable."""
+    give_up = time.monotonic() + limit_s
+    while True:
+        status = read_status(target.ask(messages.StatusQuery()))
+        if is_reached(status) or time.monotonic() > give_up:
+            return status
+        time.sleep(_LOOK_S)
+
+
+def of_config(path: str | os.PathLike[str], name: str | None) -> Target:
+    """The engine that runs, or will run, with the configuration at `path`, as `name` if that is given.
+
+    Where it runs, it says itself where it is. Otherwise the configuration does. Raises ConfigError.
+    """
+    engine, bus = Config.load_bus(path)
+    name = name or engine.name
+    require_name(name)
+    ends = (bus.publish, bus.query, bus.command)
+    if not any(ends) or is_noted(name):
+        return Target(name)
+    found = find(name)
+    publish, query, command = (
+        default if end is None else reachable(end, None) for end, default in zip(ends, found[:3], strict=True)
+    )
+    return Target(name, publish, query, _public(bus.curve_secret_key), command)
+
+
+def _public(secret: Secret) -> str | None:
+    """The public half of the engine's CURVE key; None where it has none, or this user may not read it."""
+    try:
+        return zmq.curve_public(secret.reveal().encode("ascii")).decode("ascii") if secret else None
+    except (zmq.ZMQError, ValueError):
+        text = "expected a CURVE secret key of 40 characters (Z85)"
+        raise ConfigError("bus.curve_secret_key", text) from None
 
 
 def read_key(path: str) -> str:

@@ -16,15 +16,17 @@ from mpengine.client.position import Hole
 from mpengine.formats.base import Drawn
 from mpengine.shared.messages import Published
 from mpengine.shared.standard_streams import drop_output, terminal_size, write_text
-from mpengine.shared.text import beginning
+from mpengine.shared.text import wrapped
 
 # A stopped terminal (Ctrl-S) takes no output. An exit does not wait longer for it.
 _END_LIMIT_S = 1.0
-# The alternate screen, without cursor and without wrapping: a line that is too wide is cut.
+# The alternate screen, without cursor and without wrapping: a terminal that has just become narrow must not scroll.
 _ENTER = b"\x1b[?1049h\x1b[?25l\x1b[?7l"
 _LEAVE = b"\x1b[?7h\x1b[?25h\x1b[?1049l"
 _HOME, _NEXT_LINE = "\x1b[H", "\x1b[K\r\n"
 _CLEAR_BELOW = "\x1b[J"
+_CLEAR_LINE = "\r\x1b[J"
+_DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
 _Handler: TypeAlias = Callable[[int, FrameType | None], None]
 
@@ -75,9 +77,18 @@ class Live:
         else:
             drop_output()
 
-    def show(self, message: Published | Hole | None) -> None:
-        """Draw `message`."""
-        self._write(lambda: self._captions.show(message))
+    def show(self, message: Published | Hole | None, engine: str = "") -> None:
+        """Draw `message` of `engine`."""
+        self._write(lambda: self._captions.show(message, engine))
+
+    def notice(self, text: str) -> None:
+        """Show a line on standard error, above the interim."""
+
+        def told() -> str:
+            write_notice(text, clear=_CLEAR_LINE)
+            return self._captions.again()
+
+        self._write(told)
 
     def _write(self, make: Callable[[], str]) -> None:
         self._is_writing = True
@@ -107,7 +118,7 @@ class Screen:
     """A terminal's screen: taken at the first `show`, given back at the exit, also by signals."""
 
     def __init__(self) -> None:
-        self._lines: Sequence[str] = ()
+        self._make: Callable[[], Sequence[str]] | None = None
         self._is_taken = False
         self._is_drawing = self._is_stale = False
         self._handlers = _Handlers()
@@ -123,9 +134,9 @@ class Screen:
         self._give_back()
         self._handlers.restore()
 
-    def show(self, lines: Sequence[str]) -> None:
-        """Draw as many of `lines` as fit on the screen."""
-        self._lines = lines
+    def show(self, make: Callable[[], Sequence[str]]) -> None:
+        """Draw the lines that `make` returns, and again whenever the size changes: they fit its width."""
+        self._make = make
         self._draw()
 
     def _draw(self) -> None:
@@ -138,8 +149,7 @@ class Screen:
         try:
             while self._is_stale:
                 self._is_stale = False
-                columns, rows = terminal_size()
-                write_text(drawing(self._lines, columns, rows))
+                write_text(drawing(self._make() if self._make else (), terminal_size().lines))
         finally:
             self._is_drawing = False
 
@@ -176,13 +186,33 @@ class Screen:
         self._resized()
 
     def _resized(self, *_: object) -> None:
-        if self._lines:
+        if self._make is not None:
             self._draw()
 
 
-def drawing(lines: Sequence[str], columns: int, rows: int) -> str:
-    """The text that makes a terminal of that size show `lines` and nothing else."""
-    return _HOME + _NEXT_LINE.join(beginning(line, columns) for line in lines[:rows]) + _CLEAR_BELOW
+def write_notice(text: str, *, clear: str = "") -> None:
+    """Write a dim line to standard error, if that is a terminal; broken at words. `clear` comes before it."""
+    if not sys.stderr.isatty():
+        return
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    except OSError:
+        columns = 0
+    rows = wrapped(text, columns) if columns else [text]
+    knows_codes = os.environ.get("TERM") != "dumb"
+    dim, plain = (_DIM, _PLAIN) if knows_codes and not os.environ.get("NO_COLOR") else ("", "")
+    lines = "".join(f"{dim}{row}{plain}\n" for row in rows)
+    with contextlib.suppress(OSError):  # it is gone; standard output decides whether that is the end
+        sys.stderr.write((clear if knows_codes else "") + lines)
+        sys.stderr.flush()
+
+
+def drawing(lines: Sequence[str], rows: int) -> str:
+    """The text that makes a terminal of that many rows show `lines` and nothing else. It says how many are left out."""
+    if len(lines) > rows:
+        left = len(lines) - rows + 1
+        lines = [*lines[: rows - 1], f"({left} more lines)"]
+    return _HOME + _NEXT_LINE.join(lines) + _CLEAR_BELOW
 
 
 def _takes_output() -> bool:

@@ -4,7 +4,7 @@ import argparse
 import socket
 
 import mpengine
-from mpengine.cli.options import add_target, key_of
+from mpengine.cli.options import add_target, target_of
 from mpengine.shared import addresses
 from mpengine.shared.addresses import Place
 from mpengine.shared.errors import ConfigError, MpengineError
@@ -44,7 +44,11 @@ def main(arguments: argparse.Namespace) -> int:
     if token is None and not is_loopback(place.host):
         text = f"{arguments.listen} can be reached from other machines: that needs --token-file (see mpengine help web)"
         raise ConfigError("--listen", text)
-    names = tuple(dict.fromkeys(arguments.name)) or ("default",)
+    names = tuple(dict.fromkeys(arguments.name))
+    if len(names) > 1 and arguments.config is not None:
+        raise ConfigError("--config", "expected one engine at most")
+    target = target_of(arguments)
+    names = names or (target.name,)
     if len(names) > _MOST_ENGINES:
         raise ConfigError("--name", f"expected {_MOST_ENGINES} engines at most")
     try:
@@ -60,10 +64,10 @@ def main(arguments: argparse.Namespace) -> int:
             version=mpengine.__version__,
             token=token,
             hosts=(socket.gethostname(), f"{socket.gethostname()}.local", *arguments.allow_host),
-            publish=arguments.publish,
-            query=arguments.query,
-            server_key=arguments.server_key,
-            client_key=key_of(arguments),
+            publish=target.publish,
+            query=target.query,
+            server_key=target.server_key,
+            client_key=target.client_key,
         )
     )
 

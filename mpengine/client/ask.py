@@ -1,9 +1,9 @@
-"""How to reach an engine: its endpoints, its key, and a question with its answer."""
+"""A question to an engine with its answer, and a socket that is connected to one."""
 
 import zmq
 
-from mpengine.shared import doorkeeper, messages, runtime, sockets
-from mpengine.shared.config_tables import NAME
+from mpengine.client.finding import find, is_running, require_name
+from mpengine.shared import doorkeeper, messages, sockets
 from mpengine.shared.errors import ConfigError, EngineUnreachable
 
 _KEY_CHARACTERS = 40
@@ -21,14 +21,19 @@ def ask(
 ) -> bytes:
     """The engine's answer to `question`, as JSON. Raises EngineUnreachable when none comes within `timeout_s`.
 
-    `query`, `command`: the engine's endpoints, if they are configured. A command goes to the endpoint for commands;
-    where `query` alone is given, it goes there. `server_key` is the engine's public CURVE key, if the engine has one;
-    `client_key` is a secret key of your own, which the engine may ask for (`bus.curve_clients`). Raises ConfigError for
-    an invalid name, endpoint or key.
+    `query`, `command`: the engine's endpoints; None for those where the engine `name` of this user is. A command goes
+    to the endpoint for commands; where `query` alone is given, it goes there. `server_key` is the engine's public CURVE
+    key, if the engine has one and is not found by its name; `client_key` is a secret key of your own, which the engine
+    may ask for (`bus.curve_clients`). Raises ConfigError for an invalid name, endpoint or key.
     """
     is_command = not isinstance(question, messages.QUESTIONS) and (command is not None or query is None)
-    configured, kind = (command, "command") if is_command else (query, "query")
-    endpoint = endpoint_of(configured, name, kind)
+    endpoint, kind = (command, "command") if is_command else (query, "query")
+    require_name(name)
+    is_named = endpoint is None
+    if endpoint is None:
+        found = find(name)
+        endpoint = found.command if is_command else found.query
+        server_key = found.server_key if server_key is None else server_key
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
         socket = sockets.make(context, zmq.REQ)
@@ -39,22 +44,15 @@ def ask(
             if doorkeeper.is_full(endpoint):
                 text = f'the engine "{name}" has too many clients at {endpoint} (bus.clients): close some, or ask again'
                 raise EngineUnreachable(text)
-            # Over tcp, a wrong key and no engine look the same from here.
-            is_local = endpoint.startswith("ipc:")
             start = "mpengine run" if name == "default" else f"mpengine run --name {name}"
+            # Over tcp, a wrong key and no engine look the same from here.
+            is_clear = endpoint.startswith("ipc:") or (is_named and not is_running(name))
             doubts = "is it running, is the server key right, and the client key known?"
-            advice = f"start one with: {start}" if is_local else doubts
+            advice = f"start one with: {start}" if is_clear else doubts
             raise EngineUnreachable(f'no engine called "{name}" answers at {endpoint}; {advice}')
         return socket.recv()
     finally:
         context.destroy(linger=0)
-
-
-def endpoint_of(configured: str | None, name: str, socket: str) -> str:
-    """The endpoint to connect to: `configured`, or the one in the runtime directory. Raises ConfigError for `name`."""
-    if not NAME.fullmatch(name):
-        raise ConfigError("engine.name", "expected 1 to 32 of A-Z a-z 0-9 _ -")
-    return configured or runtime.endpoint(runtime.runtime_path(name), socket)
 
 
 def connect(

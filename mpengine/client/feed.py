@@ -6,6 +6,7 @@ that all earlier subscriptions are live.
 """
 
 import os
+from collections.abc import Callable
 from typing import NamedTuple
 
 import zmq
@@ -14,12 +15,16 @@ from mpengine.client.ask import connect
 from mpengine.client.follow import Action, Ask, Follower, Since, Sync
 from mpengine.client.position import HOLE, Deliver, Received, Report, loss
 from mpengine.shared import messages, sockets
+from mpengine.shared.deciding import NEVER
+from mpengine.shared.errors import MpengineError
 from mpengine.shared.messages import UNREADABLE, SnapshotAnswer, SyncAnswer, read_answer, read_sync
 
 # The most messages that one look takes from a socket.
 _AT_ONCE = 100
 # A peer on another machine may vanish silently. After this limit the connection is made again.
 _HEARTBEAT_MS, _HEARTBEAT_LIMIT_MS = 5000, 15_000
+# So often an engine that is known by its name is looked for: it may be started again with other endpoints.
+_FIND_S = 2.0
 
 
 class Endpoints(NamedTuple):
@@ -40,12 +45,19 @@ class Feed:
         name: str,
         endpoints: Endpoints,
         *,
+        find_again: Callable[[], Endpoints | None] | None = None,
         topics: tuple[str, ...],
         since: Since,
         queued_messages: int,
     ) -> None:
-        """Raises ConfigError for an invalid endpoint or key."""
+        """`find_again` says where the engine is by now, None if that is unknown. Without it, that never changes.
+
+        Raises ConfigError for an invalid endpoint or key.
+        """
         self.name = name
+        self._context, self._endpoints, self._queued_messages = context, endpoints, queued_messages
+        self._find_again = find_again
+        self._find_at = NEVER if find_again is None else 0.0
         self._follower = Follower(
             wants=lambda topic: topic.startswith(topics), since=since, can_ask=endpoints.query is not None
         )
@@ -53,19 +65,46 @@ class Feed:
         self._syncs = 0
         self.is_live = False
         """Whether the engine has confirmed the subscriptions: all that it publishes after that comes."""
-        self._results = sockets.make(context, zmq.SUB, receive_hwm=queued_messages)
-        if endpoints.publish.startswith("tcp:"):
-            self._results.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
-            self._results.setsockopt(zmq.HEARTBEAT_TIMEOUT, _HEARTBEAT_LIMIT_MS)
-        self._questions: zmq.Socket[bytes] | None = None
-        wanted = [*topics, *(["metrics"] if self._follower.asks else [])]
-        for topic in dict.fromkeys(wanted):
-            self._subscribe(f"{name}.{topic}")
-        if self._follower.asks and endpoints.query is not None:
-            self._subscribe(f"{self._sync_prefix}0")
-            self._questions = sockets.make(context, zmq.DEALER)
-            connect(self._questions, endpoints.query, "bus.query", endpoints.server_key, endpoints.client_key)
-        connect(self._results, endpoints.publish, "bus.publish", endpoints.server_key, endpoints.client_key)
+        self._topics = dict.fromkeys([*topics, *(["metrics"] if self._follower.asks else [])])
+        self._results, self._questions = self._connected(endpoints)
+
+    def _connected(self, endpoints: Endpoints) -> "tuple[zmq.Socket[bytes], zmq.Socket[bytes] | None]":
+        """Sockets that are connected to `endpoints`, the first one with all subscriptions. Raises ConfigError."""
+        publish, query, server_key, client_key = endpoints
+        results = sockets.make(self._context, zmq.SUB, receive_hwm=self._queued_messages)
+        if publish.startswith("tcp:"):
+            results.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
+            results.setsockopt(zmq.HEARTBEAT_TIMEOUT, _HEARTBEAT_LIMIT_MS)
+        for topic in self._topics:
+            results.setsockopt(zmq.SUBSCRIBE, f"{self.name}.{topic}".encode())
+        questions = None
+        if self._follower.asks and query is not None:
+            for number in sorted({0, self._syncs}):
+                results.setsockopt(zmq.SUBSCRIBE, f"{self._sync_prefix}{number}".encode())
+            questions = sockets.make(self._context, zmq.DEALER)
+        try:
+            if questions is not None and query is not None:
+                connect(questions, query, "bus.query", server_key, client_key)
+            connect(results, publish, "bus.publish", server_key, client_key)
+        except MpengineError:
+            for socket in filter(None, (results, questions)):
+                socket.close()
+            raise
+        return results, questions
+
+    def _look_for_it(self, find_again: Callable[[], Endpoints | None]) -> None:
+        """Connect anew if the engine is elsewhere by now. What it has published meanwhile is asked for, as ever."""
+        endpoints = find_again()
+        if endpoints is None or endpoints == self._endpoints:
+            return
+        try:
+            others = self._connected(endpoints)
+        except MpengineError:  # what is said cannot be: it may be mended, and until then nothing changes
+            return
+        for socket in self.sockets:
+            socket.close()
+        self._endpoints, self.is_live = endpoints, False
+        self._results, self._questions = others
 
     @property
     def sockets(self) -> "list[zmq.Socket[bytes]]":
@@ -75,7 +114,7 @@ class Feed:
     @property
     def deadline(self) -> float:
         """The time of the next `take` if no message comes before, on the clock of `take`."""
-        return self._follower.deadline
+        return min(self._follower.deadline, self._find_at)
 
     def take(self, now: float) -> list[Received]:
         """The messages that are there. If this is empty, both sockets were empty when it returned."""
@@ -89,6 +128,9 @@ class Feed:
             for parts in answers:
                 self._perform(self._answered(parts), received)
             if not (published or answers):
+                if self._find_again is not None and now >= self._find_at:
+                    self._find_at = now + _FIND_S
+                    self._look_for_it(self._find_again)
                 actions = self._follower.tick(now)
                 self._perform(actions, received)
                 is_empty = not actions
@@ -123,15 +165,12 @@ class Feed:
                 case Sync(number=number):
                     if self._syncs:
                         self._results.setsockopt(zmq.UNSUBSCRIBE, f"{self._sync_prefix}{self._syncs}".encode())
-                    self._subscribe(f"{self._sync_prefix}{number}")
+                    self._results.setsockopt(zmq.SUBSCRIBE, f"{self._sync_prefix}{number}".encode())
                     self._syncs = number
                 case Ask(number=number, since=since) if self._questions is not None:
                     # The number comes back in the answer's envelope.
                     question = messages.encode(messages.SnapshotQuery(since))
                     sockets.try_send(self._questions, [str(number).encode(), question])
-
-    def _subscribe(self, topic: str) -> None:
-        self._results.setsockopt(zmq.SUBSCRIBE, topic.encode())
 
 
 def _sync(body: bytes) -> SyncAnswer:

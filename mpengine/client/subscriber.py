@@ -2,19 +2,21 @@
 
 import collections
 import contextlib
+import functools
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 import zmq
 
-from mpengine.client.ask import ask, endpoint_of
+from mpengine.client.ask import ask
 from mpengine.client.feed import Endpoints, Feed
+from mpengine.client.finding import find, is_noted, require_name
 from mpengine.client.follow import LookClock, Since
 from mpengine.client.position import Hole, Received, decode
 from mpengine.shared.deciding import NEVER
-from mpengine.shared.errors import ConfigError
+from mpengine.shared.errors import ConfigError, RuntimeDirError
 from mpengine.shared.messages import Published
 
 _QUEUED_MESSAGES = 10_000
@@ -35,25 +37,26 @@ class Subscriber:
         publish: str | None = None,
         query: str | None = None,
         topics: str | Iterable[str] = "",
-        since: Since = "start",
+        since: Since | Mapping[str, Since] = "start",
         server_key: str | None = None,
         client_key: str | None = None,
         queued_messages: int = _QUEUED_MESSAGES,
     ) -> None:
-        """`name`: one engine, or several of this machine. `receive_named` says whose a message is.
+        """`name`: one engine, or several of this user. `receive_named` says whose a message is.
 
-        `publish`, `query`: the endpoints of one engine, if they are configured. With `publish` alone the engine is not
-        asked: `since` counts as None, and lost messages are only reported. `topics`: a prefix, or several, of topics
-        without the engine's name, as ``("transcript.final", "gap")``.
+        `publish`, `query`: the endpoints of one engine. Without them an engine is found by its name, again and again:
+        it may be started with other endpoints. With `publish` alone the engine is not asked: `since` counts as None,
+        and lost messages are only reported. `topics`: a prefix, or several, of topics without the engine's name, as
+        ``("transcript.final", "gap")``.
 
         `since`: where to begin. "start": with all that the engine's history has. None: from now on. ``(run, seq)``:
         after that message, for a program that was restarted and has noted its last final (`seq` alone, if the run
-        cannot have changed). If the engine's last `seq` is lower, you get everything it has. The status and the open
-        interim always come.
+        cannot have changed). Of several engines each may have its own, by its name. If the engine's last `seq` is
+        lower, you get everything it has. The status and the open interim always come.
 
-        `server_key`: the engine's public CURVE key, if the engine has one. `client_key`: a secret CURVE key of your
-        own, for an engine that lists its clients. `queued_messages`: how many wait at most for a program that does not
-        take them. Raises ConfigError for an invalid name, endpoint or key.
+        `server_key`: the engine's public CURVE key, if the engine has one and is not found by its name. `client_key`: a
+        secret CURVE key of your own, for an engine that lists its clients. `queued_messages`: how many wait at most for
+        a program that does not take them. Raises ConfigError for an invalid name, endpoint or key.
         """
         names = _several(name)
         if not names or (len(names) > 1 and (publish or query)):
@@ -62,32 +65,25 @@ class Subscriber:
         self._looks = LookClock(time.monotonic())
         self._ready: collections.deque[Received] = collections.deque()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._poller = zmq.Poller()
         self._feeds: list[Feed] = []
         try:
             for each in names:
-                can_ask = query is not None or publish is None
-                endpoints = Endpoints(
-                    endpoint_of(publish, each, "results"),
-                    endpoint_of(query, each, "query") if can_ask else None,
-                    server_key,
-                    client_key,
-                )
+                endpoints = _endpoints(each, publish, query, server_key, client_key)
+                is_named = publish is None and query is None
+                after = since.get(each) if isinstance(since, Mapping) else since
                 feed = Feed(
                     self._context,
                     each,
                     endpoints,
+                    find_again=functools.partial(_noted, each, server_key, client_key) if is_named else None,
                     topics=wanted,
-                    since=since if can_ask else None,
+                    since=after if endpoints.query is not None else None,
                     queued_messages=queued_messages,
                 )
                 self._feeds.append(feed)
         except BaseException:
             self.close()
             raise
-        for feed in self._feeds:
-            for socket in feed.sockets:
-                self._poller.register(socket, zmq.POLLIN)
 
     # Blocking
 
@@ -175,6 +171,17 @@ class Subscriber:
     # Waiting
 
     @property
+    def _sockets(self) -> "list[zmq.Socket[bytes]]":
+        return [socket for feed in self._feeds for socket in feed.sockets]  # others, once an engine is elsewhere
+
+    @property
+    def _poller(self) -> zmq.Poller:
+        poller = zmq.Poller()
+        for socket in self._sockets:
+            poller.register(socket, zmq.POLLIN)
+        return poller
+
+    @property
     def _deadline(self) -> float:
         return self._looks.clock(min(feed.deadline for feed in self._feeds))
 
@@ -216,12 +223,32 @@ class Subscriber:
             return
         with self._looking():
             while not self._look():
-                await _readable([socket for feed in self._feeds for socket in feed.sockets], self._deadline)
+                await _readable(self._sockets, self._deadline)
 
 
 def _several(given: str | Iterable[str]) -> tuple[str, ...]:
     """`given` as a tuple without repetitions."""
     return (given,) if isinstance(given, str) else tuple(dict.fromkeys(given))
+
+
+def _endpoints(
+    name: str, publish: str | None, query: str | None, server_key: str | None, client_key: str | None
+) -> Endpoints:
+    """Those that are given, and the others where the engine called `name` is. With `publish` alone it is not asked."""
+    require_name(name)
+    if publish is not None:
+        return Endpoints(publish, query, server_key, client_key)
+    found = find(name)
+    if query is not None:
+        return Endpoints(found.publish, query, server_key, client_key)
+    return Endpoints(found.publish, found.query, found.server_key if server_key is None else server_key, client_key)
+
+
+def _noted(name: str, server_key: str | None, client_key: str | None) -> Endpoints | None:
+    """Where the engine called `name` says that it is; None if it says nothing."""
+    with contextlib.suppress(RuntimeDirError):
+        return _endpoints(name, None, None, server_key, client_key) if is_noted(name) else None
+    return None
 
 
 def _deadline(timeout_s: float | None) -> float:

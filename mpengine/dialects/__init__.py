@@ -18,6 +18,8 @@ _HOMES = {
 }
 MODES = tuple(_HOMES)
 DEFAULT_MODE = "managed"
+MEANT = {"deepgram": "byok", "nova": "byok", "proxy": "managed", "pocketsphinx": "local", "sphinx": "local"}
+"""The mode that people mean by these words."""
 # The first modes had one table, and users' files have its keys side by side: `mode` alone chooses. A key of these that
 # belongs to another mode is checked and has no effect. Any other key of another mode is refused.
 KEYS_OF_ALL_MODES = frozenset({"server_url", "auth_token", "byok_api_key", "byok_url", "deepgram_model", "parameters"})

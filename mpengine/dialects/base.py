@@ -91,11 +91,20 @@ class RemoteConfig(Section, tag_field="mode", frozen=True, kw_only=True):
 
     language: Annotated[str, about("of the speech; passed on as it is. Local mode: it must begin with `en`")] = "en-US"
     hold_s: Annotated[
-        float, Meta(ge=0, le=60), about("for proxies whose results have no times, see below", unit="seconds")
+        float,
+        Meta(ge=0, le=60),
+        about(
+            "for proxies whose results have no times, see [managed proxies](configuration.md#managed-proxies)",
+            unit="seconds",
+        ),
     ] = 3.0
     ca_file: Annotated[
         str | None,
-        about("a certificate authority (PEM), for a server of your own; certificates are always verified", path=True),
+        about(
+            "a certificate authority (PEM), for a server of your own; certificates are always verified",
+            path=True,
+            example='"ca.pem"',
+        ),
     ] = None
     allow_plaintext: Annotated[
         bool,

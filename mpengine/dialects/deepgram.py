@@ -92,7 +92,12 @@ class ByokConfig(RemoteConfig, tag="byok", frozen=True, kw_only=True):
     """Deepgram with your own key, or a server that speaks the same protocol."""
 
     byok_api_key: Annotated[
-        Secret, about("Deepgram's key, required; a secret, see below", environment="DEEPGRAM_API_KEY")
+        Secret,
+        about(
+            "Deepgram's key, required; a [secret](configuration.md#secrets)",
+            environment="DEEPGRAM_API_KEY",
+            example='"deepgram.key"',
+        ),
     ] = Secret()
     byok_url: Annotated[
         str,
@@ -109,6 +114,7 @@ class ByokConfig(RemoteConfig, tag="byok", frozen=True, kw_only=True):
             "further query parameters; they override those that the engine sends by itself. `encoding`, `sample_rate` "
             "and `channels` follow from `[audio]` and are refused",
             values="a table of text, numbers, true or false, and lists, which repeat the parameter",
+            example='{ endpointing = 300, keyterm = ["mpengine", "ZeroMQ"] }',
         ),
     ] = msgspec.field(default_factory=dict)
 

@@ -95,11 +95,17 @@ class ManagedConfig(RemoteConfig, tag="managed", frozen=True, kw_only=True):
         str,
         about(
             "the proxy, required. The scheme is optional (`wss://`), a `/` at the end is ignored, `/ws/transcribe` is "
-            "added"
+            "added",
+            example='"speech.example.org"',
         ),
     ] = ""
     auth_token: Annotated[
-        Secret, about("the proxy's token, required; a secret, see below", environment="MPENGINE_AUTH_TOKEN")
+        Secret,
+        about(
+            "the proxy's token, required; a [secret](configuration.md#secrets)",
+            environment="MPENGINE_AUTH_TOKEN",
+            example='"proxy.token"',
+        ),
     ] = Secret()
     deepgram_model: Annotated[str, about("passed on as it is")] = "nova-2"
 
@@ -115,7 +121,8 @@ class ManagedConfig(RemoteConfig, tag="managed", frozen=True, kw_only=True):
 
     def check(self, audio: AudioConfig) -> None:  # noqa: ARG002  the proxy may refuse it
         """See RemoteConfig."""
-        require("remote.server_url", self.server_url, "managed mode requires a server URL")
+        hint = 'managed mode requires a server URL; for another recogniser set remote.mode to "byok" or "local"'
+        require("remote.server_url", self.server_url, hint)
         scheme, has_scheme, _ = self.server_url.partition("://")
         require("remote.server_url", not has_scheme or scheme in {"ws", "wss"}, "expected wss:// (or ws://)")
         require(

@@ -37,7 +37,12 @@ def main() -> int:
 
     files.remove_left(buffer_directory)
     try:
-        return Supervisor(config, log_level=settings.log_level, awaits_subscriber_s=_SUBSCRIBER_LIMIT_S).run()
+        return Supervisor(
+            config,
+            log_level=settings.log_level,
+            awaits_subscriber_s=_SUBSCRIBER_LIMIT_S,
+            journal_path=settings.journal_path,
+        ).run()
     except MpengineError as error:
         complain(str(error))
         return int(error.exit_code)

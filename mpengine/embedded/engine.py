@@ -4,16 +4,17 @@ import functools
 import logging
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
+from typing import Any
 
 from mpengine.dialects import MODES
-from mpengine.embedded import files
+from mpengine.embedded import files, gui_config
 from mpengine.embedded.callback_thread import CallbackThread
 from mpengine.embedded.callbacks import Call, CreditsLow, Trouble, Words
-from mpengine.embedded.gui_config import Getter, config_of
+from mpengine.embedded.gui_config import Getter
 from mpengine.embedded.recording import Recording
 from mpengine.shared.config import Config
 from mpengine.shared.errors import ConfigError
@@ -44,21 +45,24 @@ OnResult = Callable[[TranscriptionResult], object]
 class Engine:
     """Transcribes the microphone in processes of its own, and calls back from one thread.
 
-    `config` is any object with ``get("remote.mode", default)``. Any thread may call any method, callbacks too. The
-    attributes are read when a recording starts. The processes end with the last reference to the Engine, and with this
-    process, in whatever way it ends.
+    `config` is any object with ``get("remote.mode", default)``, or a dict of tables as in our TOML file. Any thread may
+    call any method, callbacks too. The attributes are read when a recording starts. The processes end with the last
+    reference to the Engine, and with this process, in whatever way it ends.
     """
 
     _connect_limit_s = 15.0
 
-    def __init__(self, config: Getter, user_name: str = "User", input_device_index: int | str | None = None) -> None:
+    def __init__(
+        self, config: Getter | Mapping[str, Any], user_name: str = "User", input_device_index: int | str | None = None
+    ) -> None:
         self.config, self.user_name, self.input_device_index = config, user_name, input_device_index
-        self.mode: str = config.get("remote.mode", "managed")
-        self.server_url: str = config.get("remote.server_url", "")
-        self.auth_token: str = config.get("remote.auth_token", "")
-        self.byok_api_key: str = config.get("remote.byok_api_key", "")
-        self.deepgram_model: str = config.get("remote.deepgram_model", "nova-2")
-        self.language: str = config.get("remote.language", "en-US")
+        given = gui_config.getter(config)
+        self.mode: str = given.get("remote.mode", "managed")
+        self.server_url: str = given.get("remote.server_url", "")
+        self.auth_token: str = given.get("remote.auth_token", "")
+        self.byok_api_key: str = given.get("remote.byok_api_key", "")
+        self.deepgram_model: str = given.get("remote.deepgram_model", "nova-2")
+        self.language: str = given.get("remote.language", "en-US")
         self.sample_rate = 16000
         self.channels = 1
         self.blocksize = 320  # for information; `audio.block_ms` sets it
@@ -98,12 +102,13 @@ class Engine:
     # Methods of the origin engine
 
     def initialize(self) -> bool:
-        """Check the configuration. Returns False, and logs why, when it cannot work."""
+        """Check the configuration. Returns False when it cannot work. Then `last_error` says why."""
         if self._is_initialized:
             return True
+        for text in gui_config.unread(self.config):
+            log.warning("%s", text)
         if problem := self._problem():
-            log.error("%s", problem)
-            return False
+            return self._fails(problem)
         self._is_initialized = True
         log.info("engine initialised in %s mode", self.mode)
         return True
@@ -114,12 +119,11 @@ class Engine:
         Returns False when that cannot be, and after 15 s. Then `last_error` says why.
         """
         if not self._is_initialized:
-            log.error("Engine not initialised -- call initialize() first")
-            return False
+            return self._fails("Engine not initialised -- call initialize() first")
         try:
             recording, is_new = self._begin()
         except (ConfigError, RuntimeError) as error:
-            return self._not_started(str(error))
+            return self._fails(str(error))
         problem = recording.wait_started(self._connect_limit_s)
         if problem is None:
             if is_new:
@@ -128,7 +132,7 @@ class Engine:
         if is_new:
             recording.kill()
             recording.wait_ended(_FAILED_START_LIMIT_S)
-        return self._not_started(problem)
+        return self._fails(problem)
 
     def stop_recording(self) -> None:
         """Stop. When this returns, the callbacks have got the last results (unless a callback has called this).
@@ -198,7 +202,7 @@ class Engine:
 
     def _config(self) -> Config:
         keys = ("mode", "server_url", "auth_token", "byok_api_key", "deepgram_model", "language")
-        return config_of(
+        return gui_config.config_of(
             self.config,
             name=self.name,
             user_name=self.user_name,
@@ -224,7 +228,7 @@ class Engine:
             self._recording = Recording(config, deliver, after=before)
             return self._recording, True
 
-    def _not_started(self, problem: str) -> bool:
+    def _fails(self, problem: str) -> bool:
         log.error("%s", problem)
         self.last_error = self._last_error = problem
         return False

@@ -8,7 +8,8 @@ import os
 import re
 import shutil
 
-from mpengine.shared import one_writer, runtime
+from mpengine.client.finding import is_running
+from mpengine.shared import runtime
 from mpengine.shared.errors import RuntimeDirError
 
 _NAME = re.compile(r"gui-(\d+)-[0-9a-f]+")
@@ -34,7 +35,7 @@ def remove_left(buffer_directory: str | None) -> None:
         base = os.path.dirname(runtime.runtime_path("x"))
         for name in os.listdir(base):
             found = _NAME.fullmatch(name)
-            if found and not _lives(int(found[1])) and not one_writer.is_held(os.path.join(base, name, "lock")):
+            if found and not _lives(int(found[1])) and not is_running(name):
                 remove(name, buffer_directory)
 
 

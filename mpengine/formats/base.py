@@ -15,7 +15,7 @@ from typing import ClassVar, Literal, NamedTuple, Protocol
 
 from mpengine.client.follow import Since
 from mpengine.client.position import Hole
-from mpengine.shared.messages import Published
+from mpengine.shared.messages import TOPICS, Published
 
 
 class Position(NamedTuple):
@@ -57,18 +57,22 @@ class Place(enum.Enum):
 
 
 class Style(NamedTuple):
-    """The options of all formats. `clock`: which time stands before each final. `offset_s` is added to times."""
+    """The options of all formats. `clock`: which time stands before each final. `offset_s` is added to times.
+
+    `engines`: the names of the engines, if there is more than one. Each line says then whose it is.
+    """
 
     with_names: bool = False
     clock: Literal["run", "utc", "both"] | None = None
     offset_s: float = 0.0
+    engines: tuple[str, ...] = ()
 
 
 class Drawn(Protocol):
     """Text on a terminal whose last line is drawn again. Each method returns the text to write."""
 
-    def show(self, message: Published | Hole | None, /) -> str:
-        """The text for `message`."""
+    def show(self, message: Published | Hole | None, /, engine: str = "") -> str:
+        """The text for `message` of `engine`."""
 
     def again(self) -> str:
         """The text after the terminal has changed its size."""
@@ -84,6 +88,10 @@ class Format(abc.ABC):
     """From where on to listen by default, where the output is no file."""
     interims_in: ClassVar[frozenset[Place]] = frozenset(Place)
     """The places that show interims. In the others `show` gets none."""
+    topics: ClassVar[frozenset[str]] = frozenset(name for name, topic in TOPICS.items() if not topic.is_fleeting)
+    """The topics that it shows, where nobody says others."""
+    is_for_several: ClassVar[bool] = False
+    """Whether one output may have the messages of several engines."""
     header = b""
     """The first bytes of an output that is no file."""
     drawn: Drawn | None = None
@@ -94,8 +102,11 @@ class Format(abc.ABC):
         self._place = place
 
     @abc.abstractmethod
-    def show(self, body: bytes, message: Published | Hole | None) -> bytes:
-        """The bytes to write for a message, which is `body` in JSON. `message` is None for an unknown type."""
+    def show(self, body: bytes, message: Published | Hole | None, engine: str = "") -> bytes:
+        """The bytes to write for a message of `engine`, which is `body` in JSON.
+
+        `message` is None for an unknown type.
+        """
 
     @abc.abstractmethod
     def go_on(self, pieces: Iterable[bytes]) -> Ending:

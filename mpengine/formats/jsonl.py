@@ -31,11 +31,16 @@ _read_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class JsonLines(Format):
-    """Every message as it came."""
+    """Every message as it came; of several engines, with the name of its own as `engine`."""
 
-    def show(self, body: bytes, message: Published | Hole | None) -> bytes:  # noqa: ARG002
+    is_for_several = True
+
+    def show(self, body: bytes, message: Published | Hole | None, engine: str = "") -> bytes:  # noqa: ARG002
         """See Format."""
-        return inert(line(body)) if self._place is Place.TERMINAL else line(body)
+        whole = line(body)
+        if whole and self._style.engines:
+            whole = with_engine(whole, engine)
+        return inert(whole) if self._place is Place.TERMINAL else whole
 
     def go_on(self, pieces: Iterable[bytes]) -> Ending:
         """See Format."""
@@ -46,6 +51,13 @@ def line(body: bytes) -> bytes:
     """A message as it came, with all its fields; empty for a `body` that is no JSON object."""
     # In JSON a line end can only be white space.
     return b" ".join(body.splitlines()) + b"\n" if is_object(body) else b""
+
+
+def with_engine(line: bytes, engine: str) -> bytes:
+    """A line of `line` that says first whose message it is."""
+    rest = line.lstrip()[1:]
+    comma = b"" if rest.lstrip().startswith(b"}") else b","
+    return b'{"engine":"%s"%s%s' % (engine.encode(), comma, rest)
 
 
 def inert(line: bytes) -> bytes:

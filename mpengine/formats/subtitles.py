@@ -56,6 +56,7 @@ class Subtitles(Format):
 
     since = START
     interims_in = frozenset()
+    topics = frozenset({FINALS, "gap"})
     is_vtt: ClassVar[bool]
 
     def __init__(self, style: Style, place: Place) -> None:
@@ -64,7 +65,7 @@ class Subtitles(Format):
         self._number = 0
         self._torn: TornFinal | None = None
 
-    def show(self, body: bytes, message: Published | Hole | None) -> bytes:  # noqa: ARG002
+    def show(self, body: bytes, message: Published | Hole | None, engine: str = "") -> bytes:  # noqa: ARG002
         """See Format; empty for a message that is not for readers."""
         return self._text_for(message).encode()
 

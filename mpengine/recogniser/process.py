@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from mpengine.processes import beginning
 from mpengine.processes.beginning import RecogniserSettings
 from mpengine.processes.loop import ChildLoop
+from mpengine.recogniser.trial import missing
 from mpengine.shared import control
 from mpengine.shared.errors import ExitCode
 from mpengine.shared.messages import ErrorCode
@@ -87,8 +88,8 @@ def run(settings: RecogniserSettings) -> ExitCode:
         try:
             from mpengine.recogniser.server import RecogniserServer  # noqa: PLC0415  the extra may be missing
         except ImportError as error:
-            text = f"remote.mode: local mode needs two more packages ({error}): pip install pocketsphinx websockets"
-            loop.control.tell(control.Fault(code=ErrorCode.CONFIG, message=text, exit_code=int(ExitCode.CONFIG)))
+            code = int(ExitCode.CONFIG)
+            loop.control.tell(control.Fault(code=ErrorCode.CONFIG, message=str(missing(error)), exit_code=code))
             return ExitCode.CONFIG
         return Recogniser(settings, loop, RecogniserServer).run()
     finally:

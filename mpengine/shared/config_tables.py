@@ -10,6 +10,7 @@ supervisor sends whole tables to its children over a pipe.
     path         that the value is a path; a relative one starts at the file's folder
     endpoint     that the value is an endpoint; the path of ipc://PATH is treated like other paths
     environment  that the value is a secret, and the variable for it
+    example      a value as TOML, for a key without a default; for a secret, the path of its file
 """
 
 import re
@@ -31,14 +32,16 @@ UserName = Annotated[str, Meta(max_length=LONGEST_USER_NAME)]
 class Secret:
     """A key or token. Only `reveal` shows it; repr and tracebacks have stars instead.
 
-    `path`: the file that it was read from, and may be read from again; None if there is none.
+    `path`: the file that it was read from, and may be read from again; None if there is none. `variable`: the variable
+    of the environment that it was read from, if any.
     """
 
-    __slots__ = ("_value", "path")
+    __slots__ = ("_value", "path", "variable")
 
-    def __init__(self, value: str = "", path: str | None = None) -> None:
+    def __init__(self, value: str = "", path: str | None = None, variable: str | None = None) -> None:
         self._value = value
         self.path = path
+        self.variable = variable
 
     def reveal(self) -> str:
         """The secret itself."""
@@ -95,6 +98,7 @@ class AudioConfig(Section, frozen=True, kw_only=True):
             "list of these in order of preference, see the page [microphones](microphones.md)",
             values="text, a whole number, or a list of up to 32 of these",
             default="the system's default",
+            example='"USB"',
         ),
     ] = None
     sample_rate: Annotated[
@@ -115,6 +119,7 @@ class AudioConfig(Section, frozen=True, kw_only=True):
             "the channel of the source that is sent alone, where `channels` is 1; `mix`: the mean of all",
             values='0 (the first) to 127, or "mix"',
             default="the mean of two, otherwise the first",
+            example="0",
         ),
     ] = None
     block_ms: Annotated[
@@ -165,6 +170,7 @@ class AudioConfig(Section, frozen=True, kw_only=True):
             "a program and its arguments, which writes live audio to its standard output, raw 16-bit samples or WAV; "
             "instead of `source`",
             values="a list of texts",
+            example='["arecord", "-q", "-t", "raw", "-f", "S16_LE", "-r", "16000"]',
         ),
     ] = None
     gate: Annotated[
@@ -226,6 +232,7 @@ class BufferConfig(Section, frozen=True, kw_only=True):
             "a directory for the window; it must exist. A disk has room for hours. A thread writes the window, so that "
             "a slow disk delays nothing",
             default="the runtime directory",
+            example='"/var/tmp"',
             path=True,
         ),
     ] = None
@@ -246,12 +253,15 @@ _PUBLIC_KEY = r"\A[0-9a-zA-Z.:+=^!/*?&<>()\[\]{}@%$#-]{40}\Z"
 class BusConfig(Section, frozen=True, kw_only=True):
     """Where results are published, and how many are kept."""
 
-    publish: Annotated[_Endpoint | None, about("the endpoint for published messages", **_ENDPOINT)] = None
+    publish: Annotated[
+        _Endpoint | None, about("the endpoint for published messages", example='"tcp://127.0.0.1:5555"', **_ENDPOINT)
+    ] = None
     query: Annotated[
         _Endpoint | None,
         about(
             "the endpoint for questions; not that of `publish`. It takes commands too, but only where it is a socket "
             "in the runtime directory",
+            example='"tcp://127.0.0.1:5556"',
             **_ENDPOINT,
         ),
     ] = None
@@ -260,6 +270,7 @@ class BusConfig(Section, frozen=True, kw_only=True):
         about(
             "the endpoint for commands (stop, pause, resume, set_user_name): who reaches it may stop the engine; "
             "beyond this machine it needs `curve_clients`",
+            example='"tcp://127.0.0.1:5557"',
             **_ENDPOINT,
         ),
     ] = None
@@ -275,8 +286,9 @@ class BusConfig(Section, frozen=True, kw_only=True):
     curve_secret_key: Annotated[
         Secret,
         about(
-            "secret CURVE key of the bus, 40 characters (Z85), see below; required for `tcp://` beyond this machine",
+            "secret CURVE key of the bus, 40 characters (`mpengine keys`); required for `tcp://` beyond this machine",
             environment="MPENGINE_CURVE_SECRET_KEY",
+            example='"server.key"',
         ),
     ] = Secret()
     curve_clients: Annotated[
@@ -284,6 +296,7 @@ class BusConfig(Section, frozen=True, kw_only=True):
         about(
             "the public keys of the clients that are let in; without it, all that know the engine's public key",
             values="a list of public keys of 40 characters (`mpengine keys`)",
+            example='["rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"]',
         ),
     ] = ()
     history: Annotated[
@@ -296,6 +309,7 @@ class BusConfig(Section, frozen=True, kw_only=True):
             "a file to which finals and gaps are appended as lines of JSON (mode 0600); it outlives the run. Other "
             "programs may rename or remove it",
             path=True,
+            example='"said.jsonl"',
         ),
     ] = None
     transcript_mb: Annotated[
@@ -380,7 +394,7 @@ def decode_secret(kind: type, value: Any) -> Any:
     if not given.isprintable() or given != given.strip():
         raise ValueError("expected one line without spaces around it")
     key = mended(given)
-    return secret if key == given else Secret(key, secret.path)
+    return secret if key == given else Secret(key, secret.path, secret.variable)
 
 
 def encode_secret(value: Any) -> str:

@@ -61,7 +61,8 @@ class DeviceOpened(_Tagged, tag=True, frozen=True, kw_only=True):
 
     `sample_rate` and `channels`: what is sent. `latency_s`: the latency that PortAudio reports. `device_rate_hz`: the
     rate at which the device itself is read; 0: not known. `identity`: what takes exactly this device again, after a
-    loss and after a restart; empty for a source that has none.
+    loss and after a restart; empty for a source that has none. `samples`: how many a file has in all, as they are
+    sent; 0: not known, or without end.
     """
 
     name: str
@@ -70,6 +71,7 @@ class DeviceOpened(_Tagged, tag=True, frozen=True, kw_only=True):
     latency_s: float
     device_rate_hz: int = 0
     identity: str = ""
+    samples: int = 0
 
 
 class DeviceFed(_Tagged, tag=True, frozen=True, kw_only=True):

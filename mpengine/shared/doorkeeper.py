@@ -15,12 +15,13 @@ libzmq's own thread waits for it (see above), so that it does nothing else and w
 """
 
 import contextlib
+import errno
 import os
 import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import zmq
 
@@ -41,6 +42,7 @@ _FULL = ".full"
 # In a crowd the connections are counted again so often: of some ends libzmq tells nothing.
 _COUNT_MS = 500
 _CLOSE_LIMIT_S = 5.0
+_CATCH_UP_LIMIT_S = 1.0
 _STAT_BYTES = 4096
 
 
@@ -64,6 +66,7 @@ class Doorkeeper:
         self._monitors: dict[zmq.Socket[bytes], zmq.Socket[bytes]] = {}  # by the socket itself
         self._new: list[zmq.Socket[bytes]] = []
         self._wake = Wake()
+        self._has_read = threading.Event()
         self._is_closing = False
         self._thread = threading.Thread(target=self._run, name="doorkeeper", daemon=True)
         self._thread.start()
@@ -101,8 +104,21 @@ class Doorkeeper:
         with self._lock:
             return dict(self._watched[self._monitors[watched]].door.guests)
 
+    def catch_up(self, limit_s: float = _CATCH_UP_LIMIT_S) -> bool:
+        """Wait until the thread has read all events. To be called before a socket that is watched is bound again.
+
+        libzmq's thread, where it waits for ours, holds a lock of the socket. A call that needs it, to bind or to end a
+        monitor, would wait with Python's own lock: then our thread, and the whole process, would wait for ever. False:
+        there was too much to read.
+        """
+        with self._lock:
+            self._has_read.clear()
+            self._wake.set()
+        return not self._thread.is_alive() or self._has_read.wait(limit_s)
+
     def close(self) -> None:
         """End, and leave all doors open. To be called before the sockets are closed; again, it does nothing."""
+        self.catch_up(_CLOSE_LIMIT_S)
         for watched in self._monitors:
             with contextlib.suppress(zmq.ZMQError):  # closed already, as after a failure
                 watched.disable_monitor()
@@ -125,6 +141,8 @@ class Doorkeeper:
             events = {each: self._events_of(each) for each in sources if isinstance(each, zmq.Socket)}
             for monitor, some in events.items():
                 self._handle(self._watched[monitor], some)
+            if all(len(some) < _EVENTS_AT_ONCE for some in events.values()):
+                self._has_read.set()
             now = time.monotonic()
             for watched in self._list():
                 self._look(watched, now)
@@ -230,15 +248,42 @@ def inode_of(fd: int) -> int:
         return 0
 
 
-def end_connection(fd: int, inode: int) -> None:
-    """Shut down the connection at `fd`, if it is still the one of `inode`. libzmq closes the descriptor."""
-    with contextlib.suppress(OSError):
+def end_connection(fd: int, inode: int, *, pid: int = 0) -> None:
+    """Shut down the connection at `fd`, if it is still the one of `inode`, and of the process `pid` (0: of any one).
+
+    libzmq closes the descriptor, and the next socket may have it by now, even one that listens: libzmq would abort the
+    process at the next look at that one. So the socket is held here while it is judged.
+    """
+    with contextlib.suppress(OSError), _held(fd) as connection:
+        is_meant = inode_of(connection.fileno()) == inode and (not pid or _peer_pid(connection) in {0, pid})
+        if is_meant and not connection.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            connection.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def _held(fd: int) -> Iterator[socket.socket]:
+    """The socket at `fd`, which stays the same meanwhile. Without a free descriptor it may be closed by others.
+
+    Raises OSError where there is no socket.
+    """
+    try:
+        held = os.dup(fd)
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
         connection = socket.socket(fileno=fd)
         try:
-            if inode_of(fd) == inode:
-                connection.shutdown(socket.SHUT_RDWR)
+            yield connection
         finally:
             connection.detach()
+    else:
+        try:
+            connection = socket.socket(fileno=held)
+        except OSError:
+            os.close(held)
+            raise
+        with connection:
+            yield connection
 
 
 def _parent_of(pid: int) -> int | None:
@@ -259,18 +304,23 @@ def _guest_at(fd: int, name: str) -> Guest | None:
         return None
     try:
         ours = connection.getsockname()
-        is_local = isinstance(ours, str)
-        if (ours if is_local else f":{ours[1]}") != name:
+        if (ours if isinstance(ours, str) else f":{ours[1]}") != name:
             return None
-        pid = 0
-        if is_local and _SO_PEERCRED is not None:
-            found = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERCRED, _CREDENTIALS.size)
-            pid = _CREDENTIALS.unpack(found)[0]
-        return Guest(inode, pid)
+        if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):  # a listener that has its descriptor by now
+            return None
+        return Guest(inode, _peer_pid(connection))
     except OSError:
         return None
     finally:
         connection.detach()
+
+
+def _peer_pid(connection: socket.socket) -> int:
+    """The process at the other end, 0 where the system does not say it."""
+    if connection.family != socket.AF_UNIX or _SO_PEERCRED is None:
+        return 0
+    pid: int = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, _SO_PEERCRED, _CREDENTIALS.size))[0]
+    return pid
 
 
 def _rename(watched: _Watched, *, is_shut: bool) -> None:

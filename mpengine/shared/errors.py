@@ -27,16 +27,26 @@ class MpengineError(Exception):
     """Base of all errors raised on purpose. Its text is one line that says what to do."""
 
     exit_code = ExitCode.CRASH
+    more: tuple[str, ...] = ()
+    """Further lines for a person at a terminal; no word of them is from outside."""
 
 
 class ConfigError(MpengineError):
-    """A configuration key is unknown or has an impossible value. `path` names the key, as in ``audio.block_ms``."""
+    """A configuration key is unknown or has an impossible value. `path` names the key, as in ``audio.block_ms``.
+
+    `place` is where the key stands, as in ``mic.toml:3``; empty if that is not known.
+    """
 
     exit_code = ExitCode.CONFIG
 
-    def __init__(self, path: str, expected: str) -> None:
-        super().__init__(f"{path}: {expected}" if path else expected)
-        self.path = path
+    def __init__(self, path: str, expected: str, place: str = "") -> None:
+        super().__init__(": ".join(filter(None, (place, path, expected))))
+        self.path, self.place = path, place
+        self._expected = expected
+
+    def at(self, place: str) -> "ConfigError":
+        """The same error, which tells its `place`."""
+        return ConfigError(self.path, self._expected, place)
 
 
 def require(path: str, condition: object, expected: str) -> None:

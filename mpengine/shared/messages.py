@@ -157,7 +157,7 @@ NO_OBSTACLE = NO_TROUBLE | {
 UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 
 
-class Message(msgspec.Struct, tag_field="type", frozen=True, kw_only=True):
+class Stamped(msgspec.Struct, tag_field="type", frozen=True, kw_only=True):
     """The fields of every published message; the bus fills them in.
 
     `v`: version of the format. `run`: id of the sample clock. `boot`: id of the supervisor process. `seq` counts all
@@ -189,7 +189,7 @@ class Word(msgspec.Struct, frozen=True, kw_only=True):
     language: str | None = None
 
 
-class Transcript(Message, tag="transcript", frozen=True, kw_only=True):
+class Transcript(Stamped, tag="transcript", frozen=True, kw_only=True):
     """Recognised speech. An interim replaces the one before it on its `channel`; a final stays.
 
     An interim without text ends the one before it: the recogniser has taken back its words. `speech_final`: the
@@ -217,21 +217,21 @@ class Transcript(Message, tag="transcript", frozen=True, kw_only=True):
     interrupted: bool = False
 
 
-class SpeechStarted(Message, tag="speech_started", frozen=True, kw_only=True):
+class SpeechStarted(Stamped, tag="speech_started", frozen=True, kw_only=True):
     """The recogniser hears speech, or what it takes for speech."""
 
     at_s: float
     channel: int = 0
 
 
-class UtteranceEnd(Message, tag="utterance_end", frozen=True, kw_only=True):
+class UtteranceEnd(Stamped, tag="utterance_end", frozen=True, kw_only=True):
     """The recogniser heard a silence between words; `at_s` is the end of the last word."""
 
     at_s: float
     channel: int = 0
 
 
-class Gap(Message, tag="gap", frozen=True, kw_only=True):
+class Gap(Stamped, tag="gap", frozen=True, kw_only=True):
     """Samples that no recogniser will hear: never captured (as in a pause), dropped by a full window, or damaged in it.
 
     `reason` is a word of `GapReason`; later versions may have more of them.
@@ -250,7 +250,7 @@ class Gap(Message, tag="gap", frozen=True, kw_only=True):
 
 
 class ChildStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One child process. States: STOPPED STARTING RUNNING STOPPING BACKOFF FATAL."""
+    """One child process. States: stopped starting running stopping backoff fatal."""
 
     state: str
     pid: int | None = None
@@ -259,7 +259,7 @@ class ChildStatus(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class Status(Message, tag="status", frozen=True, kw_only=True):
+class Status(Stamped, tag="status", frozen=True, kw_only=True):
     """The engine as a whole, published at every change.
 
     `state` is a word of `EngineState`; `reason` says why the engine is in this one.
@@ -283,7 +283,7 @@ class ErrorKind(enum.StrEnum):
     SERVICE = "service"  # the recogniser reports the error, with a code and words of its own
 
 
-class Error(Message, tag="error", frozen=True, kw_only=True):
+class Error(Stamped, tag="error", frozen=True, kw_only=True):
     """Something went wrong. `fatal`: the engine ends because of it. `request_id`: for the recogniser's support.
 
     `kind` is a word of `ErrorKind`; later versions may have more of them. `step_ns`: by how much the wall clock was set
@@ -308,25 +308,25 @@ def brief(words: str) -> str:
     return words if len(words) <= _LONGEST_WORDS else f"{words[:_LONGEST_WORDS]}…"
 
 
-class CreditsLow(Message, tag="credits_low", frozen=True, kw_only=True):
+class CreditsLow(Stamped, tag="credits_low", frozen=True, kw_only=True):
     """The managed proxy warns that the account is nearly used up."""
 
     seconds_remaining: float
 
 
-class SessionEnd(Message, tag="session_end", frozen=True, kw_only=True):
+class SessionEnd(Stamped, tag="session_end", frozen=True, kw_only=True):
     """The managed proxy, or the local recogniser, has closed its session."""
 
     seconds_used: float
 
 
-class Metadata(Message, tag="metadata", frozen=True, kw_only=True):
+class Metadata(Stamped, tag="metadata", frozen=True, kw_only=True):
     """The recogniser's data about the connection, as received."""
 
     data: dict[str, Any]
 
 
-class Level(Message, tag="level", frozen=True, kw_only=True):
+class Level(Stamped, tag="level", frozen=True, kw_only=True):
     """Loudness of the last quarter of a second, in dB below full scale; floor -120.
 
     `clipped`: the share of samples at full scale, 0 to 1.
@@ -345,14 +345,15 @@ class ChildMetrics(msgspec.Struct, frozen=True, kw_only=True):
     rss_mb: float | None = None
 
 
-class Metrics(Message, tag="metrics", frozen=True, kw_only=True):
+class Metrics(Stamped, tag="metrics", frozen=True, kw_only=True):
     """Positions on the run's sample clock, and counters, about once a second.
 
     `sent_s`: sent on the current connection. `backlog_s`: captured but not sent (again). `catch_up_s`: how long sending
     the backlog will take at the configured pace (None without one). `lag_s`: sent but not transcribed. `withheld`: how
     many finals were not published, or not whole, because their words were published before. `last` maps each topic to
     its last `seq`, so that a reader sees when it has missed the last message of a topic. `refused_s`: for how long the
-    recogniser, or somebody on the way, has refused the engine. `gated_s`: silence that was not sent.
+    recogniser, or somebody on the way, has refused the engine. `gated_s`: silence that was not sent. `source_s`: how
+    long the file is that is read; None for a source without a known end.
     """
 
     captured_s: float
@@ -372,6 +373,7 @@ class Metrics(Message, tag="metrics", frozen=True, kw_only=True):
     uptime_s: float
     refused_s: float = 0.0
     gated_s: float = 0.0
+    source_s: float | None = None
 
 
 Published = (
@@ -394,7 +396,7 @@ FLEETING = frozenset(
 """The types of messages whose topic is fleeting."""
 
 
-def topic_of(name: str, message: Message) -> str:
+def topic_of(name: str, message: Stamped) -> str:
     """The topic under which the engine called `name` publishes `message`."""
     if isinstance(message, Transcript):
         return f"{name}.{FINALS if message.is_final else INTERIMS}"
@@ -454,7 +456,7 @@ class StatusAnswer(Status, tag="status", frozen=True, kw_only=True):
 
     `level`: the last one of the open device; None when none has come for 1.5 s. `last_disconnect`: why the last
     connection was lost. `not_running_s`: for how long the state has been another one than `running`, which counts once
-    its connection was accepted.
+    its connection was accepted. `buffer_s`: how much audio the window holds; 0: the engine does not say it.
     """
 
     children: Mapping[str, ChildAnswer] = {}
@@ -469,6 +471,7 @@ class StatusAnswer(Status, tag="status", frozen=True, kw_only=True):
     last_disconnect: str = ""
     last_disconnect_ago_s: float | None = None
     not_running_s: float = 0.0
+    buffer_s: float = 0.0
     metrics: Metrics | None = None
 
 

@@ -47,6 +47,11 @@ def endpoint(path: str, socket: str) -> str:
     return f"ipc://{path}/{socket}"
 
 
+def lock_path(path: str) -> str:
+    """The file in the runtime directory `path` that a living engine has locked."""
+    return os.path.join(path, "lock")
+
+
 def is_inside(path: str, endpoint: str) -> bool:
     """Whether `endpoint` is an ipc socket in the runtime directory `path`: only its user reaches it."""
     scheme, _, place = endpoint.partition("://")
@@ -59,7 +64,7 @@ class RuntimeDir:
     def __init__(self, name: str) -> None:
         """Raises RuntimeDirError when the directory cannot be made, or belongs to another user."""
         self.path = runtime_path(name)
-        self.lock_path = os.path.join(self.path, "lock")
+        self.lock_path = lock_path(self.path)
         self._name = name
         self._directory_fd = self._lock_fd = -1
         if len(os.fsencode(self.path + _LONGEST_SOCKET)) > _SOCKET_PATH_LIMIT:
@@ -85,6 +90,10 @@ class RuntimeDir:
             time.sleep(_TRY_AGAIN_S)
         os.ftruncate(self._lock_fd, 0)
         os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode(), 0)
+
+    def holder(self) -> str | None:
+        """The pid of the engine that holds the directory, as text; None if no other engine does."""
+        return self._holder() if self._lock_fd < 0 and one_writer.is_held(self.lock_path) else None
 
     def lock_again(self) -> None:
         """Make and hold again what was removed or replaced: the directory, or the file in it.

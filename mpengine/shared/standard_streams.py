@@ -78,10 +78,10 @@ def drop_output() -> None:
     _drop(sys.stdout)
 
 
-def complain(text: str) -> None:
-    """Write one line to standard error, if that is possible."""
+def complain(text: str, *more: str) -> None:
+    """Write one line to standard error, if that is possible, and then the lines in `more`, which are our own words."""
     try:
-        sys.stderr.write(f"mpengine: {harmless(text)}\n")
+        sys.stderr.write("".join(f"{line}\n" for line in (f"mpengine: {harmless(text)}", *map(harmless, more))))
     except OSError:
         _drop(sys.stderr)
 

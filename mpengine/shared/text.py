@@ -47,6 +47,30 @@ def beginning(text: str, columns: int) -> str:
     return text
 
 
+def wrapped(text: str, columns: int) -> list[str]:
+    """`text` as lines that fit `columns`, broken between words; a word that is too long for a line is broken inside.
+
+    The last column stays free, as in `fitting`. Spaces between words count as one. There is always one line or more.
+    """
+    lines = [""]
+    for word in text.split():
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
+        if width(joined) < columns:
+            lines[-1] = joined
+            continue
+        if lines[-1]:
+            lines.append("")
+        rest = word
+        while width(rest) >= columns:
+            piece = beginning(rest, columns) or rest[:1]
+            if piece == rest:
+                break
+            lines[-1:] = [piece, ""]
+            rest = rest[len(piece) :]
+        lines[-1] = rest
+    return lines
+
+
 def width(text: str) -> int:
     """The columns that `text` takes."""
     return sum(map(_width, text))

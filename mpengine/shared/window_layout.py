@@ -22,6 +22,21 @@ CRC = struct.Struct("<I")  # crc32 of SLOT and the PCM, which follows this numbe
 SLOT_HEADER_BYTES = SLOT.size + CRC.size
 
 
+class Shape(NamedTuple):
+    """How a window is laid out. `size`: of the whole file, in bytes."""
+
+    slot_bytes: int
+    slots: int
+    size: int
+
+
+def shape(*, sample_rate: int, channels: int, block_samples: int, seconds: float) -> Shape:
+    """The shape of a window that has room for so many `seconds`."""
+    slot_bytes = SLOT_HEADER_BYTES + block_samples * 2 * channels
+    slots = max(2, int(seconds * sample_rate) // block_samples)
+    return Shape(slot_bytes, slots, HEADER_BYTES + slots * slot_bytes)
+
+
 class Left(NamedTuple):
     """The audio that a window still holds: its run, and how many seconds."""
 

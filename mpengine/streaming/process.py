@@ -11,6 +11,7 @@ import random
 import ssl
 import time
 from collections.abc import Callable
+from typing import Any
 
 import zmq
 
@@ -22,6 +23,7 @@ from mpengine.shared.config_tables import Secret, decode_secret
 from mpengine.shared.errors import ConnectionLost, ExitCode
 from mpengine.shared.logs import Event
 from mpengine.shared.secret import read_secret
+from mpengine.streaming import tracing
 from mpengine.streaming.actions import (
     Action,
     Connect,
@@ -45,7 +47,7 @@ log = logging.getLogger(__name__)
 
 # High-water mark of PULL, in frames. A frame has at most a tenth of a second, or one block. The window is the buffer.
 _QUEUED_FRAMES = 10
-_SEND_LIMIT_S = 10.0
+SEND_LIMIT_S = 10.0
 _LAST_WORDS_S = 0.1
 _LONGEST_WAIT_S = 1.0
 _NO_ROOM_WAIT_S = 0.05
@@ -85,6 +87,8 @@ class Streaming:
         self._tls: ssl.SSLContext | None = None  # for the first connection; later ones read the authorities anew
         self._deadline = 0.0  # of the next `_tick`
         self._proxy_is_told = False
+        self._traces = log.isEnabledFor(logging.DEBUG)
+        self._attempt_at = 0.0
         self._loss: str | None = None  # why a send on this connection failed; it gets no other
         self._exit_code = ExitCode.OK
         self._frames = sockets.make(loop.context, zmq.PULL, receive_hwm=_QUEUED_FRAMES)
@@ -189,6 +193,7 @@ class Streaming:
         for event in connection.events():
             if connection is not self._connection:
                 return  # dropped by one of its events: the others are void
+            self._trace(tracing.happened, event)
             self._perform(self._session.event(event, time.monotonic()))
 
     def _on_commands(self) -> None:
@@ -206,8 +211,16 @@ class Streaming:
         while self._loss is None and self._session.takes_audio(time.monotonic()) and sockets.is_readable(self._frames):
             self._on_frames()
 
+    def _trace(self, told: Callable[[int, Any, float], Event | None], about: Any) -> None:
+        """Log at the level debug what `told` says about an event or an action of the connection."""
+        if self._traces and self._connection is not None:
+            event = told(self._connection.number, about, time.monotonic() - self._attempt_at)
+            if event is not None:
+                log.debug(event)
+
     def _perform(self, actions: list[Action]) -> None:
         for action in actions:
+            self._trace(tracing.performed, action)
             match action:
                 case Tell(message=message):
                     self._control.tell(message)
@@ -223,7 +236,7 @@ class Streaming:
                     self._exit_code = exit_code
                     self._loop.leaving = True
                 case _ if self._connection is not None and self._loss is None:
-                    self._loss = _send(self._connection, action)
+                    self._loss = send(self._connection, action)
 
     def _settle_loss(self) -> None:
         """After a failed send: handle the peer's last events first, for its close frame may give the cause."""
@@ -238,6 +251,9 @@ class Streaming:
     def _connect(self, number: int) -> None:
         self._drop()
         self._tell_proxy()
+        self._attempt_at = time.monotonic()
+        if self._traces:
+            log.debug(tracing.attempt(number, self._dialect.endpoint, self._dialect.url, self._dialect.headers))
         self._connection = self._make_connection(
             number=number,
             url=self._dialect.url,
@@ -246,7 +262,7 @@ class Streaming:
             ca_file=self._ca_file,
             tls=self._tls,
             connect_timeout_s=CONNECT_LIMIT_S,
-            send_timeout_s=_SEND_LIMIT_S,
+            send_timeout_s=SEND_LIMIT_S,
         )
         self._tls = None
         self._loop.watch(self._connection.fileno(), self._on_connection)
@@ -273,7 +289,7 @@ class Streaming:
             self._connection.interrupt()
 
 
-def _send(connection: Connection, action: Action) -> str | None:
+def send(connection: Connection, action: Action) -> str | None:
     """Perform a sending action. Returns why it failed, None if it did not."""
     try:
         match action:

@@ -9,6 +9,7 @@ import os
 import random
 import socket
 import time
+from collections.abc import Callable
 
 import zmq
 
@@ -22,6 +23,7 @@ from mpengine.shared.errors import ExitCode, MpengineError
 from mpengine.shared.logs import Event
 from mpengine.shared.messages import Error, ErrorCode
 from mpengine.shared.runtime import RuntimeDir
+from mpengine.shared.whereabouts import Whereabouts
 from mpengine.supervisor.bus.answers import Answers
 from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.bus.journal import OpenDevice, ToldGap
@@ -46,12 +48,14 @@ from mpengine.supervisor.decide.actions import (
     Send,
     Spawn,
     Terminate,
+    heard,
     report,
+    traced,
 )
 from mpengine.supervisor.decide.child_life import ChildState
 from mpengine.supervisor.decide.coordinator import Coordinator
 from mpengine.supervisor.decide.names import Name
-from mpengine.supervisor.decide.reports import told_of_door
+from mpengine.supervisor.decide.reports import ROUTINE, told_of_door
 from mpengine.supervisor.host import descriptors, proc
 from mpengine.supervisor.host.signals import StopSignals
 from mpengine.supervisor.host.systemd import SystemdNotices
@@ -88,9 +92,11 @@ class Supervisor:
         spawner: Spawner | None = None,
         awaits_subscriber_s: float = 0.0,
         ends_process: bool = False,
+        journal_path: str | None = None,
     ) -> None:
         """`spawner` starts the children; None for the usual one. `awaits_subscriber_s`: how long to hold messages back
-        for a first subscriber that does not come. `ends_process`: whether the process ends after `run`.
+        for a first subscriber that does not come. `ends_process`: whether the process ends after `run`. `journal_path`:
+        where the journal is, if not in the runtime directory.
 
         Raises RuntimeDirError when the runtime directory cannot be used.
         """
@@ -104,8 +110,12 @@ class Supervisor:
         self._spawner = spawner or Spawner()
         self._awaits_subscriber_s = awaits_subscriber_s
         self._ends_process = ends_process
+        self._journal_path = journal_path
+        self.on_progress: Callable[[float, float], None] | None = None
+        """Called about once a second while a file is read, with the seconds that are transcribed, and of how many."""
         self._exit_code: ExitCode | None = None
         self._has_stop_signal = False
+        self._traces = log.isEnabledFor(logging.DEBUG)
         self._systemd = SystemdNotices(config.supervisor.stop_limit_s)
 
     def run(self) -> int:
@@ -114,7 +124,7 @@ class Supervisor:
         self._directory.lock()
         with contextlib.ExitStack() as stack:
             stack.callback(self._directory.unlock)
-            self._files = RunFiles(self._config, self._directory.path)
+            self._files = RunFiles(self._config, self._directory.path, self._journal_path)
             stack.callback(lambda: self._files.close(is_done=self._is_done))
             # An engine ends with its terminal. Without one, SIGHUP asks a daemon to read its files again.
             has_terminal = any(os.isatty(fd) for fd in range(3))
@@ -122,7 +132,7 @@ class Supervisor:
             context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context())
             self._doors = Doorkeeper(context)
             stack.callback(self._doors.close)  # where a socket cannot be bound
-            self._clients = max(1, min(self._config.bus.clients, most_descriptors // 8))
+            self._clients = min(self._config.bus.clients, descriptors.most_clients(most_descriptors))
             self._open_sockets(context, stack)
             stack.callback(self._doors.close)
             self._reserve = descriptors.Reserve(most_descriptors)
@@ -199,10 +209,20 @@ class Supervisor:
                 Name.QUERY: (bus.queries, bus.query_endpoint),
                 Name.COMMAND: (bus.commands, bus.command_endpoint),
             },
+            says=Whereabouts(
+                name=config.engine.name,
+                pid=os.getpid(),
+                publish=config.bus.publish,
+                query=config.bus.query,
+                command=config.bus.command,
+                public_key=bus.public_key,
+            ),
+            doors=self._doors,
             now=self._bound_at,
         )
+        stack.callback(self._names.close)
         where = {"results": bus.publish_endpoint, "query": bus.query_endpoint, "command": bus.command_endpoint}
-        log.info(Event("publishing", **where, public_key=bus.public_key))
+        log.info(Event("publishing", name=config.engine.name, **where, public_key=bus.public_key))
 
     def _begin(self) -> None:
         """Begin a run, or go on where the supervisor before this one was killed."""
@@ -248,6 +268,20 @@ class Supervisor:
         self._wait_for_subscribers()
         self._answers.publish_metrics()  # its `last` shows a subscriber whether it missed the end
         self._answers.publish_status()
+        self._tell_end(self._exit_code)
+
+    def _tell_end(self, exit_code: ExitCode) -> None:
+        """Log how the engine ends, and what it leaves to the next start."""
+        results, situation = self._coordinator.results, self._coordinator.situation
+        log.info(
+            Event(
+                "ended",
+                exit_code=int(exit_code),
+                finals=results.finals,
+                unacknowledged_s=results.seconds(situation.unacknowledged),
+                reason=situation.fatal_reason or None,
+            )
+        )
 
     def _attend(self, expected_at: float, *, is_called: bool) -> float:
         """Look after everything. The loop meant to be here at `expected_at`.
@@ -284,7 +318,12 @@ class Supervisor:
             for news in self._doors.news():
                 self._perform(told_of_door(news))
             self._answers.publish_metrics()
+            self._tell_progress()
         return now
+
+    def _tell_progress(self) -> None:
+        if self.on_progress is not None and (progress := self._coordinator.situation.progress) is not None:
+            self.on_progress(*progress)
 
     def _look_at_names(self, now: float) -> None:
         capture = self._processes.get(Child.CAPTURE)
@@ -297,6 +336,8 @@ class Supervisor:
     def _hear(self) -> None:
         """Read all messages of the children, before any child is judged."""
         for child, message in self._channel.hear():
+            if self._traces and type(message) not in ROUTINE:
+                self._perform([heard(child, message)])
             self._perform(self._coordinator.heard(child, message, time.monotonic()))
             if isinstance(message, control.Connecting):
                 self._note_progress()  # so that no later supervisor uses its number again
@@ -344,6 +385,8 @@ class Supervisor:
 
     def _perform(self, actions: list[Action]) -> None:  # noqa: C901, PLR0912  a table, one case an action
         for action in actions:
+            if self._traces and (line := traced(action)) is not None:
+                log.debug(Event(line.event, **line.fields))
             match action:
                 case Publish(message=message, covers=covers):
                     self._bus.publish(message, covers=covers)

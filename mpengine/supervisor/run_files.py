@@ -1,7 +1,8 @@
 """The files of the run that this supervisor serves: a new run, or one that was killed or has stopped with audio left.
 
 A run goes on if its journal is there and machine boot, source, rate, channels and window are the same. Otherwise a new
-run begins, and `abandoned` says how much audio of the old one has no result.
+run begins, and `abandoned` says how much audio of the old one has no result. A file can be read again from any sample
+on: its run needs no window, and goes on after a restart of the machine, too.
 """
 
 import contextlib
@@ -17,6 +18,8 @@ from mpengine.shared.window_layout import left_in
 from mpengine.supervisor.bus.history import History
 from mpengine.supervisor.bus.journal import Identity, Journal, Recovered
 
+_ANY_BOOT = "any"
+
 
 class RunFiles:
     """The journal of a run, and the path of the window that capture writes.
@@ -25,28 +28,29 @@ class RunFiles:
     that lost audio; empty if none did. `wanted_device` is `audio.device` as text.
     """
 
-    def __init__(self, config: Config, runtime_path: str) -> None:
-        """Open the journal of the run that goes on, or make a new one.
+    def __init__(self, config: Config, runtime_path: str, journal_path: str | None = None) -> None:
+        """Open the journal of the run that goes on, or make a new one; at `journal_path`, or in the runtime directory.
 
         Raises RuntimeDirError (disk full, or something else in the place of the journal or the window).
         """
-        name, rate = config.engine.name, config.audio.sample_rate
-        self.window_path = os.path.join(config.buffer.directory or runtime_path, f"{name}.window")
+        rate = config.audio.sample_rate
+        self.window_path = window_path(config, runtime_path)
         _require_file(self.window_path)
         self.recovered: Recovered | None = None
         self.abandoned = ""
         source, command = config.audio.source, config.audio.command
         self.wanted_device = repr(config.audio.device)
         shape = f"{config.buffer.seconds} s of {config.audio.block_samples} samples"
+        is_read_again = config.audio.kind.seekable
         wanted = Identity(
             run=os.urandom(8).hex(),
-            machine_boot=_machine_boot(),
+            machine_boot=_ANY_BOOT if is_read_again else _machine_boot(),
             sample_rate=rate,
             channels=config.audio.channels,
             source=shlex.join(command) if command else os.path.abspath(source) if is_path(source) else source,
-            window=f"{os.path.abspath(self.window_path)} {shape}",
+            window="" if is_read_again else f"{os.path.abspath(self.window_path)} {shape}",
         )
-        path = os.path.join(runtime_path, "journal")
+        path = journal_path or os.path.join(runtime_path, "journal")
         bus = config.bus
         history = History(finals=bus.history, age_s=bus.history_s)
         try:
@@ -93,6 +97,11 @@ class RunFiles:
         if is_done:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.window_path)
+
+
+def window_path(config: Config, runtime_path: str) -> str:
+    """Where the replay window stands."""
+    return os.path.join(config.buffer.directory or runtime_path, f"{config.engine.name}.window")
 
 
 def _require_file(path: str) -> None:

@@ -1,6 +1,7 @@
 """Real connections at a door: who is inside stays, nobody else finds the socket, and strangers must leave."""
 
 import contextlib
+import errno
 import os
 import resource
 import socket
@@ -143,33 +144,108 @@ def many_descriptors():
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_libzmq_waits_for_a_keeper_that_does_not_come(stack, tmp_path, monkeypatch, many_descriptors):
-    """So the connections that it can accept are bounded, however busy this process is."""
+@pytest.fixture
+def late(stack, tmp_path, monkeypatch, many_descriptors):
+    """A house whose keeper reads nothing before `goes_on`, and as many connections as libzmq accepts meanwhile."""
     goes_on = threading.Event()
-    handle = Doorkeeper._events_of
+    events_of = Doorkeeper._events_of
 
     def waits(self, monitor):
         goes_on.wait()
-        return handle(self, monitor)
+        return events_of(self, monitor)
 
     monkeypatch.setattr(Doorkeeper, "_events_of", waits)
     house = House(stack, tmp_path)
     stack.callback(goes_on.set)
-    most = doorkeeper.UNREAD_EVENTS + BACKLOG + 3  # those that wait to be accepted, and one that is on its way
-    entered = 0
+    house.entered = 0
 
     def enter():
-        nonlocal entered
         made = stack.enter_context(socket.socket(socket.AF_UNIX))
         made.setblocking(False)
-        entered += made.connect_ex(house.path) == 0
-        return entered
+        house.entered += made.connect_ex(house.path) == 0
+        return house.entered
 
     wait_until(lambda: enter() >= doorkeeper.UNREAD_EVENTS, 30, "as many as it accepts", every=0)
     for _ in range(300):
         time.sleep(0)
         enter()
-    assert entered <= most
+    return house, goes_on
+
+
+def test_libzmq_waits_for_a_keeper_that_does_not_come(late):
+    """So the connections that it can accept are bounded, however busy this process is."""
+    house, goes_on = late
+    assert house.entered <= doorkeeper.UNREAD_EVENTS + BACKLOG + 3  # those that wait, and one that is on its way
+    assert not house.doors.catch_up(0.01)
     goes_on.set()
     house.wait_for(LIMIT)
     assert doorkeeper.is_full(f"ipc://{house.path}")
+
+
+def test_the_end_waits_for_a_keeper_that_is_late(late, monkeypatch):
+    """To end a monitor takes a lock that libzmq holds while it waits for the keeper, and holds Python's lock."""
+    house, goes_on = late
+    catch_up = house.doors.catch_up
+
+    def begins(limit_s):
+        goes_on.set()
+        return catch_up(limit_s)
+
+    monkeypatch.setattr(house.doors, "catch_up", begins)
+    house.doors.close()
+    assert not house.doors._thread.is_alive()
+
+
+@pytest.fixture
+def two():
+    """Both ends of a connection, and the listener that was asked for it."""
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
+        listener.bind("")
+        listener.listen()
+        client.connect(listener.getsockname())
+        accepted, _ = listener.accept()
+        with accepted:
+            yield listener, client, accepted
+
+
+def ended(client):
+    client.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        return client.recv(1) == b""
+    return False
+
+
+def test_a_listener_that_has_the_descriptor_of_a_connection_by_now_is_left_alone(two):
+    """libzmq would abort this process."""
+    listener, client, _ = two
+    fd = listener.fileno()
+    doorkeeper.end_connection(fd, doorkeeper.inode_of(fd))
+    with socket.socket(socket.AF_UNIX) as another:
+        another.connect(listener.getsockname())
+        listener.accept()[0].close()
+    assert doorkeeper._guest_at(fd, listener.getsockname()) is None
+    assert not ended(client)
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+def test_the_connection_that_is_meant_is_ended_and_no_other(two, has_room, monkeypatch):
+    _, client, accepted = two
+    if not has_room:
+
+        def dup(fd):
+            raise OSError(errno.EMFILE, "no descriptor")
+
+        monkeypatch.setattr(os, "dup", dup)
+    fd, inode = accepted.fileno(), doorkeeper.inode_of(accepted.fileno())
+    doorkeeper.end_connection(fd, inode + 1)
+    doorkeeper.end_connection(fd, inode, pid=os.getpid() + 1)
+    assert not ended(client)
+    doorkeeper.end_connection(fd, inode, pid=os.getpid())
+    assert ended(client)
+
+
+def test_what_is_no_socket_is_left_alone(tmp_path):
+    with (tmp_path / "file").open("wb") as file:
+        doorkeeper.end_connection(file.fileno(), doorkeeper.inode_of(file.fileno()))
+        file.write(b"x")
+    doorkeeper.end_connection(1_000_000, 1)

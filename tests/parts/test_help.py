@@ -77,7 +77,7 @@ def test_a_pipe_of_another_encoding_gets_the_page_with_question_marks():
 def test_an_unknown_topic_is_an_error_that_lists_the_topics(topic):
     done = _help(topic)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f'mpengine: no page is about "{topic}"; the topics are: captions, ')
+    assert done.stderr.startswith(f'mpengine: no page is about "{topic}"; the topics are: api, captions, ')
     assert done.stderr.count("\n") == 1
 
 
@@ -85,6 +85,13 @@ def test_an_unknown_topic_that_is_nearly_one_gets_its_name():
     done = _help("Configuraton")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.endswith('; did you mean "configuration"?\n')
+
+
+def test_a_command_has_its_help_under_its_name():
+    done = _help("status")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: mpengine status ")
+    assert _help("statsu").stderr.endswith('; did you mean "status"?\n')
 
 
 def test_the_beginning_of_several_topics_lists_these():

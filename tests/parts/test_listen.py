@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,9 +17,12 @@ import zmq
 
 from mpengine.cli import parser_for
 from mpengine.cli.listen import Options, begin
+from mpengine.client.position import Received
 from mpengine.formats.base import NOW, START, Position
 from mpengine.shared import messages
+from mpengine.shared.errors import ConfigError
 from mpengine.shared.text import width
+from tests.rig.fake_engine import FakeEngine as RigEngine
 from tests.rig.processes import spawned
 from tests.rig.subtitles import read_srt, read_vtt
 from tests.rig.terminal import Terminal
@@ -49,7 +53,7 @@ class FakeEngine:
 
     def wait_for_subscriber(self):
         told = b""
-        while told[:1] != b"\x01":  # others may have gone meanwhile
+        while told not in {b"\x01default.status", b"\x01default."}:  # the last one; others may have gone meanwhile
             assert self._socket.poll(int(scaled(30) * 1000))
             told = self._socket.recv()
 
@@ -242,6 +246,189 @@ def test_subtitles_come_out_of_a_pipe_as_they_are_spoken(engine, form, header):
     assert [cue.text for cue in cues] == ["So.", "It is."]
 
 
+# What a person is told of the engine
+
+
+@pytest.fixture
+def real(tmp_path):
+    """An engine that answers questions, at the usual place."""
+    directory = tmp_path / "mpengine" / "default"
+    directory.mkdir(parents=True, mode=0o700)
+    greeting = {"type": "status", "state": "running", "device": "USB", "run": "r", "boot": "b"}
+    fake = RealEnough(directory, greeting=[greeting])
+    yield fake
+    fake.vanish()
+
+
+class RealEnough(RigEngine):
+    """Answers, and publishes what it is told to from another thread."""
+
+    def __init__(self, directory, **options):
+        super().__init__(directory, **options)
+        self.waiting = []
+        self.asked = threading.Event()
+
+    def answered(self, kind, publisher):
+        self.asked.set()
+
+    def idle(self, publisher):
+        while self.asked.is_set() and self.waiting:
+            self.publish(publisher, self.waiting.pop(0))
+
+
+def said(**fields):
+    return {"type": "transcript", "is_final": True, **fields}
+
+
+@pytest.fixture
+def watching(real, tmp_path):
+    """Starts listening to that engine on a terminal."""
+    terminals = []
+
+    def start(*arguments, **options):
+        command = [sys.executable, "-m", "mpengine", "listen", *arguments]
+        terminals.append(Terminal(command, XDG_RUNTIME_DIR=str(tmp_path), **options))
+        return terminals[-1]
+
+    yield start
+    for each in terminals:
+        each.close()
+
+
+def test_who_waits_is_told_so_and_what_the_engine_does(real, watching):
+    listening = watching()
+    listening.wait_for(lambda lines: lines == ['waiting for "default"…'])
+    assert b'\x1b[2mwaiting for "default"\xe2\x80\xa6\x1b[0m' in listening.written
+    real.start()
+    listening.wait_for(lambda lines: lines[1:] == ["[running]"])
+    real.waiting += [
+        {"type": "status", "state": "degraded", "reason": "reset by peer", "device": "USB"},
+        {"type": "status", "state": "running", "device": "USB"},
+        {"type": "error", "source": "capture", "code": "clipping", "message": "too loud\x1b[2J"},
+        said(text="So."),
+        {"type": "status", "state": "stopped"},
+    ]
+    shown = ["[reconnecting: reset by peer]", "[running]", "[too loud\ufffd[2J]", "So.", "[engine stopped]"]
+    listening.wait_for(lambda lines: lines[2:] == shown)
+    listening.press(CTRL_C)
+    assert listening.wait_for_end() == 0
+
+
+def test_a_notice_stands_above_the_interim(real, watching):
+    real.start()
+    listening = watching(NO_COLOR="1")
+    real.waiting += [said(text="so it", is_final=False), {"type": "error", "source": "x", "code": "x", "message": "hm"}]
+    listening.wait_for(lambda lines: lines == ["[hm]", "so it"])
+    assert (listening.screen.cursor.x, listening.screen.cursor.y) == (0, 1)
+
+
+def test_no_word_about_the_engine_is_among_the_words_of_a_pipe(real, tmp_path):
+    real.start()
+    command = [sys.executable, "-m", "mpengine", "listen", "--exit-on-stop"]
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
+    real.waiting += [
+        {"type": "error", "source": "x", "code": "x", "message": "hm"},
+        said(text="So."),
+        {"type": "status", "state": "stopped"},
+    ]
+    with spawned(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.communicate(timeout=scaled(30)) == (b"So.\n", b"")
+
+
+@pytest.mark.parametrize("columns", [20, 50, 80, 120])
+def test_finals_are_broken_at_words(engine, terminal, columns):
+    text = "It is a truth universally acknowledged, that a single man in possession of a good fortune " * 3
+    listening = terminal("--timestamps", columns=columns)
+    engine.final(text.strip())
+    engine.final("So.")
+    lines = listening.wait_for(lambda lines: lines and lines[-1].endswith("So."))
+    assert " ".join(word for line in lines[:-1] for word in line.split()) == f"0:00:00.0 {text.strip()}"
+    assert max(map(len, lines)) < columns
+    if columns > 20:
+        assert all(line.startswith(" " * 10) for line in lines[1:-1])
+
+
+def test_of_several_engines_each_line_says_whose_it_is(tmp_path):
+    with contextlib.ExitStack() as stack:
+        engines = {}
+        for name in ("desk", "door"):
+            directory = tmp_path / "mpengine" / name
+            directory.mkdir(parents=True, mode=0o700)
+            engines[name] = Named(directory, name)
+            stack.callback(engines[name].vanish)
+            engines[name].start()
+        command = [sys.executable, "-m", "mpengine", "listen", "--name", "desk", "--name", "door"]
+        listening = Terminal(command, XDG_RUNTIME_DIR=str(tmp_path), columns=50)
+        stack.callback(listening.close)
+        engines["door"].waiting += [said(text="Hello."), said(text="who is", is_final=False)]
+        listening.wait_for(lambda lines: lines == ["door: Hello.", "door: who is"])
+        engines["desk"].waiting += [said(text="nobody", is_final=False)]
+        listening.wait_for(lambda lines: lines == ["door: Hello.", "desk: nobody", "door: who is"])
+        assert listening.screen.cursor.y == 1
+        engines["door"].waiting += [said(text="Who is it?")]
+        listening.wait_for(lambda lines: lines == ["door: Hello.", "door: Who is it?", "desk: nobody"])
+        listening.press(CTRL_C)
+        assert listening.wait_for_end() == 0
+        assert listening.lines == ["door: Hello.", "door: Who is it?", "desk: nobody"]
+        assert b"\x1b[33mdoor: \x1b[0mHello." in listening.written
+        assert b"\x1b[36mdesk: \x1b[0m" in listening.written
+
+
+class Named(RealEnough):
+    """With a name of its own."""
+
+    def __init__(self, directory, name):
+        super().__init__(directory)
+        self._name = name
+
+    def publish(self, publisher, *several):
+        for message in several:
+            kind = ".final" if message.get("is_final") else ".interim"
+            topic = f"{self._name}.{message['type']}{kind if message['type'] == 'transcript' else ''}"
+            publisher.send_multipart([topic.encode(), json.dumps(message).encode()])
+
+
+# Which topics
+
+
+def heard(engine, *arguments):
+    """The types of the lines that come out."""
+    with spawned(engine.command("--exit-on-stop", "--format", "jsonl", *arguments), stdout=subprocess.PIPE) as process:
+        engine.wait_for_subscriber()
+        level = messages.Level(rms_dbfs=-20.0, peak_dbfs=-10.0, digital_silence=False)
+        engine.publish("level", messages.encode(level))
+        engine.publish("gap", messages.encode(messages.Gap(start_s=0.0, end_s=1.0, samples=16000, reason="device")))
+        engine.interim("so")
+        engine.final("So.")
+        engine.status("stopped")
+        lines = [json.loads(line) for line in process.communicate(timeout=scaled(30))[0].splitlines()]
+    return [each["type"] + {True: "!", None: ""}.get(each.get("is_final"), "…") for each in lines]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "types"),
+    [
+        ((), ["gap", "transcript…", "transcript!", "status"]),
+        (("--finals",), ["gap", "transcript!", "status"]),
+        (("--only", "finals"), ["transcript!"]),
+        (("--only", "finals,gaps"), ["gap", "transcript!"]),
+        (("--only", "levels"), ["level"]),
+        (("--only", "all"), ["level", "gap", "transcript…", "transcript!", "status"]),
+    ],
+)
+def test_topics_are_chosen(engine, arguments, types):
+    assert heard(engine, *arguments) == types
+
+
+def test_text_has_errors_where_they_are_asked_for(engine):
+    with spawned(engine.command("--exit-on-stop", "--only", "errors"), stdout=subprocess.PIPE) as process:
+        engine.wait_for_subscriber()
+        engine.final("So.")
+        engine.publish("error", messages.encode(messages.Error(source="x", code="x", message="hm")))
+        engine.status("stopped")
+        assert process.communicate(timeout=scaled(30))[0] == b"[hm]\n"
+
+
 # Into a file
 
 
@@ -365,16 +552,18 @@ def test_interims_are_where_they_are_wanted_and_have_a_place(tmp_path, name, fin
     interim = messages.Transcript(text="so", is_final=False)
     final = messages.Transcript(text="So.", is_final=True, start_s=0.0, end_s=1.0, run="r", seq=1)
     with contextlib.ExitStack() as stack:
-        show, _ = begin(Options(output=str(tmp_path / name), finals_only=finals_only), stack)
+        outlet = begin(Options(output=str(tmp_path / name), finals_only=finals_only), stack)
         for topic, message in (("transcript.interim", interim), ("transcript.final", final)):
-            show(topic, messages.encode(message), message)
+            received = Received("default", topic, messages.encode(message))
+            if outlet.wants(received, message):
+                outlet.show(received, message)
     assert (tmp_path / name).read_bytes().count(b"\n") == number_lines
 
 
 def begun(*arguments, **options):
     """From where on it would listen."""
     with contextlib.ExitStack() as stack:
-        return begin(Options(append=True, **options), stack)[1]
+        return begin(Options(append=True, **options), stack).position
 
 
 @pytest.mark.parametrize(
@@ -427,14 +616,12 @@ def test_from_where_on(text, since):
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "ab:", "ab:x", "9" * 30, "²"])
-def test_a_beginning_that_cannot_be_is_refused(text, capsys):
-    with pytest.raises(SystemExit):
+def test_a_beginning_that_cannot_be_is_refused(text):
+    with pytest.raises(ConfigError, match=r"\Alisten --since: expected start, now, SEQ or RUN:SEQ\Z"):
         parser_for("listen").parse_args(["listen", f"--since={text}"])
-    assert "argument --since: expected start, now, SEQ or RUN:SEQ" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["", "x", "nan", "inf", "1e10"])
-def test_an_offset_that_cannot_be_is_refused(text, capsys):
-    with pytest.raises(SystemExit):
+def test_an_offset_that_cannot_be_is_refused(text):
+    with pytest.raises(ConfigError, match=r"\Alisten --offset: expected -1000000000 to 1000000000 seconds\Z"):
         parser_for("listen").parse_args(["listen", f"--offset={text}"])
-    assert "argument --offset: expected -1000000000 to 1000000000 seconds" in capsys.readouterr().err

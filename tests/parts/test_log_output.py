@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from mpengine.shared.logs.output import LogOutput
 from tests.rig import FakeDeepgram, scaled
 from tests.rig.configs import byok
 from tests.rig.processes import spawn
@@ -325,6 +326,20 @@ def test_what_was_held_back_is_told_in_the_end(pipe, child):
     assert writer.end() == 0
     lines = [json.loads(line) for line in pipe.rest()]
     assert [(line["number"], line.get("repeated")) for line in lines] == [(0, None), (4, 3)]
+
+
+def test_a_drawn_line_stands_below_all_lines_until_it_is_taken_away(tmp_path):
+    with (tmp_path / "log").open("w") as stream:
+        output = LogOutput(stream)
+        output.draw(b"")
+        output.draw(b"half\r")
+        output.write(b"first\n")
+        output.draw(b"done\r")
+        output.draw(b"")
+        output.write(b"second\n")
+    clear = b"\r\x1b[K"
+    written = b"".join((b"half\r", clear, b"first\n", b"half\r", b"done\r", clear, b"second\n"))
+    assert (tmp_path / "log").read_bytes() == written
 
 
 def test_an_engine_logs_json(engine, tmp_path):

@@ -5,8 +5,10 @@ import shutil
 
 import pytest
 
+from mpengine.shared import whereabouts
 from mpengine.shared.errors import RuntimeDirError
 from mpengine.shared.runtime import RuntimeDir
+from mpengine.shared.whereabouts import Whereabouts
 from mpengine.supervisor.bus.journal import Identity, Journal
 from mpengine.supervisor.decide.actions import Publish
 from mpengine.supervisor.decide.names import LOOK_S, TOUCH_S
@@ -34,7 +36,10 @@ def journal(directory):
 
 @pytest.fixture
 def keeper(directory, journal):
-    return NameKeeper(directory, journal, window_path=f"{directory.path}/mic.window", bound={}, now=0.0)
+    says = Whereabouts(name="mic", pid=os.getpid(), public_key="k" * 40)
+    keeper = NameKeeper(directory, journal, window_path=f"{directory.path}/mic.window", bound={}, says=says, now=0.0)
+    yield keeper
+    keeper.close()
 
 
 def said(actions):
@@ -61,6 +66,40 @@ def test_nothing_is_looked_at_between_two_looks(directory, keeper):
     (text,) = said(keeper.look(LOOK_S, capture=None))
     assert text == f"vanished from {directory.path}: lock. All is made again, and who was connected still is"
     assert keeper.look(2 * LOOK_S, capture=None) == []
+
+
+def test_the_file_with_the_endpoints_is_made_again_and_goes_at_the_end(directory, keeper):
+    said_first = whereabouts.read(directory.path)
+    assert said_first.public_key == "k" * 40
+    os.unlink(f"{directory.path}/endpoints")
+    (text,) = said(keeper.look(LOOK_S, capture=None))
+    assert text.startswith(f"vanished from {directory.path}: endpoints. All is made again")
+    assert whereabouts.read(directory.path) == said_first
+    assert keeper.look(2 * LOOK_S, capture=None) == []
+    keeper.close()
+    assert whereabouts.read(directory.path) is None
+    keeper.close()
+
+
+def test_a_file_with_the_endpoints_of_somebody_else_is_left_at_the_end(directory, keeper):
+    whereabouts.write(directory.path, Whereabouts(name="mic", pid=1))
+    keeper.close()
+    assert whereabouts.read(directory.path).pid == 1
+
+
+def test_a_file_with_the_endpoints_that_finds_no_room_is_told_and_tried_again(directory, keeper, monkeypatch):
+    really = whereabouts.write
+
+    def write(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(whereabouts, "write", write)
+    os.unlink(f"{directory.path}/endpoints")
+    (text,) = said(keeper.look(LOOK_S, capture=None))
+    assert "Made again but for the file with the endpoints (No space left on device)" in text
+    monkeypatch.setattr(whereabouts, "write", really)
+    assert said(keeper.look(2 * LOOK_S, capture=None)) == []
+    assert whereabouts.read(directory.path).name == "mic"
 
 
 def test_a_journal_that_finds_no_room_is_told_once_and_tried_again(directory, journal, keeper, monkeypatch):

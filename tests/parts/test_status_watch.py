@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from mpengine.cli import parser_for
 from mpengine.cli.target import read_status
 from mpengine.shared import control
 from mpengine.shared.config import Config
+from mpengine.shared.errors import ConfigError
 from mpengine.supervisor.bus.answers import Answers
 from mpengine.supervisor.decide.actions import Child
 from mpengine.supervisor.decide.coordinator import Coordinator
@@ -33,7 +35,7 @@ CTRL_C, CTRL_S, CTRL_Z = b"\x03", b"\x13", b"\x1a"
 @pytest.fixture
 def engine(tmp_path):
     with FakeEngine(tmp_path, greeting=[{"type": "transcript", "text": "hello", "is_final": True}]) as fake:
-        fake.status = {"state": "running", "name": "fake", "children": {"capture": {"state": "RUNNING", "pid": 7}}}
+        fake.status = {"state": "running", "name": "fake", "children": {"capture": {"state": "running", "pid": 7}}}
         yield fake
 
 
@@ -83,8 +85,13 @@ def terminal(engine):
         each.close()
 
 
+def plain(line):
+    """Without its colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", line)
+
+
 def has(text):
-    return lambda lines: any(text in line for line in lines)
+    return lambda lines: any(text in plain(line) for line in lines)
 
 
 # On a terminal
@@ -93,7 +100,7 @@ def has(text):
 def test_the_table_is_refreshed_in_place(engine, terminal):
     watching = terminal("0.1")
     lines = watching.wait_for_drawn(has("state       running"))
-    assert lines[0] == "engine      fake (pid 0,  mode)"
+    assert plain(lines[0]) == "engine      fake (pid 0,  mode)"
     engine.status["state"] = "degraded"
     watching.wait_for_drawn(has("state       degraded"))
     written = watching.text
@@ -121,14 +128,16 @@ def test_a_signal_ends_it_as_signals_do_and_gives_the_terminal_back(terminal, nu
     assert watching.text.endswith(LEAVE)
 
 
-def test_lines_are_cut_to_the_terminal_also_when_it_changes_its_size(engine, terminal):
-    engine.status["device"] = "日本語" * 40
+def test_lines_are_wrapped_to_the_terminal_also_when_it_changes_its_size(engine, terminal):
+    engine.status["device"] = "日本語" * 20
     watching = terminal("600", rows=24, columns=60)
-    lines = watching.wait_for_drawn(has("running"))
+    lines = [plain(line) for line in watching.wait_for_drawn(has("running"))]
     assert f"device      {'日本語' * 7}日本" in lines
+    assert f"            語{'日本語' * 7}日" in lines
     watching.resize(4, 20)
-    lines = watching.wait_for_drawn(lambda lines: len(lines) == 4)
-    assert lines == ["engine      fake (p", "state       running", "device      日本語", "level       -"]
+    lines = [plain(line) for line in watching.wait_for_drawn(lambda lines: len(lines) == 4)]
+    assert lines[0] == "engine      fake"
+    assert lines[-1].endswith(" more lines)")
     assert engine.questions == 1
 
 
@@ -164,8 +173,8 @@ def test_an_engine_that_goes_away_is_said_to_be_and_awaited(engine, terminal):
     watching.wait_for_drawn(has("running"))
     engine.vanish()
     lines = watching.wait_for_drawn(has("no engine"))
-    assert lines[0].startswith('no engine called "default" answers at ipc://')
-    assert lines[1:] == ["retrying"]
+    assert lines[0].startswith('no engine called "default" answers at')
+    assert lines[-1] == "retrying"
     engine.start()
     watching.wait_for_drawn(has("running"))
     watching.press(CTRL_C)
@@ -325,7 +334,6 @@ def test_without_a_number_it_is_refreshed_every_second(words, interval_s):
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "x", ""])
-def test_an_interval_that_cannot_be_is_refused(text, capsys):
-    with pytest.raises(SystemExit):
+def test_an_interval_that_cannot_be_is_refused(text):
+    with pytest.raises(ConfigError, match=r"\Astatus --watch: expected 0.1 to 86400 seconds\Z"):
         parser_for("status").parse_args(["status", f"--watch={text}"])
-    assert "argument --watch: expected 0.1 to 86400 seconds" in capsys.readouterr().err

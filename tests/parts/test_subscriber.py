@@ -308,3 +308,8 @@ def test_a_final_that_is_repeated_comes_once(endpoint):
         assert [each.text for each in received] == ["r1", "r3", "r5", "s2"]
         assert [(hole.run, hole.first_seq, hole.last_seq) for hole in holes] == [("r", 6, None), ("r", 4, None)]
         assert subscriber.receive(0.05) is None
+
+
+def test_each_of_several_engines_has_a_position_of_its_own():
+    with Subscriber(["desk", "door", "hall"], since={"desk": ("r", 3), "door": "start"}) as subscriber:
+        assert [feed._follower._since for feed in subscriber._feeds] == [("r", 3), "start", None]

@@ -77,6 +77,13 @@ def test_every_byte_goes_each_way_once_and_in_order(ends):
 
 
 @pytest.mark.parametrize("ends", [1], indirect=True)
+def test_the_certificate_is_that_of_the_peer(ends):
+    inner, _ = ends
+    assert ("DNS", "recogniser.test") in inner.getpeercert()["subjectAltName"]
+    assert inner.version().startswith("TLSv1.")
+
+
+@pytest.mark.parametrize("ends", [1], indirect=True)
 @pytest.mark.parametrize("is_clean", [True, False])
 def test_the_end_of_the_stream_is_no_error(ends, is_clean):
     inner, outer = ends

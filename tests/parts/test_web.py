@@ -32,11 +32,13 @@ def running(tmp_path_factory):
         desk.publish(Transcript(text="Hello.", is_final=True, words=(word,), start_s=0.5, end_s=1.0, user_name="Ann"))
         desk.publish(messages.Gap(start_s=1.0, end_s=2.0, samples=16000, reason="overflow"))
         desk.publish(messages.Error(source="streaming", code="connection_lost", message="the network is gone"))
-        desk.publish(messages.Level(rms_dbfs=-30.5, peak_dbfs=-12.0, digital_silence=False, clipped=0.25))
         door.say("Who is there?")
         web.until("/transcript.jsonl?engine=desk", lambda got: got.text.count("\n") == 3)
         web.until("/transcript.txt?engine=door", lambda got: got.text)
         web.until("/status", lambda got: all(each["metrics"] and each["status"] for each in got.json["engines"]))
+        # It is subscribed now. No history has a level.
+        desk.publish(messages.Level(rms_dbfs=-30.5, peak_dbfs=-12.0, digital_silence=False, clipped=0.25))
+        web.until("/status", lambda got: got.json["engines"][0]["level"])
         yield web, desk, door
 
 

@@ -58,7 +58,8 @@ def test_without_colour_there_is_none(monkeypatch):
 
 def test_a_gap_is_shown_with_its_length_and_reason():
     gap = messages.Gap(start_s=1.0, end_s=3.5, samples=40_000, reason="overflow")
-    assert shown(gap) == ["[2.5 s lost: overflow]\n"]
+    assert shown(gap) == ["[2.5 s lost:\noverflow]\n"]  # 20 columns
+    assert shown(gap, is_live=False) == ["[2.5 s lost: overflow]\n"]
 
 
 @pytest.mark.parametrize("reason", ["paused", "stopped"])
@@ -153,7 +154,7 @@ def test_an_interim_is_drawn_again_as_it_fits_now(monkeypatch):
     ],
 )
 def test_lost_results_are_told(hole, text):
-    assert shown(hole) == [text]
+    assert shown(hole, is_live=False) == [text]
 
 
 @pytest.mark.parametrize(
@@ -167,18 +168,19 @@ def test_lost_results_are_told(hole, text):
 )
 def test_finals_have_their_time(clock, text):
     said = messages.Transcript(text="So.", is_final=True, start_s=3723.44, start_time_ns=10**18)
-    assert shown(said, clock=clock) == [text]
+    assert shown(said, clock=clock, is_live=False) == [text]
     assert shown(interim("so"), clock=clock, is_live=False) == ["... so\n"]
 
 
 def test_a_time_that_is_none_stops_nothing():
-    assert shown(messages.Transcript(text="So.", is_final=True, start_time_ns=10**30), clock="utc") == ["- So.\n"]
+    said = messages.Transcript(text="So.", is_final=True, start_time_ns=10**30)
+    assert shown(said, clock="utc", is_live=False) == ["- So.\n"]
 
 
 def test_names_stand_before_what_is_said():
     words = [messages.Word(word=word, start_s=at, end_s=at, speaker=at // 2) for at, word in enumerate("abc")]
     said = messages.Transcript(text="A, b. C?", is_final=True, words=tuple(words), user_name="Ann\n")
-    assert shown(said, with_names=True) == ["Ann #0: A, b.\nAnn #1: C?\n"]
+    assert shown(said, with_names=True, is_live=False) == ["Ann #0: A, b.\nAnn #1: C?\n"]
     nobody = messages.Transcript(text="so", is_final=False)
     assert shown(nobody, with_names=True, is_live=False) == ["... so\n"]
 

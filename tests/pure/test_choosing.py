@@ -51,6 +51,13 @@ def names(present):
     return [one.name for one in known(present)]
 
 
+def test_a_misspelt_name_is_answered_with_the_one_that_was_meant():
+    assert refused("Yetti", Present(ALL)).endswith('; did you mean "Yeti Größe L"?')
+    assert refused("usb pnp sond", plugged(MIC_1, CAMERA)).endswith(f'; did you mean "{MIC}"?')
+    for other in ("Jabra", 9, "hw:CARD=Devic", f"{CAMERA.name} [usb-1]"):
+        assert "did you mean" not in refused(other, plugged(MIC_1, CAMERA))
+
+
 # By name, number and default
 
 

@@ -199,29 +199,47 @@ def test_an_impossible_value_is_refused_by_its_path(tables, path):
 
 
 @pytest.mark.parametrize(
-    ("tables", "path"),
+    ("tables", "path", "meant"),
     [
-        ({"enginee": {}}, "enginee"),
-        (merged({"engine": {"nmae": "x"}}), "engine.nmae"),
-        (merged({"remote": {"api_key": "x"}}), "remote.api_key"),
-        (merged({"audio": {"rate": 16000}}), "audio.rate"),
-        (merged({"supervisor": {"restarts": 3}}), "supervisor.restarts"),
+        (merged({"engine": {"nmae": "x"}}), "engine.nmae", '"name"'),
+        (merged({"remote": {"api_key": "x"}}), "remote.api_key", '"byok_api_key"'),
+        (merged({"audio": {"rate": 16000}}), "audio.rate", '"sample_rate"'),
+        (merged({"audio": {"Block-MS": 20}}), "audio.Block-MS", '"block_ms"'),
+        (merged({"audio": {"language": "en"}}), "audio.language", '"remote.language"'),
     ],
 )
-def test_an_unknown_key_is_refused_by_its_path(tables, path):
-    assert str(refusal(tables)) == f"{path}: unknown key"
+def test_an_unknown_key_is_refused_by_its_path_with_the_one_that_was_meant(tables, path, meant):
+    assert str(refusal(tables)) == f"{path}: unknown key; did you mean {meant}?"
+
+
+@pytest.mark.parametrize(
+    ("tables", "text"),
+    [
+        ({"enginee": {}}, "enginee: unknown table; did you mean [engine]?"),
+        ({"window": {}}, "window: unknown table; the tables are [engine], [remote], [audio], [buffer], [bus], "),
+        ({"device": "USB"}, 'device: unknown key: keys stand in tables; did you mean "audio.device"?'),
+        (merged({"buffer": {"colour": 1}}), "buffer.colour: unknown key; [buffer] has seconds, catch_up, directory"),
+        (merged({"remote": {"byok_api_key_file": "x"}}), "remote.byok_api_key_file: only a configuration file takes"),
+    ],
+)
+def test_what_is_like_no_key_is_refused_with_those_there_are(tables, text):
+    assert str(refusal(tables)).startswith(text)
 
 
 @pytest.mark.parametrize(
     ("tables", "path", "expected"),
     [
-        (merged({"engine": {"name": 5}}), "engine.name", "text, 1 to 32 of A-Z a-z 0-9 _ -, not a whole number"),
+        (
+            merged({"engine": {"name": 5}}),
+            "engine.name",
+            "text, 1 to 32 of A-Z a-z 0-9 _ -, not a whole number; write it in quotes",
+        ),
         (merged({"engine": {"name": "a b"}}), "engine.name", "1 to 32 of A-Z a-z 0-9 _ -"),
         (merged({"engine": {"user_name": "x" * 201}}), "engine.user_name", "text of at most 200 characters"),
         (
             merged({"audio": {"sample_rate": "16000"}}),
             "audio.sample_rate",
-            "a whole number, 8000 to 192000 Hz, not text",
+            "a whole number, 8000 to 192000 Hz, not text; write it without quotes",
         ),
         (merged({"audio": {"sample_rate": 4000}}), "audio.sample_rate", "8000 to 192000 Hz"),
         (merged({"audio": {"channels": 9}}), "audio.channels", "1 to 8"),
@@ -236,7 +254,7 @@ def test_an_unknown_key_is_refused_by_its_path(tables, path):
         (merged({"audio": {"source": ""}}), "audio.source", '"portaudio", "-", or a path of a WAV file or a FIFO'),
         (merged({"buffer": {"seconds": "long"}}), "buffer.seconds", "a number, 60 to 86400 seconds, not text"),
         (merged({"buffer": {"catch_up": 1}}), "buffer.catch_up", "more than 1, at most 100"),
-        (merged({"buffer": {"directory": 5}}), "buffer.directory", "a path, not a whole number"),
+        (merged({"buffer": {"directory": 5}}), "buffer.directory", "a path, not a whole number; write it in quotes"),
         (merged({"bus": {"publish": "results"}}), "bus.publish", "ipc://PATH or tcp://ADDRESS:PORT"),
         (merged({"bus": {"transcript_mb": 0}}), "bus.transcript_mb", "0.01 to 100000 MB"),
         (merged({"bus": {"history_s": 0}}), "bus.history_s", "1 to 31536000 seconds"),
@@ -421,11 +439,13 @@ def test_a_directory_is_no_file(tmp_path):
         Config.load(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"[remote\n", b"a = \n", b"[remote]\nmode = '\xff'\n", b"\xff\xfe"])
-def test_a_file_that_is_no_toml_is_named(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "line"), [(b"[remote\n", 1), (b"a = \n", 1), (b"[remote]\nmode = '\xff'\n", 2), (b"\xff\xfe", 1)]
+)
+def test_a_file_that_is_no_toml_is_named_with_the_line(tmp_path, content, line):
     path = tmp_path / "mic.toml"
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"mic\.toml is not valid TOML"):
+    with pytest.raises(ConfigError, match=rf"mic\.toml:{line}: not valid TOML: "):
         Config.load(path)
 
 
@@ -466,12 +486,12 @@ def test_a_byte_order_mark_is_no_error(tmp_path, start):
     [f"a = {'[' * 3000}", f"a = {'[' * 3000}{']' * 3000}", f"a = {'{a=' * 3000}", f"a = {'9' * 5000}", "#" * 2**21],
 )
 def test_a_file_that_is_no_configuration_is_refused_in_one_line(file, text):
-    with pytest.raises(ConfigError, match=r"\A\S*mic\.toml is not valid TOML: .*\Z"):
+    with pytest.raises(ConfigError, match=r"\A\S*mic\.toml(:1)?: not valid TOML: .*\Z"):
         Config.load(file(text))
 
 
 def test_an_endless_file_is_no_configuration():
-    with pytest.raises(ConfigError, match=r"\A/dev/zero is not valid TOML: it has more than \d+ bytes\Z"):
+    with pytest.raises(ConfigError, match=r"\A/dev/zero: not valid TOML: it has more than \d+ bytes\Z"):
         Config.load("/dev/zero")
 
 
@@ -495,6 +515,12 @@ def test_an_override_that_is_nested_too_deeply_is_refused():
 def test_a_text_with_a_nul_is_refused_by_its_path(path):
     table, key = path.split(".")
     assert str(refusal(merged({table: {key: "ipc://a\0b"}}))) == f"{path}: expected text without a NUL character"
+
+
+@pytest.mark.parametrize("path", ["engine.user_name", "audio.source", "audio.device"])
+def test_an_argument_that_is_not_utf_8_is_refused_by_its_path(path):
+    table, key = path.split(".")
+    assert str(refusal(merged({table: {key: "a\udcff"}}))) == f"{path}: expected text in UTF-8"
 
 
 def test_a_nul_in_a_list_is_found():

@@ -101,6 +101,19 @@ def test_a_wrong_configuration_ends_it_all_the_same(child):
     assert of_kind(engine.ends(child, int(ExitCode.CONFIG)), Terminate)
 
 
+# The log
+
+
+def test_words_that_the_fault_has_told_are_not_told_again_with_the_connection():
+    engine = Engine().start()
+    engine.hears()
+    (told,) = of_kind(engine.says(STREAMING, connecting(1), fault(), refused(1)), Log)[:1]
+    assert (told.level, told.event, told.fields["message"]) == ("warning", "fault", WORDS)
+    engine.says(STREAMING, connecting(2))
+    (down,) = of_kind(engine.says(STREAMING, refused(2, "HTTP 503")), Log)
+    assert (down.level, down.event, down.fields["reason"]) == ("warning", "connection_down", "HTTP 503")
+
+
 # The status
 
 

@@ -20,7 +20,7 @@ def fed(seconds, ppm=0.0, late_ns=lambda _at_ns: 0):
 
 
 @given(
-    ppm=st.floats(-400, 400),
+    ppm=st.floats(-140, 140),
     seconds=st.integers(10, 150),
     late_ms=st.lists(st.floats(0, 50), min_size=1, max_size=40),
     on_time=st.integers(2, 25),
@@ -44,6 +44,11 @@ def test_before_some_seconds_have_passed_nothing_is_known():
     assert Crystal().offset_ns(0) is None
     assert fed(8).offset_ns(8 * S) is None
     assert fed(10).offset_ns(10 * S) == 0
+
+
+def test_a_steep_line_has_to_last():
+    assert fed(25, 300).offset_ns(25 * S) is None
+    assert fed(40, 300).offset_ns(40 * S) == pytest.approx(12 * MS, abs=10_000)
 
 
 def test_what_is_steeper_than_a_crystal_is_another_latency():

@@ -5,6 +5,7 @@ import ast
 import pytest
 
 import mpengine
+from mpengine.shared import messages
 from tests.pure.support import in_fresh_interpreter
 from tests.rig import structure
 from tests.rig.structure import IMPORTS, PATHS, TREES, modules_of, room
@@ -81,6 +82,7 @@ def test_a_process_has_decisions_that_are_pure(room_of_a_process):
         ("sounddevice", {"mpengine.capture.portaudio"}),
         ("tomllib", {"mpengine.shared.config.file"}),
         ("numpy", {"mpengine.capture.polyphase"}),
+        ("rich", {"mpengine.cli.drawing", "mpengine.cli.status_table"}),
     ],
 )
 def test_a_library_is_known_to_one_module(library, homes):
@@ -169,17 +171,31 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}))
         ("mpengine.capture.process,mpengine.capture.microphone,mpengine.capture.wav", {"numpy", "websocket", "ssl"}),
         ("mpengine.streaming.process", {"numpy", "sounddevice"}),
         ("mpengine.client.subscriber", {"numpy", "sounddevice", "websocket", "ssl", "asyncio"}),
-        ("mpengine.embedded.engine", {"numpy", "sounddevice", "websocket", "ssl", "asyncio"}),
+        ("mpengine.embedded.engine", {"numpy", "sounddevice", "websocket", "ssl", "asyncio", "rich"}),
+        ("mpengine.cli.run,mpengine.cli.listen,mpengine.cli.status,mpengine.cli.engines", {"rich"}),
     ],
-    ids=["package", "pure modules", "supervisor", "capture", "streaming", "subscriber", "engine in a program"],
+    ids=[
+        "package",
+        "pure modules",
+        "supervisor",
+        "capture",
+        "streaming",
+        "subscriber",
+        "engine in a program",
+        "commands that draw nothing",
+    ],
 )
 def test_a_fresh_interpreter_loads_only_what_the_process_needs(modules, forbidden):
     assert not set(in_fresh_interpreter(_LOADED, modules).split()) & forbidden
 
 
-@pytest.mark.parametrize("name", ["Config", "Engine", "Hole", "Subscriber", "Supervisor", "TranscriptionResult"])
+@pytest.mark.parametrize("name", mpengine.__all__)
 def test_the_package_gives_its_public_names_on_use(name):
-    assert getattr(mpengine, name).__name__ == name
+    assert getattr(mpengine, name).__name__ == name if name != "Message" else mpengine.Message == messages.Published
+
+
+def test_each_type_of_published_messages_is_a_public_name():
+    assert {kind.__name__ for kind in messages.Published.__args__} <= set(mpengine.__all__)
 
 
 def test_an_unknown_name_of_the_package_is_an_attribute_error():

@@ -359,7 +359,7 @@ class Output:
 
 def test_lines_wait_behind_the_one_that_tells_how_many_were_dropped(clock):
     output = Output([False, False, True, False, True, True])
-    handler = logs._Stderr(output, lambda entry: lines.as_text(entry, "capture"))
+    handler = logs._Stderr(output, logs._OneLine("capture", lines.as_text))
     for number in range(4):
         record = {"msg": Event("opened", number=number), "levelname": "INFO", "levelno": logging.INFO}
         handler.handle(logging.makeLogRecord(record))

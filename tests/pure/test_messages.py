@@ -57,13 +57,14 @@ METRICS = {
     "children": {"capture": {"cpu_s": 0.5, "rss_mb": None}},
     "uptime_s": 5.0,
     "gated_s": 2.5,
+    "source_s": 3600.0,
 }
 STATUS = {
     "state": "running",
     "reason": "",
     "unacknowledged_s": 0.0,
     "children": {
-        "capture": {"state": "BACKOFF", "pid": None, "restarts": 2, "next_try_in_s": 0.5, "reason": "exit code 1"}
+        "capture": {"state": "backoff", "pid": None, "restarts": 2, "next_try_in_s": 0.5, "reason": "exit code 1"}
     },
     "device": "USB",
     "endpoint": None,
@@ -125,7 +126,7 @@ GOLDEN = [
         messages.Status(
             state="running",
             children={
-                "capture": messages.ChildStatus(state="BACKOFF", restarts=2, next_try_in_s=0.5, reason="exit code 1")
+                "capture": messages.ChildStatus(state="backoff", restarts=2, next_try_in_s=0.5, reason="exit code 1")
             },
             device="USB",
             connection=3,

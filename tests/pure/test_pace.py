@@ -212,6 +212,13 @@ def test_reads_are_whole_periods_apart_and_come_soon_behind_their_ends():
     assert of.step_s == pytest.approx(9 * 341 / 16000, rel=0.001)
 
 
+def test_a_busy_machine_that_never_looks_in_vain_finds_the_period_too():
+    of = pace(settled=False)
+    for number in range(LOOKS):
+        of.has_looked(341 / 16000 * (2 + number % 2))
+    assert of.step_s == pytest.approx(2 * 341 / 16000, rel=0.001)
+
+
 def test_what_comes_by_no_period_leaves_the_reads_where_they_are():
     of = pace(settled=False)
     for number in range(200):

@@ -7,6 +7,7 @@ import pytest
 from mpengine.capture.window import Window
 from mpengine.shared.config import Config
 from mpengine.shared.errors import RuntimeDirError
+from mpengine.supervisor import run_files
 from mpengine.supervisor.bus.journal import Journal, OpenDevice
 from mpengine.supervisor.run_files import RunFiles
 
@@ -63,6 +64,36 @@ def test_another_window_is_a_new_run_that_says_what_was_left(opened, change):
     second = opened(LOCAL | change)
     assert second.run != first.run
     assert "2.0 s of audio without a result" in second.abandoned
+
+
+@pytest.mark.parametrize(
+    "change", [{"audio": {"block_ms": 40}}, {"audio": {"paced": False}}, {"buffer": {"seconds": 120}}, {}]
+)
+def test_the_run_of_a_file_goes_on_with_another_window_and_after_a_restart_of_the_machine(
+    opened, tmp_path, monkeypatch, change
+):
+    file = LOCAL | {"audio": {"source": str(tmp_path / "talk.wav")}}
+    first = opened(file, progress=(48_000, 16_000))
+    monkeypatch.setattr(run_files, "_machine_boot", lambda: "another")
+    second = opened({table: {**file.get(table, {}), **keys} for table, keys in (file | change).items()})
+    assert (second.run, second.recovered.acknowledged) == (first.run, 16_000)
+
+
+def test_the_run_of_a_microphone_does_not_outlive_the_machine(opened, monkeypatch):
+    first = opened(progress=(48_000, 16_000))
+    monkeypatch.setattr(run_files, "_machine_boot", lambda: "another")
+    assert opened().run != first.run
+
+
+def test_the_journal_may_stand_elsewhere(tmp_path):
+    (tmp_path / "runtime").mkdir()
+    path = tmp_path / "journal-of-talk"
+    for recovers in (False, True):
+        files = RunFiles(Config.parse(LOCAL), str(tmp_path / "runtime"), str(path))
+        assert (files.recovered is not None) is recovers
+        assert files.journal.path == str(path)
+        files.close(is_done=False)
+    assert list((tmp_path / "runtime").iterdir()) == []
 
 
 def test_a_journal_that_cannot_be_read_is_told_and_replaced(opened, tmp_path):

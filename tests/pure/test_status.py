@@ -294,6 +294,14 @@ def test_a_level_is_that_of_now_or_none():
 # Metrics
 
 
+def test_a_file_has_a_length_also_when_it_is_closed_and_a_microphone_has_none():
+    opened = control.DeviceOpened(name="talk.wav", sample_rate=S, channels=1, latency_s=0.0, samples=90 * S)
+    view = View().report(opened, control.DeviceClosed())
+    assert view.metrics().source_s == 90.0
+    microphone = msgspec.structs.replace(opened, name="USB", samples=0)
+    assert view.report(microphone).metrics().source_s is None
+
+
 def test_cursors_are_in_seconds():
     view = View().running()
     view.situation.beat(control.CaptureBeat(captured=5 * S))

@@ -1,13 +1,16 @@
 """The status on one screen."""
 
+import re
+
 import msgspec
 import pytest
 
-from mpengine.cli.status import table
+from mpengine.cli.drawing import Output, bar
+from mpengine.cli.status_table import drawn
 from mpengine.cli.target import read_status
 from mpengine.cli.terminal import drawing
 from mpengine.shared import messages
-from mpengine.shared.text import beginning
+from mpengine.shared.text import beginning, width
 
 METRICS = messages.Metrics(
     captured_s=100.0,
@@ -27,7 +30,11 @@ METRICS = messages.Metrics(
 )
 
 
-def child(state="RUNNING", **fields):
+def table(answer):
+    return "\n".join(drawn(answer, Output()))
+
+
+def child(state="running", **fields):
     return messages.ChildAnswer(state=state, **fields)
 
 
@@ -46,7 +53,7 @@ def answer(**fields):
         "metrics": METRICS,
         "children": {
             "capture": child(pid=4712, restarts=1, up_s=3600.0, last_end="killed by SIGKILL", last_end_ago_s=3601.0),
-            "streaming": child("BACKOFF", restarts=4, next_try_in_s=0.5, reason="HTTP 503: no explanation"),
+            "streaming": child("backoff", restarts=4, next_try_in_s=0.5, reason="HTTP 503: no explanation"),
         },
     }
     return messages.StatusAnswer(**{**options, **fields})
@@ -66,8 +73,8 @@ def test_the_whole_table():
         "trouble     2 reconnects, 1 restart, lost 0.0 s, replayed 3.0 s",
         "",
         "PROCESS     STATE         PID RESTARTS           UP    CPU_S  RSS_MB",
-        "capture     RUNNING      4712        1     01:00:00     12.3    15.0",
-        "streaming   BACKOFF         -        4            -        -       -",
+        "capture     running      4712        1     01:00:00     12.3    15.0",
+        "streaming   backoff         -        4            -        -       -",
         "",
         "TROUBLE     AGO          WHY",
         "capture     01:00:01     killed by SIGKILL",
@@ -136,7 +143,7 @@ def test_without_a_backlog_or_a_pace_there_is_nothing_to_catch_up_with(backlog_s
 
 def test_no_text_from_outside_moves_the_cursor():
     evil = "\x1b[2J\nsecond line"
-    children = {"cap\x08ture": child("BACKOFF", reason=evil, last_end=f"{evil}!")}
+    children = {"cap\x08ture": child("backoff", reason=evil, last_end=f"{evil}!")}
     text = table(
         answer(reason="\x1b]0;x\x07", device="USB\r", endpoint="\x9b", last_disconnect=evil, children=children)
     )
@@ -192,7 +199,7 @@ def test_why_the_last_connection_was_lost_is_told():
 def test_the_answer_of_an_engine_before_these_fields_is_read():
     children = {"capture": {"state": "RUNNING", "pid": 7, "restarts": 1}}
     body = msgspec.json.encode({"type": "status", "state": "running", "children": children})
-    assert "capture     RUNNING         7        1            -" in table(read_status(body))
+    assert "capture     running         7        1            -" in table(read_status(body))
 
 
 def test_an_answer_arrives_as_it_was():
@@ -224,8 +231,107 @@ def test_of_a_line_the_beginning_is_kept_that_fits(text, columns, kept):
 
 
 def test_a_drawing_leaves_nothing_of_the_one_before():
-    assert drawing(["one", "two"], 80, 24) == "\x1b[Hone\x1b[K\r\ntwo\x1b[J"
+    assert drawing(["one", "two"], 24) == "\x1b[Hone\x1b[K\r\ntwo\x1b[J"
 
 
-def test_a_drawing_is_cut_to_the_terminal_and_never_scrolls_it():
-    assert drawing(["12345678", "2", "3"], 5, 2) == "\x1b[H1234\x1b[K\r\n2\x1b[J"
+def test_a_drawing_never_scrolls_the_terminal_and_says_what_is_left_out():
+    assert drawing(["1", "2", "3"], 3) == "\x1b[H1\x1b[K\r\n2\x1b[K\r\n3\x1b[J"
+    assert drawing(["1", "2", "3", "4"], 3) == "\x1b[H1\x1b[K\r\n2\x1b[K\r\n(2 more lines)\x1b[J"
+
+
+# On terminals of any width
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def on_terminal(columns, *, has_bars=False, **fields):
+    """The lines without their colours."""
+    return [
+        ANSI.sub("", line).rstrip() for line in drawn(answer(**fields), Output(columns, blocks=True), has_bars=has_bars)
+    ]
+
+
+LONG = "the recogniser refuses the engine: HTTP 402: Payment Required, without any credit (ASR_PAYMENT_REQUIRED)"
+
+
+@pytest.mark.parametrize("columns", [30, 49, 79, 119])
+def test_nothing_is_cut_on_a_terminal_of_any_width(columns):
+    children = {"capture": child(pid=4712, restarts=12, up_s=93600.0), "streaming": child("backoff", reason=LONG)}
+    lines = on_terminal(columns, state="degraded", reason=LONG, has_bars=True, children=children)
+    assert max(map(width, lines)) <= columns
+    letters = "".join(" ".join(lines).split())
+    for said in (
+        LONG,
+        "4712",
+        "restarts 12" if columns < 70 else "12",
+        "1 d 02:00:00",
+        "backoff",
+        "-23.5 dBFS",
+        "/listen",
+    ):
+        assert "".join(said.split()) in letters
+
+
+def test_where_the_table_does_not_fit_each_process_has_lines_of_its_own():
+    lines = on_terminal(49)
+    place = lines.index("capture")
+    assert lines[place : place + 3] == [
+        "capture",
+        "    state running, pid 4712, restarts 1, up",
+        "    01:00:00, cpu_s 12.3, rss_mb 15.0",
+    ]
+
+
+def test_states_have_their_colours(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    lines = drawn(answer(state="degraded"), Output(80))
+    assert "\x1b[33mdegraded\x1b[0m" in lines[1]
+    assert any("\x1b[32mrunning" in line for line in lines)
+
+
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_who_wants_no_colours_gets_none(monkeypatch, environment):
+    for name, value in ({"TERM": "xterm-256color"} | environment).items():
+        monkeypatch.setenv(name, value)
+    text = "\n".join(drawn(answer(state="failed"), Output(80)))
+    assert re.search(r"\x1b\[[0-9;]*(3|4|9|10)[0-9]m", text) is None
+    assert ("\x1b" in text) is ("TERM" not in environment)  # bold and dim are no colours
+
+
+def test_in_a_pipe_nothing_is_coloured_whatever_the_environment_says(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert "\x1b" not in table(answer())
+
+
+# Bars
+
+
+@pytest.mark.parametrize(
+    ("level", "begins"),
+    [
+        (messages.Level(rms_dbfs=-30.0, peak_dbfs=-12.0, digital_silence=False), "██████████·····│···· -30.0 dBFS"),
+        (messages.Level(rms_dbfs=0.0, peak_dbfs=0.0, digital_silence=False), "███████████████████│ 0.0 dBFS"),
+        (
+            messages.Level(rms_dbfs=-120.0, peak_dbfs=-120.0, digital_silence=True),
+            "···················· digital silence",
+        ),
+        (None, "···················· -"),
+    ],
+)
+def test_the_level_has_a_bar_with_a_mark_at_the_peak(level, begins):
+    (line,) = [line for line in on_terminal(79, has_bars=True, level=level) if line.startswith("level")]
+    assert line.removeprefix("level       ").startswith(begins)
+
+
+def test_what_waits_has_a_bar_as_long_as_the_window():
+    lines = on_terminal(119, has_bars=True, unacknowledged_s=150.0, buffer_s=300.0)
+    assert any(line.startswith("waiting     ██████████·········· backlog 0.5 s") for line in lines)
+    assert any(line.startswith("waiting     backlog 0.5 s") for line in on_terminal(119, has_bars=True))
+
+
+def test_a_terminal_without_such_letters_gets_others():
+    assert bar(0.5, 10, Output(80), mark=0.8).plain == "#####..|.."
+    assert bar(7.0, 4, Output(80)).plain == "####"
+    assert bar(-1.0, 4, Output(80), mark=-1.0).plain == "...."

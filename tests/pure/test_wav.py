@@ -56,11 +56,13 @@ def read_all(source, now_ns=START):
     return audio
 
 
-def test_opening_tells_the_path_and_no_latency(path):
-    write(path, pcm(0, 320))
+@pytest.mark.parametrize(("rate_hz", "samples"), [(16000, 320), (48000, 106), (8000, 640)])
+def test_opening_tells_the_path_and_the_length_as_it_is_sent(path, rate_hz, samples):
+    write(path, pcm(0, 320), rate=rate_hz)
     file = WavFile(AudioConfig(source=path))
-    assert file.open(0) == SourceInfo(path, 0.0)
-    file.close()
+    for first_sample in (0, 100):
+        assert file.open(first_sample) == SourceInfo(path, 0.0, samples=samples)
+        file.close()
 
 
 # What is refused

@@ -67,8 +67,10 @@ class FakeEngine:
     def answered(self, kind: str, publisher: zmq.Socket[bytes]) -> None:
         """What it does once its answer is on its way."""
 
-    @staticmethod
-    def publish(publisher: zmq.Socket[bytes], *several: dict[str, Any]) -> None:
+    def idle(self, publisher: zmq.Socket[bytes]) -> None:
+        """What it does again and again, from its own thread."""
+
+    def publish(self, publisher: zmq.Socket[bytes], *several: dict[str, Any]) -> None:
         """Publish these messages under their topics."""
         for message in several:
             topic = message["type"]
@@ -101,6 +103,7 @@ class FakeEngine:
                     kind = json.loads(question)["type"]
                     queries.send_multipart([*envelope, json.dumps(self.answer(kind)).encode()])
                     self.answered(kind, publisher)
+                self.idle(publisher)
 
     def _greet(self, publisher: zmq.Socket[bytes], subscription: bytes) -> None:
         """A sync subscription is answered, any other one greeted."""

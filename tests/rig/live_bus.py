@@ -51,7 +51,7 @@ class LiveBus:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         identity = Identity(run, "m", 16000, 1, "portaudio")
         self._journal = Journal.create(str(self._directory / "journal"), identity, History(finals=finals))
-        self._todo: queue.Queue[tuple[tuple[messages.Message, ...], threading.Event]] = queue.Queue()
+        self._todo: queue.Queue[tuple[tuple[messages.Stamped, ...], threading.Event]] = queue.Queue()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="live bus")
         self._thread.start()
@@ -62,7 +62,7 @@ class LiveBus:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def publish(self, *published: messages.Message) -> None:
+    def publish(self, *published: messages.Stamped) -> None:
         """Returns when it is done."""
         done = threading.Event()
         self._todo.put((published, done))

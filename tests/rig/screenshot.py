@@ -1,6 +1,7 @@
 """`scripts/screenshot`: live captions of the recorded voice as an SVG, drawn from what a terminal shows."""
 
 import html
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,10 @@ def drawing(lines: list[str], dim: set[int]) -> str:
 def main(path: str) -> None:
     """Run the engine, look at the terminal, and write the picture to `path`."""
     settings = [word for setting in _SETTINGS for word in ("--set", setting)]
-    terminal = Terminal(
-        [*_MPENGINE, "listen", "--name", "screenshot", "--timestamps", "--exit-on-stop"], rows=_ROWS, columns=_COLUMNS
-    )
-    engine = spawn([*_MPENGINE, "run", *settings, "--log-level", "error"])
+    listening = [*_MPENGINE, "listen", "--name", "screenshot", "--timestamps", "--exit-on-stop"]
+    # The words alone, without what is told about the engine.
+    terminal = Terminal(["sh", "-c", 'exec "$@" 2>/dev/null', "sh", *listening], rows=_ROWS, columns=_COLUMNS)
+    engine = spawn([*_MPENGINE, "run", "--config", os.devnull, *settings, "--log-level", "error"])
     try:
         lines = terminal.wait_for(lambda lines: _is_the_moment(lines, terminal.screen), timeout=60)
         prompt = "$ mpengine listen --timestamps"

@@ -28,6 +28,7 @@ from tests.rig.terminal import Terminal
 from tests.rig.waiting import promised, scaled, wait_until
 
 COMMAND = [sys.executable, "-m", "mpengine"]
+MANAGING = ("pause", "resume", "rename Ann", "status")
 SILENCE_S = 0.5
 # What `listen --exit-on-stop` does about an engine that says nothing it does sooner here.
 SOONER = f"import sys; from mpengine import cli; from mpengine.cli import listen; listen._SILENCE_S = {SILENCE_S}"
@@ -86,11 +87,11 @@ def test_status_is_a_table_for_people_and_json_for_machines(microphone, engine):
         table = mpengine(running, "status", "--name", running.name)
         assert table.returncode == 0
         assert re.search(r"^state +running$", table.stdout, re.MULTILINE)
-        assert re.search(r"^capture +RUNNING +\d+ +0 +\d", table.stdout, re.MULTILINE)
+        assert re.search(r"^capture +running +\d+ +0 +\d", table.stdout, re.MULTILINE)
         assert server.url in table.stdout
         answer = json.loads(mpengine(running, "status", "--name", running.name, "--json").stdout)
         assert answer["type"] == "status"
-        assert answer["children"]["streaming"]["state"] == "RUNNING"
+        assert answer["children"]["streaming"]["state"] == "running"
         assert answer["metrics"]["children"]["supervisor"]["rss_mb"] > 1
         running.stop()
 
@@ -264,6 +265,28 @@ def test_an_encrypted_engine_takes_commands_with_its_public_key(engine, of_a_fil
             assert stopped.stdout.startswith("stopped")
             assert running.wait() == 0
             assert listen.wait(scaled(30)) == 0
+
+
+@pytest.mark.slow
+def test_an_encrypted_engine_on_tcp_is_found_by_its_name_alone(engine, of_a_file):
+    _, secret = (key.decode() for key in zmq.curve_keypair())
+    ends = {end: f"tcp://127.0.0.1:{reserve_port()}" for end in ("publish", "query", "command")}
+    with FakeDeepgram(echoing=True) as server:
+        running = engine(of_a_file(server) | {"bus": {**ends, "curve_secret_key": secret}})
+        words = [*COMMAND, "listen", "--name", running.name, "--exit-on-stop", "--finals"]
+        with spawned(words, env=running.environment, stdout=subprocess.PIPE) as listen:
+            said = {command: mpengine(running, *command.split(), "--name", running.name) for command in MANAGING}
+            assert {command: (ended.returncode, ended.stderr) for command, ended in said.items()} == dict.fromkeys(
+                MANAGING, (0, "")
+            )
+            assert said["pause"].stdout.startswith("paused: the microphone is closed")
+            (entry,) = json.loads(mpengine(running, "list", "--json").stdout)
+            assert (entry["name"], entry["state"], entry["pid"]) == (running.name, "running", running.pid)
+            assert listen.stdout.readline().startswith(b"words ")
+            assert mpengine(running, "stop", "--name", running.name).stdout.startswith("stopped")
+            assert running.wait() == 0
+            assert listen.wait(scaled(30)) == 0
+        assert json.loads(mpengine(running, "list", "--json").stdout) == []
 
 
 @pytest.mark.parametrize(
@@ -535,6 +558,7 @@ def test_listen_writes_every_message_as_it_came(tmp_path):
     ]
     with FakeEngine(tmp_path, greeting=greeting) as fake:
         listen = ("listen", "--publish", fake.results, "--query", fake.query, "--format", "jsonl", "--exit-on-stop")
+        listen = (*listen, "--only", "all")
         every = mpengine(None, *listen)
         assert (every.returncode, [json.loads(line) for line in every.stdout.splitlines()]) == (0, greeting)
         finals = mpengine(None, *listen, "--finals")
@@ -562,7 +586,7 @@ def test_listen_ends_when_the_engine_is_killed(engine, of_a_file):
 
 
 def test_listen_stays_with_an_engine_that_is_silent_but_answers(tmp_path):
-    greeting = [{"type": "speech_started", "at_s": 1.0}]
+    greeting = [{"type": "status", "state": "running"}]
     with FakeEngine(tmp_path, greeting=greeting) as fake:
         listen = ("listen", "--publish", fake.results, "--query", fake.query, "--exit-on-stop")
         with spawned([*IMPATIENT, *listen]) as process:
@@ -584,7 +608,7 @@ def test_listen_waits_for_an_engine_that_is_still_to_be_started(tmp_path):
 @pytest.mark.parametrize("arguments", [("status", "--watch", "0.1"), ("listen", "--exit-on-stop")])
 def test_under_nohup_a_command_goes_on_until_sigterm(tmp_path, arguments):
     """A shell has its background jobs ignore Ctrl-C, too."""
-    greeting = [{"type": "speech_started", "at_s": 1.0}]
+    greeting = [{"type": "status", "state": "running"}]
     with FakeEngine(tmp_path, greeting=greeting) as fake:
         endpoints = ("--query", fake.query, *(("--publish", fake.results) if "listen" in arguments else ()))
         words = ["sh", "-c", "trap '' HUP INT QUIT; exec \"$@\"", "sh", *IMPATIENT, *arguments, *endpoints]

@@ -8,11 +8,11 @@ import sys
 import pytest
 
 from tests.rig import wav_files
-from tests.rig.configs import byok, managed, noise
+from tests.rig.configs import byok, managed, noise, silent_file
 from tests.rig.deepgram import FakeDeepgram
-from tests.rig.engine import listen_first
+from tests.rig.engine import listen_first, toml
 from tests.rig.proxy import FakeProxy
-from tests.rig.waiting import promised, wait_until
+from tests.rig.waiting import promised, scaled, wait_until
 from tests.rig.wav_files import chunk, fmt, riff
 
 
@@ -118,18 +118,18 @@ def test_stop_during_an_outage_does_not_wait_for_the_server(microphone, engine):
 @pytest.mark.parametrize(
     ("tables", "words"),
     [
-        ({"audio": {"blok_ms": 20}}, "audio.blok_ms: unknown key"),
-        ({"audio": {"block_ms": "long"}}, "audio.block_ms: expected a whole number, 5 to 250 ms, not text"),
-        ({"remote": {"mode": "magic"}}, 'remote.mode: expected "managed", "byok" or "local"'),
-        ({}, "remote.server_url: managed mode requires a server URL"),
-        ({"remote": {"server_url": "x"}}, "remote.auth_token: managed mode requires an auth token"),
-        ({"remote": {"mode": "byok"}}, "remote.byok_api_key: byok mode requires an API key"),
+        ({"audio": {"blok_ms": 20}}, ':6: audio.blok_ms: unknown key; did you mean "block_ms"?'),
+        ({"audio": {"block_ms": "long"}}, ":6: audio.block_ms: expected a whole number, 5 to 250 ms, not text"),
+        ({"remote": {"mode": "magic"}}, ':6: remote.mode: expected "managed", "byok" or "local"'),
+        ({}, ": remote.server_url: managed mode requires a server URL"),
+        ({"remote": {"server_url": "x"}}, ": remote.auth_token: managed mode requires an auth token"),
+        ({"remote": {"mode": "byok"}}, ": remote.byok_api_key: byok mode requires an API key"),
     ],
 )
-def test_a_bad_configuration_is_refused_with_its_key(engine, tables, words):
+def test_a_bad_configuration_is_refused_with_its_line_and_its_key(engine, tables, words):
     running = engine(tables)
     assert running.wait() == 2
-    assert running.log_text().startswith(f"mpengine: {words}")
+    assert running.log_text().startswith(f"mpengine: {running.directory}/config.toml{words}")
     assert len(running.log_text().splitlines()) == 1
     running.assert_nothing_left()
 
@@ -139,6 +139,19 @@ def test_a_missing_configuration_file_is_named(tmp_path):
     ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert ended.returncode == 2
     assert ended.stderr == f"mpengine: cannot read {tmp_path}/none.toml: No such file or directory\n"
+
+
+def test_without_a_configuration_the_usual_one_is_taken_and_told(tmp_path):
+    (tmp_path / "mpengine").mkdir()
+    usual = tmp_path / "mpengine" / "mic.toml"
+    source = silent_file(tmp_path / "a.wav", 1)["audio"]["source"]
+    usual.write_text(toml({"remote": {"mode": "byok"}, "audio": {"source": source, "paced": False}}))
+    environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "mpengine", "run", "--local"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=scaled(60), check=False, env=environment)
+    assert ended.returncode == 0, ended.stderr
+    (told,) = [line for line in ended.stderr.splitlines() if "configuration_chosen" in line]
+    assert str(usual) in told
 
 
 def test_a_missing_device_names_those_there_are(microphone, engine):

@@ -18,7 +18,7 @@ atexit.register(write)
 """
 # Libraries load `inspect` (and `ast` and `dis` with it), and `typing_extensions` where it is installed. To keep them
 # out would save a megabyte in all, and take a stand-in for a module of somebody else.
-HEAVY = {"numpy", "asyncio", "pathlib", "subprocess", "tempfile"}
+HEAVY = {"numpy", "asyncio", "pathlib", "subprocess", "tempfile", "rich"}
 NEVER = {
     "mpe-capture": HEAVY | {"websocket", "ssl", "mpengine.streaming", "mpengine.supervisor"},
     "mpe-streaming": HEAVY | {"sounddevice", "mpengine.capture", "mpengine.supervisor"},

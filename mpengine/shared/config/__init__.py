@@ -4,6 +4,7 @@ This package imports the recognisers' tables, and so stands above them. The othe
 `mpengine.shared.config_tables`, for processes that need one of them alone.
 """
 
+import contextlib
 import os
 import stat
 from collections.abc import Mapping
@@ -59,29 +60,59 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
         A secret stands in the configuration file or in a file of its own (``auth_token_file``), otherwise in a systemd
         credential or in the environment. Overrides must not have secrets, because `ps` shows them to everybody.
-        Relative paths in the file start at its folder. Raises ConfigError, with the key's path in its text.
+        Relative paths in the file start at its folder. Raises ConfigError, whose text has the key's path and, for a key
+        of the file, the line.
         """
         from mpengine.shared.config import file  # noqa: PLC0415  a program with an Engine reads no file
 
         known = secrets()
         paths = {**_marked("path"), **{(table, f"{key}_file"): True for table, key in known}}
-        tables = file.read(path, paths=paths, endpoints=_marked("endpoint"))
-        file.override(tables, overrides or {}, secrets=known)
-        file.check_texts(tables)
-        remote = file.section(tables, "remote")
-        keys = _kind_of(remote).__struct_fields__
-        needed = {key: variable for key, variable in known.items() if key[0] != "remote" or key[1] in keys}
-        for _, key in known.keys() - needed.keys():
-            remote.pop(f"{key}_file", None)  # the secret of another mode: nobody reads that file
-        file.take_secrets(tables, needed, os.environ if environment is None else environment)
-        return cls.parse(tables)
+        found = file.read(path, paths=paths, endpoints=_marked("endpoint"))
+        elsewhere = dict.fromkeys(overrides or {}, "")
+        tables = found.tables
+        try:
+            file.override(tables, overrides or {}, secrets=known)
+            file.check_texts(tables)
+            remote = file.section(tables, "remote")
+            own = _kind_of(remote).__struct_fields__
+            needed = {key: variable for key, variable in known.items() if key[0] != "remote" or key[1] in own}
+            for _, key in known.keys() - needed.keys():
+                remote.pop(f"{key}_file", None)  # the secret of another mode: nobody reads that file
+            elsewhere |= file.take_secrets(tables, needed, os.environ if environment is None else environment)
+            return cls.parse(tables)
+        except ConfigError as error:
+            raise found.placed(error, elsewhere) from None
 
     @staticmethod
     def load_audio(path: str | os.PathLike[str] | None) -> AudioConfig:
         """The table [audio] of a TOML file alone, without secrets; the defaults without a file. Raises ConfigError."""
         from mpengine.shared.config import file  # noqa: PLC0415  a program with an Engine reads no file
 
-        return _table("audio", AudioConfig, file.read(path, paths=_marked("path")).get("audio", {}))
+        found = file.read(path, paths=_marked("path"))
+        try:
+            return _table("audio", AudioConfig, found.tables.get("audio", {}))
+        except ConfigError as error:
+            raise found.placed(error, {}) from None
+
+    @staticmethod
+    def load_bus(path: str | os.PathLike[str]) -> tuple[EngineConfig, BusConfig]:
+        """The tables [engine] and [bus] of a TOML file, for a program that looks for its engine. Raises ConfigError.
+
+        The secret key is empty where this user may not read its file.
+        """
+        from mpengine.shared.config import file  # noqa: PLC0415  a program with an Engine reads no file
+
+        key = ("bus", "curve_secret_key")
+        paths = {**_marked("path"), ("bus", "curve_secret_key_file"): True}
+        found = file.read(path, paths=paths, endpoints=_marked("endpoint"))
+        tables = found.tables
+        with contextlib.suppress(ConfigError):
+            file.take_secrets(tables, {key: secrets()[key]}, os.environ)
+        try:
+            engine = _table("engine", EngineConfig, tables.get("engine", {}))
+            return engine, _table("bus", BusConfig, tables.get("bus", {}))
+        except ConfigError as error:
+            raise found.placed(error, {}) from None
 
     @classmethod
     def parse(cls, tables: Mapping[str, Any]) -> Self:
@@ -106,14 +137,26 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def _of(cls, tables: Mapping[str, Any]) -> Self:
         kinds = {field.name: field.type for field in msgspec.structs.fields(cls)}
-        for name in tables:
+        for name, value in tables.items():
             if name not in kinds:
-                raise ConfigError(name, "unknown key")
+                from mpengine.shared.config import words  # noqa: PLC0415  only for errors
+
+                raise words.unknown_table(name, value, keys())
         remote = _remote(tables.get("remote", {}))
         others = {
             name: _table(name, kind, tables.get(name, {})) for name, kind in kinds.items() if kind is not RemoteConfig
         }
         return cls(remote=remote, **others)
+
+
+def keys() -> dict[str, list[str]]:
+    """The keys of each table, those of all recognisers and of the files of secrets included."""
+    found: dict[str, dict[str, bool]] = {}
+    for name, kind in _kinds():
+        found.setdefault(name, {}).update(dict.fromkeys(kind.__struct_fields__, True))
+        found[name].update({f"{key}_file": True for key in marked(kind, "environment")})
+    found["remote"] = {"mode": True, **found["remote"]}
+    return {name: list(known) for name, known in found.items()}
 
 
 def secrets() -> dict[tuple[str, str], str]:
@@ -123,9 +166,13 @@ def secrets() -> dict[tuple[str, str], str]:
 
 def _marked(mark: str) -> dict[tuple[str, str], Any]:
     """The keys of all tables, every recogniser's included, whose `about` has `mark`, each with its value."""
+    return {(table, key): said for table, kind in _kinds() for key, said in marked(kind, mark).items()}
+
+
+def _kinds() -> list[tuple[str, type[Section]]]:
+    """The tables by their names; several are called "remote"."""
     kinds = [(field.name, field.type) for field in msgspec.structs.fields(Config)]
-    kinds += [("remote", dialects.kind(mode)) for mode in dialects.MODES]
-    return {(table, key): said for table, kind in kinds for key, said in marked(kind, mark).items()}
+    return kinds + [("remote", dialects.kind(mode)) for mode in dialects.MODES]
 
 
 def _kind_of(remote: Any) -> type[RemoteConfig]:
@@ -134,7 +181,7 @@ def _kind_of(remote: Any) -> type[RemoteConfig]:
     if mode not in dialects.MODES:
         from mpengine.shared.config import words  # noqa: PLC0415  only for errors
 
-        raise ConfigError("remote.mode", f"expected {words.one_of(dialects.MODES)}")
+        raise words.unknown_mode(mode)
     return dialects.kind(mode)
 
 
@@ -161,7 +208,7 @@ def _table(name: str, kind: type[_Table], table: Any) -> _Table:
     except msgspec.ValidationError as error:
         from mpengine.shared.config import words  # noqa: PLC0415  only for errors
 
-        raise words.explained(error, name, kind) from None
+        raise words.explained(error, name, kind, given=table, known=keys()) from None
 
 
 def _known_as_fifo(audio: AudioConfig) -> AudioConfig:

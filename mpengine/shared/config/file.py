@@ -4,9 +4,10 @@ Callers pass the keys that need special care, as (table, key).
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Collection, Mapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from mpengine.shared.config_tables import Secret
 from mpengine.shared.errors import ConfigError
@@ -18,17 +19,42 @@ Key: TypeAlias = tuple[str, str]
 # How long a program may take that writes a secret into a pipe, as in --set remote.auth_token_file=<(pass show token).
 _PIPE_WAIT_S = 10.0
 _MOST_BYTES = 1 << 20
+# What Python makes of bytes in arguments that are not UTF-8.
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
-def read(
-    path: str | os.PathLike[str] | None, *, paths: Collection[Key], endpoints: Collection[Key] = ()
-) -> dict[str, Any]:
-    """The tables of the file at `path`. Raises ConfigError.
+class File(NamedTuple):
+    """A configuration file: its tables, and its text, in which errors find their line. Without a file all is empty."""
+
+    path: str
+    text: str
+    tables: dict[str, Any]
+
+    def placed(self, error: ConfigError, elsewhere: Mapping[str, str]) -> ConfigError:
+        """`error` with the place of its key: this file and the line, or what `elsewhere` says for the key's path.
+
+        A key that does not stand in the file, because it is missing there, has no line.
+        """
+        bare = error.path.partition("[")[0]
+        for path in (bare, f"{bare}_file"):
+            if path in elsewhere:
+                return error.at(elsewhere[path])
+        if error.place or not self.path:
+            return error
+        from mpengine.shared.config import lines  # noqa: PLC0415  only for errors
+
+        found = (lines.line_of(self.text, path) for path in (bare, f"{bare}_file") if bare)
+        number = next(filter(None, found), None)
+        return error.at(self.path if number is None else f"{self.path}:{number}")
+
+
+def read(path: str | os.PathLike[str] | None, *, paths: Collection[Key], endpoints: Collection[Key] = ()) -> File:
+    """The file at `path`, None for none. Raises ConfigError.
 
     Relative paths start at its folder: those at the keys `paths`, and those of ipc endpoints at the keys `endpoints`.
     """
     if path is None:
-        return {}
+        return File("", "", {})
     path = os.fspath(path)
     try:
         with open(path, "rb") as file:
@@ -38,15 +64,27 @@ def read(
     except ValueError:  # a NUL in the path
         raise ConfigError("", f"cannot read {path!r}: not a path") from None
     if len(content) > _MOST_BYTES:
-        raise ConfigError("", f"{path} is not valid TOML: it has more than {_MOST_BYTES} bytes")
+        raise ConfigError("", f"not valid TOML: it has more than {_MOST_BYTES} bytes", path)
     try:
-        tables = tomllib.loads(content.decode("utf-8-sig"))  # editors on Windows write a byte order mark
+        text = content.decode("utf-8-sig")  # editors on Windows write a byte order mark
+    except UnicodeDecodeError as error:
+        number = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError("", "not valid TOML: it is not UTF-8 text", f"{path}:{number}") from None
+    try:
+        tables = tomllib.loads(text)
     except RecursionError:
-        raise ConfigError("", f"{path} is not valid TOML: nested too deeply") from None
-    except ValueError as error:  # also for bad UTF-8, and for numbers of thousands of digits
-        raise ConfigError("", f"{path} is not valid TOML: {error}") from None
-    _resolve(tables, os.path.dirname(path), paths, endpoints)
-    return tables
+        raise ConfigError("", "not valid TOML: nested too deeply", path) from None
+    except ValueError as error:  # also for numbers of thousands of digits
+        from mpengine.shared.config import lines  # noqa: PLC0415  only for errors
+
+        line, why = lines.explained(text, str(error))
+        raise ConfigError("", f"not valid TOML: {why}", path if line is None else f"{path}:{line}") from None
+    found = File(path, text, tables)
+    try:
+        _resolve(tables, os.path.dirname(path), paths, endpoints)
+    except ConfigError as error:
+        raise found.placed(error, {}) from None
+    return found
 
 
 def _resolve(tables: dict[str, Any], folder: str, paths: Collection[Key], endpoints: Collection[Key]) -> None:
@@ -78,8 +116,12 @@ def override(tables: dict[str, Any], overrides: Mapping[str, Any], *, secrets: M
         _set(tables, path, value)
 
 
-def take_secrets(tables: dict[str, Any], secrets: Mapping[Key, str], environment: Mapping[str, str]) -> None:
-    """Put `secrets` into `tables`: from their own files, systemd credentials or variables. Raises ConfigError."""
+def take_secrets(tables: dict[str, Any], secrets: Mapping[Key, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Put `secrets` into `tables`: from their own files, systemd credentials or variables. Raises ConfigError.
+
+    Returns those that came from a credential or a variable: its path or its name by the path of the key.
+    """
+    around = {}
     for (table, key), variable in secrets.items():
         found = section(tables, table)
         file = found.pop(f"{key}_file", None)
@@ -91,9 +133,11 @@ def take_secrets(tables: dict[str, Any], secrets: Mapping[Key, str], environment
             found[key] = _read_secret(os.path.expanduser(file), f"{table}.{key}_file")
         elif key not in found:
             credential = _credential(variable, f"{table}.{key}", environment)
-            given = credential or Secret(environment.get(variable, "").strip())
+            given = credential or Secret(environment.get(variable, "").strip(), variable=variable)
             if given:
                 tables.setdefault(table, {})[key] = given
+                around[f"{table}.{key}"] = given.path or f"${variable}"
+    return around
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -111,13 +155,18 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 
 def check_texts(tables: Mapping[str, Any]) -> None:
-    """Raise ConfigError for a text that has a NUL: the system takes none in a path, a name or an address."""
+    """Raise ConfigError for a text that has a NUL or is not UTF-8, as an argument may be.
+
+    The system takes no NUL in a path, a name or an address, and messages between the processes are UTF-8.
+    """
     waiting: list[tuple[str, Any]] = [("", tables)]
     while waiting:
         path, value = waiting.pop()
         match value:
             case str() if "\0" in value:
                 raise ConfigError(path, "expected text without a NUL character")
+            case str() if _SURROGATE.search(value):
+                raise ConfigError(path, "expected text in UTF-8")
             case Mapping():
                 waiting += [(f"{path}.{key}".lstrip("."), item) for key, item in value.items()]
             case list():
@@ -128,7 +177,7 @@ def section(tables: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The table `name`; an empty one where there is none. Raises ConfigError."""
     found = tables.get(name, {})
     if not isinstance(found, dict):
-        raise ConfigError(name, "expected a table")
+        raise ConfigError(name, f"expected a table, [{name}]")
     return found
 
 

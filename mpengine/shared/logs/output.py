@@ -13,6 +13,8 @@ from typing import TextIO
 LONGEST_LINE_BYTES = select.PIPE_BUF
 """A pipe takes so many bytes as a whole, and has room for them when poll() calls it writable. Line ends count."""
 
+_CLEAR = b"\r\x1b[K"
+
 
 class LogOutput:
     """Writes lines to the descriptor of `stream`, past its buffer; nowhere without a stream or a descriptor.
@@ -23,14 +25,37 @@ class LogOutput:
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
+        self._drawn = b""  # stands below all lines
         self._rest = b""  # of a line that a full terminal or disk took in part
         try:
             self.descriptor = _opened_again(stream.fileno()) if stream is not None else None
         except (OSError, ValueError):
             self.descriptor = None
 
+    @property
+    def columns(self) -> int | None:
+        """The present width of the terminal; None where there is none, or where the width is not known."""
+        if self._stream is None:
+            return None
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns or None
+        except (OSError, ValueError):
+            return None
+
     def write(self, line: bytes) -> bool:
         """Write `line`, at most `LONGEST_LINE_BYTES` with its line end. False when there is no room now."""
+        return self._put(_CLEAR + line + self._drawn if self._drawn else line)
+
+    def draw(self, drawn: bytes) -> None:
+        """Write `drawn`, now and below each line. It draws on a terminal, and leaves the cursor at the beginning.
+
+        Empty: take it away, and draw it no more.
+        """
+        before, self._drawn = self._drawn, drawn
+        if drawn or before:
+            self._put(drawn or _CLEAR)
+
+    def _put(self, line: bytes) -> bool:
         if self._stream is None:
             return False
         try:

@@ -86,6 +86,14 @@ class LockedSocket:
         finally:
             self._leave()
 
+    def peer_certificate(self) -> tuple[dict[str, Any], str] | None:
+        """The peer's certificate, as `ssl` gives it, and the version of TLS; None without TLS."""
+        secured = self._stream
+        if not isinstance(secured, ssl.SSLSocket | TlsInside):
+            return None
+        with self._turn:
+            return secured.getpeercert() or {}, secured.version() or ""
+
     def recv(self, size: int, *, deadline: float | None = None) -> bytes:
         """Wait for data and return up to `size` bytes; none at the end of the stream or after `shutdown`."""
         try:

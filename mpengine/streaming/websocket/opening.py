@@ -6,6 +6,7 @@ whatever reason the one before failed.
 """
 
 import contextlib
+import functools
 import os
 import socket
 import ssl
@@ -20,6 +21,7 @@ from mpengine.streaming.websocket import library, proxies
 from mpengine.streaming.websocket.events import Failed, Refused
 from mpengine.streaming.websocket.locked_socket import LockedSocket
 from mpengine.streaming.websocket.proxies import Proxy
+from mpengine.streaming.websocket.way import Certificate, Progress, Stage
 
 _MAX_ANSWER_BYTES = 1 << 16  # head and body of an HTTP answer; the rest is not read
 _MAX_BODY_CHARS = 4096
@@ -72,24 +74,58 @@ def open_link(target: Target, adopt: Callable[[LockedSocket], None]) -> Link:
     caller closes the sockets.
     """
     deadline = time.monotonic() + target.connect_timeout_s
+    link = reach(target, adopt, deadline=deadline)
+    try:
+        return _upgrade(link, target, deadline)
+    except (OSError, ValueError, websocket.WebSocketException) as exc:
+        host = library.parts_of(target.url).host
+        raise NotOpenedError(Failed(_reason(exc, host, target.connect_timeout_s))) from None
+
+
+def reach(
+    target: Target, adopt: Callable[[LockedSocket], None], *, deadline: float, progress: Progress | None = None
+) -> LockedSocket:
+    """The way to the server of `target`, without the upgrade. Raises NotOpenedError. See `open_link`.
+
+    `progress` is kept up to date, also where the attempt fails.
+    """
     proxy = proxy_of(target.url)
     host, port, _, is_secure = library.parts_of(target.url)
-    context = (target.tls or _tls_context(target.ca_file)) if is_secure else None
     peer = host if proxy is None else f"the {proxy}"
+    progress = progress or Progress()
+    context = None
+    if is_secure:
+        progress.stage = Stage.TLS
+        context = target.tls or _tls_context(target.ca_file)
+        progress.stage = Stage.NAME
+    dial = functools.partial(_dial, send_timeout_s=target.send_timeout_s, adopt=adopt, progress=progress)
     try:
         if proxy is None:
-            link = _dial(host, port, target.send_timeout_s, deadline, adopt)
+            link = dial(host, port, deadline)
         else:
-            link = _dial(proxy.host, proxy.port, target.send_timeout_s, deadline, adopt)
+            link = dial(proxy.host, proxy.port, deadline)
             if proxy.is_secure:
                 link.start_tls(_proxy_context(target.ca_file), server_hostname=proxy.host, deadline=deadline)
             _ask_proxy(link, proxy, host, port, deadline)
             peer = host
+        progress.stage = Stage.TLS
         if context:
             link.start_tls(context, server_hostname=host, deadline=deadline)
-        return _upgrade(link, target, deadline)
     except (OSError, ValueError, websocket.WebSocketException) as exc:
         raise NotOpenedError(Failed(_reason(exc, peer, target.connect_timeout_s))) from None
+    progress.stage = Stage.DONE
+    return link
+
+
+def certificate_of(link: LockedSocket) -> Certificate | None:
+    """The certificate of the server at the other end; None without TLS."""
+    found = link.peer_certificate()
+    if found is None:
+        return None
+    certificate, version = found
+    parts = {name: value for group in certificate.get("issuer", ()) for name, value in group}
+    names = [parts[name] for name in ("organizationName", "commonName") if name in parts]
+    return Certificate(" ".join(dict.fromkeys(names)), ssl.cert_time_to_seconds(certificate["notAfter"]), version)
 
 
 def prepared(url: str, ca_file: str | None) -> ssl.SSLContext | None:
@@ -132,10 +168,18 @@ def _proxy_context(ca_file: str | None) -> ssl.SSLContext:
 
 
 def _dial(
-    host: str, port: int, send_timeout_s: float, deadline: float, adopt: Callable[[LockedSocket], None]
+    host: str,
+    port: int,
+    deadline: float,
+    *,
+    send_timeout_s: float,
+    adopt: Callable[[LockedSocket], None],
+    progress: Progress,
 ) -> LockedSocket:
     """Connect to the first address that answers. Each address gets its share of the remaining time."""
     addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    progress.addresses = tuple(str(address[0]) for *_, address in addresses)
+    progress.stage = Stage.CONNECTION
     failure: OSError | None = None
     for tried, (family, kind, protocol, _, address) in enumerate(addresses):
         dialled = LockedSocket(socket.socket(family, kind, protocol), send_timeout_s=send_timeout_s)
@@ -149,6 +193,7 @@ def _dial(
             dialled.close()
             failure = exc
         else:
+            progress.address = progress.addresses[tried]
             return dialled
     try:
         raise failure or OSError(0, "no address")

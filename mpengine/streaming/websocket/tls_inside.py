@@ -6,7 +6,7 @@ what is in them. It is no more thread-safe than any TLS object: LockedSocket cal
 
 import ssl
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
@@ -31,6 +31,14 @@ class TlsInside:
         """Begin TLS."""
         self._work(self._inner.do_handshake)
         self._flush()
+
+    def getpeercert(self) -> dict[str, Any] | None:
+        """The certificate of `server_hostname`, as `ssl` gives it."""
+        return self._inner.getpeercert()
+
+    def version(self) -> str | None:
+        """The version of the inner TLS."""
+        return self._inner.version()
 
     def recv(self, size: int) -> bytes:
         """Up to `size` bytes; none at the end of the stream."""

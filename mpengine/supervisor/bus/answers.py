@@ -109,5 +109,6 @@ class Answers:
             last_disconnect=situation.last_disconnect,
             last_disconnect_ago_s=situation.last_disconnect_ago_s(now),
             not_running_s=round(situation.not_running_s(now), 1),
+            buffer_s=self._config.buffer.seconds,
             metrics=self._metrics(),
         )

@@ -24,7 +24,7 @@ from mpengine.shared.deciding import NEVER
 from mpengine.shared.doorkeeper import Doorkeeper
 from mpengine.shared.errors import ConfigError, MpengineError
 from mpengine.shared.logs import Event
-from mpengine.shared.messages import INTERIMS, OVER, TOPICS, Message
+from mpengine.shared.messages import INTERIMS, OVER, TOPICS, Stamped
 from mpengine.supervisor.bus.authentication import Authenticator
 from mpengine.supervisor.bus.journal import Final, Journal, Note, OpenDevice, ToldGap, stamp_of
 from mpengine.supervisor.bus.topics import Topics, Verdict
@@ -192,7 +192,7 @@ class Bus:
             doors.watch(socket, endpoint, clients)
         sockets.bind(socket, endpoint)
 
-    def publish(self, message: Message, *, covers: int = 0) -> None:
+    def publish(self, message: Stamped, *, covers: int = 0) -> None:
         """Number `message` and give it to all subscribers, if it `is_heard`. A closed bus holds it back.
 
         A final goes into the journal first. All samples before `covers` have their finals then.
@@ -246,7 +246,7 @@ class Bus:
             self._published_bytes = 0
             self._published_unread.look()
 
-    def _remember(self, topic: str, message: Message, body: bytes, covers: int) -> None:
+    def _remember(self, topic: str, message: Stamped, body: bytes, covers: int) -> None:
         """Keep `message` for late subscribers, and for a supervisor that may have to go on after this one."""
         history = self._journal.history
         if isinstance(message, messages.Transcript):
@@ -330,8 +330,9 @@ class Bus:
         """End the connection by which `frame` came, if it is still there."""
         fd, inode = _peer_of(frame)
         if inode:
-            self._tell("subscriber_disconnected", why, _who(frame))
-            doorkeeper.end_connection(fd, inode)
+            who = _who(frame)
+            self._tell("subscriber_disconnected", why, who)
+            doorkeeper.end_connection(fd, inode, pid=_pid_of(who))
 
     def _tell(self, event: str, why: str, peer: str) -> None:
         """Log it, once for each peer."""
@@ -391,7 +392,7 @@ class Bus:
                 self._send([self._interim_topic, body])
         self._repeat_at = now + wait_s
 
-    def is_heard(self, kind: type[Message]) -> bool:
+    def is_heard(self, kind: type[Stamped]) -> bool:
         """False for fleeting messages that nobody has ever subscribed to: they are not published."""
         return kind not in self._unheard
 
@@ -447,6 +448,12 @@ def _who(frame: zmq.Frame) -> str:
         return str(frame.get("Peer-Address"))
     except zmq.ZMQError:
         return "unknown"
+
+
+def _pid_of(who: str) -> int:
+    """The process of a peer of an ipc endpoint; 0 if it is another peer."""
+    pid = who.rpartition(":")[2]
+    return int(pid) if who.startswith("localhost:") and pid.isdecimal() else 0
 
 
 def _encrypt(socket: "zmq.Socket[bytes]", secret: Secret) -> str:

@@ -46,7 +46,7 @@ class Identity(msgspec.Struct, frozen=True):
     """The run of a journal, and the facts that must be the same for another supervisor to go on with it.
 
     `machine_boot`: gaps are measured by the monotonic clock, which starts again with the machine. `window`: the path of
-    the replay window, and its shape.
+    the replay window, and its shape. A file is read again, so that these two are the same for all its runs.
     """
 
     run: str
@@ -267,6 +267,11 @@ class Journal:
             device=journal._device,
         )
         return journal, recovered
+
+    @property
+    def path(self) -> str:
+        """Where it stands, or stood."""
+        return self._path
 
     @property
     def file_id(self) -> FileId:

@@ -3,9 +3,11 @@
 import enum
 from typing import Any, NamedTuple
 
+import msgspec
+
 from mpengine.shared import control
 from mpengine.shared.errors import ExitCode
-from mpengine.shared.messages import Error, Message
+from mpengine.shared.messages import Error, Stamped, Transcript
 
 
 class Child(enum.StrEnum):
@@ -56,7 +58,7 @@ class Kill(NamedTuple):
 class Publish(NamedTuple):
     """Publish a message; a final is journalled first, with the position up to which it covers the audio."""
 
-    message: Message
+    message: Stamped
     covers: int = 0
 
 
@@ -99,3 +101,31 @@ Action = Spawn | Send | Terminate | LookAt | Abort | Kill | Publish | KeepGap | 
 def report(error: Error, level: str = "warning") -> list[Action]:
     """Log `error` under its code, and publish it."""
     return [Log(level, error.code, {"message": error.message}), Publish(error)]
+
+
+def traced(action: Action) -> Log | None:
+    """The line of the level debug about `action`: what children are told, and what is published and acknowledged.
+
+    None for actions that say nothing, or have a line of their own. No line has words that somebody said.
+    """
+    match action:
+        case Send(child=child, message=message):
+            return Log("debug", "told", {"child": child, **_fields_of(message)})
+        case Acknowledge(sample=sample):
+            return Log("debug", "acknowledged", {"sample": sample})
+        case Publish(message=Transcript(is_final=True) as final, covers=covers):
+            fields = {"start_s": final.start_s, "end_s": final.end_s, "connection": final.connection, "covers": covers}
+            return Log("debug", "final", {**fields, "characters": len(final.text), "replayed": final.replayed})
+        case Spawn(child=child) | Terminate(child=child) | Abort(child=child):
+            return Log("debug", type(action).__name__.lower(), {"child": child})
+    return None
+
+
+def heard(child: Child, message: control.Up) -> Log:
+    """The line of the level debug about a `message` of `child`."""
+    return Log("debug", "heard", {"child": child, **_fields_of(message)})
+
+
+def _fields_of(message: control.Up | control.Down) -> dict[str, Any]:
+    fields = {f"{key}_" if key == "child" else key: value for key, value in msgspec.structs.asdict(message).items()}
+    return {"message_type": type(message).__name__, **fields}

@@ -487,8 +487,9 @@ class Coordinator:
         self.lives[Child.STREAMING].reason = ""  # why a process before it ended is not the trouble any more
         actions = self._disconnected(down.reason, now + down.next_try_in_s)
         if is_news:
-            fields = {"reason": down.reason, "next_try_in_s": down.next_try_in_s}
-            actions.append(Log("warning", "connection_down", fields))
+            is_told = self._reports.has_told(Child.STREAMING, down.reason)  # on the line before, as a fault
+            fields = {"reason": None if is_told else down.reason, "next_try_in_s": down.next_try_in_s}
+            actions.append(Log("info" if is_told else "warning", "connection_down", fields))
         if self.phase is Phase.FILE_ENDED and not self._end_tries.may_try_again:
             text = f"the recogniser did not confirm the end of the file in {MOST_TRIES} tries: {down.reason}"
             actions.append(error(Child.STREAMING, ErrorCode.UNCONFIRMED_END, text, fatal=True))

@@ -20,17 +20,17 @@ from mpengine.shared.messages import ErrorCode
 
 _DIGITAL_S = 10.0
 _NEARLY_SILENT_S, _HEARD_AGAIN_S = 60.0, 1.0
-_NEARLY_SILENT_DBFS = -75.0
+NEARLY_SILENT_DBFS = -75.0
 # A silence of less than this many times its limit was a pause. The limit doubles at most so often.
 _PAUSE, _DOUBLINGS = 3, 5
 # One blow against the microphone is no clipping, however hard it is.
-_CLIPPED_SHARE = 0.002
+CLIPPED_SHARE = 0.002
 _CLIPPED_S, _UNCLIPPED_S = 2.0, 10.0
 _LEAK = 2 / 3  # of the clipped seconds, while nothing is clipped
 # Softer audio does not show whether louder audio would still be clipped.
 _SOUND_PEAK_DBFS = -40.0
 _OFFSET_S, _CENTRED_S = 10.0, 10.0
-_OFFSET_SHARE, _CENTRED_SHARE = 0.05, 0.04
+OFFSET_SHARE, _CENTRED_SHARE = 0.05, 0.04
 
 _OVER = {
     ErrorCode.DIGITAL_SILENCE: (ErrorCode.DIGITAL_SILENCE_OVER, "gives more than digital silence again"),
@@ -114,19 +114,19 @@ class LevelNotices:
 
     def _count(self, level: control.LevelHeard, lasted_s: float) -> None:
         """Count how long each condition has lasted, up to the end of `level`."""
-        is_soft = level.rms_dbfs < _NEARLY_SILENT_DBFS
+        is_soft = level.rms_dbfs < NEARLY_SILENT_DBFS
         self._digital.count(lasted_s, is_silent=level.digital_silence)
         # Zeros have a notice of their own.
         self._soft.count(lasted_s, is_silent=is_soft and not level.digital_silence)
         self._loud_s = 0.0 if is_soft else self._loud_s + lasted_s
-        if level.clipped >= _CLIPPED_SHARE:
+        if level.clipped >= CLIPPED_SHARE:
             self._clipped_s = min(_CLIPPED_S, self._clipped_s + lasted_s)
             self._unclipped_s = 0.0
         else:
             self._clipped_s = max(0.0, self._clipped_s - _LEAK * lasted_s)
             if level.peak_dbfs > _SOUND_PEAK_DBFS:
                 self._unclipped_s += lasted_s
-        self._offset_s = self._offset_s + lasted_s if abs(level.dc) >= _OFFSET_SHARE else 0.0
+        self._offset_s = self._offset_s + lasted_s if abs(level.dc) >= OFFSET_SHARE else 0.0
         self._centred_s = self._centred_s + lasted_s if abs(level.dc) < _CENTRED_SHARE else 0.0
 
 

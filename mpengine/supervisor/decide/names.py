@@ -27,6 +27,7 @@ class Name(enum.StrEnum):
     RESULTS = "results"
     QUERY = "query"
     COMMAND = "command"
+    ENDPOINTS = "endpoints"
     JOURNAL = "journal"
     FRAMES = "frames"
     WINDOW = "window"

@@ -73,6 +73,10 @@ class Reports:
         """`child` does its work: should an old fault come back, it is published again."""
         self._faults.pop(child, None)
 
+    def has_told(self, child: Child, words: str) -> bool:
+        """Whether `words` are the fault of `child` that was published last, since it worked."""
+        return self._faults.get(child) == brief(words)
+
     def fault(self, child: Child, fault: control.Fault, life: Life, now: float) -> list[Action]:
         """Publish `fault`; one that repeats is published once until the child works again."""
         if fault.exit_code is not None:

@@ -356,8 +356,8 @@ class EndTries:
 class Results:
     """The results of one run: what to publish, and what to acknowledge.
 
-    `withheld`: how many finals were not published, or not whole, because their words were published before.
-    `hang_over_s`: so long is the silence that the silence gate lets pass before it closes.
+    `withheld`: how many finals were not published, or not whole, because their words were published before. `finals`:
+    how many were published. `hang_over_s`: so long is the silence that the silence gate lets pass before it closes.
     """
 
     def __init__(self, *, sample_rate: int, user_name: str, acknowledged: int = 0, hang_over_s: float = 1.0) -> None:
@@ -366,7 +366,7 @@ class Results:
         self.anchors = Anchors(sample_rate)
         self.silence = Silence(sample_rate)
         self.user_name = user_name
-        self.withheld = 0
+        self.withheld = self.finals = 0
         self._hang_over = round(hang_over_s * sample_rate)
         self._quiet = Ranges()  # what the silence gate kept back, with the silence before that
         self._interims: dict[int, Transcript] = {}  # the open one of each channel
@@ -386,6 +386,7 @@ class Results:
             why = "repeated" if result.is_repeated else "published before the connection was lost"
             actions.append(Log("info", "withheld", {"words": " ".join(news.withheld), "reason": why}))
         if transcript is not None:
+            self.finals += transcript.is_final
             actions.append(Publish(transcript, covers=acknowledged or 0))
         elif (interim := self._interims.pop(result.transcript.channel, None)) is not None:
             # The recogniser has taken back the words that people see.

@@ -27,6 +27,7 @@ class Situation:
         self._results = results
         self._started_at = now
         self.device: str | None = None
+        self.source_samples = 0  # of a file in all; 0: not known, or without end
         self.has_audio = False  # of the open device
         self.fed_by = ""  # the sound server's source of the open device, if that may be any
         self.remembered = ""  # the identity of the device that was open last
@@ -75,6 +76,7 @@ class Situation:
         away_s = None if self._lost_at is None else now - self._lost_at
         self.closed()
         self.device = opened.name
+        self.source_samples = opened.samples
         self.captured_at_open = self.captured
         self.lost_reason = GapReason.CAPTURE_RESTART
         return away_s
@@ -325,6 +327,14 @@ class Situation:
         """How long ago the connection was lost; None when none was."""
         return _ago(self._disconnected_at, now)
 
+    @property
+    def progress(self) -> tuple[float, float] | None:
+        """Of a file: the seconds that are transcribed, and those of the whole file. None without a known end."""
+        seconds = self._results.seconds
+        if not self.source_samples:
+            return None
+        return seconds(self._results.ledger.transcribed), seconds(self.source_samples)
+
     def metrics(
         self, lives: Mapping[Child, Life], usage: Mapping[str, ChildMetrics], last: Mapping[str, int], now: float
     ) -> messages.Metrics:
@@ -349,6 +359,7 @@ class Situation:
             uptime_s=round(now - self._started_at, 1),
             refused_s=round(self.refused_s(now), 1),
             gated_s=seconds(self._gated),
+            source_s=seconds(self.source_samples) if self.source_samples else None,
         )
 
 

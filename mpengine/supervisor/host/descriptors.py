@@ -31,6 +31,11 @@ def raise_limit() -> int:
     return most
 
 
+def most_clients(most: int) -> int:
+    """How many programs may be connected to one endpoint, of a process that may have `most` descriptors."""
+    return max(1, most // 8)
+
+
 def _raised() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)

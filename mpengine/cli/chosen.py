@@ -1,0 +1,120 @@
+"""Which configuration a command means that was given none: the usual files, and the recogniser without a file."""
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from mpengine.shared.config import Config, keys
+from mpengine.shared.config.file import parse_override
+from mpengine.shared.errors import ConfigError
+
+USUAL_NAME = "mic.toml"
+_KEY_VARIABLE = "DEEPGRAM_API_KEY"
+# A key that chooses a recogniser, and the mode of that one; None where the key itself says it, or the default does.
+_CHOOSING = {
+    "remote.mode": None,
+    "remote.server_url": None,
+    "remote.auth_token": None,  # refused with the reason
+    "remote.auth_token_file": None,
+    "remote.byok_api_key": "byok",
+    "remote.byok_api_key_file": "byok",
+    "remote.byok_url": "byok",
+}
+_WAYS = """
+  mpengine run --local                  a small recogniser on this machine: no account, no network, English only{extra}
+  {variable}=KEY mpengine run     Deepgram, with your own key
+  mpengine init --output {usual}
+                                        a configuration with every key explained; then: mpengine run
+"""
+# Where it is not installed.
+_EXTRA = "\n" + " " * 40 + "(first: pip install 'mpengine-stt[local]')"
+
+
+class Chosen(NamedTuple):
+    """The file of the configuration, None for none, and what overrides it, as in ``{"audio.block_ms": 40}``.
+
+    `why` is for the log; empty where the file was named.
+    """
+
+    path: str | None
+    overrides: dict[str, Any]
+    why: str = ""
+
+
+class NothingChosen(ConfigError):
+    """There is no configuration, and nothing says which recogniser to use. `more` has three ways to begin."""
+
+    def __init__(self, usual: str) -> None:
+        super().__init__("", "no configuration, and nothing says which recogniser to use. Three ways to begin:")
+        extra = "" if importlib.util.find_spec("pocketsphinx") else _EXTRA
+        self.more = tuple(_WAYS.format(variable=_KEY_VARIABLE, usual=usual, extra=extra).rstrip().split("\n"))
+
+
+def read_overrides(texts: Iterable[str]) -> dict[str, Any]:
+    """The values of `--set`, as in ``{"audio.block_ms": 40}``. Raises ConfigError."""
+    try:
+        return dict(map(parse_override, texts))
+    except ConfigError as error:
+        if "." in error.path:
+            raise
+        from mpengine.shared.config import words  # noqa: PLC0415  only for errors
+
+        raise ConfigError("", f"{error}{words.without_table(error.path, keys())}") from None
+
+
+def usual_file(environment: Mapping[str, str], *, is_user: bool, name: str = USUAL_NAME) -> str:
+    """The path of the configuration of this user, or of the machine."""
+    if not is_user:
+        return os.path.join("/etc/mpengine", name)
+    home = environment.get("XDG_CONFIG_HOME", "")
+    # The specification of these folders has a relative path ignored.
+    return os.path.join(home if os.path.isabs(home) else os.path.expanduser("~/.config"), "mpengine", name)
+
+
+def found_file(environment: Mapping[str, str], *, is_there: Callable[[str], bool] = os.path.exists) -> str | None:
+    """The file that `mpengine run` takes when none is named: the user's or the machine's. None if neither is there."""
+    usual = (usual_file(environment, is_user=is_user) for is_user in (True, False))
+    return next(filter(is_there, usual), None)
+
+
+def shown(path: str) -> str:
+    """`path` as a person would write it in a shell: with ~ for the home folder."""
+    home = os.path.expanduser("~")
+    return f"~{path[len(home) :]}" if path.startswith(f"{home}/") else path
+
+
+def choose(
+    path: str | None,
+    overrides: Mapping[str, Any],
+    environment: Mapping[str, str],
+    *,
+    is_local: bool = False,
+    is_there: Callable[[str], bool] = os.path.exists,
+) -> Chosen:
+    """What `path` and `overrides` say; without a path the usual file; without one what the environment has a key for.
+
+    `is_local` chooses the recogniser of this machine in any case. Raises NothingChosen, and ConfigError for overrides
+    that cannot be.
+    """
+    given = {**overrides, "remote.mode": "local"} if is_local else dict(overrides)
+    if path is not None:
+        return Chosen(path, given)
+    usual = found_file(environment, is_there=is_there)
+    if usual is not None:
+        return Chosen(usual, given, f"{usual} is there, and no other file was named")
+    for key, mode in _CHOOSING.items():
+        if key in given:
+            return Chosen(None, given if mode is None else {"remote.mode": mode, **given})
+    if _has_key(environment, is_there):
+        return Chosen(None, {"remote.mode": "byok", **given}, f"{_KEY_VARIABLE} is set: Deepgram, with your own key")
+    # A wrong key among the arguments is told first.
+    Config.load(overrides={"remote.mode": "byok", **given}, environment={_KEY_VARIABLE: "any"})
+    raise NothingChosen(shown(usual_file(environment, is_user=True)))
+
+
+def _has_key(environment: Mapping[str, str], is_there: Callable[[str], bool]) -> bool:
+    """Whether Deepgram's key is in the environment, or among the credentials of systemd."""
+    credentials = environment.get("CREDENTIALS_DIRECTORY")
+    is_credential = bool(credentials) and is_there(os.path.join(str(credentials), _KEY_VARIABLE))
+    return is_credential or bool(environment.get(_KEY_VARIABLE, "").strip())

@@ -1,0 +1,106 @@
+"""How far a recording is, how fast it goes, and how long it will still take, as one line. Pure."""
+
+import collections
+from typing import NamedTuple
+
+from mpengine.shared.text import beginning, harmless, width
+
+# The pace of so long ago says little about the rest.
+_PACE_S = 60.0
+# The first results often come in a heap.
+_LEAST_S = 3.0
+_BAR_COLUMNS, _SHORT_BAR_COLUMNS = 24, 10
+_NAME_COLUMNS, _NOTE_COLUMNS = 28, 60
+_DONE, _LEFT = "█", "░"
+_DONE_ASCII, _LEFT_ASCII = "#", "-"
+
+
+class _Look(NamedTuple):
+    at: float
+    done_s: float
+
+
+class Progress:
+    """Hears from time to time how many seconds are done. `now` is the monotonic time."""
+
+    def __init__(self, name: str) -> None:
+        """`name` is that of the recording."""
+        self._name = beginning(harmless(name), _NAME_COLUMNS + 1)
+        self._looks: collections.deque[_Look] = collections.deque()
+        self.total_s = 0.0
+
+    def heard(self, now: float, done_s: float, total_s: float) -> None:
+        """`done_s` of `total_s` seconds are done.
+
+        For the pace it does not count what was done before the first call, nor the time before it first went on: to
+        start and to connect takes as long for a short recording as for a long one.
+        """
+        self.total_s = total_s
+        look = _Look(now, min(done_s, total_s))
+        if self._looks and self._looks[0].done_s >= look.done_s:
+            self._looks.clear()
+        self._looks.append(look)
+        while len(self._looks) > 2 and self._looks[1].at <= now - _PACE_S:
+            self._looks.popleft()
+
+    @property
+    def done_s(self) -> float:
+        """The seconds that are done."""
+        return self._looks[-1].done_s if self._looks else 0.0
+
+    @property
+    def share(self) -> float:
+        """The share that is done, 0 to 1."""
+        return self.done_s / self.total_s if self.total_s else 0.0
+
+    @property
+    def pace(self) -> float:
+        """The pace in times real time; 0 while it is not known."""
+        if not self._looks:
+            return 0.0
+        first, last = self._looks[0], self._looks[-1]
+        return (last.done_s - first.done_s) / (last.at - first.at) if last.at >= first.at + _LEAST_S else 0.0
+
+    @property
+    def left_s(self) -> float | None:
+        """How long the rest will take at the present pace; None while that is not known."""
+        return (self.total_s - self.done_s) / self.pace if self.pace > 0 else None
+
+    def line(self, columns: int, *, is_ascii: bool = False, note: str = "") -> str:
+        """The line for a terminal of so many `columns`, the last of which stays free. `note` stands for the pace.
+
+        What does not fit is left out, the least important first.
+        """
+        percent = f"{int(self.share * 100):3} %"
+        times = f"{clock(self.done_s)} of {clock(self.total_s)}"
+        rest = [beginning(harmless(note), _NOTE_COLUMNS + 1)] if note else self._pace_and_rest()
+        short = rest[-1:]
+        layouts = [
+            [self._name, percent, self._bar(_BAR_COLUMNS, is_ascii=is_ascii), times, *rest],
+            [self._name, percent, self._bar(_SHORT_BAR_COLUMNS, is_ascii=is_ascii), times, *rest],
+            [self._name, percent, times, *rest],
+            [self._name, percent, *rest],
+            [percent, times, *short],
+            [percent, *short],
+            [percent],
+        ]
+        lines = ["  ".join(layout).lstrip() for layout in layouts]
+        fitting = [line for line in lines if width(line) < columns]
+        return fitting[0] if fitting else beginning(lines[-1], columns)
+
+    def _pace_and_rest(self) -> list[str]:
+        if self.left_s is None:
+            return []
+        pace = f"{self.pace:.1f}" if self.pace < 10 else f"{self.pace:.0f}"
+        return [f"{pace} x real time", f"{clock(self.left_s)} left"]
+
+    def _bar(self, columns: int, *, is_ascii: bool) -> str:
+        done, left = (_DONE_ASCII, _LEFT_ASCII) if is_ascii else (_DONE, _LEFT)
+        filled = int(self.share * columns)
+        return done * filled + left * (columns - filled)
+
+
+def clock(seconds: float) -> str:
+    """`seconds` as 1:02:03."""
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
