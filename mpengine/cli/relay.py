@@ -7,10 +7,11 @@ import socket
 import ssl
 
 import mpengine
-from mpengine.cli.options import add_target, key_of
+from mpengine.cli.options import add_target, target_of
+from mpengine.client.finding import require_name
 from mpengine.relay.broker import Login, Wanted
 from mpengine.relay.naming import Names, Server, host_token, servers_in
-from mpengine.shared.config_tables import NAME
+from mpengine.shared.config import Config
 from mpengine.shared.errors import ConfigError, MpengineError
 from mpengine.shared.secret import read_secret
 
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="[NAME=]FILE",
         action="append",
         default=[],
-        help="the engine's bus.transcript: what its history no longer has is taken from there",
+        help="the engine's bus.transcript: what its history no longer has is taken from there (with --config: known)",
     )
     parser.add_argument(
         "--window",
@@ -65,20 +66,21 @@ def main(arguments: argparse.Namespace) -> int:
         servers = servers_in(arguments.to)
     except ValueError as error:
         raise ConfigError("--to", str(error)) from None
-    engines = tuple(dict.fromkeys(arguments.name)) or ("default",)
+    engines = tuple(dict.fromkeys(arguments.name))
     if len(engines) > _MOST_ENGINES:
         raise ConfigError("--name", f"expected {_MOST_ENGINES} engines at most")
     for name in engines:
-        if not NAME.fullmatch(name):
-            raise ConfigError("engine.name", "expected 1 to 32 of A-Z a-z 0-9 _ -")
-    if (arguments.publish or arguments.query) and len(engines) > 1:
-        raise ConfigError("--publish", "expected one --name with it: these are the endpoints of one engine")
+        require_name(name)
+    for option, given in (("--config", arguments.config), ("--publish", arguments.publish or arguments.query)):
+        if given is not None and len(engines) > 1:
+            raise ConfigError(option, "expected one --name with it: it is about one engine")
     if arguments.publish and not arguments.query:
         raise ConfigError("--publish", "expected --query with it: an engine that is not asked loses words on the way")
+    target = target_of(arguments)
+    engines = engines or (target.name,)
     if not 1 <= arguments.window <= _MOST_WINDOW:
         raise ConfigError("--window", f"expected 1 to {_MOST_WINDOW}")
     _check_kind(arguments, servers[0])
-    client_key = key_of(arguments)
     wanted = Wanted(
         names=Names(host_token(arguments.host or socket.gethostname())),
         engines=engines,
@@ -95,11 +97,11 @@ def main(arguments: argparse.Namespace) -> int:
             wanted=wanted,
             state=arguments.state or _state_directory(servers[0]),
             window=arguments.window,
-            transcripts=_transcripts(arguments.transcript, engines),
-            publish=arguments.publish,
-            query=arguments.query,
-            server_key=arguments.server_key,
-            client_key=client_key,
+            transcripts=_transcripts(arguments, engines),
+            publish=target.publish,
+            query=target.query,
+            server_key=target.server_key,
+            client_key=target.client_key,
         )
     )
 
@@ -165,9 +167,13 @@ def _tls(arguments: argparse.Namespace, server: Server) -> ssl.SSLContext | None
     return context
 
 
-def _transcripts(given: list[str], engines: tuple[str, ...]) -> dict[str, str]:
+def _transcripts(arguments: argparse.Namespace, engines: tuple[str, ...]) -> dict[str, str]:
+    """The engines' transcript files, as the arguments say, otherwise the configuration."""
     found: dict[str, str] = {}
-    for each in given:
+    if arguments.config is not None:
+        configured = Config.load_bus(arguments.config)[1].transcript
+        found |= {} if configured is None else {engines[0]: configured}
+    for each in arguments.transcript:
         name, equals, path = each.partition("=")
         if not equals or name not in engines:
             if len(engines) > 1:
