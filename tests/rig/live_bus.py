@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+import msgspec
 import zmq
 
 from mpengine.shared import messages
@@ -105,7 +106,7 @@ class LiveBus:
                     bus.reply(question, bus.snapshot(json.loads(question.body)["since"]))
                 if time.monotonic() > metrics_at:
                     metrics_at = time.monotonic() + 1.0
-                    bus.publish(METRICS)
+                    bus.publish(msgspec.structs.replace(METRICS, last=dict(bus.last)))
                 with contextlib.suppress(queue.Empty):
                     published, done = self._todo.get_nowait()
                     for message in published:
