@@ -9,8 +9,8 @@ import asyncio
 import contextlib
 import os
 import ssl
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 import nats.errors
@@ -26,6 +26,7 @@ from mpengine.relay.naming import ROOT, Server
 from mpengine.relay.position import TOPICS, Entry, Position, hole_entry, message_entry, position_of
 from mpengine.shared.messages import FINALS, UNREADABLE
 
+_T = TypeVar("_T")
 STREAM = "mpengine"
 """The stream that --create-stream makes."""
 _PING_S = 10
@@ -70,8 +71,9 @@ class JetStream:
                 await self._connect()
                 await self._client.subscribe(f"{self._inbox}.*", cb=self._note_answer)
             context = self._client.jetstream(timeout=CONNECT_S)
-            self._stream = await self._find_stream(context)
-            found = await asyncio.gather(*(self._position(context, engine) for engine in self._wanted.engines))
+            self._stream = await _unless(self.lost, self._find_stream(context))
+            positions = [self._position(context, engine) for engine in self._wanted.engines]
+            found = await _unless(self.lost, _all(positions))
         except (TimeoutError, nats.errors.TimeoutError):
             raise Away(self._error or f"no answer within {CONNECT_S:g} s") from None
         except ServiceUnavailableError:
@@ -124,15 +126,7 @@ class JetStream:
             **names,  # type: ignore[arg-type]
         )
         # The library would try again for two minutes, and tell nobody but its `error_cb`.
-        tried: asyncio.Future[None] = asyncio.ensure_future(connecting)
-        try:
-            either: list[asyncio.Future[Any]] = [tried, self._failed]
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not tried.done():
-                raise Away(self._failed.result())
-            tried.result()
-        finally:
-            tried.cancel()
+        await _unless(self._failed, connecting)
 
     async def _note_answer(self, message: Msg) -> None:
         told = self._told.pop(message.subject.rpartition(".")[2], None)
@@ -186,10 +180,27 @@ class JetStream:
         return None if entry is None else (message.seq or 0, entry)
 
 
+async def _all(work: list[Coroutine[Any, Any, _T]]) -> list[_T]:
+    return await asyncio.gather(*work)
+
+
+async def _unless(end: "asyncio.Future[str]", work: Coroutine[Any, Any, _T]) -> _T:
+    """What `work` returns. Raises Away with the words of `end` when these come before."""
+    task = asyncio.ensure_future(work)
+    either: list[asyncio.Future[Any]] = [task, end]
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise Away(end.result())
+        return task.result()
+    finally:
+        task.cancel()
+
+
 def _refusal(message: Msg) -> Exception | None:
     """What the server says against a message, in its answer to it."""
     if message.headers and message.headers.get(api.Header.STATUS.value):  # nobody listens to the subject
-        return Away(f"no stream takes these subjects (status {message.headers[api.Header.STATUS.value]})")
+        return Away(f"no stream takes these subjects now (status {message.headers[api.Header.STATUS.value]})")
     try:
         error = _read_answer(message.data).error
     except UNREADABLE:
@@ -211,4 +222,4 @@ def _words(error: BaseException) -> str:
         return (error.reason or str(error)).lower().replace("_", " ")
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
-    return str(error).removeprefix("nats: ").strip("'\"") or type(error).__name__
+    return str(error).removeprefix("nats: ").strip("'") or type(error).__name__
