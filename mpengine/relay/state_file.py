@@ -6,6 +6,7 @@ the old or the new one is there, whole.
 
 import contextlib
 import os
+import threading
 
 import msgspec
 
@@ -28,6 +29,7 @@ class StateFile:
         """Make a missing directory. Raises MpengineError when it cannot be used, or another relay uses it."""
         self._directory, self._path = directory, os.path.join(directory, f"{engine}.json")
         self.complaint = ""
+        self._writing = threading.Lock()
         try:
             os.makedirs(directory, mode=0o700, exist_ok=True)
             self._lock_fd = one_writer.open_file(os.path.join(directory, f"{engine}.lock"), os.O_RDWR | os.O_CREAT)
@@ -45,7 +47,11 @@ class StateFile:
             raise MpengineError(text) from None
 
     def write(self, position: Position) -> None:
-        """Note `position`. Raises OSError; the old note is there then."""
+        """Note `position`. Raises OSError; the old note is there then. Threads may call it at the same time."""
+        with self._writing:
+            self._write(position)
+
+    def _write(self, position: Position) -> None:
         new = f"{self._path}.new"
         fd = one_writer.open_file(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         try:
