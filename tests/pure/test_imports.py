@@ -95,10 +95,10 @@ def test_private_modules_of_websocket_client_are_known_to_one_module():
 
 
 @pytest.mark.parametrize("library", ["websocket", "ssl"])
-def test_websocket_and_tls_are_known_to_streaming_alone(library):
+def test_websocket_and_tls_are_known_to_streaming_alone_and_tls_to_the_relay(library):
     users = {name for name, found in IMPORTS.items() if library in {other.split(".")[0] for other in found}}
-    assert users
-    assert {room(name) for name in users} == {"streaming"}
+    to_brokers = modules_of("relay") | {"mpengine.cli.relay"} if library == "ssl" else set()
+    assert {room(name) for name in users - to_brokers} == {"streaming"}
 
 
 @pytest.mark.parametrize(
@@ -122,6 +122,16 @@ def test_the_web_server_is_a_client_like_any_other():
 def test_libraries_of_the_web_server_are_known_to_it_alone(library):
     users = {name for name, found in IMPORTS.items() if library in {other.split(".")[0] for other in found}}
     assert {room(name) for name in users} == {"web"}
+
+
+def test_the_relay_is_a_client_like_any_other():
+    ours = {room(other) for name in modules_of("relay") for other in IMPORTS[name] if other in PATHS}
+    assert ours == {"relay", "client", "shared"}
+
+
+@pytest.mark.parametrize(("library", "home"), [("nats", "mpengine.relay.jetstream"), ("paho", "mpengine.relay.mqtt")])
+def test_the_library_for_a_broker_is_known_to_one_module(library, home):
+    assert {name for name, found in IMPORTS.items() if library in {other.split(".")[0] for other in found}} == {home}
 
 
 def test_the_recorder_is_a_client_and_soundfile_is_known_to_one_module_of_it():

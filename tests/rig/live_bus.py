@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+import msgspec
 import zmq
 
 from mpengine.shared import messages
@@ -38,10 +39,15 @@ RUNNING = messages.Status(state="running", children={"capture": messages.ChildSt
 
 
 class LiveBus:
-    """An engine called `name` below `runtime`, which is XDG_RUNTIME_DIR. It publishes metrics once a second."""
+    """An engine called `name` below `runtime`, which is XDG_RUNTIME_DIR. It publishes metrics once a second.
 
-    def __init__(self, runtime: Path, name: str = "default", *, run: str = "5e1f", finals: int = 1000) -> None:
-        self.name, self._run = name, run
+    `look_ms`: how long it waits for questions between two looks at what a test wants to be published.
+    """
+
+    def __init__(
+        self, runtime: Path, name: str = "default", *, run: str = "5e1f", finals: int = 1000, look_ms: int = 2
+    ) -> None:
+        self.name, self._run, self._look_ms = name, run, look_ms
         self._directory = runtime / "mpengine" / name
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         identity = Identity(run, "m", 16000, 1, "portaudio")
@@ -94,13 +100,13 @@ class LiveBus:
             bus.publish(RUNNING)
             metrics_at = 0.0
             while not self._done.is_set():
-                poller.poll(2)
+                poller.poll(self._look_ms)
                 bus.answer_subscriptions()
                 for question in bus.questions():
                     bus.reply(question, bus.snapshot(json.loads(question.body)["since"]))
                 if time.monotonic() > metrics_at:
                     metrics_at = time.monotonic() + 1.0
-                    bus.publish(METRICS)
+                    bus.publish(msgspec.structs.replace(METRICS, last=dict(bus.last)))
                 with contextlib.suppress(queue.Empty):
                     published, done = self._todo.get_nowait()
                     for message in published:

@@ -22,7 +22,7 @@ FLOORS = (
     {"client", "dialects"},
     {"shared.config", "formats"},
     {"capture", "streaming", "supervisor", "recogniser"},
-    {"embedded", "recorder", "web"},
+    {"embedded", "recorder", "relay", "web"},
     {""},
     {"cli"},
     {"__main__"},

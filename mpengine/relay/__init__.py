@@ -1,0 +1,1 @@
+"""The process of `mpengine relay`: it follows engines as any subscriber does, and hands their results to a broker."""
