@@ -9,12 +9,12 @@ import msgspec
 import zmq
 
 from mpengine.client.ask import ask
-from mpengine.client.finding import find, is_noted, reachable, require_name
+from mpengine.client.finding import find, found_at, is_noted, reachable, require_name
 from mpengine.client.follow import Since
 from mpengine.client.subscriber import Subscriber
 from mpengine.shared import messages
 from mpengine.shared.config import Config
-from mpengine.shared.config_tables import Secret
+from mpengine.shared.config_tables import BusConfig, Secret
 from mpengine.shared.errors import ConfigError, EngineUnreachable, MpengineError
 from mpengine.shared.messages import UNREADABLE, StatusAnswer
 from mpengine.shared.secret import read_secret
@@ -127,13 +127,15 @@ def of_config(path: str | os.PathLike[str], name: str | None) -> Target:
     engine, bus = Config.load_bus(path)
     name = name or engine.name
     require_name(name)
+    return of_bus(name, bus)
+
+
+def of_bus(name: str, bus: BusConfig) -> Target:
+    """The engine called `name` that runs, or will run, with `bus`. See `of_config`."""
     ends = (bus.publish, bus.query, bus.command)
     if not any(ends) or is_noted(name):
         return Target(name)
-    found = find(name)
-    publish, query, command = (
-        default if end is None else reachable(end, None) for end, default in zip(ends, found[:3], strict=True)
-    )
+    publish, query, command, _ = found_at(name, *ends)
     return Target(name, publish, query, _public(bus.curve_secret_key), command)
 
 
