@@ -7,7 +7,7 @@ import mpengine
 from mpengine.cli.options import add_target, target_of
 from mpengine.shared import addresses
 from mpengine.shared.addresses import Place
-from mpengine.shared.errors import ConfigError, MpengineError
+from mpengine.shared.errors import ConfigError, MpengineError, install
 from mpengine.shared.loopback import is_loopback
 from mpengine.shared.secret import read_secret
 
@@ -56,7 +56,7 @@ def main(arguments: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("mpengine"):
             raise
-        raise MpengineError(f"{error.name} is not installed; pip install 'mpengine-stt[web]' installs it") from None
+        raise MpengineError(f"{error.name} is not installed; {install('web')} installs it") from None
     return serve(
         Options(
             names=names,

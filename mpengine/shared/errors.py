@@ -49,6 +49,11 @@ class ConfigError(MpengineError):
         return ConfigError(self.path, self._expected, place)
 
 
+def install(extra: str) -> str:
+    """The command that installs the packages of an `extra` of this distribution."""
+    return f"pip install 'mpengine-stt[{extra}]'"
+
+
 def require(path: str, condition: object, expected: str) -> None:
     """Raise ConfigError for the key at `path` unless `condition` holds."""
     if not condition:
