@@ -291,7 +291,7 @@ def test_a_device_that_another_program_has_is_told_with_it(cards, lines_of, tmp_
         assert results(lines) == ["ok", "failed", "skipped", "skipped"]
         assert lines["device"].mend.startswith("end ")
         assert f"(PID {process.pid})" in lines["device"].mend
-        lines = lines_of(device="pnp", engine=Engine("default", "1", "running", process.pid))
+        lines = lines_of(device="pnp", engine=Engine("default", "1", process.pid))
         assert results(lines) == ["ok", "skipped", "skipped", "skipped"]
 
 
@@ -339,7 +339,7 @@ def test_an_engine_that_runs_is_told_with_its_state(runtime, tmp_path):
     holder.unlock()
     assert line.result.value == "ok"
     assert line.text.startswith(f'"default" runs already (pid {os.getpid()}), degraded: no route')
-    assert engine == Engine("default", str(os.getpid()), "degraded", 7)
+    assert engine == Engine("default", str(os.getpid()), 7)
 
 
 @pytest.mark.slow

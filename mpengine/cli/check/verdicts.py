@@ -33,13 +33,10 @@ _JOURNAL_BYTES = 8_000_000
 
 
 class Engine(NamedTuple):
-    """An engine that runs. `pid`: as text. `state`: in words; empty where it did not answer. `capture_pid`: 0 if not
-    known.
-    """
+    """An engine that runs. `capture_pid` is 0 where it is not known."""
 
     name: str
     pid: str
-    state: str = ""
     capture_pid: int = 0
 
 
@@ -341,7 +338,10 @@ def descriptors(soft: int, hard: int, clients: int, most_clients: int) -> Line:
 
 
 class Unit(NamedTuple):
-    """A systemd unit that runs an engine. `manager`: its words for `systemctl`, as `--user `; `command`: ExecStart."""
+    """A systemd unit that runs an engine. `manager`: its words for `systemctl`, as `--user `.
+
+    `config`: the path behind --config in its command; empty without one.
+    """
 
     name: str
     manager: str

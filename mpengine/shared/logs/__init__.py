@@ -22,11 +22,7 @@ from mpengine.shared.logs.output import LogOutput
 from mpengine.shared.logs.repeats import Due, Repeats
 from mpengine.shared.secret import StrikeOut
 
-__all__ = ["FORMATS", "Event", "format_for", "setup", "strike_out"]
-
-FORMATS = ("person", "text", "json")
-"""The formats of the log: sentences for a person; lines of key=value; one JSON object a line."""
-
+__all__ = ["Event", "format_for", "setup", "strike_out"]
 
 # No faults, but a recogniser can cause them as often as it likes.
 _OF_PEERS = frozenset({"withheld"})
@@ -134,7 +130,8 @@ def format_for(asked: str | None, stream: TextIO | None) -> str:
 def setup(process: str, level: str = "info", log_format: str = "text") -> None:
     """Log the process called `process` to standard error, from `level` (debug, info, warning, error) on.
 
-    `log_format` is one of `FORMATS`. Uncaught exceptions of all threads are logged too.
+    `log_format`: person (sentences), text (lines of key=value) or json (an object a line). Uncaught exceptions of all
+    threads are logged too.
     """
     output = LogOutput(sys.stderr)
     logger = logging.getLogger("mpengine")
