@@ -136,9 +136,11 @@ def _forked_zygote() -> "ForkedZygote | None":
 
 def _run_with_bar(supervisor: "Supervisor", config: Config, log_format: str) -> int:
     """Run it, on a terminal with a bar below the log that shows how far a file is."""
-    from mpengine.cli import bar  # noqa: PLC0415  not for the zygote's memory
+    if log_format == "json" or not config.audio.kind.seekable:
+        return supervisor.run()
+    from mpengine.cli import bar  # noqa: PLC0415  a microphone has no end, and needs none
 
-    if log_format == "json" or not (config.audio.kind.seekable and bar.is_possible()):
+    if not bar.is_possible():
         return supervisor.run()
     from mpengine.shared import logs  # noqa: PLC0415
 
