@@ -10,8 +10,9 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Self
 
+from mpengine.cli.handlers import Handlers
 from mpengine.client.position import Hole
 from mpengine.formats.base import Drawn
 from mpengine.shared.messages import Published
@@ -28,28 +29,6 @@ _CLEAR_BELOW = "\x1b[J"
 _CLEAR_LINE = "\r\x1b[J"
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
-_Handler: TypeAlias = Callable[[int, FrameType | None], None]
-
-
-class _Handlers:
-    """Signal handlers that are set for a while; `restore` sets the previous ones again."""
-
-    def __init__(self) -> None:
-        self._before: dict[signal.Signals, Any] = {}
-
-    def set(self, handler: _Handler, *numbers: signal.Signals) -> None:
-        """Set `handler` for the signals `numbers`. An ignored signal, as SIGHUP under nohup, stays ignored."""
-        for number in numbers:
-            before = signal.getsignal(number)
-            if before is not signal.SIG_IGN:
-                self._before[number] = before
-                signal.signal(number, handler)
-
-    def restore(self) -> None:
-        """Set the previous handlers again."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
 
 def _let_happen(number: int) -> None:
     """Let the signal have its default effect."""
@@ -63,7 +42,7 @@ class Live:
     def __init__(self, captions: Drawn) -> None:
         self._captions = captions
         self._is_writing = self._is_stale = False
-        self._handlers = _Handlers()
+        self._handlers = Handlers()
 
     def __enter__(self) -> Self:
         self._handlers.set(self._resized, signal.SIGWINCH)
@@ -121,7 +100,7 @@ class Screen:
         self._make: Callable[[], Sequence[str]] | None = None
         self._is_taken = False
         self._is_drawing = self._is_stale = False
-        self._handlers = _Handlers()
+        self._handlers = Handlers()
 
     def __enter__(self) -> Self:
         self._handlers.set(self._interrupt, signal.SIGINT)

@@ -5,14 +5,15 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from typing import NamedTuple
 
 from mpengine import formats
 from mpengine.cli import bar as bars
 from mpengine.cli.bar import Bar
 from mpengine.cli.chosen import choose, read_overrides
+from mpengine.cli.handlers import ending_in_order
 from mpengine.cli.output_file import OutputFile
 from mpengine.cli.progress import Progress, clock
 from mpengine.cli.recordings import decode, outputs
@@ -103,7 +104,7 @@ def transcribe(jobs: Sequence[Job], options: Options) -> int:
     bar = Bar()
     worst = 0
     recording: _Recording | None = None
-    with _ended_by_signals():
+    with ending_in_order():
         try:
             for number, job in enumerate(jobs, 1):
                 label = f"{number}/{len(jobs)} {job.name}" if len(jobs) > 1 else job.name
@@ -277,21 +278,3 @@ class _Output:
             write_bytes(piece)
             if is_same_terminal:
                 self._bar.draw()
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the command as Ctrl-C does. An ignored one, as SIGHUP under nohup, stays ignored."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
