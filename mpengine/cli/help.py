@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import mpengine
 from mpengine import cli
 from mpengine.shared.errors import ConfigError, ExitCode
-from mpengine.shared.standard_streams import terminal_size, write_text
+from mpengine.shared.standard_streams import is_dumb, terminal_size, write_text
 
 _DIRECTORY = os.path.join(os.path.dirname(os.path.abspath(mpengine.__file__)), "docs")
 _ENDING = ".md"
@@ -103,7 +103,7 @@ def _show(page: str) -> None:
         write_text(page)
         return
     text = laid_out(page, terminal_size().columns)
-    if os.environ.get("TERM") == "dumb" or not _has_paged(text):
+    if is_dumb() or not _has_paged(text):
         write_text(text)
 
 

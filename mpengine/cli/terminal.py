@@ -16,7 +16,7 @@ from mpengine.cli.handlers import Handlers
 from mpengine.client.position import Hole
 from mpengine.formats.base import Drawn
 from mpengine.shared.messages import Published
-from mpengine.shared.standard_streams import drop_output, terminal_size, write_text
+from mpengine.shared.standard_streams import drop_output, is_dumb, terminal_size, wants_colours, write_text
 from mpengine.shared.text import wrapped
 
 # A stopped terminal (Ctrl-S) takes no output. An exit does not wait longer for it.
@@ -173,16 +173,10 @@ def write_notice(text: str, *, clear: str = "") -> None:
     """Write a dim line to standard error, if that is a terminal; broken at words. `clear` comes before it."""
     if not sys.stderr.isatty():
         return
-    try:
-        columns = os.get_terminal_size(sys.stderr.fileno()).columns
-    except OSError:
-        columns = 0
-    rows = wrapped(text, columns) if columns else [text]
-    knows_codes = os.environ.get("TERM") != "dumb"
-    dim, plain = (_DIM, _PLAIN) if knows_codes and not os.environ.get("NO_COLOR") else ("", "")
-    lines = "".join(f"{dim}{row}{plain}\n" for row in rows)
+    dim, plain = (_DIM, _PLAIN) if wants_colours() and not is_dumb() else ("", "")
+    lines = "".join(f"{dim}{row}{plain}\n" for row in wrapped(text, terminal_size(sys.stderr).columns))
     with contextlib.suppress(OSError):  # it is gone; standard output decides whether that is the end
-        sys.stderr.write((clear if knows_codes else "") + lines)
+        sys.stderr.write(("" if is_dumb() else clear) + lines)
         sys.stderr.flush()
 
 

@@ -171,7 +171,7 @@ def test_a_terminal_shows_bars_while_it_listens(cards, runtime, configured, colu
         words = [*CHECK, "--config", configured(server), "--seconds", "600"]
         with contextlib.closing(Terminal(words, rows=60, columns=columns, **cards.environment)) as terminal:
             terminal.wait_for(lambda lines: lines and "speak" in lines[-1])
-            assert "[##" in terminal.lines[-1]
+            assert "██" in terminal.lines[-1]
             assert "dBFS" in terminal.lines[-1]
             assert len(terminal.lines[-1]) < columns
             assert b"\x1b[32m" in terminal.written

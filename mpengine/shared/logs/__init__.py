@@ -9,7 +9,6 @@ made known to `strike_out` stand in no line.
 
 import faulthandler
 import logging
-import os
 import sys
 import threading
 import time
@@ -150,12 +149,13 @@ def _layout(process: str, log_format: str, output: LogOutput) -> _Layout:
     if log_format != "person":
         return _OneLine(process, as_json if log_format == "json" else as_text)
     from mpengine.shared.logs.person import Person  # noqa: PLC0415  other logs need none of its memory
+    from mpengine.shared.standard_streams import is_dumb, wants_colours  # noqa: PLC0415
 
     return Person(
         process,
         columns=lambda: output.columns,
-        has_codes=output.columns is not None and os.environ.get("TERM") != "dumb",
-        has_colours=not os.environ.get("NO_COLOR"),
+        has_codes=output.columns is not None and not is_dumb(),
+        has_colours=wants_colours(),
     )
 
 
