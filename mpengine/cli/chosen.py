@@ -60,7 +60,7 @@ def read_overrides(texts: Iterable[str]) -> dict[str, Any]:
             raise
         from mpengine.shared.config import words  # noqa: PLC0415  only for errors
 
-        raise ConfigError("", f"{error}{words.without_table(error.path, keys())}") from None
+        raise error.with_hint(words.without_table(error.path, keys())) from None
 
 
 def usual_file(environment: Mapping[str, str], *, is_user: bool, name: str = USUAL_NAME) -> str:

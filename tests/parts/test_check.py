@@ -11,8 +11,9 @@ import threading
 import pytest
 
 from mpengine.cli import parser_for
-from mpengine.cli.check import checks, machine, microphone, systemd
+from mpengine.cli.check import machine, microphone, systemd
 from mpengine.cli.check.deadline import within
+from mpengine.cli.check.sequence import checks
 from mpengine.cli.check.verdicts import MICROPHONE, NETWORK, Engine, Unit
 from mpengine.shared.clocks import Clocks
 from mpengine.shared.config import Config

@@ -9,6 +9,8 @@ from mpengine.cli.check.lines import LEAST_BESIDE, MARKS, NAME_COLUMNS, Line, Lo
 from mpengine.shared.standard_streams import can_show, drop_output, is_dumb, terminal_size, wants_colours, write_text
 
 _LEAST_BAR, _BAR = 10, 40
+# The terminal shows ^C behind the bar. In the last column it would begin a line that nobody clears.
+_ROOM_BEHIND = 3
 _CLEAR = "\r\x1b[K"
 
 
@@ -38,7 +40,7 @@ class Printer:
         to, columns = standard_output(), terminal_size().columns
         words = f" {level.rms_dbfs:.0f} dBFS, speak ({left_s:.0f} s)"
         begin = f"  {'level':{NAME_COLUMNS}}" if columns >= LEAST_BESIDE else "  "
-        room = max(_LEAST_BAR, columns - len(begin) - 1)
+        room = max(_LEAST_BAR, columns - len(begin) - _ROOM_BEHIND)
         length = max(_LEAST_BAR, min(_BAR, room - len(words)))
         rows = lines(level_bar(level.rms_dbfs, level.peak_dbfs, length, to) + words, to._replace(columns=room))
         self._has_bar = True
