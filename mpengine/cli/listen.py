@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from mpengine import formats
 from mpengine.cli.handlers import ending_in_order
 from mpengine.cli.notices import Notices
-from mpengine.cli.options import COMMAND_OPTIONS, add_target, seconds, target_of
+from mpengine.cli.options import COMMAND_OPTIONS, add_target, names_of, seconds, target_of
 from mpengine.cli.outlet import Commands, Outlet, Show
 from mpengine.cli.output_file import OutputFile
 from mpengine.cli.target import Target
@@ -112,10 +112,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """See `listen`."""
-    names = tuple(dict.fromkeys(arguments.name))
+    names = names_of(arguments)
     several = names if len(names) > 1 else ()
-    if several and arguments.config is not None:
-        raise ConfigError("--config", "expected one engine at most")
     words = arguments.command_line if arguments.command_line is not None else arguments.exec_each
     options = Options(
         output_format=arguments.format,

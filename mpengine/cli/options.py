@@ -5,11 +5,14 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from mpengine.shared.errors import ConfigError
+
 if TYPE_CHECKING:
     from mpengine.cli.target import Target
 
 _SERVER_KEY = "MPENGINE_CURVE_SERVER_KEY"
 _CLIENT_KEY = "MPENGINE_CURVE_CLIENT_KEY_FILE"
+_SETS = "override a key of the configuration; may be repeated"
 KEY_OPTION = "--server-key"
 COMMAND_OPTIONS = ("--exec", "--exec-each")
 """Behind one of them stands a command of the user's, with options of its own."""
@@ -77,6 +80,22 @@ def key_of(arguments: argparse.Namespace) -> str | None:
     from mpengine.cli.target import read_key  # noqa: PLC0415
 
     return read_key(arguments.client_key) if arguments.client_key else None
+
+
+def names_of(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """The engines that `--name` of `add_target` names, each once; none where nobody has named one.
+
+    Raises ConfigError for several with `--config`, which is that of one.
+    """
+    names = tuple(dict.fromkeys(arguments.name))
+    if len(names) > 1 and arguments.config is not None:
+        raise ConfigError("--config", "expected one engine at most")
+    return names
+
+
+def add_set(parser: argparse.ArgumentParser, about: str = _SETS) -> None:
+    """The option that sets keys of the configuration; `chosen.read_overrides` reads it."""
+    parser.add_argument("--set", metavar="TABLE.KEY=VALUE", action="append", default=[], help=about)
 
 
 def seconds(least: float, most: float) -> Callable[[str], float]:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from mpengine.cli.options import add_set
 from mpengine.processes import beginning, proc_title, tricks, zygote
 from mpengine.shared.config import Config, secrets
 
@@ -27,13 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="use the recogniser of this machine, whatever the file says: no account, no network, English only",
     )
     parser.add_argument("--name", help="the engine's name, instead of engine.name in the file (default: default)")
-    parser.add_argument(
-        "--set",
-        metavar="TABLE.KEY=VALUE",
-        action="append",
-        default=[],
-        help="override a key of the configuration; may be repeated",
-    )
+    add_set(parser)
     parser.add_argument(
         "--wait",
         action="store_true",

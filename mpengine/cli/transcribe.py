@@ -14,6 +14,7 @@ from mpengine.cli import bar as bars
 from mpengine.cli.bar import Bar
 from mpengine.cli.chosen import choose, read_overrides
 from mpengine.cli.handlers import ending_in_order
+from mpengine.cli.options import add_set
 from mpengine.cli.output_file import OutputFile
 from mpengine.cli.progress import Progress, clock
 from mpengine.cli.recordings import decode, outputs
@@ -55,12 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     existing.add_argument("--force", action="store_true", help="replace output files that exist")
     parser.add_argument("--local", action="store_true", help="use the recogniser of this machine (English, small)")
     parser.add_argument("--config", metavar="FILE", help="TOML file, of which [remote], [audio] and [engine] count")
-    parser.add_argument(
-        "--set",
-        metavar="TABLE.KEY=VALUE",
-        action="append",
-        default=[],
-        help="override a key of the configuration; may be repeated. audio.paced=true: at the pace of speech, for "
+    add_set(
+        parser,
+        "override a key of the configuration; may be repeated. audio.paced=true: at the pace of speech, for "
         "services that ask for that",
     )
 

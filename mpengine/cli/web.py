@@ -4,7 +4,7 @@ import argparse
 import socket
 
 import mpengine
-from mpengine.cli.options import add_target, target_of
+from mpengine.cli.options import add_target, names_of, target_of
 from mpengine.shared import addresses
 from mpengine.shared.addresses import Place
 from mpengine.shared.errors import ConfigError, MpengineError, install
@@ -44,9 +44,7 @@ def main(arguments: argparse.Namespace) -> int:
     if token is None and not is_loopback(place.host):
         text = f"{arguments.listen} can be reached from other machines: that needs --token-file (see mpengine help web)"
         raise ConfigError("--listen", text)
-    names = tuple(dict.fromkeys(arguments.name))
-    if len(names) > 1 and arguments.config is not None:
-        raise ConfigError("--config", "expected one engine at most")
+    names = names_of(arguments)
     target = target_of(arguments)
     names = names or (target.name,)
     if len(names) > _MOST_ENGINES:

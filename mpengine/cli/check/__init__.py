@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import signal
 
-from mpengine.cli.options import seconds
+from mpengine.cli.options import add_set, seconds
 from mpengine.shared.errors import ExitCode
 
 _LISTENS_S = 3.0
@@ -15,13 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="TOML file (default: the one that mpengine run takes)")
     parser.add_argument("--local", action="store_true", help="check a run with the recogniser of this machine")
     parser.add_argument("--name", help="the engine's name, instead of engine.name in the file (default: default)")
-    parser.add_argument(
-        "--set",
-        metavar="TABLE.KEY=VALUE",
-        action="append",
-        default=[],
-        help="override a key of the configuration; may be repeated",
-    )
+    add_set(parser)
     listening = parser.add_mutually_exclusive_group()
     listening.add_argument(
         "--seconds",
