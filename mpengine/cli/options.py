@@ -64,22 +64,20 @@ def target_of(arguments: argparse.Namespace) -> "Target":
     key = arguments.server_key or target.server_key
     if key is None and (given or not is_noted(target.name)):  # the variable is not for an engine that tells its key
         key = os.environ.get(_SERVER_KEY) or None
-    return target._replace(**given, server_key=key, client_key=key_of(arguments))
+    return target._replace(**given, server_key=key, client_key=_client_key(arguments.client_key))
 
 
 def target_named(name: str) -> "Target":
     """The engine of this user called `name`, with the client key of the environment. Raises ConfigError."""
-    from mpengine.cli.target import Target, read_key  # noqa: PLC0415
+    from mpengine.cli.target import Target  # noqa: PLC0415
 
-    path = os.environ.get(_CLIENT_KEY)
-    return Target(name, client_key=read_key(path) if path else None)
+    return Target(name, client_key=_client_key(os.environ.get(_CLIENT_KEY)))
 
 
-def key_of(arguments: argparse.Namespace) -> str | None:
-    """The secret CURVE key that the options of `add_target` name, if any. Raises ConfigError."""
-    from mpengine.cli.target import read_key  # noqa: PLC0415
+def _client_key(path: str | None) -> str | None:
+    from mpengine.shared.secret import secret_in  # noqa: PLC0415
 
-    return read_key(arguments.client_key) if arguments.client_key else None
+    return secret_in(path, "client_key") if path else None
 
 
 def names_of(arguments: argparse.Namespace) -> tuple[str, ...]:

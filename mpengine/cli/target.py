@@ -17,7 +17,6 @@ from mpengine.shared.config import Config
 from mpengine.shared.config_tables import BusConfig, Secret
 from mpengine.shared.errors import ConfigError, EngineUnreachable, MpengineError
 from mpengine.shared.messages import UNREADABLE, StatusAnswer
-from mpengine.shared.secret import read_secret
 
 # So often an engine is asked whether it has done as it was told.
 _LOOK_S = 0.1
@@ -146,12 +145,3 @@ def _public(secret: Secret) -> str | None:
     except (zmq.ZMQError, ValueError):
         text = "expected a CURVE secret key of 40 characters (Z85)"
         raise ConfigError("bus.curve_secret_key", text) from None
-
-
-def read_key(path: str) -> str:
-    """The secret CURVE key in the file at `path`. Raises ConfigError."""
-    try:
-        return read_secret(path)
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise ConfigError("client_key", f"cannot read {path}: {why}") from None

@@ -9,7 +9,7 @@ from mpengine.shared import addresses
 from mpengine.shared.addresses import Place
 from mpengine.shared.errors import ConfigError, MpengineError, install
 from mpengine.shared.loopback import is_loopback
-from mpengine.shared.secret import read_secret
+from mpengine.shared.secret import secret_in
 
 _PLACE = "127.0.0.1:8714"
 _MOST_ENGINES = 32
@@ -85,11 +85,7 @@ def _place(text: str) -> Place:
 
 def _token(path: str) -> str:
     """The token in the file at `path`."""
-    try:
-        token = read_secret(path)
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise ConfigError("--token-file", f"cannot read {path}: {why}") from None
+    token = secret_in(path, "--token-file")
     if len(token) < _SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
         advice = "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe())'"
         text = f"{path}: expected one word of {_SHORTEST_TOKEN} or more ASCII characters; {advice}"
