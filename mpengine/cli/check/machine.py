@@ -21,6 +21,7 @@ from mpengine.cli.check.verdicts import ClockFacts, Engine, RoomFacts
 from mpengine.cli.target import of_bus, read_status
 from mpengine.shared import messages, window_layout
 from mpengine.shared.config import Config
+from mpengine.shared.config_tables import name_option
 from mpengine.shared.errors import ConfigError, EngineUnreachable, MpengineError, RuntimeDirError
 from mpengine.shared.runtime import RuntimeDir
 from mpengine.supervisor.host import descriptors as limits
@@ -99,13 +100,13 @@ def engine(config: Config, directory: RuntimeDir) -> tuple[Line, Engine | None]:
         answer = read_status(of_bus(name, config.bus).ask(messages.StatusQuery()))
     except (EngineUnreachable, ConfigError) as error:
         text = f'an engine called "{name}" runs (pid {pid}), but does not answer: {error}'
-        mend = f"mpengine stop --name {name}; if that does not help, kill {pid}"
+        mend = f"mpengine stop{name_option(name)}; if that does not help, kill {pid}"
         return failed("engine", text, mend), found
     capture = answer.children.get("capture")
     found = Engine(name, pid, (capture.pid or 0) if capture is not None else 0)
     why = f": {answer.reason}" if answer.reason else ""
     text = f'"{name}" runs already (pid {pid}), {answer.state}{why}; a second one would not start'
-    return ok("engine", text, f"to start it anew: mpengine stop --name {name}"), found
+    return ok("engine", text, f"to start it anew: mpengine stop{name_option(name)}"), found
 
 
 def room(config: Config, directory: RuntimeDir) -> Line:
