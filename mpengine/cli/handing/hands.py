@@ -20,8 +20,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import IO, NamedTuple
 
-from mpengine.cli.handing import Backoff, Conversation, Item, brief, how, line_of, variables_of
-from mpengine.cli.position_file import PositionFile
+from mpengine.cli.handing.conversation import Backoff, Conversation, Item, brief, how, line_of, variables_of
+from mpengine.cli.handing.position_file import PositionFile
 from mpengine.shared.standard_streams import complain
 from mpengine.shared.wake import Wake
 
