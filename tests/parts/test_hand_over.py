@@ -113,7 +113,7 @@ def test_a_command_that_takes_one_line_and_ends_well_gets_the_next_at_once(told,
 
 
 def test_a_command_that_never_reads_is_ended_where_a_deadline_is_given(told, position, monkeypatch):
-    monkeypatch.setattr("mpengine.cli.handing.hands._END_S", 0.2)
+    monkeypatch.setattr("mpengine.cli.handing.command.END_S", 0.2)
     hand = started(LineByLine, ["sleep", "1000"], told, position, timeout_s=0.2)
     hand.put(item(1))
     wait_until(lambda: len(told) >= 2, 30, "the end of it")
@@ -124,7 +124,7 @@ def test_a_command_that_never_reads_is_ended_where_a_deadline_is_given(told, pos
 
 
 def test_who_does_not_end_with_its_input_is_ended(told, out, monkeypatch):
-    monkeypatch.setattr("mpengine.cli.handing.hands._END_S", 0.2)
+    monkeypatch.setattr("mpengine.cli.handing.command.END_S", 0.2)
     script = 'read line; printf "%s" "$$" >"$0.new"; mv "$0.new" "$0"; exec sleep 1000'
     hand = started(LineByLine, ["sh", "-c", script, str(out)], told)
     hand.put(item(1))
