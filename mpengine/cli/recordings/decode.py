@@ -140,7 +140,7 @@ class _Running:
                 raise MpengineError(f"ffmpeg has read nothing of {self._path} for {_SILENCE_LIMIT_S:.0f} s")
 
     def require_success(self, *, has_audio: bool) -> None:
-        """After its last output: raise ConfigError if it failed, or found no audio, MpengineError if it does not end."""
+        """After its last output: raise ConfigError if it failed or found no audio, MpengineError if it does not end."""
         try:
             code = self._process.wait(_END_LIMIT_S)
         except subprocess.TimeoutExpired:
