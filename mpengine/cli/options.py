@@ -77,7 +77,7 @@ def target_named(name: str) -> "Target":
 def _client_key(path: str | None) -> str | None:
     from mpengine.shared.secret import secret_in  # noqa: PLC0415
 
-    return secret_in(path, "client_key") if path else None
+    return secret_in(path, "--client-key") if path else None
 
 
 def names_of(arguments: argparse.Namespace) -> tuple[str, ...]:

@@ -260,7 +260,8 @@ def test_a_file_that_cannot_be_is_an_error_in_words(tmp_path):
         (["--state", "x"], "--state: works with --exec or --exec-each only"),
         (["--name", "a", "--name", "b", "--format", "srt"], "--name: a file and subtitles are of one engine"),
         (["--name", "a", "--name", "b", "--since", "5"], "--since: expected start or now with several engines"),
-        (["--only", "nonsense"], "unknown topic 'nonsense'; expected finals,"),
+        (["--only", "nonsense"], 'unknown topic "nonsense"; expected finals,'),
+        (["--only", "matrics"], 'metadata, all; did you mean "metrics"?'),
     ],
 )
 def test_what_cannot_be_is_refused_in_words(arguments, complaint, tmp_path):
