@@ -28,7 +28,7 @@ class Bar:
     def draw(self) -> None:
         """Draw the line again, cut to the terminal's present width."""
         if self._is_shown and self._line:
-            self._write(drawing(self._line))
+            self._write(redrawn(self._line))
 
     def clear(self) -> None:
         """Take the line away, until `draw` or `show`."""
@@ -66,7 +66,7 @@ def below(name: str, draw: Callable[[str], None]) -> Callable[[float, float], No
 
     def show(done_s: float, total_s: float) -> None:
         progress.heard(time.monotonic(), done_s, total_s)
-        draw(drawing(progress.line(columns(), is_ascii=is_ascii())))
+        draw(redrawn(progress.line(columns(), is_ascii=is_ascii())))
 
     return show
 
@@ -86,6 +86,6 @@ def columns() -> int:
     return terminal_size(sys.stderr).columns
 
 
-def drawing(line: str) -> str:
+def redrawn(line: str) -> str:
     """The text that draws `line` in place of the present one, and leaves the cursor at its beginning."""
     return f"{_CLEAR}{_CUT}{beginning(harmless(line), columns())}{_WRAP}\r"

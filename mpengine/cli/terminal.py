@@ -128,7 +128,7 @@ class Screen:
         try:
             while self._is_stale:
                 self._is_stale = False
-                write_text(drawing(self._make() if self._make else (), terminal_size().lines))
+                write_text(screenful(self._make() if self._make else (), terminal_size().lines))
         finally:
             self._is_drawing = False
 
@@ -180,7 +180,7 @@ def write_notice(text: str, *, clear: str = "") -> None:
         sys.stderr.flush()
 
 
-def drawing(lines: Sequence[str], rows: int) -> str:
+def screenful(lines: Sequence[str], rows: int) -> str:
     """The text that makes a terminal of that many rows show `lines` and nothing else. It says how many are left out."""
     if len(lines) > rows:
         left = len(lines) - rows + 1
