@@ -1,5 +1,6 @@
 """How a program finds an engine: by the endpoints it was given, otherwise by the engine's own file, by its name."""
 
+import os
 from typing import NamedTuple
 
 from mpengine.shared import one_writer, runtime, whereabouts
@@ -37,6 +38,14 @@ def found_at(name: str, publish: str | None, query: str | None, command: str | N
     return Found(
         *(runtime.endpoint(path, socket) if end is None else reachable(end, None) for socket, end in ends.items())
     )
+
+
+def window_of(name: str) -> str:
+    """Where the replay window of the engine called `name` is, or will be. Raises as `find` does."""
+    require_name(name)
+    path = runtime.runtime_path(name)
+    said = whereabouts.read(path)
+    return said.window if said is not None and said.window else os.path.join(path, f"{name}.window")
 
 
 def is_noted(name: str) -> bool:
