@@ -98,6 +98,11 @@ def add_set(parser: argparse.ArgumentParser, about: str = _SETS) -> None:
 
 def seconds(least: float, most: float) -> Callable[[str], float]:
     """The type of an option that takes seconds from `least` to `most`."""
+    return number(least, most, " seconds")
+
+
+def number(least: float, most: float, unit: str = "") -> Callable[[str], float]:
+    """The type of an option that takes numbers from `least` to `most`, which errors show with their `unit`."""
 
     def read(text: str) -> float:
         try:
@@ -105,7 +110,7 @@ def seconds(least: float, most: float) -> Callable[[str], float]:
         except ValueError:
             value = float("nan")
         if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"expected {least:.12g} to {most:.12g} seconds")
+            raise argparse.ArgumentTypeError(f"expected {least:.12g} to {most:.12g}{unit}")
         return value
 
     return read

@@ -1,6 +1,5 @@
 """How a program finds an engine: by the endpoints it was given, otherwise by the engine's own file, by its name."""
 
-import os
 from typing import NamedTuple
 
 from mpengine.shared import one_writer, runtime, whereabouts
@@ -45,7 +44,7 @@ def window_of(name: str) -> str:
     require_name(name)
     path = runtime.runtime_path(name)
     said = whereabouts.read(path)
-    return said.window if said is not None and said.window else os.path.join(path, f"{name}.window")
+    return said.window if said is not None and said.window else runtime.window_path(path, name)
 
 
 def is_noted(name: str) -> bool:

@@ -26,7 +26,7 @@ def remove(name: str, buffer_directory: str | None) -> None:
         shutil.rmtree(runtime.runtime_path(name), ignore_errors=True)
     if buffer_directory is not None:
         with contextlib.suppress(OSError):
-            os.unlink(os.path.join(buffer_directory, f"{name}.window"))
+            os.unlink(runtime.window_path(buffer_directory, name))
 
 
 def remove_left(buffer_directory: str | None) -> None:

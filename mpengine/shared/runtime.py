@@ -62,6 +62,11 @@ def journal_path(path: str) -> str:
     return os.path.join(path, "journal")
 
 
+def window_path(directory: str, name: str) -> str:
+    """The replay window of the engine called `name`, in the `directory` for it."""
+    return os.path.join(directory, f"{name}.window")
+
+
 def is_inside(path: str, endpoint: str) -> bool:
     """Whether `endpoint` is an ipc socket in the runtime directory `path`: only its user reaches it."""
     scheme, _, place = endpoint.partition("://")

@@ -101,7 +101,7 @@ class RunFiles:
 
 def window_path(config: Config, runtime_path: str) -> str:
     """Where the replay window stands."""
-    return os.path.join(config.buffer.directory or runtime_path, f"{config.engine.name}.window")
+    return runtime.window_path(config.buffer.directory or runtime_path, config.engine.name)
 
 
 def _require_file(path: str) -> None:
