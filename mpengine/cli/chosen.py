@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from mpengine.shared.config import Config, keys
 from mpengine.shared.config.file import parse_override
-from mpengine.shared.errors import ConfigError
+from mpengine.shared.errors import ConfigError, install
 
 USUAL_NAME = "mic.toml"
 _KEY_VARIABLE = "DEEPGRAM_API_KEY"
@@ -28,7 +28,7 @@ _WAYS = """
                                         a configuration with every key explained; then: mpengine run
 """
 # Where it is not installed.
-_EXTRA = "\n" + " " * 40 + "(first: pip install 'mpengine-stt[local]')"
+_EXTRA = "\n" + " " * 40 + f"(first: {install('local')})"
 
 
 class Chosen(NamedTuple):
@@ -60,7 +60,7 @@ def read_overrides(texts: Iterable[str]) -> dict[str, Any]:
             raise
         from mpengine.shared.config import words  # noqa: PLC0415  only for errors
 
-        raise ConfigError("", f"{error}{words.without_table(error.path, keys())}") from None
+        raise error.with_hint(words.without_table(error.path, keys())) from None
 
 
 def usual_file(environment: Mapping[str, str], *, is_user: bool, name: str = USUAL_NAME) -> str:

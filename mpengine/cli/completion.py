@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 
 from mpengine.cli import COMMANDS, parser_for
-from mpengine.shared.errors import ExitCode, MpengineError
+from mpengine.shared.errors import ExitCode, MpengineError, install
 from mpengine.shared.standard_streams import write_text
 
 _SHELLS = ("bash", "zsh", "fish")
@@ -44,7 +44,7 @@ def script(shell: str) -> str:
     try:
         import shtab  # noqa: PLC0415  an extra
     except ImportError:
-        raise MpengineError("this needs shtab: pip install 'mpengine-stt[completion]'") from None
+        raise MpengineError(f"this needs shtab: {install('completion')}") from None
     from mpengine.cli.help import topics  # noqa: PLC0415  no other command is loaded to read the arguments of this one
 
     parser = parser_for(*COMMANDS)

@@ -8,7 +8,7 @@ from mpengine.capture import devices as microphones
 from mpengine.capture import portaudio
 from mpengine.capture.choosing import Choice, NotFound, choose
 from mpengine.capture.device_format import MOST_CHANNELS, rates_to_try
-from mpengine.capture.inventory import Known, Present, Way, known
+from mpengine.capture.inventory import OWN_PROGRAM, Known, Present, Way, known
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import DeviceError, ExitCode
@@ -17,8 +17,6 @@ from mpengine.shared.text import harmless
 if TYPE_CHECKING:
     from rich.text import Text
 
-# What capture calls itself, see `proc_title`.
-_OWN_NAME = "mpe-capture"
 _SERVERS = ("pulse", "pipewire")
 _HEADINGS = ("  NAME", "CH", "RATE", "STATE", "WHAT IT IS")
 
@@ -95,7 +93,7 @@ def _opened_at_hz(one: Known, audio: AudioConfig) -> int:
 
 def _state(one: Known) -> str:
     pcm = one.pcm
-    if pcm is not None and pcm.holder is not None and pcm.holder.program == _OWN_NAME:
+    if pcm is not None and pcm.holder is not None and pcm.holder.program == OWN_PROGRAM:
         return f"busy: mpengine (PID {pcm.holder.pid})"
     if pcm is not None and pcm.holder is not None:
         return f"busy: PID {pcm.holder.pid} ({pcm.holder.program})"

@@ -14,7 +14,8 @@ from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
-from mpengine.shared.standard_streams import terminal_size
+from mpengine.cli.bar_letters import ASCII, BLOCKS
+from mpengine.shared.standard_streams import can_show, terminal_size
 from mpengine.shared.text import harmless
 
 # What rich takes for a width where there is none.
@@ -36,9 +37,6 @@ _STATES = {
     "busy": _TROUBLE,
     "no permission": _BAD,
 }
-# What is full of a bar, what is empty, and the mark.
-_BLOCKS = ("\N{FULL BLOCK}", "\N{MIDDLE DOT}", "\N{BOX DRAWINGS LIGHT VERTICAL}")
-_ASCII = ("#", ".", "|")
 _INDENT = 4
 # The last column of a table has at least so many columns, or the cells of each row stand below the first.
 _ROOM = 20
@@ -58,7 +56,7 @@ def standard_output() -> Output:
     if not sys.stdout.isatty():
         return Output()
     # The last column stays free: a terminal that has filled it behaves in its own way.
-    return Output(max(1, terminal_size().columns - 1), "utf" in (sys.stdout.encoding or "").lower())
+    return Output(max(1, terminal_size().columns - 1), can_show("".join(BLOCKS), sys.stdout))
 
 
 def lines(drawn: RenderableType, to: Output) -> list[str]:
@@ -138,7 +136,7 @@ def _block(heads: Sequence[Head], row: Sequence[Text]) -> list[RenderableType]:
 
 def bar(share: float, length: int, to: Output, *, style: str = _GOOD, mark: float | None = None) -> Text:
     """A bar of so many columns of which a `share`, 0 to 1, is full; with a mark at another share above 0."""
-    full, empty, line = _BLOCKS if to.blocks else _ASCII
+    full, empty, line = BLOCKS if to.blocks else ASCII
     filled = _cell(share, length)
     drawn = Text().append(full * filled, style).append(empty * (length - filled), "dim")
     place = 0 if mark is None else _cell(mark, length)

@@ -87,7 +87,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def engines() -> list[Listed]:
     """The engines of this user, by name. Raises RuntimeDirError where no runtime directory can be."""
-    base = os.path.dirname(runtime.runtime_path("x"))
+    base = runtime.base_path()
     try:
         names = sorted(name for name in os.listdir(base) if NAME.fullmatch(name))
     except OSError:  # there never was one
@@ -108,7 +108,7 @@ def _look(name: str, directory: str) -> Listed | None:
         return Listed(name, directory, status.pid or pid, status)
     if said is not None:
         return Listed(name, directory, None, left=Left.KILLED)
-    if os.path.exists(os.path.join(directory, "journal")):
+    if os.path.exists(runtime.journal_path(directory)):
         return Listed(name, directory, None, left=Left.STOPPED)
     return None
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from types import TracebackType
 
-from mpengine.cli.hand_over import Each, Hand, LineByLine, Rules
-from mpengine.cli.handing import Item
+from mpengine.cli.handing.conversation import Item
+from mpengine.cli.handing.hands import Each, Hand, LineByLine, Rules
+from mpengine.cli.handing.position_file import Place, PositionFile
 from mpengine.cli.outlet import Commands, Outlet
-from mpengine.cli.position_file import Place, PositionFile
 from mpengine.cli.terminal import write_notice
 from mpengine.client.position import Hole, Received
 from mpengine.formats.base import Position

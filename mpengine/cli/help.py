@@ -12,8 +12,9 @@ from collections.abc import Sequence
 
 import mpengine
 from mpengine import cli
+from mpengine.cli.links import in_words
 from mpengine.shared.errors import ConfigError, ExitCode
-from mpengine.shared.standard_streams import terminal_size, write_text
+from mpengine.shared.standard_streams import is_dumb, terminal_size, write_text
 
 _DIRECTORY = os.path.join(os.path.dirname(os.path.abspath(mpengine.__file__)), "docs")
 _ENDING = ".md"
@@ -22,7 +23,6 @@ _LAST = ("development", "costs", "changes")
 # -F: a page that fits on the screen needs no pager; -R: let colours through; -X: leave the page on the screen.
 _USUAL_PAGER = "less -FRX"
 _FENCE, _TABLE, _IMAGE, _HEADING = "```", "|", "![", "#"
-_LINK = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<page>\w+)\.md(?:#[\w-]+)?\)")
 _ITEM = re.compile(r"(?P<margin> *(?:\* |\d+\. )?)(?P<text>.*)")
 _WIDEST = 120
 # The heading, an empty line, and the text up to the first full stop.
@@ -103,7 +103,7 @@ def _show(page: str) -> None:
         write_text(page)
         return
     text = laid_out(page, terminal_size().columns)
-    if os.environ.get("TERM") == "dumb" or not _has_paged(text):
+    if is_dumb() or not _has_paged(text):
         write_text(text)
 
 
@@ -126,7 +126,7 @@ def laid_out(page: str, columns: int) -> str:
         if is_prose:
             paragraph.append(line)
         elif line.startswith(_TABLE) and not is_code:
-            cells = [cell.strip() for cell in _linked(line).strip().strip("|").split("|")]
+            cells = [cell.strip() for cell in in_words(line, "help").strip().strip("|").split("|")]
             shown += _row(header, cells, width) if header else []
             header = header or cells
         elif is_code or not (line.startswith(_IMAGE) or line == shown[-1] == ""):  # no two empty lines
@@ -137,17 +137,13 @@ def laid_out(page: str, columns: int) -> str:
     return "\n".join(shown[1:-1]) + "\n"
 
 
-def _linked(text: str) -> str:
-    return _LINK.sub(r"\g<text> (help \g<page>)", text)
-
-
 def _wrapped(lines: Sequence[str], width: int) -> list[str]:
     """The lines of a paragraph, or of an item of a list, at another width."""
     if not lines:
         return []
     found = _ITEM.fullmatch(lines[0])
     margin = found["margin"] if found else ""
-    text = _linked(" ".join(line.strip() for line in lines)).removeprefix(margin.strip()).strip()
+    text = in_words(" ".join(line.strip() for line in lines), "help").removeprefix(margin.strip()).strip()
     return _filled(text, width, margin, " " * len(margin))
 
 

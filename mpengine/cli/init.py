@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import json
 import os
-import re
 import shlex
 import textwrap
 from collections.abc import Mapping
@@ -12,6 +11,8 @@ from typing import Any
 
 from mpengine import dialects
 from mpengine.cli.chosen import NothingChosen, choose, read_overrides, shown, usual_file
+from mpengine.cli.links import in_words
+from mpengine.cli.options import add_set
 from mpengine.shared.config import Config, secrets
 from mpengine.shared.config.file import override
 from mpengine.shared.config.reference import Key, reference
@@ -25,7 +26,6 @@ _HEAD = """\
 #   mpengine help configuration   says more about the keys
 """
 _WIDTH = 100
-_LINK = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<page>\w+)\.md(?:#[\w-]+)?\)")
 # What the value in the file shows by itself.
 _PLAIN_VALUES = frozenset({"text", "a path", "true or false"})
 # A key of 40 characters, in place of one that is not read: it fits everywhere.
@@ -48,9 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="audio.device: a microphone's name, a part of the name, or its number")
     parser.add_argument("--name", help="engine.name, for one of several engines")
     parser.add_argument("--user-name", metavar="NAME", help="engine.user_name: who speaks")
-    parser.add_argument(
-        "--set", metavar="TABLE.KEY=VALUE", action="append", default=[], help="set any other key; may be repeated"
-    )
+    add_set(parser, "set any other key; may be repeated")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -109,7 +107,7 @@ def configuration(given: Mapping[str, Any]) -> str:
 def _lines(key: Key, table: Mapping[str, Any]) -> list[str]:
     """The comment of a key and its line, and an empty one."""
     name = f"{key.name}_file" if key.variable else key.name
-    text = _LINK.sub(r"\g<text> (mpengine help \g<page>)", key.meaning)
+    text = in_words(key.meaning, "mpengine help")
     text = f"mode {text}" if text.partition(":")[0] in dialects.MODES else text
     if key.variable:
         text += f". It stands alone in this file; without a file it is taken from ${key.variable}"

@@ -1,7 +1,6 @@
 """`mpengine listen` shows what engines hear: as captions, as subtitles, as JSON; or hands it over to a command."""
 
 import argparse
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -9,8 +8,9 @@ from contextlib import ExitStack, closing
 from typing import Literal, NamedTuple
 
 from mpengine import formats
+from mpengine.cli.handlers import ending_in_order
 from mpengine.cli.notices import Notices
-from mpengine.cli.options import COMMAND_OPTIONS, add_target, seconds, target_of
+from mpengine.cli.options import COMMAND_OPTIONS, add_target, names_of, seconds, target_of
 from mpengine.cli.outlet import Commands, Outlet, Show
 from mpengine.cli.output_file import OutputFile
 from mpengine.cli.target import Target
@@ -112,10 +112,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """See `listen`."""
-    names = tuple(dict.fromkeys(arguments.name))
+    names = names_of(arguments)
     several = names if len(names) > 1 else ()
-    if several and arguments.config is not None:
-        raise ConfigError("--config", "expected one engine at most")
     words = arguments.command_line if arguments.command_line is not None else arguments.exec_each
     options = Options(
         output_format=arguments.format,
@@ -315,7 +313,7 @@ def begin(options: Options, stack: ExitStack, names: Sequence[str] = ("default",
         from mpengine.cli.handing_out import hand_out  # noqa: PLC0415  a listener that shows words needs none of it
 
         _forbid(options, "output", "output_format")
-        _end_in_order(stack)
+        stack.enter_context(ending_in_order())
         position = options.position or NOW
         return hand_out(options.commands, position, _without(options, options.only or frozenset({FINALS})), stack)
     kind = formats.load(options.format)
@@ -342,19 +340,6 @@ def _forbid(options: Options, *names: str) -> None:
         if getattr(options, name) is not None:
             option = "--output" if name == "output" else "--format"
             raise ConfigError(option, "does not go with --exec and --exec-each: a command gets messages as JSON")
-
-
-def _end_in_order(stack: ExitStack) -> None:
-    """Until the end of `stack`, SIGTERM and SIGHUP end the listener as Ctrl-C does: its command ends in order."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        before = signal.getsignal(number)
-        if before is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
-            stack.callback(signal.signal, number, before)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _to_file(made: Format, file: OutputFile, stack: ExitStack) -> tuple[Show, Position]:

@@ -5,11 +5,14 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from mpengine.shared.errors import ConfigError
+
 if TYPE_CHECKING:
     from mpengine.cli.target import Target
 
 _SERVER_KEY = "MPENGINE_CURVE_SERVER_KEY"
 _CLIENT_KEY = "MPENGINE_CURVE_CLIENT_KEY_FILE"
+_SETS = "override a key of the configuration; may be repeated"
 KEY_OPTION = "--server-key"
 COMMAND_OPTIONS = ("--exec", "--exec-each")
 """Behind one of them stands a command of the user's, with options of its own."""
@@ -61,26 +64,45 @@ def target_of(arguments: argparse.Namespace) -> "Target":
     key = arguments.server_key or target.server_key
     if key is None and (given or not is_noted(target.name)):  # the variable is not for an engine that tells its key
         key = os.environ.get(_SERVER_KEY) or None
-    return target._replace(**given, server_key=key, client_key=key_of(arguments))
+    return target._replace(**given, server_key=key, client_key=_client_key(arguments.client_key))
 
 
 def target_named(name: str) -> "Target":
     """The engine of this user called `name`, with the client key of the environment. Raises ConfigError."""
-    from mpengine.cli.target import Target, read_key  # noqa: PLC0415
+    from mpengine.cli.target import Target  # noqa: PLC0415
 
-    path = os.environ.get(_CLIENT_KEY)
-    return Target(name, client_key=read_key(path) if path else None)
+    return Target(name, client_key=_client_key(os.environ.get(_CLIENT_KEY)))
 
 
-def key_of(arguments: argparse.Namespace) -> str | None:
-    """The secret CURVE key that the options of `add_target` name, if any. Raises ConfigError."""
-    from mpengine.cli.target import read_key  # noqa: PLC0415
+def _client_key(path: str | None) -> str | None:
+    from mpengine.shared.secret import secret_in  # noqa: PLC0415
 
-    return read_key(arguments.client_key) if arguments.client_key else None
+    return secret_in(path, "--client-key") if path else None
+
+
+def names_of(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """The engines that `--name` of `add_target` names, each once; none where nobody has named one.
+
+    Raises ConfigError for several with `--config`, which is that of one.
+    """
+    names = tuple(dict.fromkeys(arguments.name))
+    if len(names) > 1 and arguments.config is not None:
+        raise ConfigError("--config", "expected one engine at most")
+    return names
+
+
+def add_set(parser: argparse.ArgumentParser, about: str = _SETS) -> None:
+    """The option that sets keys of the configuration; `chosen.read_overrides` reads it."""
+    parser.add_argument("--set", metavar="TABLE.KEY=VALUE", action="append", default=[], help=about)
 
 
 def seconds(least: float, most: float) -> Callable[[str], float]:
     """The type of an option that takes seconds from `least` to `most`."""
+    return number(least, most, " seconds")
+
+
+def number(least: float, most: float, unit: str = "") -> Callable[[str], float]:
+    """The type of an option that takes numbers from `least` to `most`, which errors show with their `unit`."""
 
     def read(text: str) -> float:
         try:
@@ -88,7 +110,7 @@ def seconds(least: float, most: float) -> Callable[[str], float]:
         except ValueError:
             value = float("nan")
         if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"expected {least:.12g} to {most:.12g} seconds")
+            raise argparse.ArgumentTypeError(f"expected {least:.12g} to {most:.12g}{unit}")
         return value
 
     return read

@@ -37,7 +37,7 @@ class Outlet(NamedTuple):
 
 
 class Commands(NamedTuple):
-    """The options of a command. `state`: the path of the file of positions. `with_engine`: see `handing.line_of`."""
+    """The options of a command. `state`: the path of the file of positions. `with_engine`: see `line_of`."""
 
     words: Sequence[str]
     is_each: bool = False

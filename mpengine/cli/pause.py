@@ -5,6 +5,7 @@ import argparse
 from mpengine.cli.options import add_target, target_of
 from mpengine.cli.target import Target, wait_for_status
 from mpengine.shared import messages
+from mpengine.shared.config_tables import name_option
 from mpengine.shared.errors import ExitCode, MpengineError
 from mpengine.shared.text import harmless
 
@@ -31,6 +32,5 @@ def pause(target: Target) -> int:
     if last.device is not None:
         text = f"{target.name} is to pause, but {harmless(last.device)} is still open after {_CLOSED_LIMIT_S:g} s"
         raise MpengineError(text)
-    which = "" if target.name == "default" else f" --name {target.name}"
-    print(f"paused: the microphone is closed; `mpengine resume{which}` opens it again")
+    print(f"paused: the microphone is closed; `mpengine resume{name_option(target.name)}` opens it again")
     return int(ExitCode.OK)

@@ -3,6 +3,7 @@
 import collections
 from typing import NamedTuple
 
+from mpengine.cli.bar_letters import ASCII, BLOCKS
 from mpengine.shared.text import beginning, harmless, width
 
 # The pace of so long ago says little about the rest.
@@ -11,8 +12,6 @@ _PACE_S = 60.0
 _LEAST_S = 3.0
 _BAR_COLUMNS, _SHORT_BAR_COLUMNS = 24, 10
 _NAME_COLUMNS, _NOTE_COLUMNS = 28, 60
-_DONE, _LEFT = "█", "░"
-_DONE_ASCII, _LEFT_ASCII = "#", "-"
 
 
 class _Look(NamedTuple):
@@ -95,9 +94,8 @@ class Progress:
         return [f"{pace} x real time", f"{clock(self.left_s)} left"]
 
     def _bar(self, columns: int, *, is_ascii: bool) -> str:
-        done, left = (_DONE_ASCII, _LEFT_ASCII) if is_ascii else (_DONE, _LEFT)
-        filled = int(self.share * columns)
-        return done * filled + left * (columns - filled)
+        letters, done = ASCII if is_ascii else BLOCKS, int(self.share * columns)  # not full before the end
+        return letters.full * done + letters.empty * (columns - done)
 
 
 def clock(seconds: float) -> str:

@@ -2,12 +2,11 @@
 
 import argparse
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mpengine.cli.options import add_target, target_of
+from mpengine.cli.options import add_target, number, target_of
 from mpengine.shared import logs
-from mpengine.shared.errors import MpengineError
+from mpengine.shared.errors import MpengineError, install
 
 if TYPE_CHECKING:
     from mpengine.recorder.segment import EncoderFor
@@ -26,17 +25,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--segment",
         metavar="MINUTES",
-        type=_number(0.05, _LONGEST_MINUTES),
+        type=number(0.05, _LONGEST_MINUTES),
         default=_MINUTES,
         help=f"the longest file (default: {_MINUTES:g})",
     )
     parser.add_argument(
-        "--keep-days", metavar="N", type=_number(0.001, 1e5), help="remove what is older (default: keep all)"
+        "--keep-days", metavar="N", type=number(0.001, 1e5), help="remove what is older (default: keep all)"
     )
     parser.add_argument(
         "--keep-mb",
         metavar="N",
-        type=_number(1, 1e9),
+        type=number(1, 1e9),
         help="remove the oldest recordings while all together have more (default: keep all)",
     )
 
@@ -77,21 +76,6 @@ def _encoder(ending: str) -> "EncoderFor":
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("mpengine"):
             raise
-        text = f"{error.name} is not installed; pip install 'mpengine-stt[record]' installs it"
+        text = f"{error.name} is not installed; {install('record')} installs it"
         raise MpengineError(f"{text} (--format wav needs nothing)") from None
     return Flac
-
-
-def _number(least: float, most: float) -> Callable[[str], float]:
-    """The type of an option that takes numbers from `least` to `most`."""
-
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"expected {least:.12g} to {most:.12g}")
-        return value
-
-    return read

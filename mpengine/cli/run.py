@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from mpengine.cli.options import add_set
 from mpengine.processes import beginning, proc_title, tricks, zygote
 from mpengine.shared.config import Config, secrets
 
@@ -27,13 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="use the recogniser of this machine, whatever the file says: no account, no network, English only",
     )
     parser.add_argument("--name", help="the engine's name, instead of engine.name in the file (default: default)")
-    parser.add_argument(
-        "--set",
-        metavar="TABLE.KEY=VALUE",
-        action="append",
-        default=[],
-        help="override a key of the configuration; may be repeated",
-    )
+    add_set(parser)
     parser.add_argument(
         "--wait",
         action="store_true",
@@ -136,9 +131,11 @@ def _forked_zygote() -> "ForkedZygote | None":
 
 def _run_with_bar(supervisor: "Supervisor", config: Config, log_format: str) -> int:
     """Run it, on a terminal with a bar below the log that shows how far a file is."""
-    from mpengine.cli import bar  # noqa: PLC0415  not for the zygote's memory
+    if log_format == "json" or not config.audio.kind.seekable:
+        return supervisor.run()
+    from mpengine.cli import bar  # noqa: PLC0415  a microphone has no end, and needs none
 
-    if log_format == "json" or not (config.audio.kind.seekable and bar.is_possible()):
+    if not bar.is_possible():
         return supervisor.run()
     from mpengine.shared import logs  # noqa: PLC0415
 

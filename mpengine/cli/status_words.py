@@ -1,6 +1,7 @@
 """The words of a status, for people. Pure."""
 
 from mpengine.shared import messages
+from mpengine.shared.text import counted
 
 # Longer times are shown in hours and minutes.
 _LONG_S = 600.0
@@ -56,7 +57,7 @@ def waiting(metrics: messages.Metrics, unacknowledged_s: float) -> str:
 def trouble(metrics: messages.Metrics) -> str:
     """How often something went wrong, and what it cost."""
     return (
-        f"{_count(metrics.reconnects, 'reconnect')}, {_count(metrics.restarts, 'restart')}, "
+        f"{counted(metrics.reconnects, 'reconnect')}, {counted(metrics.restarts, 'restart')}, "
         f"lost {span(metrics.dropped_s)}, replayed {span(metrics.replayed_s)}"
     )
 
@@ -74,10 +75,6 @@ def _ago(seconds: float | None) -> str:
 def figure(value: float | None) -> str:
     """A number with one decimal, or a dash."""
     return "-" if value is None else f"{value:.1f}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def span(seconds: float) -> str:

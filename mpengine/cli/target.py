@@ -9,15 +9,14 @@ import msgspec
 import zmq
 
 from mpengine.client.ask import ask
-from mpengine.client.finding import find, is_noted, reachable, require_name
+from mpengine.client.finding import find, found_at, is_noted, reachable, require_name
 from mpengine.client.follow import Since
 from mpengine.client.subscriber import Subscriber
 from mpengine.shared import messages
 from mpengine.shared.config import Config
-from mpengine.shared.config_tables import Secret
+from mpengine.shared.config_tables import BusConfig, Secret
 from mpengine.shared.errors import ConfigError, EngineUnreachable, MpengineError
 from mpengine.shared.messages import UNREADABLE, StatusAnswer
-from mpengine.shared.secret import read_secret
 
 # So often an engine is asked whether it has done as it was told.
 _LOOK_S = 0.1
@@ -127,13 +126,15 @@ def of_config(path: str | os.PathLike[str], name: str | None) -> Target:
     engine, bus = Config.load_bus(path)
     name = name or engine.name
     require_name(name)
+    return of_bus(name, bus)
+
+
+def of_bus(name: str, bus: BusConfig) -> Target:
+    """The engine called `name` that runs, or will run, with `bus`. See `of_config`."""
     ends = (bus.publish, bus.query, bus.command)
     if not any(ends) or is_noted(name):
         return Target(name)
-    found = find(name)
-    publish, query, command = (
-        default if end is None else reachable(end, None) for end, default in zip(ends, found[:3], strict=True)
-    )
+    publish, query, command, _ = found_at(name, *ends)
     return Target(name, publish, query, _public(bus.curve_secret_key), command)
 
 
@@ -144,12 +145,3 @@ def _public(secret: Secret) -> str | None:
     except (zmq.ZMQError, ValueError):
         text = "expected a CURVE secret key of 40 characters (Z85)"
         raise ConfigError("bus.curve_secret_key", text) from None
-
-
-def read_key(path: str) -> str:
-    """The secret CURVE key in the file at `path`. Raises ConfigError."""
-    try:
-        return read_secret(path)
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise ConfigError("client_key", f"cannot read {path}: {why}") from None

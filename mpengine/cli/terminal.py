@@ -10,12 +10,13 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Self
 
+from mpengine.cli.handlers import Handlers
 from mpengine.client.position import Hole
 from mpengine.formats.base import Drawn
 from mpengine.shared.messages import Published
-from mpengine.shared.standard_streams import drop_output, terminal_size, write_text
+from mpengine.shared.standard_streams import drop_output, is_dumb, terminal_size, wants_colours, write_text
 from mpengine.shared.text import wrapped
 
 # A stopped terminal (Ctrl-S) takes no output. An exit does not wait longer for it.
@@ -27,28 +28,6 @@ _HOME, _NEXT_LINE = "\x1b[H", "\x1b[K\r\n"
 _CLEAR_BELOW = "\x1b[J"
 _CLEAR_LINE = "\r\x1b[J"
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
-
-_Handler: TypeAlias = Callable[[int, FrameType | None], None]
-
-
-class _Handlers:
-    """Signal handlers that are set for a while; `restore` sets the previous ones again."""
-
-    def __init__(self) -> None:
-        self._before: dict[signal.Signals, Any] = {}
-
-    def set(self, handler: _Handler, *numbers: signal.Signals) -> None:
-        """Set `handler` for the signals `numbers`. An ignored signal, as SIGHUP under nohup, stays ignored."""
-        for number in numbers:
-            before = signal.getsignal(number)
-            if before is not signal.SIG_IGN:
-                self._before[number] = before
-                signal.signal(number, handler)
-
-    def restore(self) -> None:
-        """Set the previous handlers again."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
 
 
 def _let_happen(number: int) -> None:
@@ -63,7 +42,7 @@ class Live:
     def __init__(self, captions: Drawn) -> None:
         self._captions = captions
         self._is_writing = self._is_stale = False
-        self._handlers = _Handlers()
+        self._handlers = Handlers()
 
     def __enter__(self) -> Self:
         self._handlers.set(self._resized, signal.SIGWINCH)
@@ -121,7 +100,7 @@ class Screen:
         self._make: Callable[[], Sequence[str]] | None = None
         self._is_taken = False
         self._is_drawing = self._is_stale = False
-        self._handlers = _Handlers()
+        self._handlers = Handlers()
 
     def __enter__(self) -> Self:
         self._handlers.set(self._interrupt, signal.SIGINT)
@@ -149,7 +128,7 @@ class Screen:
         try:
             while self._is_stale:
                 self._is_stale = False
-                write_text(drawing(self._make() if self._make else (), terminal_size().lines))
+                write_text(screenful(self._make() if self._make else (), terminal_size().lines))
         finally:
             self._is_drawing = False
 
@@ -194,20 +173,14 @@ def write_notice(text: str, *, clear: str = "") -> None:
     """Write a dim line to standard error, if that is a terminal; broken at words. `clear` comes before it."""
     if not sys.stderr.isatty():
         return
-    try:
-        columns = os.get_terminal_size(sys.stderr.fileno()).columns
-    except OSError:
-        columns = 0
-    rows = wrapped(text, columns) if columns else [text]
-    knows_codes = os.environ.get("TERM") != "dumb"
-    dim, plain = (_DIM, _PLAIN) if knows_codes and not os.environ.get("NO_COLOR") else ("", "")
-    lines = "".join(f"{dim}{row}{plain}\n" for row in rows)
+    dim, plain = (_DIM, _PLAIN) if wants_colours() and not is_dumb() else ("", "")
+    lines = "".join(f"{dim}{row}{plain}\n" for row in wrapped(text, terminal_size(sys.stderr).columns))
     with contextlib.suppress(OSError):  # it is gone; standard output decides whether that is the end
-        sys.stderr.write((clear if knows_codes else "") + lines)
+        sys.stderr.write(("" if is_dumb() else clear) + lines)
         sys.stderr.flush()
 
 
-def drawing(lines: Sequence[str], rows: int) -> str:
+def screenful(lines: Sequence[str], rows: int) -> str:
     """The text that makes a terminal of that many rows show `lines` and nothing else. It says how many are left out."""
     if len(lines) > rows:
         left = len(lines) - rows + 1

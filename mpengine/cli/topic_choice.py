@@ -28,7 +28,9 @@ def read_only(text: str) -> frozenset[str]:
     for word in filter(None, (part.strip().lower() for part in text.split(","))):
         topics = WORDS.get(word) or WORDS.get(f"{word}s") or (frozenset({word}) & EVERY)
         if not topics:
-            raise ValueError(f"unknown topic {word!r}; expected {', '.join(WORDS)}")
+            from mpengine.shared.guess import did_you_mean  # noqa: PLC0415  only for errors
+
+            raise ValueError(f'unknown topic "{word}"; expected {", ".join(WORDS)}{did_you_mean(word, WORDS)}')
         found |= topics
     if not found:
         raise ValueError(f"expected one or more of {', '.join(WORDS)}")

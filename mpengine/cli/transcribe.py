@@ -5,14 +5,16 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from typing import NamedTuple
 
 from mpengine import formats
 from mpengine.cli import bar as bars
 from mpengine.cli.bar import Bar
 from mpengine.cli.chosen import choose, read_overrides
+from mpengine.cli.handlers import ending_in_order
+from mpengine.cli.options import add_set
 from mpengine.cli.output_file import OutputFile
 from mpengine.cli.progress import Progress, clock
 from mpengine.cli.recordings import decode, outputs
@@ -54,12 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     existing.add_argument("--force", action="store_true", help="replace output files that exist")
     parser.add_argument("--local", action="store_true", help="use the recogniser of this machine (English, small)")
     parser.add_argument("--config", metavar="FILE", help="TOML file, of which [remote], [audio] and [engine] count")
-    parser.add_argument(
-        "--set",
-        metavar="TABLE.KEY=VALUE",
-        action="append",
-        default=[],
-        help="override a key of the configuration; may be repeated. audio.paced=true: at the pace of speech, for "
+    add_set(
+        parser,
+        "override a key of the configuration; may be repeated. audio.paced=true: at the pace of speech, for "
         "services that ask for that",
     )
 
@@ -103,7 +102,7 @@ def transcribe(jobs: Sequence[Job], options: Options) -> int:
     bar = Bar()
     worst = 0
     recording: _Recording | None = None
-    with _ended_by_signals():
+    with ending_in_order():
         try:
             for number, job in enumerate(jobs, 1):
                 label = f"{number}/{len(jobs)} {job.name}" if len(jobs) > 1 else job.name
@@ -277,21 +276,3 @@ class _Output:
             write_bytes(piece)
             if is_same_terminal:
                 self._bar.draw()
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the command as Ctrl-C does. An ignored one, as SIGHUP under nohup, stays ignored."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -4,12 +4,12 @@ import argparse
 import socket
 
 import mpengine
-from mpengine.cli.options import add_target, target_of
+from mpengine.cli.options import add_target, names_of, target_of
 from mpengine.shared import addresses
 from mpengine.shared.addresses import Place
-from mpengine.shared.errors import ConfigError, MpengineError
+from mpengine.shared.errors import ConfigError, MpengineError, install
 from mpengine.shared.loopback import is_loopback
-from mpengine.shared.secret import read_secret
+from mpengine.shared.secret import secret_in
 
 _PLACE = "127.0.0.1:8714"
 _MOST_ENGINES = 32
@@ -44,9 +44,7 @@ def main(arguments: argparse.Namespace) -> int:
     if token is None and not is_loopback(place.host):
         text = f"{arguments.listen} can be reached from other machines: that needs --token-file (see mpengine help web)"
         raise ConfigError("--listen", text)
-    names = tuple(dict.fromkeys(arguments.name))
-    if len(names) > 1 and arguments.config is not None:
-        raise ConfigError("--config", "expected one engine at most")
+    names = names_of(arguments)
     target = target_of(arguments)
     names = names or (target.name,)
     if len(names) > _MOST_ENGINES:
@@ -56,7 +54,7 @@ def main(arguments: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("mpengine"):
             raise
-        raise MpengineError(f"{error.name} is not installed; pip install 'mpengine-stt[web]' installs it") from None
+        raise MpengineError(f"{error.name} is not installed; {install('web')} installs it") from None
     return serve(
         Options(
             names=names,
@@ -87,11 +85,7 @@ def _place(text: str) -> Place:
 
 def _token(path: str) -> str:
     """The token in the file at `path`."""
-    try:
-        token = read_secret(path)
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise ConfigError("--token-file", f"cannot read {path}: {why}") from None
+    token = secret_in(path, "--token-file")
     if len(token) < _SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
         advice = "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe())'"
         text = f"{path}: expected one word of {_SHORTEST_TOKEN} or more ASCII characters; {advice}"

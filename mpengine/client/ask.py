@@ -4,6 +4,7 @@ import zmq
 
 from mpengine.client.finding import find, is_running, require_name
 from mpengine.shared import doorkeeper, messages, sockets
+from mpengine.shared.config_tables import name_option
 from mpengine.shared.errors import ConfigError, EngineUnreachable
 
 _KEY_CHARACTERS = 40
@@ -44,11 +45,10 @@ def ask(
             if doorkeeper.is_full(endpoint):
                 text = f'the engine "{name}" has too many clients at {endpoint} (bus.clients): close some, or ask again'
                 raise EngineUnreachable(text)
-            start = "mpengine run" if name == "default" else f"mpengine run --name {name}"
             # Over tcp, a wrong key and no engine look the same from here.
             is_clear = endpoint.startswith("ipc:") or (is_named and not is_running(name))
             doubts = "is it running, is the server key right, and the client key known?"
-            advice = f"start one with: {start}" if is_clear else doubts
+            advice = f"start one with: mpengine run{name_option(name)}" if is_clear else doubts
             raise EngineUnreachable(f'no engine called "{name}" answers at {endpoint}; {advice}')
         return socket.recv()
     finally:

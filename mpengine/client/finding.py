@@ -1,6 +1,5 @@
 """How a program finds an engine: by the endpoints it was given, otherwise by the engine's own file, by its name."""
 
-import os
 from typing import NamedTuple
 
 from mpengine.shared import one_writer, runtime, whereabouts
@@ -25,14 +24,19 @@ def find(name: str) -> Found:
     Raises ConfigError for a name that cannot be, RuntimeDirError where no such directory can be.
     """
     require_name(name)
-    path = runtime.runtime_path(name)
-    usual = [runtime.endpoint(path, socket) for socket in ("results", "query", "command")]
-    said = whereabouts.read(path)
+    said = whereabouts.read(runtime.runtime_path(name))
     if said is None:
-        return Found(*usual)
-    ends = zip((said.publish, said.query, said.command), usual, strict=True)
-    publish, query, command = (default if end is None else reachable(end, None) for end, default in ends)
-    return Found(publish, query, command, said.public_key)
+        return found_at(name, None, None, None)
+    return found_at(name, said.publish, said.query, said.command)._replace(server_key=said.public_key)
+
+
+def found_at(name: str, publish: str | None, query: str | None, command: str | None) -> Found:
+    """Where the engine called `name` is with these endpoints. None stands for the one in its runtime directory."""
+    path = runtime.runtime_path(name)
+    ends = {"results": publish, "query": query, "command": command}
+    return Found(
+        *(runtime.endpoint(path, socket) if end is None else reachable(end, None) for socket, end in ends.items())
+    )
 
 
 def window_of(name: str) -> str:
@@ -40,7 +44,7 @@ def window_of(name: str) -> str:
     require_name(name)
     path = runtime.runtime_path(name)
     said = whereabouts.read(path)
-    return said.window if said is not None and said.window else os.path.join(path, f"{name}.window")
+    return said.window if said is not None and said.window else runtime.window_path(path, name)
 
 
 def is_noted(name: str) -> bool:

@@ -26,14 +26,13 @@ def remove(name: str, buffer_directory: str | None) -> None:
         shutil.rmtree(runtime.runtime_path(name), ignore_errors=True)
     if buffer_directory is not None:
         with contextlib.suppress(OSError):
-            os.unlink(os.path.join(buffer_directory, f"{name}.window"))
+            os.unlink(runtime.window_path(buffer_directory, name))
 
 
 def remove_left(buffer_directory: str | None) -> None:
     """Remove the files of Engines whose program was killed together with its child."""
     with contextlib.suppress(OSError, RuntimeDirError):
-        base = os.path.dirname(runtime.runtime_path("x"))
-        for name in os.listdir(base):
+        for name in os.listdir(runtime.base_path()):
             found = _NAME.fullmatch(name)
             if found and not _lives(int(found[1])) and not is_running(name):
                 remove(name, buffer_directory)

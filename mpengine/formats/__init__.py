@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from mpengine.formats.base import Format
 
 
-# Each name is also the ending of such a file's name. It maps to MODULE.CLASS and to the words for `--help`.
+# Each name, but for "text", is also the ending of such a file's name. It maps to MODULE.CLASS and to the words for
+# `--help`.
 FORMATS = {
     "text": ("captions.Text", "captions"),
     "jsonl": ("jsonl.JsonLines", "every message, one JSON object per line"),
@@ -24,6 +25,11 @@ def name_for(path: str) -> str:
     """The name of the format that the ending of `path` names; "text" for any other ending."""
     ending = os.path.splitext(path)[1][1:].lower()
     return ending if ending in FORMATS else "text"
+
+
+def ending_of(name: str) -> str:
+    """The ending of a file in the format called `name`, without a dot."""
+    return "txt" if name == "text" else name
 
 
 def load(name: str) -> "type[Format]":

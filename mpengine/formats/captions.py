@@ -4,7 +4,6 @@ A terminal breaks lines at words, and shows the names of engines and of speakers
 """
 
 import datetime as dt
-import os
 import sys
 import zlib
 from collections.abc import Iterable, Sequence
@@ -15,7 +14,7 @@ from mpengine.formats.base import NOW, START, Ending, Format, Place, Style, whol
 from mpengine.formats.tokens import Turn, turns_of
 from mpengine.shared import messages
 from mpengine.shared.messages import FINALS, INTERIMS, Published, Transcript
-from mpengine.shared.standard_streams import terminal_size
+from mpengine.shared.standard_streams import is_dumb, terminal_size, wants_colours
 from mpengine.shared.text import fitting, harmless, width, wrapped
 
 # The cursor stays at the beginning of the first interim line, also when a terminal that gets narrower wraps that line.
@@ -41,7 +40,7 @@ class Text(Format):
 
     def __init__(self, style: Style, place: Place) -> None:
         super().__init__(style, place)
-        is_live = place is Place.TERMINAL and os.environ.get("TERM") != "dumb"
+        is_live = place is Place.TERMINAL and not is_dumb()
         self._captions = Captions(style, is_live=is_live)
         self.drawn = self._captions if is_live else None
         self._encoding = "utf-8" if place is Place.FILE else sys.stdout.encoding
@@ -172,7 +171,7 @@ class Captions:
         return _COLOURS[names.index(engine) % len(_COLOURS)] if engine in names else ""
 
     def _coloured(self, text: str, colour: str) -> str:
-        if not (text and colour and self._is_live) or os.environ.get("NO_COLOR"):
+        if not (text and colour and self._is_live and wants_colours()):
             return text
         return f"{colour}{text}{_PLAIN}"
 

@@ -54,9 +54,9 @@ def line(body: bytes) -> bytes:
 
 
 def with_engine(line: bytes, engine: str) -> bytes:
-    """A line of `line` that says first whose message it is."""
-    rest = line.lstrip()[1:]
-    comma = b"" if rest.lstrip().startswith(b"}") else b","
+    """`line`, a JSON object, with the field `engine` before all others."""
+    rest = line.lstrip()[1:].lstrip()
+    comma = b"" if rest.startswith(b"}") else b","
     return b'{"engine":"%s"%s%s' % (engine.encode(), comma, rest)
 
 

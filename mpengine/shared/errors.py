@@ -48,6 +48,15 @@ class ConfigError(MpengineError):
         """The same error, which tells its `place`."""
         return ConfigError(self.path, self._expected, place)
 
+    def with_hint(self, hint: str) -> "ConfigError":
+        """The same error with `hint` behind its text."""
+        return ConfigError(self.path, f"{self._expected}{hint}", self.place)
+
+
+def install(extra: str) -> str:
+    """The command that installs the packages of an `extra` of this distribution."""
+    return f"pip install 'mpengine-stt[{extra}]'"
+
 
 def require(path: str, condition: object, expected: str) -> None:
     """Raise ConfigError for the key at `path` unless `condition` holds."""

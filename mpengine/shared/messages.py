@@ -250,7 +250,7 @@ class Gap(Stamped, tag="gap", frozen=True, kw_only=True):
 
 
 class ChildStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One child process. States: stopped starting running stopping backoff fatal."""
+    """One child process. States: STOPPED STARTING RUNNING STOPPING BACKOFF FATAL."""
 
     state: str
     pid: int | None = None

@@ -27,18 +27,23 @@ _ADVICE = "set XDG_RUNTIME_DIR to a directory that you may write to"
 
 
 def runtime_path(name: str) -> str:
-    """The directory of the engine called `name`: below $XDG_RUNTIME_DIR, otherwise below the temporary directory.
+    """The directory of the engine called `name`. Raises RuntimeDirError as `base_path` does."""
+    return os.path.join(base_path(), name)
+
+
+def base_path() -> str:
+    """The directory of this user's engines: below $XDG_RUNTIME_DIR, otherwise below the temporary directory.
 
     Raises RuntimeDirError when there is no temporary directory to write to. A relative path counts as none: engine and
     listener may have different working directories.
     """
     base = os.environ.get("XDG_RUNTIME_DIR", "")
     if os.path.isabs(base):
-        return os.path.join(base, "mpengine", name)
+        return os.path.join(base, "mpengine")
     places = [*filter(None, map(os.environ.get, ("TMPDIR", "TEMP", "TMP"))), *_TEMPORARY]
     for place in places:
         if os.path.isabs(place) and os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK):
-            return os.path.join(place, f"mpengine-{os.getuid()}", name)
+            return os.path.join(place, f"mpengine-{os.getuid()}")
     raise RuntimeDirError(f"there is no place for the engine's sockets ({', '.join(places)}): {_ADVICE}")
 
 
@@ -50,6 +55,16 @@ def endpoint(path: str, socket: str) -> str:
 def lock_path(path: str) -> str:
     """The file in the runtime directory `path` that a living engine has locked."""
     return os.path.join(path, "lock")
+
+
+def journal_path(path: str) -> str:
+    """The journal of an engine whose runtime directory is `path`."""
+    return os.path.join(path, "journal")
+
+
+def window_path(directory: str, name: str) -> str:
+    """The replay window of the engine called `name`, in the `directory` for it."""
+    return os.path.join(directory, f"{name}.window")
 
 
 def is_inside(path: str, endpoint: str) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from mpengine.shared.errors import ConfigError
+
 # A piece of a secret that is shorter gives nothing away, and may be a word.
 _PIECE_CHARS = 8
 _STRUCK = "***"
@@ -34,6 +36,15 @@ def read_secret(path: str, *, wait_s: float = 0.0) -> str:
         raise OSError(errno.EFBIG, f"no key has more than {_MOST_BYTES} bytes")
     finally:
         os.close(fd)
+
+
+def secret_in(path: str, key: str, *, wait_s: float = 0.0) -> str:
+    """See `read_secret`. Raises ConfigError instead, with `key` for the path of the key or the option that names it."""
+    try:
+        return read_secret(path, wait_s=wait_s)
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ConfigError(key, f"cannot read {path}: {why}") from None
 
 
 class StrikeOut:

@@ -92,10 +92,29 @@ def _drop(stream: TextIO) -> None:
     os.close(nowhere)
 
 
-def terminal_size() -> os.terminal_size:
-    """The size of the terminal at standard output; 80 x 24 where it is unknown."""
+def is_dumb() -> bool:
+    """Whether the terminal, if there is one, says that it knows no escape sequences."""
+    return os.environ.get("TERM") == "dumb"
+
+
+def wants_colours() -> bool:
+    """Whether the person at the terminal has not asked for no colours (https://no-color.org)."""
+    return not os.environ.get("NO_COLOR")
+
+
+def can_show(letters: str, stream: TextIO) -> bool:
+    """Whether the encoding of `stream` has all `letters`."""
     try:
-        columns, rows = os.get_terminal_size(sys.stdout.fileno())
-    except OSError:
+        letters.encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def terminal_size(stream: TextIO | None = None) -> os.terminal_size:
+    """The size of the terminal at `stream`, by default standard output; 80 x 24 where it is unknown."""
+    try:
+        columns, rows = os.get_terminal_size((stream or sys.stdout).fileno())
+    except (OSError, ValueError):
         columns = rows = 0
     return os.terminal_size((columns or _USUAL_SIZE.columns, rows or _USUAL_SIZE.lines))  # some terminals say 0

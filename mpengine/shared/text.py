@@ -87,6 +87,11 @@ def _goes_with_its_base(character: str) -> bool:
     return unicodedata.category(character).startswith("M")
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things: ``1 gap``, ``2 gaps``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def of_words(text: str, words: Sequence[str], keeps: Sequence[bool]) -> str:
     """The part of `text` that belongs to the words with a true value in `keeps`, spaced and punctuated as in `text`.
 

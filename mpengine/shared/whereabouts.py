@@ -5,6 +5,7 @@ leaves it. A program that reads it trusts it as the sockets beside it, if the fi
 """
 
 import contextlib
+import errno
 import os
 
 import msgspec
@@ -47,7 +48,7 @@ def write(directory: str, whereabouts: Whereabouts) -> None:
     try:
         body = msgspec.json.encode(whereabouts) + b"\n"
         if os.write(fd, body) < len(body):  # the next write would raise
-            raise OSError(28, os.strerror(28), path)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
     finally:
         os.close(fd)
     os.replace(path + _NEW, path)

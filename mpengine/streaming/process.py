@@ -11,6 +11,7 @@ import random
 import ssl
 import time
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import zmq
@@ -23,7 +24,6 @@ from mpengine.shared.config_tables import Secret, decode_secret
 from mpengine.shared.errors import ConnectionLost, ExitCode
 from mpengine.shared.logs import Event
 from mpengine.shared.secret import read_secret
-from mpengine.streaming import tracing
 from mpengine.streaming.actions import (
     Action,
     Connect,
@@ -87,7 +87,7 @@ class Streaming:
         self._tls: ssl.SSLContext | None = None  # for the first connection; later ones read the authorities anew
         self._deadline = 0.0  # of the next `_tick`
         self._proxy_is_told = False
-        self._traces = log.isEnabledFor(logging.DEBUG)
+        self._tracing = _tracing() if log.isEnabledFor(logging.DEBUG) else None
         self._attempt_at = 0.0
         self._loss: str | None = None  # why a send on this connection failed; it gets no other
         self._exit_code = ExitCode.OK
@@ -193,7 +193,8 @@ class Streaming:
         for event in connection.events():
             if connection is not self._connection:
                 return  # dropped by one of its events: the others are void
-            self._trace(tracing.happened, event)
+            if self._tracing is not None:
+                self._trace(self._tracing.happened, event)
             self._perform(self._session.event(event, time.monotonic()))
 
     def _on_commands(self) -> None:
@@ -213,14 +214,15 @@ class Streaming:
 
     def _trace(self, told: Callable[[int, Any, float], Event | None], about: Any) -> None:
         """Log at the level debug what `told` says about an event or an action of the connection."""
-        if self._traces and self._connection is not None:
+        if self._connection is not None:
             event = told(self._connection.number, about, time.monotonic() - self._attempt_at)
             if event is not None:
                 log.debug(event)
 
     def _perform(self, actions: list[Action]) -> None:
         for action in actions:
-            self._trace(tracing.performed, action)
+            if self._tracing is not None:
+                self._trace(self._tracing.performed, action)
             match action:
                 case Tell(message=message):
                     self._control.tell(message)
@@ -252,8 +254,9 @@ class Streaming:
         self._drop()
         self._tell_proxy()
         self._attempt_at = time.monotonic()
-        if self._traces:
-            log.debug(tracing.attempt(number, self._dialect.endpoint, self._dialect.url, self._dialect.headers))
+        if self._tracing is not None:
+            dialect = self._dialect
+            log.debug(self._tracing.attempt(number, dialect.endpoint, dialect.url, dialect.headers))
         self._connection = self._make_connection(
             number=number,
             url=self._dialect.url,
@@ -287,6 +290,12 @@ class Streaming:
         """In the handler of SIGTERM: end a send that waits for the peer."""
         if self._connection is not None:
             self._connection.interrupt()
+
+
+def _tracing() -> ModuleType:
+    from mpengine.streaming import tracing  # noqa: PLC0415  for developers alone
+
+    return tracing
 
 
 def send(connection: Connection, action: Action) -> str | None:

@@ -10,7 +10,7 @@ import os
 import shlex
 import time
 
-from mpengine.shared import one_writer
+from mpengine.shared import one_writer, runtime
 from mpengine.shared.config import Config
 from mpengine.shared.errors import RuntimeDirError
 from mpengine.shared.sources import is_path
@@ -50,7 +50,7 @@ class RunFiles:
             source=shlex.join(command) if command else os.path.abspath(source) if is_path(source) else source,
             window="" if is_read_again else f"{os.path.abspath(self.window_path)} {shape}",
         )
-        path = journal_path or os.path.join(runtime_path, "journal")
+        path = journal_path or runtime.journal_path(runtime_path)
         bus = config.bus
         history = History(finals=bus.history, age_s=bus.history_s)
         try:
@@ -101,7 +101,7 @@ class RunFiles:
 
 def window_path(config: Config, runtime_path: str) -> str:
     """Where the replay window stands."""
-    return os.path.join(config.buffer.directory or runtime_path, f"{config.engine.name}.window")
+    return runtime.window_path(config.buffer.directory or runtime_path, config.engine.name)
 
 
 def _require_file(path: str) -> None:

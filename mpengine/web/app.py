@@ -286,7 +286,7 @@ class App:
             name = f"{engines[0]}.{ending}"
             await _begin(send, 200, _TYPES[ending], {"content-disposition": f'inline; filename="{name}"'})
             async with asyncio.timeout(TRANSCRIPT_S):
-                await _write(send, "text" if ending == "txt" else ending, style, self._hub.views[engines[0]].kept)
+                await _write(send, formats.name_for(request.path), style, self._hub.views[engines[0]].kept)
         except TimeoutError:
             request.link.abort()
         finally:

@@ -254,9 +254,7 @@ class Hub:
 def with_engine(name: str, body: bytes) -> bytes:
     """`body`, a JSON object, on one line and with the field `engine` before all others; empty for another `body`."""
     line = jsonl.line(body).strip()
-    rest = line[1:].lstrip()
-    comma = b"" if rest.startswith(b"}") else b","
-    return b'{"engine":"%s"%s%s' % (name.encode(), comma, rest) if line else b""
+    return jsonl.with_engine(line, name) if line else b""
 
 
 def _stamp(body: bytes) -> Stamp:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mpengine.cli.hand_over import Each, LineByLine, Rules
-from mpengine.cli.handing import Item
-from mpengine.cli.position_file import Place, PositionFile
+from mpengine.cli.handing.conversation import Item
+from mpengine.cli.handing.hands import Each, LineByLine, Rules
+from mpengine.cli.handing.position_file import Place, PositionFile
 from mpengine.shared import messages
 from mpengine.shared.errors import ConfigError, MpengineError
 from tests.rig.waiting import scaled, wait_until
@@ -113,7 +113,7 @@ def test_a_command_that_takes_one_line_and_ends_well_gets_the_next_at_once(told,
 
 
 def test_a_command_that_never_reads_is_ended_where_a_deadline_is_given(told, position, monkeypatch):
-    monkeypatch.setattr("mpengine.cli.hand_over._END_S", 0.2)
+    monkeypatch.setattr("mpengine.cli.handing.command.END_S", 0.2)
     hand = started(LineByLine, ["sleep", "1000"], told, position, timeout_s=0.2)
     hand.put(item(1))
     wait_until(lambda: len(told) >= 2, 30, "the end of it")
@@ -124,7 +124,7 @@ def test_a_command_that_never_reads_is_ended_where_a_deadline_is_given(told, pos
 
 
 def test_who_does_not_end_with_its_input_is_ended(told, out, monkeypatch):
-    monkeypatch.setattr("mpengine.cli.hand_over._END_S", 0.2)
+    monkeypatch.setattr("mpengine.cli.handing.command.END_S", 0.2)
     script = 'read line; printf "%s" "$$" >"$0.new"; mv "$0.new" "$0"; exec sleep 1000'
     hand = started(LineByLine, ["sh", "-c", script, str(out)], told)
     hand.put(item(1))
@@ -187,7 +187,7 @@ def test_at_the_end_a_command_that_takes_nothing_is_not_waited_for(tmp_path, tol
 
 
 def test_a_full_queue_makes_the_main_thread_wait_and_is_told_once(told, monkeypatch, out):
-    monkeypatch.setattr("mpengine.cli.hand_over._MOST_ITEMS", 3)
+    monkeypatch.setattr("mpengine.cli.handing.hands._MOST_ITEMS", 3)
     hand = started(LineByLine, reader(out), told)
     for number in range(1, 30):
         hand.put(item(number))
@@ -260,7 +260,8 @@ def test_a_file_that_cannot_be_is_an_error_in_words(tmp_path):
         (["--state", "x"], "--state: works with --exec or --exec-each only"),
         (["--name", "a", "--name", "b", "--format", "srt"], "--name: a file and subtitles are of one engine"),
         (["--name", "a", "--name", "b", "--since", "5"], "--since: expected start or now with several engines"),
-        (["--only", "nonsense"], "unknown topic 'nonsense'; expected finals,"),
+        (["--only", "nonsense"], 'unknown topic "nonsense"; expected finals,'),
+        (["--only", "matrics"], 'metadata, all; did you mean "metrics"?'),
     ],
 )
 def test_what_cannot_be_is_refused_in_words(arguments, complaint, tmp_path):

@@ -93,7 +93,7 @@ def test_work_is_private_and_goes_when_there_is_nothing_to_go_on_with(here):
     recording = write_wav(here / "a.wav", noise(1))
     work = work_on(recording)
     assert stat.S_IMODE(os.stat(work.path).st_mode) == 0o700
-    assert not work.was_begun
+    assert not work.has_finals
     work.close()
     assert not os.path.exists(work.path)
 
@@ -104,9 +104,9 @@ def test_work_that_was_begun_stays_until_it_is_begun_anew(here):
     (here / work.finals).write_text("{}\n")
     work.close()
     work = work_on(recording)
-    assert work.was_begun
+    assert work.has_finals
     work.begin_anew()
-    assert not work.was_begun
+    assert not work.has_finals
     assert os.listdir(work.path) == ["lock"]
     work.close()
 

@@ -66,7 +66,7 @@ def test_a_card_that_the_sound_server_has_needs_no_permission():
 
 
 def test_a_microphone_that_our_own_engine_has_open_is_no_fault():
-    lines = _lines(Cards([OURS], "PortAudio"), _blocked(OURS), engine=Engine("default", "40", "running", 42))
+    lines = _lines(Cards([OURS], "PortAudio"), _blocked(OURS), engine=Engine("default", "40", 42))
     assert _results(lines) == ["ok", "skipped", "skipped", "skipped"]
     assert lines["device"].text.startswith('the engine "default", which is running (pid 40), has it open')
 
@@ -75,7 +75,7 @@ def test_a_microphone_that_our_own_engine_has_open_is_no_fault():
     ("pcm", "engine", "mend"),
     [
         (BUSY, None, "end arecord (PID 77), or set audio.device to another microphone"),
-        (BUSY, Engine("default", "40", "running", 42), "end arecord (PID 77)"),
+        (BUSY, Engine("default", "40", 42), "end arecord (PID 77)"),
         (OURS, None, "another engine has it open"),
     ],
 )

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from mpengine.cli.handing import Backoff, Conversation, Item, brief, line_of, variables_of
+from mpengine.cli.handing.conversation import Backoff, Conversation, Item, brief, line_of, variables_of
 from mpengine.cli.notices import Notices
 from mpengine.cli.topic_choice import EVERY, OTHERS, WORDS, read_only
 from mpengine.shared import messages

@@ -125,6 +125,9 @@ def test_one_loss_is_one_line():
     soon, late = ({"reason": FAULT["message"], "next_try_in_s": wait_s} for wait_s in (0.1, 30.0))
     assert len(said(fault, entry("connection_down", logging.WARNING, **soon))) == 1
     assert said(fault, entry("connection_down", logging.WARNING, **late))[1:] == ["recogniser: trying again in 30 s"]
+    # The coordinator leaves the reason out where the line before has it.
+    assert len(said(fault, entry("connection_down", next_try_in_s=0.1))) == 1
+    assert said(fault, entry("connection_down", next_try_in_s=30.0))[1:] == ["recogniser: trying again in 30 s"]
 
 
 # The look

@@ -57,8 +57,8 @@ def test_more_than_all_is_all():
 
 
 LINES = [
-    (120, "talk.mp3   20 %  ████░░░░░░░░░░░░░░░░░░░░  0:12:00 of 1:00:00  12 x real time  0:04:00 left"),
-    (80, "talk.mp3   20 %  ██░░░░░░░░  0:12:00 of 1:00:00  12 x real time  0:04:00 left"),
+    (120, "talk.mp3   20 %  ████····················  0:12:00 of 1:00:00  12 x real time  0:04:00 left"),
+    (80, "talk.mp3   20 %  ██········  0:12:00 of 1:00:00  12 x real time  0:04:00 left"),
     (70, "talk.mp3   20 %  0:12:00 of 1:00:00  12 x real time  0:04:00 left"),
     (60, "talk.mp3   20 %  12 x real time  0:04:00 left"),
     (43, "20 %  0:12:00 of 1:00:00  0:04:00 left"),
@@ -74,7 +74,7 @@ def test_what_does_not_fit_is_left_out_the_least_important_first(columns, line):
 
 
 def test_a_terminal_without_blocks_gets_other_letters():
-    assert "####------" in after([(100.0, 0.4 * HOUR_S)]).line(60, is_ascii=True)
+    assert "####......" in after([(100.0, 0.4 * HOUR_S)]).line(60, is_ascii=True)
 
 
 def test_a_note_stands_for_the_pace():

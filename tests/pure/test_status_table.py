@@ -8,7 +8,7 @@ import pytest
 from mpengine.cli.drawing import Output, bar
 from mpengine.cli.status_table import drawn
 from mpengine.cli.target import read_status
-from mpengine.cli.terminal import drawing
+from mpengine.cli.terminal import screenful
 from mpengine.shared import messages
 from mpengine.shared.text import beginning, width
 
@@ -231,12 +231,12 @@ def test_of_a_line_the_beginning_is_kept_that_fits(text, columns, kept):
 
 
 def test_a_drawing_leaves_nothing_of_the_one_before():
-    assert drawing(["one", "two"], 24) == "\x1b[Hone\x1b[K\r\ntwo\x1b[J"
+    assert screenful(["one", "two"], 24) == "\x1b[Hone\x1b[K\r\ntwo\x1b[J"
 
 
 def test_a_drawing_never_scrolls_the_terminal_and_says_what_is_left_out():
-    assert drawing(["1", "2", "3"], 3) == "\x1b[H1\x1b[K\r\n2\x1b[K\r\n3\x1b[J"
-    assert drawing(["1", "2", "3", "4"], 3) == "\x1b[H1\x1b[K\r\n2\x1b[K\r\n(2 more lines)\x1b[J"
+    assert screenful(["1", "2", "3"], 3) == "\x1b[H1\x1b[K\r\n2\x1b[K\r\n3\x1b[J"
+    assert screenful(["1", "2", "3", "4"], 3) == "\x1b[H1\x1b[K\r\n2\x1b[K\r\n(2 more lines)\x1b[J"
 
 
 # On terminals of any width

@@ -31,7 +31,7 @@ FLOORS = (
 FLOORS_INSIDE = {
     "streaming": ({"websocket"}, {""}),
     "supervisor": ({"decide"}, {"children", "host"}, {"bus"}, {""}),
-    "cli": ({"recordings"}, {""}, {"check"}),
+    "cli": ({"handing", "recordings"}, {""}, {"check"}),
 }
 SLIVER_LINES = 60
 

@@ -196,7 +196,7 @@ def test_a_terminal_has_a_bar_below_the_words_and_a_run_of_a_file_has_it_too(tmp
                 XDG_RUNTIME_DIR=str(tmp_path),
             )
             stack.callback(terminal.close)
-            lines = terminal.wait_for(lambda lines: lines and lines[-1].startswith("talk.wav   50 %  ████████████░"))
+            lines = terminal.wait_for(lambda lines: lines and lines[-1].startswith("talk.wav   50 %  ████████████·"))
             assert "0:00:17 of 0:00:35" in lines[-1]
             if words[0] == "run":
                 assert len(lines) > 1

@@ -18,10 +18,10 @@ from mpengine.cli.check import systemd, verdicts
 from mpengine.cli.check.deadline import within
 from mpengine.cli.check.lines import Line, failed, ok, skipped
 from mpengine.cli.check.verdicts import ClockFacts, Engine, RoomFacts
-from mpengine.cli.target import Target, read_status
-from mpengine.client.finding import reachable
+from mpengine.cli.target import of_bus, read_status
 from mpengine.shared import messages, window_layout
 from mpengine.shared.config import Config
+from mpengine.shared.config_tables import name_option
 from mpengine.shared.errors import ConfigError, EngineUnreachable, MpengineError, RuntimeDirError
 from mpengine.shared.runtime import RuntimeDir
 from mpengine.supervisor.host import descriptors as limits
@@ -97,29 +97,16 @@ def engine(config: Config, directory: RuntimeDir) -> tuple[Line, Engine | None]:
         return skipped("engine", f'no engine called "{name}" runs now'), None
     found = Engine(name, pid)
     try:
-        answer = read_status(_target(config).ask(messages.StatusQuery()))
+        answer = read_status(of_bus(name, config.bus).ask(messages.StatusQuery()))
     except (EngineUnreachable, ConfigError) as error:
         text = f'an engine called "{name}" runs (pid {pid}), but does not answer: {error}'
-        mend = f"mpengine stop --name {name}; if that does not help, kill {pid}"
+        mend = f"mpengine stop{name_option(name)}; if that does not help, kill {pid}"
         return failed("engine", text, mend), found
     capture = answer.children.get("capture")
-    found = Engine(name, pid, answer.state, (capture.pid or 0) if capture is not None else 0)
+    found = Engine(name, pid, (capture.pid or 0) if capture is not None else 0)
     why = f": {answer.reason}" if answer.reason else ""
     text = f'"{name}" runs already (pid {pid}), {answer.state}{why}; a second one would not start'
-    return ok("engine", text, f"to start it anew: mpengine stop --name {name}"), found
-
-
-def _target(config: Config) -> Target:
-    bus = config.bus
-    query = None if bus.query is None else reachable(bus.query, None)
-    secret = bus.curve_secret_key
-    if not secret:
-        return Target(config.engine.name, query=query)
-    try:
-        public = zmq.curve_public(secret.reveal().encode()).decode()
-    except (zmq.ZMQError, ValueError):
-        raise ConfigError("bus.curve_secret_key", "expected a secret CURVE key of 40 characters (Z85)") from None
-    return Target(config.engine.name, query=query, server_key=public)
+    return ok("engine", text, f"to start it anew: mpengine stop{name_option(name)}"), found
 
 
 def room(config: Config, directory: RuntimeDir) -> Line:

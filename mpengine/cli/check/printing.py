@@ -1,18 +1,16 @@
 """Prints the lines of `mpengine check` as they come: for a person at a terminal, for a pipe, or as JSON at the end."""
 
-import contextlib
 import json
-import os
 import select
 import sys
 
 from mpengine.capture.tried import Level
 from mpengine.cli.check.lines import LEAST_BESIDE, MARKS, NAME_COLUMNS, Line, Look, drawn, summary
-from mpengine.shared.standard_streams import drop_output, terminal_size, write_text
-from mpengine.shared.text import beginning
+from mpengine.shared.standard_streams import can_show, drop_output, is_dumb, terminal_size, wants_colours, write_text
 
 _LEAST_BAR, _BAR = 10, 40
-_LOWEST_DBFS = -60.0
+# The terminal shows ^C behind the bar. In the last column it would begin a line that nobody clears.
+_ROOM_BEHIND = 3
 _CLEAR = "\r\x1b[K"
 
 
@@ -22,7 +20,7 @@ class Printer:
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
         self._is_terminal = sys.stdout.isatty() and not as_json
-        self._can_draw = self._is_terminal and os.environ.get("TERM", "dumb") != "dumb"
+        self._can_draw = self._is_terminal and not is_dumb()
         self._has_bar = False
         self.lines: list[Line] = []
 
@@ -37,13 +35,16 @@ class Printer:
         """The level of now, as a bar on a terminal. The next check takes its place."""
         if not self._can_draw:
             return
-        columns = terminal_size().columns
+        from mpengine.cli.drawing import level_bar, lines, standard_output  # noqa: PLC0415  a pipe needs none
+
+        to, columns = standard_output(), terminal_size().columns
         words = f" {level.rms_dbfs:.0f} dBFS, speak ({left_s:.0f} s)"
         begin = f"  {'level':{NAME_COLUMNS}}" if columns >= LEAST_BESIDE else "  "
-        length = max(_LEAST_BAR, min(_BAR, columns - len(begin) - len(words) - 4))
-        text = f"{begin}[{_bar(level, length)}]{words}"
+        room = max(_LEAST_BAR, columns - len(begin) - _ROOM_BEHIND)
+        length = max(_LEAST_BAR, min(_BAR, room - len(words)))
+        rows = lines(level_bar(level.rms_dbfs, level.peak_dbfs, length, to) + words, to._replace(columns=room))
         self._has_bar = True
-        write_text(f"{_CLEAR}{beginning(text, columns)}")
+        write_text(f"{_CLEAR}{begin}{rows[0]}")
 
     def finish(self) -> None:
         """All checks are made."""
@@ -65,24 +66,8 @@ class Printer:
             write_text(_CLEAR)
 
     def _look(self) -> Look:
-        is_ascii = True
-        with contextlib.suppress(UnicodeEncodeError, LookupError):
-            MARKS.encode(sys.stdout.encoding or "ascii")
-            is_ascii = False
         return Look(
             columns=terminal_size().columns if self._is_terminal else None,
-            has_colours=self._can_draw and not os.environ.get("NO_COLOR"),
-            is_ascii=is_ascii,
+            has_colours=self._can_draw and wants_colours(),
+            is_ascii=not can_show(MARKS, sys.stdout),
         )
-
-
-def _bar(level: Level, length: int) -> str:
-    """The RMS, and a mark at the peak."""
-    cells = ["#" if place < _cell(level.rms_dbfs, length) else " " for place in range(length)]
-    if peak := _cell(level.peak_dbfs, length):
-        cells[peak - 1] = "|"
-    return "".join(cells)
-
-
-def _cell(dbfs: float, length: int) -> int:
-    return max(0, min(length, round((1 - dbfs / _LOWEST_DBFS) * length)))

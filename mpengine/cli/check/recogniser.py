@@ -14,7 +14,7 @@ from mpengine.dialects.base import RemoteConfig, shown
 from mpengine.shared import addresses
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import Secret
-from mpengine.shared.errors import ConfigError
+from mpengine.shared.errors import ConfigError, install
 
 _MODEL_LIMIT_S = 60.0
 # Connecting, the greeting, and the last results, each of which has a limit of its own; three times for refusals.
@@ -37,7 +37,7 @@ def _model() -> Line:
     try:
         within(_MODEL_LIMIT_S, try_model)
     except ConfigError as error:
-        return failed("model", str(error), "pip install 'mpengine-stt[local]'", error.exit_code)
+        return failed("model", str(error), install("local"), error.exit_code)
     except TimeoutError as error:
         return failed("model", f"the model was not loaded: {error}", "see that 100 MB of memory are free")
     return ok("model", f"the English model is there, and has heard a second in {time.monotonic() - began:.1f} s")

@@ -8,6 +8,7 @@ from mpengine.capture.inventory import OWN_PROGRAM, of_pcm
 from mpengine.capture.tried import Cards, Event, Found, Listened, Opened, Trouble
 from mpengine.cli.check.lines import Line, failed, ok, skipped
 from mpengine.shared.errors import ExitCode
+from mpengine.shared.text import counted
 from mpengine.streaming.tried import Answer, Way
 from mpengine.streaming.websocket.way import Certificate, Stage
 from mpengine.supervisor.decide.level_notices import CLIPPED_SHARE, NEARLY_SILENT_DBFS, OFFSET_SHARE
@@ -33,13 +34,10 @@ _JOURNAL_BYTES = 8_000_000
 
 
 class Engine(NamedTuple):
-    """An engine that runs. `pid`: as text. `state`: in words; empty where it did not answer. `capture_pid`: 0 if not
-    known.
-    """
+    """An engine that runs. `capture_pid` is 0 where it is not known."""
 
     name: str
     pid: str
-    state: str = ""
     capture_pid: int = 0
 
 
@@ -118,11 +116,11 @@ def _permission(cards: Cards | None, found: Found | None, trouble: Trouble | Non
                 words, _, mend = one.obstacle.partition(" (")
                 return failed(check, f'"{one.name}": {words}', mend.rstrip(")") or words, ExitCode.DEVICE), True
     if blocked:
-        text = f"not needed for this device; {_count(len(blocked), 'other')} may not be opened by this user"
+        text = f"not needed for this device; {counted(len(blocked), 'other')} may not be opened by this user"
         return ok(check, text, f"for the others: {of_pcm(cards.pcms[0]).obstacle or blocked[0].obstacle}"), False
     if not cards.pcms:
         return skipped(check, "there is no sound card to be opened directly"), False
-    return ok(check, f"this user may open {_count(len(cards.pcms), 'sound card')}"), False
+    return ok(check, f"this user may open {counted(len(cards.pcms), 'sound card')}"), False
 
 
 def unread(why: str) -> Iterator[Line]:
@@ -159,7 +157,7 @@ def _device(found: Found | None, opened: Opened | None) -> str:
 
 
 def _format(opened: Opened, source: Source) -> Line:
-    wanted = f"{source.wanted_hz} Hz, {_count(source.channels, 'channel')}"
+    wanted = f"{source.wanted_hz} Hz, {counted(source.channels, 'channel')}"
     if opened.rate_hz in {0, source.wanted_hz}:
         return ok("format", wanted)
     return ok("format", f"{wanted}, converted from {opened.rate_hz} Hz")
@@ -267,7 +265,7 @@ def _mend_tls(trouble: str) -> str:
 
 def _tls(certificate: Certificate, now_s: float) -> Line:
     days = int((certificate.ends_s - now_s) / _DAY_S)
-    text = f"{certificate.tls}, certificate by {certificate.issuer}, valid for {_count(days, 'more day')}"
+    text = f"{certificate.tls}, certificate by {certificate.issuer}, valid for {counted(days, 'more day')}"
     return ok("tls", text, "" if days > _SOON_DAYS else "the server needs a new certificate soon")
 
 
@@ -341,7 +339,10 @@ def descriptors(soft: int, hard: int, clients: int, most_clients: int) -> Line:
 
 
 class Unit(NamedTuple):
-    """A systemd unit that runs an engine. `manager`: its words for `systemctl`, as `--user `; `command`: ExecStart."""
+    """A systemd unit that runs an engine. `manager`: its words for `systemctl`, as `--user `.
+
+    `config`: the path behind --config in its command; empty without one.
+    """
 
     name: str
     manager: str
@@ -380,7 +381,3 @@ def _limit(number: int) -> str:
 
 def _megabytes(count: int) -> str:
     return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -103,7 +103,8 @@ class _Running:
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
-        self._process.wait(_END_LIMIT_S)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # in the kernel: it dies when it can
+            self._process.wait(_END_LIMIT_S)
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
@@ -139,8 +140,11 @@ class _Running:
                 raise MpengineError(f"ffmpeg has read nothing of {self._path} for {_SILENCE_LIMIT_S:.0f} s")
 
     def require_success(self, *, has_audio: bool) -> None:
-        """After its end: raise ConfigError if it failed, or found no audio."""
-        code = self._process.wait(_END_LIMIT_S)
+        """After its last output: raise ConfigError if it failed or found no audio, MpengineError if it does not end."""
+        try:
+            code = self._process.wait(_END_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            raise MpengineError(f"ffmpeg has read {self._path}, and does not end; try again") from None
         if code or not has_audio:
             is_mute = not code or _NO_AUDIO in self._said
             why = "it has no audio" if is_mute else self.words or f"ffmpeg has ended with {code}"

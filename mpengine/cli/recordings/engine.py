@@ -12,15 +12,15 @@ from typing import NamedTuple
 import msgspec
 
 from mpengine.cli.recordings.work import Finals, Work
+from mpengine.client.finding import is_running
 from mpengine.client.subscriber import Subscriber
 from mpengine.embedded import files
 from mpengine.embedded.gui_config import EngineSettings
-from mpengine.shared import messages, one_writer
+from mpengine.shared import messages
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import BusConfig
 from mpengine.shared.errors import ExitCode, MpengineError
 from mpengine.shared.messages import FINALS, NO_OBSTACLE, OVER, EngineState, Published
-from mpengine.shared.runtime import runtime_path
 from mpengine.shared.signal_names import signal_name
 from mpengine.supervisor.children.process import Spawned
 
@@ -175,9 +175,8 @@ class _Follower:
 
 def _make_room(name: str) -> None:
     """Wait for the engine of a command that was killed, and remove what it left: a file needs no window to go on."""
-    lock = os.path.join(runtime_path(name), "lock")
     give_up = time.monotonic() + _BEFORE_LIMIT_S
-    while one_writer.is_held(lock):
+    while is_running(name):
         if time.monotonic() >= give_up:
             return  # the engine will say who holds it
         time.sleep(_LOOK_S)

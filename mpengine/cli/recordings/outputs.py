@@ -8,8 +8,6 @@ from mpengine import formats
 from mpengine.shared.errors import ConfigError
 
 _OPTION = "--output"
-# The ending of a file with text; those of the others are their names.
-_ENDINGS = {"text": "txt"}
 
 
 class Job(NamedTuple):
@@ -42,7 +40,7 @@ def jobs_of(sources: Sequence[str], output: str | None, format_name: str) -> lis
     if output is not None and not _is_directory(output, sources):
         jobs = [Job(sources[0], output)]
     else:
-        ending = _ENDINGS.get(format_name, format_name)
+        ending = formats.ending_of(format_name)
         jobs = [Job(source, _file_for(source, output, ending)) for source in sources]
     _refuse_collisions(jobs)
     if output is not None and _is_directory(output, sources):

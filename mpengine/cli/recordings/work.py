@@ -33,7 +33,7 @@ _PIECE_BYTES = 1 << 20
 
 
 class Work:
-    """The folder for `source` with `config`, made and locked. `was_begun`: it has work of a process before this one."""
+    """The folder for `source` with `config`, made and locked."""
 
     def __init__(self, source: str, config: Config) -> None:
         """Raises ConfigError where there is no such recording, MpengineError where the folder cannot be had."""
@@ -54,7 +54,6 @@ class Work:
             os.close(self._lock)
             raise MpengineError(f"{source} is being transcribed by another process") from None
         os.utime(self.path)
-        self.was_begun = os.path.exists(self.journal) or os.path.exists(self.finals)
         _remove_old(base, self.key)
 
     @property
@@ -67,7 +66,6 @@ class Work:
         for path in (self.journal, self.finals, self.audio):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
-        self.was_begun = False
 
     def remove(self) -> None:
         """Remove the folder: all is done."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from mpengine.shared.config_tables import Secret
 from mpengine.shared.errors import ConfigError
-from mpengine.shared.secret import read_secret
+from mpengine.shared.secret import secret_in
 from mpengine.shared.sources import is_path
 
 Key: TypeAlias = tuple[str, str]
@@ -200,8 +200,4 @@ def _credential(variable: str, key: str, environment: Mapping[str, str]) -> Secr
 
 
 def _read_secret(path: str, key: str) -> Secret:
-    try:
-        return Secret(read_secret(path, wait_s=_PIPE_WAIT_S), os.path.abspath(path))
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ConfigError(key, f"cannot read {path}: {why}") from None
+    return Secret(secret_in(path, key, wait_s=_PIPE_WAIT_S), os.path.abspath(path))

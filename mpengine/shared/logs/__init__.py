@@ -9,7 +9,6 @@ made known to `strike_out` stand in no line.
 
 import faulthandler
 import logging
-import os
 import sys
 import threading
 import time
@@ -22,11 +21,7 @@ from mpengine.shared.logs.output import LogOutput
 from mpengine.shared.logs.repeats import Due, Repeats
 from mpengine.shared.secret import StrikeOut
 
-__all__ = ["FORMATS", "Event", "format_for", "setup", "strike_out"]
-
-FORMATS = ("person", "text", "json")
-"""The formats of the log: sentences for a person; lines of key=value; one JSON object a line."""
-
+__all__ = ["Event", "format_for", "setup", "strike_out"]
 
 # No faults, but a recogniser can cause them as often as it likes.
 _OF_PEERS = frozenset({"withheld"})
@@ -134,7 +129,8 @@ def format_for(asked: str | None, stream: TextIO | None) -> str:
 def setup(process: str, level: str = "info", log_format: str = "text") -> None:
     """Log the process called `process` to standard error, from `level` (debug, info, warning, error) on.
 
-    `log_format` is one of `FORMATS`. Uncaught exceptions of all threads are logged too.
+    `log_format`: person (sentences), text (lines of key=value) or json (an object a line). Uncaught exceptions of all
+    threads are logged too.
     """
     output = LogOutput(sys.stderr)
     logger = logging.getLogger("mpengine")
@@ -153,12 +149,13 @@ def _layout(process: str, log_format: str, output: LogOutput) -> _Layout:
     if log_format != "person":
         return _OneLine(process, as_json if log_format == "json" else as_text)
     from mpengine.shared.logs.person import Person  # noqa: PLC0415  other logs need none of its memory
+    from mpengine.shared.standard_streams import is_dumb, wants_colours  # noqa: PLC0415
 
     return Person(
         process,
         columns=lambda: output.columns,
-        has_codes=output.columns is not None and os.environ.get("TERM") != "dumb",
-        has_colours=not os.environ.get("NO_COLOR"),
+        has_codes=output.columns is not None and not is_dumb(),
+        has_colours=wants_colours(),
     )
 
 

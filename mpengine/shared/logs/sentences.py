@@ -6,6 +6,9 @@ An event that is missing here is shown with its name and its fields.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from mpengine.shared.config_tables import name_option
+from mpengine.shared.text import counted
+
 Fields = Mapping[str, Any]
 
 _LEFT_S = 0.05  # less is nothing
@@ -25,9 +28,8 @@ def sentence(event: str, fields: Fields) -> str:
 
 def listening(name: str, public_key: str | None = None) -> str:
     """The command that shows the captions of the engine called `name`."""
-    named = "" if name == "default" else f" --name {name}"
     key = f" --server-key={public_key}" if public_key else ""
-    return f"mpengine listen{named}{key}"
+    return f"mpengine listen{name_option(name)}{key}"
 
 
 def _other(event: str, fields: Fields) -> str:
@@ -116,7 +118,7 @@ def _by(reason: Any) -> str:
 
 def _ended(fields: Fields) -> str:
     finals, left_s = fields["finals"], fields["unacknowledged_s"]
-    said = "no finals" if not finals else f"{finals} final{'s' if finals > 1 else ''}"
+    said = counted(finals, "final") if finals else "no finals"
     waiting = f"{_seconds(left_s)} of audio have no words yet: the next start goes on with them"
     left = waiting if left_s > _LEFT_S else "nothing is left"
     how = "stopped" if not fields["exit_code"] else f"ended with exit code {fields['exit_code']}"
