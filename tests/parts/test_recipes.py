@@ -12,6 +12,7 @@ import sys
 import threading
 import tomllib
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 import pytest
@@ -28,7 +29,7 @@ from tests.rig.waiting import PREFIX, scaled, wait_until
 ROOT = Path(mpengine.__file__).parents[1]
 DOCS = ROOT / "mpengine" / "docs"
 TEXT = (DOCS / "recipes.md").read_text(encoding="utf-8")
-SAID = ("go forward", "turn it's \"left\" & right")
+SAID = ("go forward", 'turn it\'s "left" & right')
 FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL)
 # At the beginning of a line, or behind another command, variables or sudo. Not in a picture.
 COMMAND = re.compile(r"(?:^|[|&;] |sudo |\w=\S+ )mpengine (?P<rest>(?! )[^()]+)$")
@@ -63,7 +64,7 @@ class Talking(FakeEngine):
         {"type": "transcript", "run": "r", "boot": "b", "seq": seq, "prev": seq - 1, "text": text, "is_final": True}
         for seq, text in enumerate(SAID, 1)
     )
-    LAST = {"type": "status", "run": "r", "boot": "b", "seq": 3, "state": "stopped"}
+    LAST: ClassVar = {"type": "status", "run": "r", "boot": "b", "seq": 3, "state": "stopped"}
 
     def __init__(self, directory):
         super().__init__(directory, greeting=[self.LAST])
@@ -186,7 +187,7 @@ def test_finals_and_the_state_go_to_a_broker(engine, shell, tmp_path):
     at = f"-h 127.0.0.1 -p {port}"
     try:
         probe = ["mosquitto_pub", *at.split(), "-t", "probe", "-n"]
-        wait_until(lambda: subprocess.run(probe, stderr=subprocess.DEVNULL, check=False).returncode == 0, 20, "a broker")
+        wait_until(lambda: subprocess.run(probe, capture_output=True, check=False).returncode == 0, 20, "a broker")
         # The broker keeps what comes for a reader that was there once (-c, -i).
         reader = f"mosquitto_sub {at} -c -i reader -q 1 -t 'mpengine/#' -W {int(scaled(20))}"
         shell(f"{reader} -E")
@@ -260,11 +261,12 @@ def test_the_configuration_for_another_machine_is_one(tmp_path):
 
 @pytest.mark.parametrize("path", [ROOT / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda path: path.stem)
 def test_each_command_that_a_page_shows_is_one(path):
+    """Unknown options and values raise ConfigError."""
     for words in commands(path.read_text(encoding="utf-8")):
-        try:
+        if "--help" in words:  # it ends the parser
+            assert words[0] in cli.COMMANDS
+        else:
             cli.parser_for(*words[:1]).parse_args(words)
-        except SystemExit as ended:
-            assert ended.code == 0, words
 
 
 def test_commands_are_found_on_the_pages():
