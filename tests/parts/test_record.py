@@ -381,6 +381,19 @@ def test_a_file_without_audio_is_removed_and_one_that_cannot_be_read_is_kept(rig
     assert {path.name for path in rig.folder.glob("*.flac")} == {"desk-b.flac"}
 
 
+def test_a_json_whose_file_was_never_made_is_removed(engine, rig):
+    engine.writes(0, BLOCK)
+    rig.start()
+    rig.recorder._take(rig.recorder._reader.look())
+    begin = rig.recorder._actions[0]
+    rig.recorder._begin(begin.first, begin.arrival_ns, None)
+    assert [path.suffix for path in rig.folder.glob("desk-*")] == [".json"]
+    rig.kill()
+    rig.start().step()
+    rig.stop()
+    assert [(file.first, file.pcm) for file in rig.files()] == [(0, pcm(0, BLOCK))]
+
+
 def test_what_was_lost_while_no_recorder_ran_is_told_by_the_next_file(engine, rig):
     engine.writes(0, BLOCK)
     rig.start().step()
