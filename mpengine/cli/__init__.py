@@ -15,7 +15,7 @@ import mpengine
 from mpengine.cli.options import COMMAND_OPTIONS, KEY_OPTION
 from mpengine.cli.parsing import Parser
 from mpengine.shared.errors import ExitCode, MpengineError
-from mpengine.shared.standard_streams import complain, drop_output, ensure_standard_streams
+from mpengine.shared.standard_streams import complain, drop_output, ensure_standard_streams, tell
 
 # Each name is that of a module beside this one, which has `add_arguments(parser)`, and `main(arguments)` that returns
 # the exit code. The words stand in the command's own help, their first sentence also in the list of commands.
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser = parser_for(*words[:1])
         arguments = parser.parse_args(words)
         if arguments.command is None:
-            sys.stderr.write(_overview())
+            tell(*_overview().splitlines())
             return int(ExitCode.CONFIG)
         code: int = module_of(arguments.command).main(arguments)
         sys.stdout.flush()

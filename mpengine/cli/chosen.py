@@ -22,10 +22,10 @@ _CHOOSING = {
     "remote.byok_url": "byok",
 }
 _WAYS = """
-  mpengine run --local                  a small recogniser on this machine: no account, no network, English only{extra}
-  {variable}=KEY mpengine run     Deepgram, with your own key
+  {local:37} a small recogniser on this machine: no account, no network, English only{extra}
+  {deepgram:37} Deepgram, with your own key
   mpengine init --output {usual}
-                                        a configuration with every key explained; then: mpengine run
+                                        a configuration with every key explained; then: {command}
 """
 # Where it is not installed.
 _EXTRA = "\n" + " " * 40 + f"(first: {install('local')})"
@@ -43,12 +43,13 @@ class Chosen(NamedTuple):
 
 
 class NothingChosen(ConfigError):
-    """There is no configuration, and nothing says which recogniser to use. `more` has three ways to begin."""
+    """There is no configuration, and nothing says which recogniser to use. `more` has three ways to begin `command`."""
 
-    def __init__(self, usual: str) -> None:
+    def __init__(self, usual: str, command: str) -> None:
         super().__init__("", "no configuration, and nothing says which recogniser to use. Three ways to begin:")
         extra = "" if importlib.util.find_spec("pocketsphinx") else _EXTRA
-        self.more = tuple(_WAYS.format(variable=_KEY_VARIABLE, usual=usual, extra=extra).rstrip().split("\n"))
+        commands = {"local": f"{command} --local", "deepgram": f"{_KEY_VARIABLE}=KEY {command}", "command": command}
+        self.more = tuple(_WAYS.format(usual=usual, extra=extra, **commands).rstrip().split("\n"))
 
 
 def read_overrides(texts: Iterable[str]) -> dict[str, Any]:
@@ -91,11 +92,12 @@ def choose(
     *,
     is_local: bool = False,
     is_there: Callable[[str], bool] = os.path.exists,
+    command: str = "mpengine run",
 ) -> Chosen:
     """What `path` and `overrides` say; without a path the usual file; without one what the environment has a key for.
 
-    `is_local` chooses the recogniser of this machine in any case. Raises NothingChosen, and ConfigError for overrides
-    that cannot be.
+    `is_local` chooses the recogniser of this machine in any case. Raises NothingChosen, with ways to begin `command`,
+    and ConfigError for overrides that cannot be.
     """
     given = {**overrides, "remote.mode": "local"} if is_local else dict(overrides)
     if path is not None:
@@ -110,7 +112,7 @@ def choose(
         return Chosen(None, {"remote.mode": "byok", **given}, f"{_KEY_VARIABLE} is set: Deepgram, with your own key")
     # A wrong key among the arguments is told first.
     Config.load(overrides={"remote.mode": "byok", **given}, environment={_KEY_VARIABLE: "any"})
-    raise NothingChosen(shown(usual_file(environment, is_user=True)))
+    raise NothingChosen(shown(usual_file(environment, is_user=True)), command)
 
 
 def _has_key(environment: Mapping[str, str], is_there: Callable[[str], bool]) -> bool:

@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import shlex
 
 import zmq
 
@@ -54,7 +55,8 @@ def main(arguments: argparse.Namespace) -> int:
 def keys(directory: str, *, client: str | None) -> int:
     """Make `server.key` and `client.key`, or the key of one more `client` alone, and print which goes where.
 
-    Raises ConfigError for a name that cannot be a file, MpengineError when a file exists or cannot be written.
+    Raises ConfigError for a name that cannot be a file, MpengineError when a file exists or cannot be written, or when
+    there is no such directory.
     """
     if client is not None and not _NAME.fullmatch(client):
         raise ConfigError("--client", "expected 1 to 64 of A-Z a-z 0-9 _ -")
@@ -63,6 +65,9 @@ def keys(directory: str, *, client: str | None) -> int:
     for path in paths:
         if os.path.lexists(path):
             raise MpengineError(f"{path} exists; a key that is in use must not be lost")
+    folder = os.path.dirname(paths[0])
+    if not os.path.exists(folder):
+        raise MpengineError(f"there is no directory {folder}; first: mkdir -m 700 {shlex.quote(directory)}")
     publics = [_make(path) for path in paths]
     where = {"public": publics[-1], "client": paths[-1], "client_name": os.path.basename(paths[-1])}
     if client is None:

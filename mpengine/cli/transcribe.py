@@ -66,7 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """See `transcribe`."""
     overrides = read_overrides(arguments.set)
-    chosen = choose(arguments.config, overrides, os.environ, is_local=arguments.local)
+    chosen = choose(
+        arguments.config, overrides, os.environ, is_local=arguments.local, command="mpengine transcribe FILE"
+    )
     beginning.leave_no_core()
     options = Options(
         config=Config.load(chosen.path, overrides=chosen.overrides),

@@ -7,7 +7,7 @@ from io import BufferedWriter, FileIO, TextIOWrapper
 from typing import Any, TextIO
 
 from mpengine.shared.errors import MpengineError
-from mpengine.shared.text import harmless
+from mpengine.shared.text import hanging, harmless
 
 _USUAL_SIZE = os.terminal_size((80, 24))
 
@@ -79,11 +79,29 @@ def drop_output() -> None:
 
 
 def complain(text: str, *more: str) -> None:
-    """Write one line to standard error, if that is possible, and then the lines in `more`, which are our own words."""
+    """Write one line to standard error, if that is possible, and then the lines in `more`, which are our own words.
+
+    On a terminal they are broken at words.
+    """
+    tell(f"mpengine: {harmless(text)}", *map(harmless, more))
+
+
+def tell(*lines: str) -> None:
+    """Write `lines` to standard error, if that is possible; on a terminal they are broken at words."""
+    columns = _columns(sys.stderr)
+    whole = lines if columns is None else [piece for line in lines for piece in hanging(line, columns)]
     try:
-        sys.stderr.write("".join(f"{line}\n" for line in (f"mpengine: {harmless(text)}", *map(harmless, more))))
+        sys.stderr.write("".join(f"{line}\n" for line in whole))
     except OSError:
         _drop(sys.stderr)
+
+
+def _columns(stream: TextIO) -> int | None:
+    """The width of the terminal at `stream`; None where there is none, or where it is unknown."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None  # some terminals say 0
+    except (OSError, ValueError):  # no terminal, or no descriptor
+        return None
 
 
 def _drop(stream: TextIO) -> None:

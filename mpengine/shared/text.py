@@ -9,6 +9,10 @@ _REPLACED = frozenset({"Cc", "Zl", "Zp", "Cs"})
 # Characters that turn the direction of the following text.
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
+_LEAST_SECOND = 24  # columns: in less, hardly two words stand beside each other
+_SHALLOW = 6  # columns: of a deeper margin only so much is kept where the text has little room
+_STEP = 4 * " "  # by which what stands below is indented
+
 
 def harmless(text: str) -> str:
     """`text` on one line, with a replacement character for each character on which a terminal would act."""
@@ -69,6 +73,31 @@ def wrapped(text: str, columns: int) -> list[str]:
             rest = rest[len(piece) :]
         lines[-1] = rest
     return lines
+
+
+def hanging(line: str, columns: int) -> list[str]:
+    """`line` as lines that fit `columns`. Behind two spaces a second column begins, which keeps its place.
+
+    Where that leaves it little room, it stands below. A line that fits stays as it is.
+    """
+    if width(line) < columns:
+        return [line]
+    words = line.lstrip(" ")
+    margin = line[: len(line) - len(words)]
+    first, gap, second = words.partition("  ")
+    head = f"{margin}{first}{gap}{second[: len(second) - len(second.lstrip(' '))]}" if gap else margin
+    rest = line[len(head) :]
+    indent = width(head)
+    if columns - indent >= _LEAST_SECOND:
+        begun, *others = wrapped(rest, columns - indent)
+        return [head + begun, *(" " * indent + other for other in others)]
+    margin = margin[:_SHALLOW]
+    above = wrapped(first, max(2, columns - len(margin))) if gap else []
+    below = margin + _STEP if gap else margin
+    return [
+        *(margin + each for each in above),
+        *(below + each for each in wrapped(rest, max(2, columns - len(below)))),
+    ]
 
 
 def width(text: str) -> int:

@@ -168,6 +168,18 @@ def test_a_terminal_that_can_do_nothing_gets_the_page_without_a_pager(terminal):
     assert shown.written.decode().replace("\r\n", "\n") == LAID_OUT
 
 
+@pytest.mark.parametrize("arguments", [[], ["transcribe", "talk.wav"]], ids=["help", "error"])
+def test_short_help_and_errors_are_broken_at_words_on_a_narrow_terminal(arguments):
+    command, nothing = [*COMMAND[:-1], *arguments], {"XDG_CONFIG_HOME": "/none", "DEEPGRAM_API_KEY": ""}
+    in_a_pipe = subprocess.run(
+        command, env={**os.environ, **nothing}, stderr=subprocess.PIPE, text=True, timeout=scaled(30), check=False
+    ).stderr
+    with contextlib.closing(Terminal(command, rows=80, columns=50, **nothing)) as narrow:
+        assert narrow.wait_for_end() == 2
+        assert len(narrow.lines) > len(in_a_pipe.splitlines())
+        assert " ".join(narrow.lines).split() == in_a_pipe.split()
+
+
 def test_an_unknown_topic_on_a_terminal_is_one_error(terminal):
     shown = terminal("weather")
     assert shown.wait_for_end() == 2

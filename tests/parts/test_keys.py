@@ -69,4 +69,6 @@ def test_a_name_that_is_no_file_is_a_configuration_error(tmp_path, capsys, name)
 
 def test_a_folder_that_is_not_there_is_an_error_of_one_line(tmp_path, capsys):
     assert main(["keys", str(tmp_path / "none")]) == 1
-    assert re.fullmatch(r"mpengine: cannot write .*: No such file or directory\n", capsys.readouterr().err)
+    assert capsys.readouterr().err == (
+        f"mpengine: there is no directory {tmp_path}/none; first: mkdir -m 700 {tmp_path}/none\n"
+    )

@@ -241,3 +241,12 @@ def test_with_nothing_at_all_it_says_how_to_begin(capsys, tmp_path):
         ["mpengine", "init", "--output"],
     ]
     assert f"{tmp_path}/config/mpengine/mic.toml" in ways[2]
+
+
+def test_without_a_recogniser_transcribe_says_how_to_begin_itself(capsys):
+    assert cli.main(["transcribe", "talk.wav"]) == 2
+    told = capsys.readouterr().err
+    assert "\n  mpengine transcribe FILE --local " in told
+    assert "\n  DEEPGRAM_API_KEY=KEY mpengine transcribe FILE " in told
+    assert "then: mpengine transcribe FILE\n" in told
+    assert "mpengine run" not in told

@@ -5,13 +5,15 @@ import logging
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mpengine.shared.logs import format_for
 from mpengine.shared.logs.lines import Entry
 from mpengine.shared.logs.person import Person
 from mpengine.shared.logs.sentences import _SENTENCES, sentence
 from mpengine.shared.secret import StrikeOut
-from mpengine.shared.text import width, wrapped
+from mpengine.shared.text import hanging, width, wrapped
 from mpengine.streaming import tracing
 from mpengine.streaming.actions import SendText
 from mpengine.streaming.websocket import events
@@ -25,6 +27,7 @@ CONNECTED = {"endpoint": "wss://h/v1/listen", "connection": 1, "request_id": Non
 PUBLISHING = {"name": "desk", "results": "ipc:///r", "query": "ipc:///q", "command": "ipc:///c"}
 FAULT = {"source": "streaming", "code": "unauthorized", "message": "HTTP 401: no such key"}
 ENDED = {"exit_code": 0, "finals": 12, "unacknowledged_s": 0.0}
+WAY = "; mpengine check, with the same options, says what would mend it"
 
 
 def entry(event, level=logging.INFO, **fields):
@@ -63,9 +66,10 @@ def said(*entries, **options):
         ("ended", ENDED, "stopped: 12 finals, nothing is left"),
         (
             "ended",
-            ENDED | {"exit_code": 4, "finals": 0, "unacknowledged_s": 3.0},
-            "ended with exit code 4: no finals, 3.0 s of audio have no words yet: the next start goes on with them",
+            ENDED | {"exit_code": 1, "finals": 0, "unacknowledged_s": 3.0},
+            "ended with exit code 1: no finals, 3.0 s of audio have no words yet: the next start goes on with them",
         ),
+        ("ended", ENDED | {"exit_code": 3}, f"ended with exit code 3: 12 finals, nothing is left{WAY}"),
         ("of_tomorrow", {"reason": "why", "number": 3}, "of tomorrow (number 3): why"),
         ("fault", {"other": 1}, "fault (other 1)"),
         ("silent", {"child": "capture", "seen": "stopped", "repeated": 4}, None),
@@ -105,7 +109,7 @@ def test_what_ends_the_engine_comes_last_and_once():
     fatal = entry("fault", logging.ERROR, **FAULT)
     ended = entry("ended", **ENDED | {"exit_code": 4}, reason=FAULT["message"])
     assert said(fatal, entry("stopping", reason="x"), ended)[1:] == [
-        "ended with exit code 4: 12 finals, nothing is left",
+        f"ended with exit code 4: 12 finals, nothing is left{WAY[:17]}\n          {WAY[18:]}",
         "error: recogniser: HTTP 401: no such key",
     ]
 
@@ -254,3 +258,25 @@ def test_what_is_seen_of_a_silent_process_is_told_in_words_of_a_person(seen):
     (line,) = said(entry("silent", logging.WARNING, child="capture", seen=seen))
     assert line.startswith("the process capture is ") or "waits for" in line
     assert seen not in line
+
+
+@pytest.mark.parametrize(
+    ("line", "columns", "lines"),
+    [
+        ("", 20, [""]),
+        ("it  fits", 20, ["it  fits"]),
+        ("no second column in this", 20, ["no second column in", "this"]),
+        ("  run    the words keep their second place", 36, ["  run    the words keep their", "         second place"]),
+        ("  a command    words that have no room", 30, ["  a command", "      words that have no room"]),
+        (f"{' ' * 40}words far to the right of it", 30, ["      words far to the right", "      of it"]),
+    ],
+)
+def test_a_second_column_keeps_its_place_or_stands_below(line, columns, lines):
+    assert hanging(line, columns) == lines
+
+
+@given(line=st.text(alphabet=" ab\u4e00", max_size=80), columns=st.integers(20, 100))
+def test_nothing_but_spaces_is_lost_where_a_line_is_broken(line, columns):
+    lines = hanging(line, columns)
+    assert "".join(lines).replace(" ", "") == line.replace(" ", "")
+    assert all(width(each) < columns for each in lines)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mpengine.shared.config_tables import name_option
+from mpengine.shared.errors import ExitCode
 from mpengine.shared.text import counted
 
 Fields = Mapping[str, Any]
@@ -121,8 +122,14 @@ def _ended(fields: Fields) -> str:
     said = counted(finals, "final") if finals else "no finals"
     waiting = f"{_seconds(left_s)} of audio have no words yet: the next start goes on with them"
     left = waiting if left_s > _LEFT_S else "nothing is left"
-    how = "stopped" if not fields["exit_code"] else f"ended with exit code {fields['exit_code']}"
-    return f"{how}: {said}, {left}"
+    code = fields["exit_code"]
+    how = f"ended with exit code {code}" if code else "stopped"
+    mending = "; mpengine check, with the same options, says what would mend it" if code in _CHECKED else ""
+    return f"{how}: {said}, {left}{mending}"
+
+
+# The exit codes of a device and of an account: the causes of both can be looked for without an engine.
+_CHECKED = (ExitCode.DEVICE, ExitCode.ACCOUNT)
 
 
 # What two looks at a silent process show; see supervisor/decide/hangs.py.
