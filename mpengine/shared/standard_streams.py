@@ -80,8 +80,13 @@ def drop_output() -> None:
 
 def complain(text: str, *more: str) -> None:
     """Write one line to standard error, if that is possible, and then the lines in `more`, which are our own words."""
+    write_error("".join(f"{line}\n" for line in (f"mpengine: {harmless(text)}", *map(harmless, more))))
+
+
+def write_error(text: str) -> None:
+    """Write `text` to standard error, if that is possible."""
     try:
-        sys.stderr.write("".join(f"{line}\n" for line in (f"mpengine: {harmless(text)}", *map(harmless, more))))
+        sys.stderr.write(text)
     except OSError:
         _drop(sys.stderr)
 
