@@ -88,7 +88,7 @@ def test_each_engine_has_a_line_and_what_is_left_of_one_has_one_too(capsys, plac
         "default degraded (no\ufffd[2J route) 4711 USB wss://there (byok)",
         "gone killed (it was killed; its next start goes on with what it left) - - -",
         "mute silent (it does not answer) 98 - -",
-        "rest stopped (audio without a result is left; its next start sends it) - - -",
+        "rest stopped (its run is not over; its next start goes on with it) - - -",
     ]
     assert [(entry["name"], entry["state"], entry["pid"]) for entry in entries] == [
         ("default", "degraded", 4711),
