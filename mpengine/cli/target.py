@@ -125,7 +125,7 @@ def of_config(path: str | os.PathLike[str], name: str | None) -> Target:
     Where it runs, it says itself where it is. Otherwise the configuration does. Raises ConfigError.
     """
     engine, bus = Config.load_bus(path)
-    name = name or engine.name
+    name = engine.name if name is None else name
     require_name(name)
     ends = (bus.publish, bus.query, bus.command)
     if not any(ends) or is_noted(name):
