@@ -58,7 +58,10 @@ def target_of(arguments: argparse.Namespace) -> "Target":
         from mpengine.client.finding import is_noted  # noqa: PLC0415
 
     name = next(iter(arguments.name), None) if isinstance(arguments.name, list) else arguments.name
-    target = Target("default" if name is None else name) if arguments.config is None else of_config(arguments.config, name)
+    if arguments.config is not None:
+        target = of_config(arguments.config, name)
+    else:
+        target = Target("default" if name is None else name)
     ends = {"publish": arguments.publish, "query": arguments.query, "command": arguments.command_at}
     given = {end: at for end, at in ends.items() if at is not None}
     key = arguments.server_key or target.server_key
