@@ -92,6 +92,15 @@ def work_on(path, tables=BYOK):
     return Work(str(path), Config.parse(tables))
 
 
+def test_a_user_without_a_home_is_told_and_gets_no_folder_called_tilde(here, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as where the user has no entry
+    (here / "a.wav").write_bytes(b"1")
+    with pytest.raises(MpengineError, match="no home folder; set XDG_CACHE_HOME"):
+        work_on(here / "a.wav")
+    assert os.listdir(here) == ["a.wav"]
+
+
 def test_work_is_private_and_goes_when_there_is_nothing_to_go_on_with(here):
     recording = write_wav(here / "a.wav", noise(1))
     work = work_on(recording)

@@ -51,7 +51,7 @@ class Person:
                 return []
             case "fault":
                 self._told = str(entry.fields.get("message", ""))
-            case "connection_down" if str(entry.fields.get("reason")) in self._told:
+            case "connection_down" if str(entry.fields.get("reason", "")) in self._told:
                 if not is_late(entry.fields):
                     return []
                 entry = entry._replace(fields={**entry.fields, "reason": ""})  # that was told
