@@ -36,6 +36,7 @@ COMMANDS = {
     "keys": "Make CURVE keys for a bus beyond this machine. It says which goes where.",
     "stop": "Stop an engine and wait for its end. It publishes its last results first.",
     "web": "Serve captions, events and figures to browsers and monitoring, over HTTP. It needs the extra web.",
+    "record": "Keep the audio beside the text, in files of their own. FLAC needs the extra record.",
     "completion": "Print what a shell needs to complete commands. The help says where to put it.",
     "help": "List the pages of the reference, or show one of them. It shows the help of a command, too.",
     "version": "Print the version.",

@@ -1,12 +1,13 @@
-"""`mpengine service` prints a systemd unit for an engine of this installation."""
+"""`mpengine service` prints a systemd unit for an engine of this installation, or for a program beside it."""
 
 import argparse
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import mpengine
+from mpengine import cli
 from mpengine.cli.chosen import USUAL_NAME, usual_file
 from mpengine.shared.config import secrets
 from mpengine.shared.config_tables import NAME, NAME_VALUES
@@ -121,6 +122,68 @@ OOMPolicy=continue
 LimitCORE=0
 """
 
+_BESIDE = """\
+# {place}
+# It starts, stops and restarts with {engine}.service, when it is enabled by
+# systemctl {whose}enable {file}
+
+[Unit]
+Description=mpengine {command} beside {engine}
+BindsTo={engine}.service
+PartOf={engine}.service
+# Started before the engine and stopped behind it: the last results and the last audio come at the engine's own end.
+Before={engine}.service
+StartLimitIntervalSec=0
+
+[Service]
+Type=exec
+ExecStart={words}
+Restart=on-failure
+RestartSec=5
+# A wrong option stays wrong.
+RestartPreventExitStatus=2
+TimeoutStopSec=20
+MemoryMax=256M
+LimitCORE=0
+StateDirectory={label}
+StateDirectoryMode=0700
+{more}
+
+{sandbox}
+
+[Install]
+WantedBy={engine}.service
+"""
+
+_BESIDE_SYSTEM = """\
+Environment=XDG_RUNTIME_DIR=%t/{runtime} XDG_STATE_HOME=%S/{label}
+{credentials}
+# The engine's own user, which exists while one of the two runs: so its sockets and its window can be read.
+DynamicUser=yes
+User={user}
+DevicePolicy=closed
+{homes}
+ProtectSystem=strict
+PrivateTmp=yes
+ProtectProc=invisible
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+CapabilityBoundingSet=
+UMask=0077
+"""
+
+BESIDE = ("web", "relay", "record")
+"""The commands that run beside an engine."""
+# Options of theirs that name a file which the service's user cannot read.
+_FILES = ("--token-file", "--creds", "--password-file", "--ca-file", "--client-key")
+_LONGEST_USER = 31
+# These stand for systemd's specifiers until all else is quoted.
+_STATE, _CREDENTIALS = "/STATE-OF-THE-UNIT", "/CREDENTIALS-OF-THE-UNIT"
+
 # All of these work in a user's unit too.
 _SANDBOX = """\
 NoNewPrivileges=yes
@@ -155,10 +218,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mpengine@.service for several engines: the instance is the engine's name, and %%i in --config "
         "(default: %%i.toml in the same folder)",
     )
+    parser.add_argument(
+        "--for",
+        dest="beside",
+        choices=[name for name in BESIDE if name in cli.COMMANDS],
+        help="a unit for this command beside the engine, tied to the engine's unit",
+    )
+    parser.add_argument("options", nargs="*", metavar="-- OPTIONS", help="with --for: the options of that command")
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """See `service`."""
+    """See `service` and `beside`."""
+    if arguments.beside is not None:
+        text = beside(
+            arguments.beside,
+            arguments.options,
+            is_user=arguments.user,
+            name=arguments.name,
+            is_template=arguments.template,
+        )
+        print(text, end="")
+        return int(ExitCode.OK)
+    if arguments.options:
+        raise ConfigError("", "options of a command need --for, as in: mpengine service --for record -- --keep-days 30")
     return service(is_user=arguments.user, config=arguments.config, name=arguments.name, is_template=arguments.template)
 
 
@@ -211,6 +293,72 @@ def unit(*, is_user: bool, config: str, name: str | None, file: str | None = Non
     )
 
 
+def beside(command: str, options: Sequence[str], *, is_user: bool, name: str | None, is_template: bool = False) -> str:
+    """The unit that runs `command` with `options` beside the engine called `name`, or beside each instance.
+
+    Raises ConfigError, also for options that the command does not take.
+    """
+    name = _INSTANCE if is_template else name
+    if name is not None and not NAME.fullmatch(name):
+        raise ConfigError("engine.name", f"expected {NAME_VALUES}")
+    runtime = "mpengine" if name is None else f"mpengine-{name}"
+    # No engine's name has a dot: so no unit of an engine is called like this one.
+    label = f"{runtime}.{command}"
+    engine, file, user = runtime, label, runtime
+    if is_template:
+        engine, file, user = f"mpengine@{name}", f"mpengine.{command}@", "mpengine"
+    if not is_user and len(user) > _LONGEST_USER:
+        text = f"a name of more than {_LONGEST_USER - len('mpengine-')} letters is too long for the user of a unit"
+        raise ConfigError("engine.name", f"{text}: use --template")
+    if command == "record" and not any(word.startswith("--output") for word in options):
+        options = ["--output", f"{_STATE}/{label}", *options]
+    elif command == "record" and not is_user:
+        text = "this unit keeps recordings in its own folder, below /var/lib; for another one use --user"
+        raise ConfigError("--output", text)
+    given = [command, *([] if name is None else [f"--name={name}"]), *options]
+    cli.parser_for(command).parse_args(given)
+    given, credentials = _with_files(given, is_user=is_user)
+    more = ""
+    if not is_user:
+        loads = "".join(f"LoadCredential={key}:{_quoted(path)}\n" for key, path in credentials.items())
+        more = _BESIDE_SYSTEM.format(
+            runtime=runtime, label=label, user=user, credentials=loads, homes=_homes(_installation())
+        )
+    words = [_quoted(word).replace("$", "$$") for word in [sys.executable, "-P", "-m", "mpengine", *given]]
+    text = _BESIDE.format(
+        place=f"{'~/.config/systemd/user' if is_user else '/etc/systemd/system'}/{file}.service",
+        file=f"{file}desk" if is_template else file,
+        whose="--user " if is_user else "",
+        command=command,
+        engine=engine,
+        label=label,
+        words=" ".join(words).replace(_STATE, "%S").replace(_CREDENTIALS, "%d"),
+        more=more.strip(),
+        sandbox=_SANDBOX.strip(),
+    )
+    return text.replace(_INSTANCE, _SPECIFIER)
+
+
+def _with_files(words: Sequence[str], *, is_user: bool) -> tuple[list[str], dict[str, str]]:
+    """`words` with whole paths; for the machine, with credentials in the place of files. Returns those files, too."""
+    found: dict[str, str] = {}
+    given: list[str] = []
+    for word in words:
+        option, equals, path = word.partition("=")
+        if not equals and given and given[-1] in (*_FILES, "--output"):
+            option, path = given.pop(), word
+        if option not in (*_FILES, "--output") or not path:
+            given.append(word)
+            continue
+        path = os.path.abspath(os.path.expanduser(path))
+        if option in _FILES and not is_user:
+            key = option.lstrip("-")
+            found[key] = path
+            path = f"{_CREDENTIALS}/{key}"
+        given.append(f"{option}={path}")
+    return given, found
+
+
 def _installation() -> Iterable[str]:
     """The folders of this Python and this package."""
     package = os.path.dirname(os.path.abspath(mpengine.__file__))
@@ -222,7 +370,7 @@ def _homes(needed: Iterable[str]) -> str:
     inside = sorted({path for path in needed if path.startswith(tuple(f"{home}/" for home in _HOMES))})
     if not inside:
         return "ProtectHome=yes"
-    says = "# The engine sees nothing else in home folders: the configuration's files must be in other folders."
+    says = "# Nothing else in home folders is seen: files that the configuration or an option names must be elsewhere."
     # An unescaped colon would begin the path of the mount.
     binds = ["BindReadOnlyPaths=" + _quoted(path).replace(":", "\\:") for path in inside]
     return "\n".join([says, "ProtectHome=tmpfs", *binds])

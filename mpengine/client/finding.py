@@ -1,5 +1,6 @@
 """How a program finds an engine: by the endpoints it was given, otherwise by the engine's own file, by its name."""
 
+import os
 from typing import NamedTuple
 
 from mpengine.shared import one_writer, runtime, whereabouts
@@ -32,6 +33,14 @@ def find(name: str) -> Found:
     ends = zip((said.publish, said.query, said.command), usual, strict=True)
     publish, query, command = (default if end is None else reachable(end, None) for end, default in ends)
     return Found(publish, query, command, said.public_key)
+
+
+def window_of(name: str) -> str:
+    """Where the replay window of the engine called `name` is, or will be. Raises as `find` does."""
+    require_name(name)
+    path = runtime.runtime_path(name)
+    said = whereabouts.read(path)
+    return said.window if said is not None and said.window else os.path.join(path, f"{name}.window")
 
 
 def is_noted(name: str) -> bool:

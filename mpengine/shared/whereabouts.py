@@ -21,7 +21,8 @@ class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
     """The engine `name`, the process `pid` of its supervisor, and its endpoints, if they are configured.
 
     An endpoint that is not configured is None: its socket stands beside the file, whatever the directory is called
-    where it is mounted. `public_key`: the engine's public CURVE key; None for an engine without one.
+    where it is mounted. `public_key`: the engine's public CURVE key; None for an engine without one. `window`: the path
+    of the replay window, where `buffer.directory` is configured.
     """
 
     v: int = 1
@@ -31,6 +32,7 @@ class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
     query: str | None = None
     command: str | None = None
     public_key: str | None = None
+    window: str | None = None
 
 
 _decoder: msgspec.json.Decoder[Whereabouts] = msgspec.json.Decoder(Whereabouts)

@@ -216,6 +216,7 @@ class Supervisor:
                 query=config.bus.query,
                 command=config.bus.command,
                 public_key=bus.public_key,
+                window=os.path.abspath(self._files.window_path) if config.buffer.directory else None,
             ),
             doors=self._doors,
             now=self._bound_at,

@@ -42,6 +42,7 @@ _GAUGED = (
     ("lag_s", "mpengine_lag_seconds", "Audio sent and not transcribed."),
     ("refused_s", "mpengine_refused_seconds", "For how long the recogniser has refused the engine."),
     ("uptime_s", "mpengine_uptime_seconds", "For how long the supervisor has run."),
+    ("source_s", "mpengine_source_seconds", "Length of the file that is read; absent for a microphone."),
 )
 
 

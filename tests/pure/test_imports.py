@@ -124,6 +124,12 @@ def test_libraries_of_the_web_server_are_known_to_it_alone(library):
     assert {room(name) for name in users} == {"web"}
 
 
+def test_the_recorder_is_a_client_and_soundfile_is_known_to_one_module_of_it():
+    ours = {room(other) for name in modules_of("recorder") for other in IMPORTS[name] if other in PATHS}
+    assert ours == {"recorder", "client", "shared"}
+    assert {name for name, found in IMPORTS.items() if "soundfile" in found} == {"mpengine.recorder.flac"}
+
+
 @pytest.mark.parametrize("name", PURE)
 def test_a_pure_module_knows_no_world(name):
     # This one knows the names of signals, not their handlers.

@@ -15,6 +15,7 @@ from mpengine.shared.text import width, wrapped
 from mpengine.streaming import tracing
 from mpengine.streaming.actions import SendText
 from mpengine.streaming.websocket import events
+from mpengine.supervisor.decide.hangs import Seen
 from tests.rig.structure import TREES
 
 NOON = 1.8e9
@@ -244,3 +245,10 @@ def test_what_ends_an_attempt_is_told_with_its_time():
     assert str(failed) == 'failed connection=3 after_s=0.250 reason="no route"'
     assert 'answer="dg-request-id=r1"' in str(tracing.happened(3, events.Opened({"dg-request-id": "r1"}), 0.1))
     assert tracing.happened(3, events.Received("words that somebody said"), 0.1) is None
+
+
+@pytest.mark.parametrize("seen", Seen)
+def test_what_is_seen_of_a_silent_process_is_told_in_words_of_a_person(seen):
+    (line,) = said(entry("silent", logging.WARNING, child="capture", seen=seen))
+    assert line.startswith("the process capture is ") or "waits for" in line
+    assert seen not in line

@@ -196,6 +196,101 @@ def test_a_template_has_the_name_of_its_instance(capsys):
     assert "--name" in capsys.readouterr().err
 
 
+# Beside an engine
+
+
+def beside(command="record", *options, is_user=False, **more):
+    return read(service.beside(command, options, is_user=is_user, **({"name": None} | more)))
+
+
+def test_a_unit_beside_the_engine_is_tied_to_the_engines(is_user):
+    found = beside(is_user=is_user)
+    assert found["Unit"]["BindsTo"] == found["Unit"]["PartOf"] == ["mpengine.service"]
+    assert found["Install"]["WantedBy"] == ["mpengine.service"]
+    # Behind the engine's end, at which the last results and the last audio come.
+    assert found["Unit"]["Before"] == ["mpengine.service"]
+    assert "After" not in found["Unit"]
+
+
+def test_a_unit_beside_the_engine_has_the_engines_sandbox(is_user):
+    engine, found = unit(is_user=is_user)["Service"], beside(is_user=is_user)["Service"]
+    kinds = ("Protect", "Restrict", "SystemCall", "Private", "Capab", "Dynamic")
+    closed = {key for key in engine if key.startswith(kinds) and key != "RestartPreventExitStatus"}
+    assert len(closed) >= (7 if is_user else 15)
+    assert {key: found[key] for key in closed} == {key: engine[key] for key in closed}
+    assert found["NoNewPrivileges"] == ["yes"]
+    assert "DeviceAllow" not in found
+    assert "LoadCredential" not in found  # the recogniser's keys are none of its business
+
+
+@pytest.mark.parametrize(("name", "label"), [(None, "mpengine"), ("desk", "mpengine-desk")])
+def test_it_is_of_the_engines_user_and_in_the_engines_directory(name, label):
+    found = beside(name=name)["Service"]
+    assert found["User"] == [label]  # that of a unit of this name with DynamicUser
+    assert found["Environment"][0].startswith(f"XDG_RUNTIME_DIR=%t/{label} ")
+    assert found["StateDirectory"] == [f"{label}.record"]
+    assert f"record {'' if name is None else '--name=desk '}--output=%S/{label}.record" in found["ExecStart"][0]
+
+
+def test_an_instance_beside_an_instance():
+    text = service.beside("web", ["--listen", "127.0.0.1:0"], is_user=False, name=None, is_template=True)
+    found = read(text)
+    assert text.startswith("# /etc/systemd/system/mpengine.web@.service\n")
+    assert found["Unit"]["BindsTo"] == found["Install"]["WantedBy"] == ["mpengine@%i.service"]
+    assert found["Service"]["User"] == ["mpengine"]  # that of all instances
+    assert found["Service"]["Environment"][0].startswith("XDG_RUNTIME_DIR=%t/mpengine-%i ")
+    assert " web --name=%i --listen " in found["Service"]["ExecStart"][0]
+
+
+def test_its_options_arrive_as_they_are(is_user):
+    options = ["--keep-days", "3", "--client-key", "/x/100% $a.key"]
+    (line,) = beside("record", *options, is_user=is_user)["Service"]["ExecStart"]
+    assert " --keep-days 3 " in line
+    assert line.endswith('"--client-key=/x/100%% $$a.key"' if is_user else "--client-key=%d/client-key")
+
+
+def test_files_that_options_name_are_credentials():
+    for options in (["--token-file", "/root/a token"], ["--token-file=/root/a token"]):
+        section = beside("web", *options)["Service"]
+        assert section["LoadCredential"] == ['token-file:"/root/a token"']
+        assert section["ExecStart"][0].endswith(" web --token-file=%d/token-file")
+
+
+def test_a_user_may_say_where_recordings_go(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    section = beside("record", "--output", "tapes", is_user=True)["Service"]
+    assert command(section)[-1] == f"--output={tmp_path}/tapes"
+
+
+def test_every_line_beside_is_a_comment_a_section_or_a_setting(is_user):
+    for line in service.beside("record", [], is_user=is_user, name="a" * 22).splitlines():
+        assert re.fullmatch(r"|#.*|\[\w+\]|[A-Z]\w+=.*", line)
+        assert len(line) <= 120 or "=" in line
+        assert not re.search(r"[{}]", line)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--for", "record", "--", "--output", "/srv"], "leave out|below /var/lib"),
+        (["--for", "record", "--name", "a" * 23], "use --template"),
+        (["--for", "record", "--name", "a b"], "engine.name"),
+        (["--", "--keep-days", "3"], "need --for"),
+        (["--for", "web", "--", "--token-file", "a\nb"], "cannot stand in a unit"),
+    ],
+)
+def test_what_cannot_be_beside_is_refused_in_one_line(capsys, arguments, says):
+    assert cli.main(["service", *arguments]) == ExitCode.CONFIG
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert re.search(says, err)
+
+
+def test_options_that_the_command_does_not_take_are_refused(capsys):
+    assert cli.main(["service", "--for", "record", "--", "--nonsense"]) == ExitCode.CONFIG
+    assert "record: unknown option --nonsense" in capsys.readouterr().err
+
+
 # Homes
 
 

@@ -22,7 +22,7 @@ FLOORS = (
     {"client", "dialects"},
     {"shared.config", "formats"},
     {"capture", "streaming", "supervisor", "recogniser"},
-    {"embedded", "web"},
+    {"embedded", "recorder", "web"},
     {""},
     {"cli"},
     {"__main__"},

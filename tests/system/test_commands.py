@@ -91,7 +91,7 @@ def test_status_is_a_table_for_people_and_json_for_machines(microphone, engine):
         assert server.url in table.stdout
         answer = json.loads(mpengine(running, "status", "--name", running.name, "--json").stdout)
         assert answer["type"] == "status"
-        assert answer["children"]["streaming"]["state"] == "running"
+        assert answer["children"]["streaming"]["state"] == "RUNNING"
         assert answer["metrics"]["children"]["supervisor"]["rss_mb"] > 1
         running.stop()
 

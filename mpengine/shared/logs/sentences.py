@@ -123,6 +123,17 @@ def _ended(fields: Fields) -> str:
     return f"{how}: {said}, {left}"
 
 
+# What two looks at a silent process show; see supervisor/decide/hangs.py.
+_SEEN = {
+    "TRACED": "is held by a debugger",
+    "STOPPED": "is stopped: somebody sent it SIGSTOP",
+    "SPINNING": "is busy and says nothing",
+    "STARVED": "waits for a processor: this machine is overloaded",
+    "IN_KERNEL": "waits for a disk or a driver",
+    "BLOCKED": "waits for a call that does not come back",
+    "SLOW": "is slow to answer",
+}
+
 _SENTENCES: dict[str, Callable[[Fields], str]] = {
     # The beginning
     "publishing": lambda fields: f"captions in another terminal: {listening(fields['name'], fields.get('public_key'))}",
@@ -152,7 +163,7 @@ _SENTENCES: dict[str, Callable[[Fields], str]] = {
     "hung": lambda fields: f"the process {fields['child']} hangs ({fields['reason']}); it is started again",
     "killing": lambda fields: f"the process {fields['child']} does not end and is killed",
     "spawn_failed": lambda fields: f"the process {fields['child']} cannot be started: {fields['reason']}",
-    "silent": lambda fields: f"the process {fields['child']} says nothing ({fields['seen']})",
+    "silent": lambda fields: f"the process {fields['child']} {_SEEN.get(str(fields['seen']), 'is slow to answer')}",
     "cannot_be_killed": lambda fields: f"these processes do not end, though they were killed: {fields['children']}",
     "zygote_failed": lambda fields: f"{fields['reason']}; starting {fields['starting']}",
     "malformed_control_message": lambda fields: f"the process {fields['child']} sent nonsense; please report this bug",

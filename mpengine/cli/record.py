@@ -1,0 +1,97 @@
+"""`mpengine record` keeps the audio of an engine in files, as a process of its own."""
+
+import argparse
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from mpengine.cli.options import add_target, target_of
+from mpengine.shared import logs
+from mpengine.shared.errors import MpengineError
+
+if TYPE_CHECKING:
+    from mpengine.recorder.segment import EncoderFor
+
+_MINUTES = 60.0
+_LONGEST_MINUTES = 24 * 60.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own arguments."""
+    add_target(parser, "publish", "query")
+    parser.add_argument(
+        "--output", metavar="DIR", required=True, help="the folder of the recordings; it is made for you alone"
+    )
+    parser.add_argument("--format", choices=("flac", "wav"), default="flac", help="default: flac")
+    parser.add_argument(
+        "--segment",
+        metavar="MINUTES",
+        type=_number(0.05, _LONGEST_MINUTES),
+        default=_MINUTES,
+        help=f"the longest file (default: {_MINUTES:g})",
+    )
+    parser.add_argument(
+        "--keep-days", metavar="N", type=_number(0.001, 1e5), help="remove what is older (default: keep all)"
+    )
+    parser.add_argument(
+        "--keep-mb",
+        metavar="N",
+        type=_number(1, 1e9),
+        help="remove the oldest recordings while all together have more (default: keep all)",
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Record until Ctrl-C. Raises ConfigError, and MpengineError where the package of the extra is missing."""
+    target = target_of(arguments)
+    # None of the other commands needs these.
+    from mpengine.recorder.process import Options, record  # noqa: PLC0415
+
+    encoder = _encoder(arguments.format)
+    logs.setup("record")
+    return record(
+        Options(
+            name=target.name,
+            output=os.path.abspath(os.path.expanduser(arguments.output)),
+            ending=arguments.format,
+            encoder=encoder,
+            segment_s=arguments.segment * 60,
+            keep_days=arguments.keep_days,
+            keep_mb=arguments.keep_mb,
+            publish=target.publish,
+            query=target.query,
+            server_key=target.server_key,
+            client_key=target.client_key,
+        )
+    )
+
+
+def _encoder(ending: str) -> "EncoderFor":
+    """What makes files with that `ending`."""
+    if ending == "wav":
+        from mpengine.recorder.encoders import Wav  # noqa: PLC0415
+
+        return Wav
+    try:
+        from mpengine.recorder.flac import Flac  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("mpengine"):
+            raise
+        text = f"{error.name} is not installed; pip install 'mpengine-stt[record]' installs it"
+        raise MpengineError(f"{text} (--format wav needs nothing)") from None
+    return Flac
+
+
+def _number(least: float, most: float) -> Callable[[str], float]:
+    """The type of an option that takes numbers from `least` to `most`."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"expected {least:.12g} to {most:.12g}")
+        return value
+
+    return read

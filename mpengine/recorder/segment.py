@@ -1,0 +1,114 @@
+"""One file that is being written, and its JSON. It owns the file's descriptor.
+
+Audio goes through the encoder into pieces that wait for the disk. A disk that is full leaves them waiting: nothing is
+lost, and `flush` may be tried again.
+"""
+
+import collections
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator
+
+from mpengine.recorder.encoders import Encoder, Piece
+from mpengine.recorder.recording import Missing, Recording
+from mpengine.recorder.shelf import Shelf
+from mpengine.shared import one_writer
+
+EncoderFor = Callable[[int, int], Encoder]
+"""Makes an encoder for a sample rate and so many channels."""
+_MOST_NAMES = 1000
+
+
+class Segment:
+    """The open file. It is made with its first bytes, the header: so whoever finds one can play it."""
+
+    def __init__(self, shelf: Shelf, found: Recording, encoder: EncoderFor) -> None:
+        """Make the JSON. Raises OSError; then there is none."""
+        self._shelf = shelf
+        self.recording = found
+        self._pieces: collections.deque[Piece] = collections.deque()
+        self._is_closed = False
+        self._fd = -1
+        self._encoder = encoder(found.sample_rate, found.channels)
+        _choose_name(shelf, found)
+        shelf.note(found)
+        shelf.recordings.append(found)
+
+    @property
+    def is_nameless(self) -> bool:
+        """Whether somebody has removed the file."""
+        return self._fd >= 0 and os.fstat(self._fd).st_nlink == 0
+
+    def write(self, pcm: bytes) -> None:
+        """Take audio. It waits for `flush`."""
+        self._encoder.write(pcm)
+        self._pieces += self._encoder.take()
+        self.recording.ends_at(self.recording.end_sample + len(pcm) // (2 * self.recording.channels))
+
+    def tell(self, missing: Iterable[Missing]) -> None:
+        """Have the JSON tell all that is missing so far. Raises OSError."""
+        self.recording.missing = list(missing)
+        self._shelf.note(self.recording)
+
+    def flush(self) -> None:
+        """Write what waits. Raises OSError; the rest waits on."""
+        if self._pieces and self._fd < 0:
+            path = self._shelf.path(self.recording.file)
+            self._fd = one_writer.open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        self._pieces = collections.deque(_joined(self._pieces))
+        while self._pieces:
+            place, data = self._pieces[0]
+            written = os.pwrite(self._fd, data, place)
+            if written == len(data):
+                self._pieces.popleft()
+            else:
+                self._pieces[0] = Piece(place + written, data[written:])
+
+    def finish(self, missing: Iterable[Missing]) -> None:
+        """End the file and its JSON. Raises OSError; then call it again."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._encoder.close()
+            self._pieces += self._encoder.take()
+        self.flush()
+        os.fsync(self._fd)
+        self.recording.is_whole = True
+        try:
+            self.tell(missing)
+        except OSError:
+            self.recording.is_whole = False
+            raise
+        os.close(self._fd)
+
+    def give_up(self) -> None:
+        """Leave the file as it is."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._pieces.clear()
+
+
+def _choose_name(shelf: Shelf, found: Recording) -> None:
+    """Give the file another name where its own is taken. Only one recorder of an engine is in a folder."""
+    stem, ending = os.path.splitext(found.file)
+    for number in range(2, _MOST_NAMES):
+        path = shelf.path(found.file)
+        if not (os.path.lexists(path) or os.path.lexists(f"{os.path.splitext(path)[0]}.json")):
+            return
+        found.file = f"{stem}-{number}{ending}"
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), shelf.path(found.file))
+
+
+def _joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """`pieces` in as few as may be: a header and the frames behind it go to the file in one write."""
+    parts: list[bytes] = []
+    place = end = 0
+    for piece in pieces:
+        if parts and piece.place != end:
+            yield Piece(place, b"".join(parts))
+            parts.clear()
+        if not parts:
+            place = end = piece.place
+        parts.append(piece.data)
+        end += len(piece.data)
+    if parts:
+        yield Piece(place, b"".join(parts))

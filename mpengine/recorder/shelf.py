@@ -1,0 +1,187 @@
+"""The folder of the recordings: its lock, what is there already, and what becomes too old or too much.
+
+A recorder owns the recordings of its engine in the folder, and holds the lock of them. It touches no other file: each
+recording is known by its JSON, which names its file.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+
+from mpengine.recorder import recording
+from mpengine.recorder.encoders import WAV_HEADER_BYTES, wav_header
+from mpengine.recorder.flac_end import LARGEST_FRAME_BYTES, STREAMINFO_BYTES, flac_end, with_total
+from mpengine.recorder.recording import Recording
+from mpengine.shared import one_writer
+from mpengine.shared.errors import MpengineError
+
+_LARGEST_JSON = 16 << 20
+_TAIL_BYTES = 2 * LARGEST_FRAME_BYTES
+# A machine without a clock of its own may start in 1970: such a time says nothing of a recording's age.
+_LEAST_TIME_NS = 1_577_836_800_000_000_000  # 2020
+_DAY_NS = 86_400_000_000_000
+
+
+class Shelf:
+    """The recordings of one engine in one folder, the oldest first."""
+
+    def __init__(self, directory: str, engine: str) -> None:
+        """Make the folder if it is missing, and lock the engine's recordings. Raises MpengineError."""
+        self.directory = directory
+        self._engine = engine
+        self.make()
+        try:
+            self._lock = one_writer.open_file(os.path.join(directory, f".{engine}.lock"), os.O_RDWR | os.O_CREAT)
+        except OSError as error:
+            raise MpengineError(f"cannot write recordings into {directory}: {error.strerror}") from None
+        try:
+            one_writer.lock(self._lock, is_optional=True)
+        except BlockingIOError:
+            os.close(self._lock)
+            text = f'another mpengine record writes recordings of the engine "{engine}" into {directory}'
+            raise MpengineError(f"{text}: stop that one, or choose another --output") from None
+        self.recordings = sorted(self._found(), key=lambda each: (each.start_time_ns, each.file))
+
+    def make(self) -> None:
+        """Make the folder, for this user alone, if it is missing. Raises MpengineError."""
+        try:
+            os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise MpengineError(f"cannot make the folder {self.directory}: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        os.close(self._lock)
+
+    def path(self, name: str) -> str:
+        """The path of a file in the folder."""
+        return os.path.join(self.directory, name)
+
+    def position_in(self, run: str) -> int | None:
+        """Where the recordings of `run` end; None where there are none."""
+        return max((each.end_sample for each in self.recordings if each.run == run), default=None)
+
+    def note(self, found: Recording) -> None:
+        """Write the JSON of a recording, so that it is there as a whole or as it was before. Raises OSError."""
+        path = self.path(_json_of(found))
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{path}.new")
+        fd = one_writer.open_file(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            data = recording.written(found)
+            while data:
+                data = data[os.write(fd, data) :]
+            os.fsync(fd)  # a power cut leaves this one or the one before
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(f"{path}.new")
+            raise
+        finally:
+            os.close(fd)
+        os.rename(f"{path}.new", path)
+
+    def mend(self) -> list[Recording]:
+        """Make whole what a recorder that was killed has left: each of them is returned. Raises OSError."""
+        mended = []
+        for each in [each for each in self.recordings if not each.is_whole]:
+            path = self.path(each.file)
+            try:
+                fd = one_writer.open_file(path, os.O_RDWR)
+            except FileNotFoundError:
+                self.remove(each)
+                continue
+            try:
+                samples = _mend_wav(fd, each) if each.file.endswith(".wav") else _mend_flac(fd)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            if samples is None and os.path.getsize(path) <= LARGEST_FRAME_BYTES:  # no audio, but the beginning of some
+                self.remove(each)
+                continue
+            each.is_whole, each.is_damaged = True, samples is None
+            each.cut_at(each.first_sample + (samples or 0))
+            self.note(each)
+            mended.append(each)
+        return mended
+
+    def remove(self, found: Recording) -> None:
+        """Remove a recording. Raises OSError."""
+        for name in (found.file, _json_of(found)):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path(name))
+        self.recordings.remove(found)
+
+    def sweep(self, *, now_ns: int, keep_days: float | None, keep_mb: float | None) -> list[Recording]:
+        """Remove what is older than so many days, then the oldest ones while all together have more than so many MB.
+
+        What is not whole stays. Returns the removed ones. Raises OSError.
+        """
+        removed = []
+        sizes = {each.file: self._size(each) for each in self.recordings} if keep_mb is not None else {}
+        total = sum(sizes.values())
+        for each in [each for each in self.recordings if each.is_whole]:
+            age_ns = now_ns - each.end_time_ns if each.start_time_ns >= _LEAST_TIME_NS else 0
+            is_old = keep_days is not None and age_ns > keep_days * _DAY_NS
+            if is_old or (keep_mb is not None and total > keep_mb * 1e6):
+                self.remove(each)
+                total -= sizes.get(each.file, 0)
+                removed.append(each)
+        return removed
+
+    def _size(self, found: Recording) -> int:
+        size = 0
+        for name in (found.file, _json_of(found)):
+            with contextlib.suppress(OSError):
+                size += os.stat(self.path(name)).st_size
+        return size
+
+    def _found(self) -> Iterator[Recording]:
+        half_written = re.compile(rf"{self._engine}-\d{{8}}T.*\.json\.new")
+        for entry in os.scandir(self.directory):
+            if half_written.fullmatch(entry.name):
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)
+            if not (entry.name.startswith(f"{self._engine}-") and entry.name.endswith(".json")):
+                continue
+            try:
+                fd = one_writer.open_file(entry.path, os.O_RDONLY)
+            except OSError:
+                continue
+            try:
+                found = recording.read(os.read(fd, min(os.fstat(fd).st_size, _LARGEST_JSON)))
+            finally:
+                os.close(fd)
+            if found is not None and found.engine == self._engine and _json_of(found) == entry.name:
+                yield found
+
+
+def _json_of(found: Recording) -> str:
+    return f"{os.path.splitext(found.file)[0]}.json"
+
+
+def _mend_wav(fd: int, found: Recording) -> int | None:
+    """Have the header tell the length. Returns the samples of each channel; None without audio."""
+    frame_bytes = 2 * found.channels
+    samples = max(0, os.fstat(fd).st_size - WAV_HEADER_BYTES) // frame_bytes
+    if not samples:
+        return None
+    os.ftruncate(fd, WAV_HEADER_BYTES + samples * frame_bytes)
+    os.pwrite(fd, wav_header(found.sample_rate, found.channels, samples * frame_bytes), 0)
+    return samples
+
+
+def _mend_flac(fd: int) -> int | None:
+    """Cut off a torn frame, and have the header tell the length. Returns the samples of each channel; None without."""
+    size = os.fstat(fd).st_size
+    streaminfo = os.pread(fd, STREAMINFO_BYTES, 0)
+    end = size
+    while end > STREAMINFO_BYTES:
+        begin = max(0, end - _TAIL_BYTES)
+        found = flac_end(streaminfo, os.pread(fd, end - begin, begin), begin)
+        if found is not None:
+            os.ftruncate(fd, found.end)
+            os.pwrite(fd, with_total(streaminfo, found.samples), 0)
+            return found.samples
+        end = begin + LARGEST_FRAME_BYTES if begin else 0  # a frame may lie across
+    return None
