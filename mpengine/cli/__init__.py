@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 import mpengine
+from mpengine.cli.interrupts import held
 from mpengine.cli.options import COMMAND_OPTIONS, KEY_OPTION
 from mpengine.cli.parsing import Parser
 from mpengine.shared.errors import ExitCode, MpengineError
@@ -61,12 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ensure_standard_streams()
         _look_for_a_namesake()
         words = _with_key(sys.argv[1:] if argv is None else argv)
-        parser = parser_for(*words[:1])
-        arguments = parser.parse_args(words)
-        if arguments.command is None:
-            tell(*_overview().splitlines())
-            return int(ExitCode.CONFIG)
-        code: int = module_of(arguments.command).main(arguments)
+        code = _run(words)
         sys.stdout.flush()
     except MpengineError as error:
         complain(str(error), *error.more)
@@ -77,7 +73,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # this process is about to end: a second one changes nothing
         drop_output()
         return int(ExitCode.OK)
+    except FileNotFoundError:
+        if _has_directory():
+            raise
+        complain("the working directory was removed: go to another one, and try again")
+        return int(ExitCode.CRASH)
     return code
+
+
+def _run(words: Sequence[str]) -> int:
+    """Run the command in `words`; the exit code."""
+    try:
+        arguments = parser_for(*words[:1]).parse_args(words)
+        if arguments.command is None:
+            tell(*_overview().splitlines())
+            return int(ExitCode.CONFIG)
+        code: int = module_of(arguments.command).main(arguments)
+    except SystemExit:  # of --help and --version
+        sys.stdout.flush()  # what fails at the end of Python is a traceback
+        raise
+    return code
+
+
+def _has_directory() -> bool:
+    """Whether the working directory is there: each relative path needs it."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _look_for_a_namesake() -> None:
@@ -141,4 +165,5 @@ def _short(about: str) -> str:
 
 def module_of(name: str) -> ModuleType:
     """The module of a command."""
-    return importlib.import_module(f"mpengine.cli.{_MODULES.get(name, name)}")
+    with held():
+        return importlib.import_module(f"mpengine.cli.{_MODULES.get(name, name)}")

@@ -27,13 +27,13 @@ class Left(enum.StrEnum):
 
     SILENT = "silent"  # its process lives, and does not answer
     KILLED = "killed"  # it was killed; its next start goes on with what it left
-    STOPPED = "stopped"  # it has stopped with audio left, which its next start sends
+    STOPPED = "stopped"  # it has ended before its run was over; its next start goes on with that
 
 
 _MEANING = {
     Left.SILENT: "it does not answer",
     Left.KILLED: "it was killed; its next start goes on with what it left",
-    Left.STOPPED: "audio without a result is left; its next start sends it",
+    Left.STOPPED: "its run is not over; its next start goes on with it",
 }
 
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from mpengine.cli.interrupts import held
 from mpengine.shared.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,11 +55,15 @@ def add_target(parser: argparse.ArgumentParser, *endpoints: str, is_several: boo
 
 def target_of(arguments: argparse.Namespace) -> "Target":
     """The engine that the options of `add_target` name, of several the first one. Raises ConfigError."""
-    from mpengine.cli.target import Target, of_config  # noqa: PLC0415
-    from mpengine.client.finding import is_noted  # noqa: PLC0415
+    with held():
+        from mpengine.cli.target import Target, of_config  # noqa: PLC0415
+        from mpengine.client.finding import is_noted  # noqa: PLC0415
 
     name = next(iter(arguments.name), None) if isinstance(arguments.name, list) else arguments.name
-    target = Target(name or "default") if arguments.config is None else of_config(arguments.config, name)
+    if arguments.config is not None:
+        target = of_config(arguments.config, name)
+    else:
+        target = Target("default" if name is None else name)
     ends = {"publish": arguments.publish, "query": arguments.query, "command": arguments.command_at}
     given = {end: at for end, at in ends.items() if at is not None}
     key = arguments.server_key or target.server_key

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from mpengine.cli.interrupts import held
 from mpengine.cli.options import add_set
 from mpengine.processes import beginning, proc_title, tricks, zygote
 from mpengine.shared.config import Config, secrets
@@ -80,13 +81,13 @@ def run(
     beginning.leave_no_core()
     environment = dict(os.environ)
     forked = _forked_zygote()
-    # These must not be in the memory of the zygote.
-    import logging  # noqa: PLC0415
+    with held():  # these must not be in the memory of the zygote
+        import logging  # noqa: PLC0415
 
-    from mpengine.cli.chosen import choose  # noqa: PLC0415
-    from mpengine.shared import logs  # noqa: PLC0415
-    from mpengine.supervisor.children.spawner import Spawner  # noqa: PLC0415
-    from mpengine.supervisor.process import Supervisor  # noqa: PLC0415
+        from mpengine.cli.chosen import choose  # noqa: PLC0415
+        from mpengine.shared import logs  # noqa: PLC0415
+        from mpengine.supervisor.children.spawner import Spawner  # noqa: PLC0415
+        from mpengine.supervisor.process import Supervisor  # noqa: PLC0415
 
     spawner = Spawner(zygote=forked)
     try:

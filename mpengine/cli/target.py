@@ -124,7 +124,7 @@ def of_config(path: str | os.PathLike[str], name: str | None) -> Target:
     Where it runs, it says itself where it is. Otherwise the configuration does. Raises ConfigError.
     """
     engine, bus = Config.load_bus(path)
-    name = name or engine.name
+    name = engine.name if name is None else name
     require_name(name)
     return of_bus(name, bus)
 

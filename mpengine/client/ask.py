@@ -45,6 +45,9 @@ def ask(
             if doorkeeper.is_full(endpoint):
                 text = f'the engine "{name}" has too many clients at {endpoint} (bus.clients): close some, or ask again'
                 raise EngineUnreachable(text)
+            if is_named and endpoint.startswith("ipc:") and is_running(name):
+                text = f'the engine "{name}" runs, but has not answered at {endpoint} in {timeout_s:g} s'
+                raise EngineUnreachable(f"{text}; ask again, or end its process, which `mpengine list` shows")
             # Over tcp, a wrong key and no engine look the same from here.
             is_clear = endpoint.startswith("ipc:") or (is_named and not is_running(name))
             doubts = "is it running, is the server key right, and the client key known?"

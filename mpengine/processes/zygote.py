@@ -135,6 +135,8 @@ def serve(supervisor: socket.socket) -> str:
         if supervisor.fileno() not in ready:
             continue
         name, descriptors = _asked(supervisor)
+        # The zygote ignores SIGTERM. One that comes for the child before that does not is kept until then.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
             pid = os.fork()
         except OSError as error:
@@ -144,9 +146,11 @@ def serve(supervisor: socket.socket) -> str:
                 supervisor.close()
                 wake.close()
                 _become_child(descriptors)
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
                 proc_title.show_as(f"mpengine.{name}")
                 return name
             _tell(supervisor, zygote_messages.Forked(pid=pid))
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for descriptor in descriptors:
             os.close(descriptor)
 

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 _Item = TypeVar("_Item", bound=Sized)
 
-_NOT_REGULAR = "not a regular file; remove it"
+_NOT_REGULAR = "not a regular file; name another one, or remove it"
 
 
 def open_file(path: str, flags: int) -> int:

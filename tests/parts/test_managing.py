@@ -88,7 +88,7 @@ def test_each_engine_has_a_line_and_what_is_left_of_one_has_one_too(capsys, plac
         "default degraded (no\ufffd[2J route) 4711 USB wss://there (byok)",
         "gone killed (it was killed; its next start goes on with what it left) - - -",
         "mute silent (it does not answer) 98 - -",
-        "rest stopped (audio without a result is left; its next start sends it) - - -",
+        "rest stopped (its run is not over; its next start goes on with it) - - -",
     ]
     assert [(entry["name"], entry["state"], entry["pid"]) for entry in entries] == [
         ("default", "degraded", 4711),
@@ -101,6 +101,24 @@ def test_each_engine_has_a_line_and_what_is_left_of_one_has_one_too(capsys, plac
 
 
 # Commands
+
+
+@pytest.mark.parametrize("command", ["stop", "status", "pause", "listen --exit-on-stop", "web"])
+def test_an_empty_name_means_no_engine(capsys, place, command):
+    with Obedient(place()) as fake:
+        assert said(capsys, *command.split(), "--name", "") == (
+            2,
+            "",
+            "mpengine: engine.name: expected 1 to 32 of A-Z a-z 0-9 _ -\n",
+        )
+    assert fake.heard == []
+
+
+def test_an_engine_that_runs_and_does_not_answer_is_no_missing_one(capsys, place):
+    place()
+    code, _, err = said(capsys, "pause")
+    assert (code, "; ask again, or end its process" in err, "start one" in err) == (1, True, False)
+    assert err.startswith('mpengine: the engine "default" runs, but has not answered at ipc://')
 
 
 def test_a_pause_is_told_when_the_microphone_is_closed_and_a_resume_when_it_is_open(capsys, place):

@@ -4,11 +4,14 @@ import os
 import stat
 import subprocess
 import time
+from contextlib import closing
 
 import pytest
 
+from mpengine.capture.convert import channels_sent
 from mpengine.capture.wav_format import HeaderParser
 from mpengine.cli.recordings import decode, outputs
+from mpengine.cli.recordings.engine import config_for
 from mpengine.cli.recordings.outputs import Job
 from mpengine.cli.recordings.work import Finals, Work
 from mpengine.shared import messages
@@ -87,6 +90,15 @@ def test_the_ending_of_the_one_output_file_decides(here, asked, output, sources,
 
 def work_on(path, tables=BYOK):
     return Work(str(path), Config.parse(tables))
+
+
+def test_a_user_without_a_home_is_told_and_gets_no_folder_called_tilde(here, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as where the user has no entry
+    (here / "a.wav").write_bytes(b"1")
+    with pytest.raises(MpengineError, match="no home folder; set XDG_CACHE_HOME"):
+        work_on(here / "a.wav")
+    assert os.listdir(here) == ["a.wav"]
 
 
 def test_work_is_private_and_goes_when_there_is_nothing_to_go_on_with(here):
@@ -281,6 +293,18 @@ def test_what_ffmpeg_writes_becomes_a_file_with_its_sizes(here, program):
     asked = (here / "asked").read_text()
     assert "-i file:a.mp3 -map 0:a:0 -ac 1 -ar 16000" in asked
     assert not (here / "out.wav.part").exists()
+
+
+@pytest.mark.parametrize(
+    ("audio", "heard"),
+    [({}, ((0, 1, 2, 3, 4, 5),)), ({"channel": 1}, ((1,),)), ({"channels": 2}, ((0,), (1,)))],
+)
+def test_all_channels_of_a_recording_are_heard_unless_some_are_chosen(here, audio, heard):
+    (here / "film.wav").touch()
+    wanted = Config.parse(BYOK | {"audio": audio})
+    with closing(work_on("film.wav", BYOK | {"audio": audio})) as work:
+        config = config_for(wanted, "film.wav", work, paced=False)
+    assert channels_sent(config.audio, 6) == heard
 
 
 @pytest.mark.parametrize("audio", [{"channel": 1}, {"channels": 2}])

@@ -4,11 +4,13 @@ import contextlib
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 
 import pytest
 
+from mpengine.processes import zygote_messages
 from mpengine.processes.beginning import CaptureSettings
 from mpengine.shared.config_tables import AudioConfig, BufferConfig
 from mpengine.supervisor.children import zygote_client as zygote_module
@@ -268,6 +270,7 @@ FORKED = """
 import os, sys
 import mpengine.processes.zygote
 early = mpengine.processes.zygote.fork()
+from mpengine.processes import zygote_messages
 from mpengine.processes.beginning import CaptureSettings
 from mpengine.shared.config_tables import AudioConfig, BufferConfig
 from mpengine.supervisor.children.spawner import Spawner
@@ -328,3 +331,43 @@ def test_a_forked_zygote_that_is_not_wanted_goes_without_a_word(tmp_path):
     lines, said = forked("/no/such.wav", tmp_path, "none")
     assert lines == ["2 False False"]
     assert said == ""
+
+
+EARLY = """
+import os, signal, socket, sys
+from mpengine.processes import zygote
+
+usual = zygote._become_child
+
+def become(descriptors):
+    os.kill(os.getpid(), signal.SIGTERM)
+    usual(descriptors)
+
+zygote._become_child = become
+zygote.serve(socket.socket(fileno=int(sys.argv[1])))
+os._exit(0)
+"""
+
+
+def test_a_request_to_end_that_comes_before_the_child_is_one_is_not_lost():
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    reader, writer = os.pipe()
+    with ours, theirs:
+        number = theirs.fileno()
+        with subprocess.Popen(
+            [sys.executable, "-c", EARLY, str(number)], pass_fds=[number], env=ENVIRONMENT
+        ) as process:
+            theirs.close()
+            ours.settimeout(scaled(30))
+
+            def told():
+                return zygote_messages.decode_told.decode(ours.recv(zygote_messages.MAX_BYTES))
+
+            assert isinstance(told(), zygote_messages.Ready)
+            socket.send_fds(ours, [zygote_messages.encode(zygote_messages.Fork(name="capture"))], [reader])
+            forked, ended = told(), told()
+            ours.close()
+            process.wait(scaled(30))
+    os.close(reader)
+    os.close(writer)
+    assert ended == zygote_messages.Ended(pid=forked.pid, status=-signal.SIGTERM)

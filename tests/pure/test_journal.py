@@ -392,7 +392,7 @@ def test_a_journal_whose_name_vanished_is_written_again_with_all_it_needs(path):
 @pytest.mark.parametrize("put", [os.mkdir, os.mkfifo, lambda path: os.symlink("/dev/zero", path)])
 def test_anything_but_a_file_in_its_place_is_an_error_and_left_as_it_is(path, put):
     put(path)
-    with pytest.raises(OSError, match=r"not a regular file; remove it|Is a directory"):
+    with pytest.raises(OSError, match=r"not a regular file; name another one, or remove it|Is a directory"):
         Journal.recover(path)
 
 

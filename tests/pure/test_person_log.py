@@ -124,9 +124,10 @@ def test_an_error_without_a_closing_line_is_not_lost():
     assert said(fatal) == ["error: recogniser: HTTP 401: no such key"]
 
 
-def test_one_loss_is_one_line():
+@pytest.mark.parametrize("reason", [{"reason": FAULT["message"]}, {}])  # the engine leaves out what a fault has told
+def test_one_loss_is_one_line(reason):
     fault = entry("fault", logging.WARNING, **FAULT)
-    soon, late = ({"reason": FAULT["message"], "next_try_in_s": wait_s} for wait_s in (0.1, 30.0))
+    soon, late = (reason | {"next_try_in_s": wait_s} for wait_s in (0.1, 30.0))
     assert len(said(fault, entry("connection_down", logging.WARNING, **soon))) == 1
     assert said(fault, entry("connection_down", logging.WARNING, **late))[1:] == ["recogniser: trying again in 30 s"]
     # The coordinator leaves the reason out where the line before has it.

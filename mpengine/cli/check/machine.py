@@ -99,7 +99,7 @@ def engine(config: Config, directory: RuntimeDir) -> tuple[Line, Engine | None]:
     try:
         answer = read_status(of_bus(name, config.bus).ask(messages.StatusQuery()))
     except (EngineUnreachable, ConfigError) as error:
-        text = f'an engine called "{name}" runs (pid {pid}), but does not answer: {error}'
+        text = f'an engine called "{name}" (pid {pid}) cannot be asked: {error}'
         mend = f"mpengine stop{name_option(name)}; if that does not help, kill {pid}"
         return failed("engine", text, mend), found
     capture = answer.children.get("capture")

@@ -49,8 +49,13 @@ class Told(NamedTuple):
 
 
 def config_for(config: Config, audio_path: str, work: Work, *, paced: bool) -> Config:
-    """The configuration of the engine that reads `audio_path`: nothing of it meets an engine that runs already."""
+    """The configuration of the engine that reads `audio_path`: nothing of it meets an engine that runs already.
+
+    Several channels become one, as those that ffmpeg decodes do. Of a microphone's only the first would be sent, and in
+    films that one has no speech.
+    """
     replace = msgspec.structs.replace
+    is_mixed = config.audio.channels == 1 and config.audio.channel is None
     return replace(
         config,
         engine=replace(config.engine, name=f"file-{work.key}"),
@@ -59,6 +64,7 @@ def config_for(config: Config, audio_path: str, work: Work, *, paced: bool) -> C
             source=os.path.abspath(audio_path),
             command=None,
             device=None,
+            channel="mix" if is_mixed else config.audio.channel,
             start="immediate",
             paced=paced,
         ),

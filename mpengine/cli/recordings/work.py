@@ -124,8 +124,11 @@ def _stamp(line: bytes) -> Stamp | None:
 
 
 def _base() -> str:
+    """The directory of all works. Raises MpengineError for a user without a home folder."""
     cache = os.environ.get("XDG_CACHE_HOME", "")
     cache = cache if os.path.isabs(cache) else os.path.expanduser("~/.cache")
+    if not os.path.isabs(cache):
+        raise MpengineError("cannot keep work: this user has no home folder; set XDG_CACHE_HOME")
     return os.path.join(cache, "mpengine", "transcribe")
 
 

@@ -61,7 +61,7 @@ def _in_time(fields: Fields) -> str:
 
 
 def _connection_down(fields: Fields) -> str:
-    reason = f"{fields['reason']}; " if fields["reason"] else ""
+    reason = f"{fields['reason']}; " if fields.get("reason") else ""
     return f"recogniser: {reason}trying again{_in_time(fields)}"
 
 
