@@ -10,9 +10,9 @@ import pytest
 import zmq
 
 from mpengine.processes.freed_memory import own_mb
+from mpengine.shared.authentication import Authenticator, guard, pid_of
 from mpengine.shared.config_tables import Secret
 from mpengine.shared.errors import ConfigError
-from mpengine.supervisor.authentication import Authenticator, guard, pid_of
 from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.bus.history import History
 from mpengine.supervisor.bus.journal import Identity, Journal

@@ -19,13 +19,13 @@ import msgspec
 import zmq
 
 from mpengine.shared import doorkeeper, messages, sockets
+from mpengine.shared.authentication import pid_of
 from mpengine.shared.config_tables import Secret
 from mpengine.shared.deciding import NEVER
 from mpengine.shared.doorkeeper import Doorkeeper
 from mpengine.shared.errors import ConfigError, MpengineError
 from mpengine.shared.logs import Event
 from mpengine.shared.messages import INTERIMS, OVER, TOPICS, Stamped
-from mpengine.supervisor.authentication import pid_of
 from mpengine.supervisor.bus.journal import Final, Journal, Note, OpenDevice, ToldGap, stamp_of
 from mpengine.supervisor.bus.topics import Topics, Verdict
 from mpengine.supervisor.bus.transcript_file import TranscriptFile

@@ -11,11 +11,10 @@ import os
 
 import zmq
 
-from mpengine.shared import control, doorkeeper, sockets
+from mpengine.shared import authentication, control, doorkeeper, sockets
 from mpengine.shared.doorkeeper import Doorkeeper
 from mpengine.shared.logs import Event
 from mpengine.shared.messages import UNREADABLE
-from mpengine.supervisor import authentication
 from mpengine.supervisor.decide.actions import Child
 
 log = logging.getLogger("mpengine.supervisor")
