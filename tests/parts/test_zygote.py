@@ -354,9 +354,8 @@ def test_a_request_to_end_that_comes_before_the_child_is_one_is_not_lost():
     reader, writer = os.pipe()
     with ours, theirs:
         number = theirs.fileno()
-        with subprocess.Popen(
-            [sys.executable, "-c", EARLY, str(number)], pass_fds=[number], env=ENVIRONMENT
-        ) as process:
+        command = [sys.executable, "-c", EARLY, str(number)]
+        with subprocess.Popen(command, pass_fds=[number], env=ENVIRONMENT) as process:
             theirs.close()
             ours.settimeout(scaled(30))
 
