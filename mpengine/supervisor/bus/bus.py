@@ -25,7 +25,6 @@ from mpengine.shared.doorkeeper import Doorkeeper
 from mpengine.shared.errors import ConfigError, MpengineError
 from mpengine.shared.logs import Event
 from mpengine.shared.messages import INTERIMS, OVER, TOPICS, Stamped
-from mpengine.supervisor.authentication import pid_of
 from mpengine.supervisor.bus.journal import Final, Journal, Note, OpenDevice, ToldGap, stamp_of
 from mpengine.supervisor.bus.topics import Topics, Verdict
 from mpengine.supervisor.bus.transcript_file import TranscriptFile
@@ -328,7 +327,7 @@ class Bus:
         if inode:
             who = _who(frame)
             self._tell("subscriber_disconnected", why, who)
-            doorkeeper.end_connection(fd, inode, pid=pid_of(who))
+            doorkeeper.end_connection(fd, inode, pid=sockets.pid_of(who))
 
     def _tell(self, event: str, why: str, peer: str) -> None:
         """Log it, once for each peer."""
