@@ -28,6 +28,9 @@ _RECONNECT_MAX_MS = 250
 _EVENTS, _READABLE, _HAS_MORE = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.RCVMORE)
 _AT_ONCE, _MORE_AT_ONCE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 
+GUARDED = b"guarded"
+"""By this libzmq names a guarded socket where it asks about a client."""
+
 
 def make(
     context: "zmq.Context[zmq.Socket[bytes]]",
@@ -60,6 +63,17 @@ def make_public(socket: "zmq.Socket[bytes]") -> None:
     socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, _IDLE_S)
     socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, _PROBE_S)
     socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, _PROBES)
+
+
+def guard(socket: "zmq.Socket[bytes]") -> None:
+    """Have libzmq ask the authenticator of the same context, if there is one, who may connect to `socket`."""
+    socket.setsockopt(zmq.ZAP_DOMAIN, GUARDED)
+
+
+def pid_of(address: str) -> int:
+    """The process of a peer of an ipc endpoint, by its address in libzmq's words; 0 if it is another peer."""
+    pid = address.rpartition(":")[2]
+    return int(pid) if address.startswith("localhost:") and pid.isdecimal() else 0
 
 
 def path_of(endpoint: str) -> str | None:

@@ -16,7 +16,6 @@ import zmq
 
 from mpengine.processes.freed_memory import FreedMemory
 from mpengine.shared import control, doorkeeper, runtime
-from mpengine.shared.authentication import Authenticator
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import Secret
 from mpengine.shared.deciding import NEVER
@@ -26,6 +25,7 @@ from mpengine.shared.logs import Event
 from mpengine.shared.messages import Error, ErrorCode
 from mpengine.shared.runtime import RuntimeDir
 from mpengine.shared.whereabouts import Whereabouts
+from mpengine.supervisor.authentication import Authenticator
 from mpengine.supervisor.bus.answers import Answers
 from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.bus.journal import OpenDevice, ToldGap

@@ -10,9 +10,10 @@ import pytest
 import zmq
 
 from mpengine.processes.freed_memory import own_mb
-from mpengine.shared.authentication import Authenticator, guard, pid_of
+from mpengine.shared import sockets
 from mpengine.shared.config_tables import Secret
 from mpengine.shared.errors import ConfigError
+from mpengine.supervisor.authentication import Authenticator
 from mpengine.supervisor.bus.bus import Bus
 from mpengine.supervisor.bus.history import History
 from mpengine.supervisor.bus.journal import Identity, Journal
@@ -103,7 +104,7 @@ class Guarded:
         self._authenticator = Authenticator(self._context, is_ours=self._is_ours)
         stack.callback(self._authenticator.close)
         self.router = stack.enter_context(self._context.socket(zmq.ROUTER))
-        guard(self.router)
+        sockets.guard(self.router)
         self.router.bind(endpoint)
 
     def _is_ours(self, pid):
@@ -168,4 +169,4 @@ def test_strangers_with_one_identity_leave_nothing(guarded):
     [("localhost:0:0:1060", 1060), ("127.0.0.1:80", 0), ("localhost:0:0:", 0), ("localhost:0:0:x", 0), ("unknown", 0)],
 )
 def test_the_address_of_a_peer_says_its_process(address, pid):
-    assert pid_of(address) == pid
+    assert sockets.pid_of(address) == pid

@@ -19,7 +19,6 @@ import msgspec
 import zmq
 
 from mpengine.shared import doorkeeper, messages, sockets
-from mpengine.shared.authentication import pid_of
 from mpengine.shared.config_tables import Secret
 from mpengine.shared.deciding import NEVER
 from mpengine.shared.doorkeeper import Doorkeeper
@@ -328,7 +327,7 @@ class Bus:
         if inode:
             who = _who(frame)
             self._tell("subscriber_disconnected", why, who)
-            doorkeeper.end_connection(fd, inode, pid=pid_of(who))
+            doorkeeper.end_connection(fd, inode, pid=sockets.pid_of(who))
 
     def _tell(self, event: str, why: str, peer: str) -> None:
         """Log it, once for each peer."""

@@ -11,7 +11,7 @@ import os
 
 import zmq
 
-from mpengine.shared import authentication, control, doorkeeper, sockets
+from mpengine.shared import control, doorkeeper, sockets
 from mpengine.shared.doorkeeper import Doorkeeper
 from mpengine.shared.logs import Event
 from mpengine.shared.messages import UNREADABLE
@@ -40,7 +40,7 @@ class ChildChannel:
         # Sending to a child that is not connected (any more) is an error, not silence.
         self.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         sockets.make_public(self.socket)
-        authentication.guard(self.socket)
+        sockets.guard(self.socket)
         if doors is not None:
             is_ours = functools.partial(doorkeeper.is_of_engine, supervisor_pid=os.getpid())
             doors.watch(self.socket, endpoint, _MOST_CONNECTIONS, is_ours=is_ours)

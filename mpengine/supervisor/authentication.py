@@ -1,7 +1,7 @@
 """Who may connect: libzmq asks here before it lets a client in (ZAP, RFC 27 of ZeroMQ).
 
 The supervisor's main thread owns the socket. libzmq asks through it in each handshake of a CURVE socket of the same
-context, and of a socket that was `guarded`; the client waits for the answer. Other sockets do not ask.
+context, and of a socket that is guarded (`sockets.guard`); the client waits for the answer. Other sockets do not ask.
 
 A guarded socket lets in the engine's own processes alone. A doorkeeper ends connections of strangers as well, but some
 say their identity first. libzmq (4.3.5) never frees a connection that came with the identity of another one: each costs
@@ -23,7 +23,6 @@ log = logging.getLogger("mpengine.supervisor")
 
 _ENDPOINT = "inproc://zeromq.zap.01"
 _VERSION = b"1.0"
-_GUARDED = b"guarded"
 _MOST_BYTES = 1024
 _MOST_WAITING = 1000
 _AT_ONCE = 50
@@ -64,15 +63,15 @@ class Authenticator:
                 continue
             _, number, domain, address, _, mechanism, *keys = request
             key = keys[0] if keys else b""
-            if domain == _GUARDED:
-                pid = pid_of(address.decode("ascii", "replace"))
+            if domain == sockets.GUARDED:
+                pid = sockets.pid_of(address.decode("ascii", "replace"))
                 may_come, why_not = not pid or self._is_ours(pid), b"only the engine's own processes"
             else:
                 may_come = mechanism == b"CURVE" and (not self._keys or key in self._keys)
                 why_not = b"this key is not in bus.curve_clients"
             status = [b"200", b"OK"] if may_come else [b"400", why_not]
             sockets.try_send(self.socket, [*envelope, _VERSION, number, *status, b"", b""])
-            if not may_come and domain != _GUARDED:  # of strangers there, the doorkeeper tells
+            if not may_come and domain != sockets.GUARDED:  # of strangers there, the doorkeeper tells
                 self._tell(address, key, now)
 
     def close(self) -> None:
@@ -87,17 +86,6 @@ class Authenticator:
         where = address.decode("ascii", "replace")
         log.warning(Event("client_refused", address=where, public_key=_encoded(key), refused=self._refused))
         self._next_line_at, self._refused = now + _BETWEEN_LINES_S, 0
-
-
-def guard(socket: "zmq.Socket[bytes]") -> None:
-    """Have libzmq ask the authenticator of the same context, if there is one, who may connect to `socket`."""
-    socket.setsockopt(zmq.ZAP_DOMAIN, _GUARDED)
-
-
-def pid_of(address: str) -> int:
-    """The process of a peer of an ipc endpoint, by its address in libzmq's words; 0 if it is another peer."""
-    pid = address.rpartition(":")[2]
-    return int(pid) if address.startswith("localhost:") and pid.isdecimal() else 0
 
 
 def _decoded(key: str) -> bytes:
