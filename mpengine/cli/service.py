@@ -179,7 +179,7 @@ UMask=0077
 BESIDE = ("web", "relay", "record")
 """The commands that run beside an engine."""
 # Options of theirs that name a file which the service's user cannot read.
-_FILES = ("--token-file", "--creds", "--password-file", "--ca-file", "--client-key")
+_FILES = ("--token-file", "--creds", "--password-file", "--ca-file", "--cert-file", "--key-file", "--client-key")
 _LONGEST_USER = 31
 # These stand for systemd's specifiers until all else is quoted.
 _STATE, _CREDENTIALS = "/STATE-OF-THE-UNIT", "/CREDENTIALS-OF-THE-UNIT"

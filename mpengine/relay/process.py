@@ -225,6 +225,7 @@ class _Relay:
     async def run(self) -> int:
         """Until a signal; then what is in the outboxes is still sent, if the broker is there."""
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_pass_over_lost_connections)
         is_over = asyncio.Event()
 
         def end() -> None:
@@ -323,6 +324,12 @@ class _Relay:
             complain(text)
             self._is_announced = False
         self._complaint = text
+
+
+def _pass_over_lost_connections(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Print no traceback for a task of a broker's library that ends with its connection: that end is told in words."""
+    if not isinstance(context.get("exception"), OSError):
+        loop.default_exception_handler(context)
 
 
 def make_broker(server: Server, wanted: Wanted) -> Broker:

@@ -232,6 +232,13 @@ def test_it_is_of_the_engines_user_and_in_the_engines_directory(name, label):
     assert f"record {'' if name is None else '--name=desk '}--output=%S/{label}.record" in found["ExecStart"][0]
 
 
+def test_a_relays_certificate_and_key_are_credentials_of_its_unit():
+    options = ("--to", "tls://broker", "--cert-file", "/etc/a.pem", "--key-file=/etc/b.pem")
+    found = beside("relay", *options)["Service"]
+    assert found["LoadCredential"] == ["cert-file:/etc/a.pem", "key-file:/etc/b.pem"]
+    assert found["ExecStart"][0].endswith("--cert-file=%d/cert-file --key-file=%d/key-file")
+
+
 def test_an_instance_beside_an_instance():
     text = service.beside("web", ["--listen", "127.0.0.1:0"], is_user=False, name=None, is_template=True)
     found = read(text)
