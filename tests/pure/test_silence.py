@@ -27,10 +27,10 @@ def level(number, db, *, peak_over_rms=12.0):
     )
 
 
-def hearing(*stretches, silence=None):
+def hearing(*stretches, silence=None, first_s=0):
     """Silence that has heard stretches of (seconds, dBFS), one after the other."""
     silence = silence or Silence(S)
-    number = 0
+    number = first_s * 4
     for seconds, db in stretches:
         for _ in range(round(seconds * 4)):
             silence.level(level(number, db))
@@ -213,7 +213,7 @@ def test_words_that_were_taken_back_are_no_silence():
 
 
 def test_the_words_of_an_interim_whose_final_is_shorter_are_no_silence():
-    results = new_results((40, ROOM))
+    results = new_results((20, ROOM), (1, LOUD), (19, ROOM))
     results.result(result(20 * S, 25 * S, is_final=False))
     results.result(result(20 * S, 22 * S, acknowledges=22 * S))
     results.passed(38 * S)
@@ -222,10 +222,41 @@ def test_the_words_of_an_interim_whose_final_is_shorter_are_no_silence():
 
 def test_the_words_of_a_final_that_does_not_acknowledge_them_are_no_silence():
     """The times of a proxy's finals are guessed, and its last seconds may be sent again."""
-    results = new_results((40, ROOM))
+    results = new_results((15, ROOM), (1, LOUD), (24, ROOM))
     results.result(result(15 * S, 20 * S, acknowledges=2 * S, estimated=True))
     results.passed(38 * S)
     assert covered(results) == [(0, 14.0), (21.0, 38.0)]
+
+
+def test_a_voice_that_was_taken_for_the_room_ends_all_silence_for_a_minute():
+    """It is as soft as the noise around it, or as even as that. Its words tell."""
+    results = new_results((100, ROOM))
+    results.result(result(30 * S, 32 * S, acknowledges=32 * S))
+    results.passed(98 * S)
+    assert covered(results) == [(0, 32.0), (93.0, 98.0)]
+
+
+def test_a_voice_that_is_audible_somewhere_in_its_final_tells_nothing_about_the_room():
+    results = new_results((20, ROOM), (1, LOUD), (79, ROOM))
+    results.result(result(19 * S, 24 * S, acknowledges=24 * S))
+    results.passed(98 * S)
+    assert covered(results) == [(0, 98.0)]
+
+
+@pytest.mark.parametrize(("first_s", "end_s", "is_known"), [(28, 31, True), (29, 32, False), (40, 41, False)])
+def test_a_final_may_come_before_the_levels_of_its_end(first_s, end_s, is_known):
+    results = new_results((30, ROOM))
+    results.result(result(first_s * S, end_s * S, acknowledges=first_s * S))
+    hearing((60, ROOM), silence=results.silence, first_s=30)
+    results.passed(88 * S)
+    assert (covered(results) == [(0, first_s)]) is is_known
+
+
+def test_a_final_without_a_length_tells_nothing_about_the_room():
+    results = new_results((5, LOUD), (60, ROOM))
+    results.result(result(3 * S, 3 * S, acknowledges=3 * S))
+    results.passed(60 * S)
+    assert covered(results) == [(0, 3.0), (6.0, 60.0)]
 
 
 def test_pauses_without_end_are_bounded():
@@ -263,6 +294,17 @@ def test_silence_is_neither_unacknowledged_nor_backlog():
     engine.connect(2)
     engine.says(STREAMING, control.StreamBeat(sent=2 * S, highest_sent=33 * S, replayed=2 * S))
     assert engine.coordinator.situation.backlog == 5 * S
+
+
+def test_what_a_voice_as_even_as_a_room_says_to_a_stalled_recogniser_is_sent_again():
+    """The recogniser answers pings and says nothing, which looks as if it were mute in silence."""
+    engine = Engine().run()
+    hearing((33, LOUD), silence=engine.coordinator.results.silence)
+    engine.says(CAPTURE, control.CaptureBeat(captured=33 * S))
+    engine.says(STREAMING, heard(2 * S, 3 * S, acknowledges=3 * S))
+    engine.says(STREAMING, control.StreamBeat(sent=33 * S, highest_sent=33 * S, replayed=0, passed=20 * S), down(1))
+    (grant,) = resumes(engine.connect(2))
+    assert grant == control.Grant(connection=2, sample=3 * S, attempt=2)
 
 
 def test_the_beat_of_a_lost_connection_proves_nothing():

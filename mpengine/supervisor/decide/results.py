@@ -386,7 +386,9 @@ class Results:
             why = "repeated" if result.is_repeated else "published before the connection was lost"
             actions.append(Log("info", "withheld", {"words": " ".join(news.withheld), "reason": why}))
         if transcript is not None:
-            self.finals += transcript.is_final
+            if transcript.is_final:
+                self.finals += 1
+                self.silence.final(round(transcript.start_s * self.sample_rate), result.end)
             actions.append(Publish(transcript, covers=acknowledged or 0))
         elif (interim := self._interims.pop(result.transcript.channel, None)) is not None:
             # The recogniser has taken back the words that people see.

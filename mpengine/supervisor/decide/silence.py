@@ -2,6 +2,9 @@
 
 Recognisers understand speech at -60 dBFS, and rooms are louder than that. So no fixed level tells silence from a soft
 voice, and only what is hardly louder than the room at its quietest is inaudible. All times are those of the samples.
+
+A voice may be as soft as the noise around it, or as even as the noise of a room. A final with words for what seemed
+inaudible shows that: as long as the floor remembers that audio, nothing after it is silence.
 """
 
 import math
@@ -48,6 +51,7 @@ class Silence:
 
     def __init__(self, sample_rate: int) -> None:
         self._step = round(_STEP_S * sample_rate)
+        self._memory = _STEPS * self._step
         self._margin, self._least = round(_MARGIN_S * sample_rate), round(_LEAST_S * sample_rate)
         self._silence = Ranges()
         self._spoken = Ranges()
@@ -78,6 +82,17 @@ class Silence:
         if len(self._spoken) > _MOST_RANGES:
             oldest, next_one, *_ = self._spoken
             self._spoken.join(oldest.first, next_one.end)
+
+    def final(self, first: int, end: int) -> None:
+        """A final has words for the samples [first, end). If all of it seemed inaudible, no level tells silence now."""
+        if self._seems_inaudible(first, end):
+            self.spoken(first, end + self._memory)
+
+    def _seems_inaudible(self, first: int, end: int) -> bool:
+        """Whether nothing audible is known in [first, end), nor near it. Half of it may have no level yet."""
+        begin, known = self._inaudible
+        goes_on = begin + self._margin <= first and first + end <= 2 * known
+        return first < end and (goes_on or end <= self._silence.end_of(first))
 
     def before(self, sample: int, words: Iterable[tuple[int, int]] = ()) -> Iterator[Range]:
         """The silence before `sample`, in order. The `words`, samples [first, end) each, are audible."""
