@@ -236,6 +236,13 @@ def test_a_voice_that_was_taken_for_the_room_ends_all_silence_for_a_minute():
     assert covered(results) == [(0, 32.0), (93.0, 98.0)]
 
 
+def test_a_final_may_tell_it_late():
+    results = new_results((30, ROOM), (1, LOUD), (59, ROOM))
+    results.result(result(10 * S, 12 * S, acknowledges=12 * S))
+    results.passed(88 * S)
+    assert covered(results) == [(0, 12.0), (73.0, 88.0)]
+
+
 def test_a_voice_that_is_audible_somewhere_in_its_final_tells_nothing_about_the_room():
     results = new_results((20, ROOM), (1, LOUD), (79, ROOM))
     results.result(result(19 * S, 24 * S, acknowledges=24 * S))
