@@ -185,12 +185,14 @@ def test_on_a_sound_server_a_gap_is_exact_within_half_a_block(microphone):
     microphone.play(coded(0, 60 * RATE, RATE))
     with recording(microphone.environment, samples=2 * RATE) as recorder:
         os.kill(recorder.pid, signal.SIGUSR1)  # closes the device, and opens it again
-        missing = recorder.wait_for("missing")
-        recorder.wait_for_samples(RATE)
+        recorder.wait_for("opened", 2)
+        recorder.wait_for_samples(2 * RATE)
         pcm = recorder.stop()
     stretches = heard(pcm, RATE)
-    assert stretches[0].first < missing["first"]
-    assert stretches[-1].last > missing["end"]
+    for missing in recorder.said("missing"):  # none, where less is missing than can be told
+        assert stretches[0].first < missing["first"]
+        assert stretches[-1].last > missing["end"]
+    assert stretches[-1].last > 3 * RATE
     assert max(map(abs, errors(pcm)), default=0) <= EXACT
 
 

@@ -69,7 +69,7 @@ def test_a_passing_refusal_is_tried_again_and_the_status_says_when(microphone, e
         waiting = running.bus.wait_for(
             lambda m: m["type"] == "status" and m["children"]["streaming"]["next_try_in_s"] is not None
         )
-        assert waiting["children"]["streaming"]["state"] == "running"
+        assert waiting["children"]["streaming"]["state"] == "RUNNING"
         assert f"HTTP {status}: come back later" in waiting["reason"]
         running.wait_for_state("running", timeout=60)
         assert len(server.attempts) == 4
