@@ -19,6 +19,14 @@ def run(*arguments, **options):
     return subprocess.run(command, check=False, timeout=scaled(60), **options)
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Also where the run of the tests was told to ignore SIGINT, as nohup and `&` do."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("arguments", [("--version",), ("help", "stop")])
 def test_help_that_cannot_be_written_is_an_error_of_one_line(arguments):
     with open("/dev/full", "wb") as full:
