@@ -53,6 +53,7 @@ def local(engine):
         wait_until(lambda: " publishing " in running.log_text(), 30, "the bus")
         os.chmod(running.directory, 0o755)  # the runtime directory alone must be enough
         internal = [f"{running.runtime}/{name}" for name in sorted(INTERNAL)]
+        wait_until(lambda: all(map(os.path.exists, internal)), 30, "the sockets between the processes")
         results = []
         for uid, expected in ((None, own), (STRANGER, others)):
             found = tried(**there, uid=uid, expected=sorted(expected), internal=internal, **keys)
