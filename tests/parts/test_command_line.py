@@ -1,10 +1,10 @@
 """The command line in odd surroundings: a full disk behind an output, no working directory, an early Ctrl-C."""
 
 import importlib
-import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -53,7 +53,7 @@ def test_an_interrupt_comes_behind_the_block_that_holds_it():
     done = []
     with pytest.raises(KeyboardInterrupt):  # noqa: SIM117, PT012  the interrupt comes at the end of the inner block
         with held():
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
             done.append("block")
     assert done == ["block"]
 
@@ -62,7 +62,7 @@ def test_an_interrupt_waits_for_the_modules_of_the_command(monkeypatch):
     real, done = importlib.import_module, []
 
     def interrupted(name):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
         done.append(name)
         return real(name)
 
