@@ -388,7 +388,7 @@ class Results:
         if transcript is not None:
             if transcript.is_final:
                 self.finals += 1
-                self.silence.final(round(transcript.start_s * self.sample_rate), result.end)
+                self.silence.finals.append((round(transcript.start_s * self.sample_rate), result.end))
             actions.append(Publish(transcript, covers=acknowledged or 0))
         elif (interim := self._interims.pop(result.transcript.channel, None)) is not None:
             # The recogniser has taken back the words that people see.

@@ -7,6 +7,7 @@ A voice may be as soft as the noise around it, or as even as the noise of a room
 inaudible shows that: as long as the floor remembers that audio, nothing after it is silence.
 """
 
+import collections
 import math
 from collections.abc import Iterable, Iterator
 
@@ -55,6 +56,9 @@ class Silence:
         self._margin, self._least = round(_MARGIN_S * sample_rate), round(_LEAST_S * sample_rate)
         self._silence = Ranges()
         self._spoken = Ranges()
+        self.finals: collections.deque[tuple[int, int]] = collections.deque(maxlen=_MOST_RANGES)
+        """Finals have words for these samples [first, end). They are compared before the next level is judged, and
+        before silence is asked for: a word on its way waits for none of that."""
         self.opened()
 
     def opened(self) -> None:
@@ -65,6 +69,7 @@ class Silence:
 
     def level(self, heard: control.LevelHeard) -> None:
         """The next level."""
+        self._believe_finals()
         self._rms_floor.add(heard.end, heard.rms_dbfs)
         self._peak_floor.add(heard.end, heard.peak_dbfs)
         if self._unjudged is None:
@@ -83,10 +88,12 @@ class Silence:
             oldest, next_one, *_ = self._spoken
             self._spoken.join(oldest.first, next_one.end)
 
-    def final(self, first: int, end: int) -> None:
-        """A final has words for the samples [first, end). If all of it seemed inaudible, no level tells silence now."""
-        if self._seems_inaudible(first, end):
-            self.spoken(first, end + self._memory)
+    def _believe_finals(self) -> None:
+        """If all the audio of a final seemed inaudible, no level tells silence now."""
+        while self.finals:
+            first, end = self.finals.popleft()
+            if self._seems_inaudible(first, end):
+                self.spoken(first, end + self._memory)
 
     def _seems_inaudible(self, first: int, end: int) -> bool:
         """Whether nothing audible is known in [first, end), nor near it. Half of it may have no level yet."""
@@ -96,6 +103,7 @@ class Silence:
 
     def before(self, sample: int, words: Iterable[tuple[int, int]] = ()) -> Iterator[Range]:
         """The silence before `sample`, in order. The `words`, samples [first, end) each, are audible."""
+        self._believe_finals()
         audible = Ranges((first - self._margin, end + self._margin) for first, end in (*self._spoken, *words))
         for first, end in self._silence:
             for part in audible.cut(first, min(end, sample)):
@@ -104,6 +112,7 @@ class Silence:
 
     def forget_before(self, sample: int) -> None:
         """The audio before `sample` does not matter any more."""
+        self._believe_finals()
         self._silence.forget_before(sample)
         self._spoken.forget_before(sample)
 
