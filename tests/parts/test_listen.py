@@ -32,11 +32,6 @@ LIVES = 8
 CTRL_C = b"\x03"
 
 
-def is_in_a_write(pid):
-    """Whether the kernel holds it in a call on standard output."""
-    return Path(f"/proc/{pid}/syscall").read_text().split()[1:2] == ["0x1"]
-
-
 class FakeEngine:
     """Publishes what it is told to, once somebody has subscribed."""
 
@@ -179,7 +174,7 @@ def test_one_signal_ends_it_on_a_terminal_that_was_stopped(engine, terminal, num
     listening.stop_output()
     if is_writing:
         engine.final("So it is.")
-        wait_until(lambda: is_in_a_write(listening.process.pid), 30, "it to write")
+        listening.wait_for_write()
     listening.process.send_signal(number)
     assert listening.process.wait(scaled(30)) == code
 

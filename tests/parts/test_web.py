@@ -4,7 +4,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -285,7 +284,6 @@ def test_a_second_signal_is_obeyed_at_once(tmp_path):
     with Web(tmp_path) as web:
         web.send_signal(signal.SIGSTOP)  # so that both come before anything is done
         web.send_signal(signal.SIGINT)
-        time.sleep(0.01)
         web.send_signal(signal.SIGTERM)
         web.send_signal(signal.SIGCONT)
         assert web.wait() in {0, -signal.SIGTERM}

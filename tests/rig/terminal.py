@@ -7,6 +7,7 @@ import select
 import termios
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyte
@@ -46,6 +47,11 @@ class Terminal:
         inner = os.open(self._inner_name, os.O_RDWR | os.O_NOCTTY)
         wait_until(lambda: not select.select([], [inner], [], 0)[1], 5, "the terminal to stop")
         os.close(inner)
+
+    def wait_for_write(self) -> None:
+        """Wait until the command stands in a write to its standard output: the kernel holds it there."""
+        call = Path(f"/proc/{self.process.pid}/syscall")
+        wait_until(lambda: call.read_text().split()[1:2] == ["0x1"], PATIENCE_S, "the command to stand in a write")
 
     def resize(self, rows: int, columns: int) -> None:
         """Give it another size, of which the command is told."""
