@@ -257,9 +257,9 @@ def test_its_options_arrive_as_they_are(is_user):
 
 
 def test_files_that_options_name_are_credentials():
-    for options in (["--token-file", "/root/a token"], ["--token-file=/root/a token"]):
+    for options in (["--token-file", "/srv/a token"], ["--token-file=/srv/a token"]):
         section = beside("web", *options)["Service"]
-        assert section["LoadCredential"] == ['token-file:"/root/a token"']
+        assert section["LoadCredential"] == ['token-file:"/srv/a token"']
         assert section["ExecStart"][0].endswith(" web --token-file=%d/token-file")
 
 
@@ -300,6 +300,9 @@ def test_options_that_the_command_does_not_take_are_refused(capsys):
 
 # Homes
 
+# Places of nobody here, but in the folders of all homes: that is what the unit looks at.
+IN_A_HOME, IN_ROOTS_HOME = "/home/somebody", "/root"
+
 
 def homes(monkeypatch, *, prefix, config):
     monkeypatch.setattr(service, "_installation", lambda: [prefix, "/usr"])
@@ -313,9 +316,9 @@ def test_homes_are_closed_when_nothing_is_there(monkeypatch):
 
 
 def test_of_a_home_only_what_is_needed_is_seen(monkeypatch):
-    section = homes(monkeypatch, prefix="/home/pi/mpengine/.venv", config="/root/my: 5% $x.toml")
+    section = homes(monkeypatch, prefix=f"{IN_A_HOME}/mpengine/.venv", config=f"{IN_ROOTS_HOME}/my: 5% $x.toml")
     assert section["ProtectHome"] == ["tmpfs"]
-    assert section["BindReadOnlyPaths"] == ["/home/pi/mpengine/.venv", '"/root/my\\: 5%% $x.toml"']
+    assert section["BindReadOnlyPaths"] == [f"{IN_A_HOME}/mpengine/.venv", f'"{IN_ROOTS_HOME}/my\\: 5%% $x.toml"']
 
 
 def test_a_folder_that_is_only_called_like_a_home_is_none(monkeypatch):
@@ -347,12 +350,12 @@ def test_a_relative_config_is_meant_from_here(capsys, monkeypatch, tmp_path):
 
 
 def test_without_a_config_it_is_the_usual_one(capsys, monkeypatch):
-    monkeypatch.setenv("HOME", "/home/pi")
+    monkeypatch.setenv("HOME", "/srv/h")
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     assert command(read(printed(capsys))["Service"])[-1] == "/etc/mpengine/mic.toml"
-    assert command(read(printed(capsys, "--user"))["Service"])[-1] == "/home/pi/.config/mpengine/mic.toml"
-    monkeypatch.setenv("XDG_CONFIG_HOME", "/home/pi/settings")
-    assert command(read(printed(capsys, "--user"))["Service"])[-1] == "/home/pi/settings/mpengine/mic.toml"
+    assert command(read(printed(capsys, "--user"))["Service"])[-1] == "/srv/h/.config/mpengine/mic.toml"
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/srv/h/settings")
+    assert command(read(printed(capsys, "--user"))["Service"])[-1] == "/srv/h/settings/mpengine/mic.toml"
 
 
 @pytest.mark.parametrize(
