@@ -396,5 +396,7 @@ def test_of_many_lines_none_is_lost_or_doubled_however_often_the_file_is_renamed
 @pytest.mark.parametrize("put", [os.mkfifo, lambda path: os.symlink("/dev/zero", path)])
 def test_anything_but_a_file_in_its_place_is_one_line(path, put):
     put(path)
-    with pytest.raises(MpengineError, match=r"cannot write the transcript .*: not a regular file; name another one"):
+    with pytest.raises(
+        MpengineError, match=r"cannot write the transcript .*: not a regular file; name another one, or remove it"
+    ):
         opened(path)

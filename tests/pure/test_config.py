@@ -219,6 +219,7 @@ def test_an_unknown_key_is_refused_by_its_path_with_the_one_that_was_meant(table
         ({"window": {}}, "window: unknown table; the tables are [engine], [remote], [audio], [buffer], [bus], "),
         ({"device": "USB"}, 'device: unknown key: keys stand in tables; did you mean "audio.device"?'),
         (merged({"buffer": {"colour": 1}}), "buffer.colour: unknown key; [buffer] has seconds, catch_up, directory"),
+        (merged({"supervisor": {"restarts": 3}}), "supervisor.restarts: unknown key; "),
         (merged({"remote": {"byok_api_key_file": "x"}}), "remote.byok_api_key_file: only a configuration file takes"),
     ],
 )

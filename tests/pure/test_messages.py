@@ -64,7 +64,7 @@ STATUS = {
     "reason": "",
     "unacknowledged_s": 0.0,
     "children": {
-        "capture": {"state": "backoff", "pid": None, "restarts": 2, "next_try_in_s": 0.5, "reason": "exit code 1"}
+        "capture": {"state": "BACKOFF", "pid": None, "restarts": 2, "next_try_in_s": 0.5, "reason": "exit code 1"}
     },
     "device": "USB",
     "endpoint": None,
@@ -126,7 +126,7 @@ GOLDEN = [
         messages.Status(
             state="running",
             children={
-                "capture": messages.ChildStatus(state="backoff", restarts=2, next_try_in_s=0.5, reason="exit code 1")
+                "capture": messages.ChildStatus(state="BACKOFF", restarts=2, next_try_in_s=0.5, reason="exit code 1")
             },
             device="USB",
             connection=3,

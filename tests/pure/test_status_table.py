@@ -34,7 +34,7 @@ def table(answer):
     return "\n".join(drawn(answer, Output()))
 
 
-def child(state="running", **fields):
+def child(state="RUNNING", **fields):
     return messages.ChildAnswer(state=state, **fields)
 
 
@@ -53,7 +53,7 @@ def answer(**fields):
         "metrics": METRICS,
         "children": {
             "capture": child(pid=4712, restarts=1, up_s=3600.0, last_end="killed by SIGKILL", last_end_ago_s=3601.0),
-            "streaming": child("backoff", restarts=4, next_try_in_s=0.5, reason="HTTP 503: no explanation"),
+            "streaming": child("BACKOFF", restarts=4, next_try_in_s=0.5, reason="HTTP 503: no explanation"),
         },
     }
     return messages.StatusAnswer(**{**options, **fields})
@@ -143,7 +143,7 @@ def test_without_a_backlog_or_a_pace_there_is_nothing_to_catch_up_with(backlog_s
 
 def test_no_text_from_outside_moves_the_cursor():
     evil = "\x1b[2J\nsecond line"
-    children = {"cap\x08ture": child("backoff", reason=evil, last_end=f"{evil}!")}
+    children = {"cap\x08ture": child("BACKOFF", reason=evil, last_end=f"{evil}!")}
     text = table(
         answer(reason="\x1b]0;x\x07", device="USB\r", endpoint="\x9b", last_disconnect=evil, children=children)
     )
@@ -256,7 +256,7 @@ LONG = "the recogniser refuses the engine: HTTP 402: Payment Required, without a
 
 @pytest.mark.parametrize("columns", [30, 49, 79, 119])
 def test_nothing_is_cut_on_a_terminal_of_any_width(columns):
-    children = {"capture": child(pid=4712, restarts=12, up_s=93600.0), "streaming": child("backoff", reason=LONG)}
+    children = {"capture": child(pid=4712, restarts=12, up_s=93600.0), "streaming": child("BACKOFF", reason=LONG)}
     lines = on_terminal(columns, state="degraded", reason=LONG, has_bars=True, children=children)
     assert max(map(width, lines)) <= columns
     letters = "".join(" ".join(lines).split())
