@@ -19,6 +19,15 @@ def tls(request):
 
 
 @pytest.fixture
+def usual_place(tmp_path, monkeypatch):
+    """The runtime directory of the engine called "default": programs that the test starts look there for it."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    place = tmp_path / "mpengine" / "default"
+    place.mkdir(parents=True, mode=0o700)
+    return place
+
+
+@pytest.fixture
 def no_thread_left():
     before = set(threading.enumerate())
     yield

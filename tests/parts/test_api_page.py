@@ -21,36 +21,19 @@ def _message(kind, seq, **fields):
     return {"type": kind, "run": "r", "boot": "b", "seq": seq, **fields}
 
 
-class TalkingEngine(FakeEngine):
-    """Says two finals and a gap to whoever comes, and ends: all that in its history, too."""
-
-    MESSAGES = (
-        _message("transcript", 1, text=SAID[0], is_final=True, start_s=0.5, end_s=1.5),
-        _message("gap", 2, start_s=1.5, end_s=2.0, samples=8000, reason="overflow"),
-        _message("transcript", 3, prev=1, text=SAID[1], is_final=True, start_s=2.0, end_s=3.0),
-    )
-    LAST = _message("status", 4, state="stopped", children={})
-
-    def __init__(self, directory):
-        super().__init__(directory, greeting=[self.LAST])
-        self.names = []
-        self.status["device"] = "USB"
-
-    def answer(self, kind):
-        if kind != "snapshot":
-            self.names.append(kind)
-            return super().answer(kind)
-        complete = {"transcript.final": 0, "gap": 0, "error": 0}
-        history = {"seq": 4, "messages": list(self.MESSAGES), "status": self.LAST, "complete": complete}
-        return {"type": "snapshot", "run": "r", "boot": "b", **history}
+HISTORY = (
+    _message("transcript", 1, text=SAID[0], is_final=True, start_s=0.5, end_s=1.5),
+    _message("gap", 2, start_s=1.5, end_s=2.0, samples=8000, reason="overflow"),
+    _message("transcript", 3, prev=1, text=SAID[1], is_final=True, start_s=2.0, end_s=3.0),
+)
 
 
 @pytest.fixture
-def engine(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    (tmp_path / "mpengine" / "default").mkdir(parents=True)
-    with TalkingEngine(tmp_path / "mpengine" / "default") as fake:
-        yield fake
+def engine(usual_place):
+    """It has two finals and a gap in its history, and says that it has stopped."""
+    with FakeEngine(usual_place, greeting=[_message("status", 4, state="stopped", children={})], history=HISTORY) as it:
+        it.status["device"] = "USB"
+        yield it
 
 
 def started(program):
@@ -88,10 +71,10 @@ def test_in_asyncio(engine):
     assert run(PROGRAMS[3]) == [f"final {text}" for text in SAID]
 
 
-def test_questions_and_commands(tmp_path, monkeypatch, engine):
-    os.symlink(engine.query.removeprefix("ipc://"), tmp_path / "mpengine" / "default" / "command")
+def test_questions_and_commands(usual_place, engine):
+    os.symlink(engine.query.removeprefix("ipc://"), usual_place / "command")
     assert run(PROGRAMS[4]) == ["running USB"]
-    assert engine.names == ["status", "set_user_name"]
+    assert engine.asked == ["status", "set_user_name"]
 
 
 def test_without_an_engine_the_answer_is_in_words(tmp_path, monkeypatch):

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -245,12 +244,10 @@ def test_subtitles_come_out_of_a_pipe_as_they_are_spoken(engine, form, header):
 
 
 @pytest.fixture
-def real(tmp_path):
+def real(usual_place):
     """An engine that answers questions, at the usual place."""
-    directory = tmp_path / "mpengine" / "default"
-    directory.mkdir(parents=True, mode=0o700)
     greeting = {"type": "status", "state": "running", "device": "USB", "run": "r", "boot": "b"}
-    fake = RealEnough(directory, greeting=[greeting])
+    fake = RealEnough(usual_place, greeting=[greeting])
     yield fake
     fake.vanish()
 
@@ -261,13 +258,9 @@ class RealEnough(RigEngine):
     def __init__(self, directory, **options):
         super().__init__(directory, **options)
         self.waiting = []
-        self.asked = threading.Event()
-
-    def answered(self, kind, publisher):
-        self.asked.set()
 
     def idle(self, publisher):
-        while self.asked.is_set() and self.waiting:
+        while self.asked and self.waiting:
             self.publish(publisher, self.waiting.pop(0))
 
 
@@ -349,7 +342,7 @@ def test_of_several_engines_each_line_says_whose_it_is(tmp_path):
         for name in ("desk", "door"):
             directory = tmp_path / "mpengine" / name
             directory.mkdir(parents=True, mode=0o700)
-            engines[name] = Named(directory, name)
+            engines[name] = RealEnough(directory, name=name)
             stack.callback(engines[name].vanish)
             engines[name].start()
         command = [sys.executable, "-m", "mpengine", "listen", "--name", "desk", "--name", "door"]
@@ -367,20 +360,6 @@ def test_of_several_engines_each_line_says_whose_it_is(tmp_path):
         assert listening.lines == ["door: Hello.", "door: Who is it?", "desk: nobody"]
         assert b"\x1b[33mdoor: \x1b[0mHello." in listening.written
         assert b"\x1b[36mdesk: \x1b[0m" in listening.written
-
-
-class Named(RealEnough):
-    """With a name of its own."""
-
-    def __init__(self, directory, name):
-        super().__init__(directory)
-        self._name = name
-
-    def publish(self, publisher, *several):
-        for message in several:
-            kind = ".final" if message.get("is_final") else ".interim"
-            topic = f"{self._name}.{message['type']}{kind if message['type'] == 'transcript' else ''}"
-            publisher.send_multipart([topic.encode(), json.dumps(message).encode()])
 
 
 # Which topics

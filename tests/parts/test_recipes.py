@@ -12,7 +12,6 @@ import sys
 import threading
 import tomllib
 from pathlib import Path
-from typing import ClassVar
 
 import msgspec
 import pytest
@@ -57,31 +56,17 @@ def commands(page):
                 yield list(itertools.takewhile(lambda word: word not in END_OF_COMMAND, lexer))
 
 
-class Talking(FakeEngine):
-    """Has two finals in its history, and says that it has stopped."""
-
-    FINALS = tuple(
-        {"type": "transcript", "run": "r", "boot": "b", "seq": seq, "prev": seq - 1, "text": text, "is_final": True}
-        for seq, text in enumerate(SAID, 1)
-    )
-    LAST: ClassVar = {"type": "status", "run": "r", "boot": "b", "seq": 3, "state": "stopped"}
-
-    def __init__(self, directory):
-        super().__init__(directory, greeting=[self.LAST])
-
-    def answer(self, kind):
-        if kind != "snapshot":
-            return super().answer(kind)
-        complete = {"transcript.final": 0, "gap": 0, "error": 0}
-        history = {"seq": 3, "messages": list(self.FINALS), "status": self.LAST, "complete": complete}
-        return {"type": "snapshot", "run": "r", "boot": "b", **history}
+FINALS = tuple(
+    {"type": "transcript", "run": "r", "boot": "b", "seq": seq, "prev": seq - 1, "text": text, "is_final": True}
+    for seq, text in enumerate(SAID, 1)
+)
+STOPPED = {"type": "status", "run": "r", "boot": "b", "seq": 3, "state": "stopped"}
 
 
 @pytest.fixture
-def engine(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    (tmp_path / "mpengine" / "default").mkdir(parents=True)
-    with Talking(tmp_path / "mpengine" / "default") as fake:
+def engine(usual_place):
+    """It has two finals in its history, and says that it has stopped."""
+    with FakeEngine(usual_place, greeting=[STOPPED], history=FINALS) as fake:
         yield fake
 
 

@@ -17,14 +17,22 @@ _STAMP = {"run": "r", "boot": "b", "seq": 0}
 class FakeEngine:
     """Answers questions, and publishes `greeting` to whoever subscribes; `status` is its answer to that question.
 
-    `results` and `query` are its endpoints, `questions` counts those for its status.
+    `results` and `query` are its endpoints, `asked` are the types of all questions, `questions` counts those for its
+    status. `history` is what its snapshot holds; the last one of the greeting is then its status, with the last `seq`.
     """
 
-    def __init__(self, directory: Path, *, greeting: Sequence[dict[str, Any]] = ()) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        name: str = "default",
+        greeting: Sequence[dict[str, Any]] = (),
+        history: Sequence[dict[str, Any]] = (),
+    ) -> None:
         self.results, self.query = f"ipc://{directory}/results", f"ipc://{directory}/query"
         self.status: dict[str, Any] = {"state": "running", "publish": self.results, "children": {}}
-        self.questions = 0
-        self._greeting = greeting
+        self.asked: list[str] = []
+        self._name, self._greeting, self._history = name, greeting, history
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -49,6 +57,11 @@ class FakeEngine:
         if self._thread is not None:
             self._thread.join()
 
+    @property
+    def questions(self) -> int:
+        """How often its status was asked for."""
+        return self.asked.count("status")
+
     def wait_for_questions(self, count: int, timeout: float = PATIENCE_S) -> None:
         """Wait until its status was asked for so many times more."""
         wanted = self.questions + count
@@ -58,8 +71,11 @@ class FakeEngine:
         """The answer to a question of this type."""
         match kind:
             case "status":
-                self.questions += 1
                 return {"type": "status", **self.status}
+            case "snapshot" if self._history:
+                last, complete = self._greeting[-1], dict.fromkeys(("transcript.final", "gap", "error"), 0)
+                whole = {"seq": last["seq"], "messages": list(self._history), "status": last, "complete": complete}
+                return {"type": "snapshot", **_STAMP, **whole}
             case "snapshot":
                 return {"type": "snapshot", **_STAMP}
         return {"type": "ok"}
@@ -76,7 +92,7 @@ class FakeEngine:
             topic = message["type"]
             if topic == "transcript":
                 topic += ".final" if message["is_final"] else ".interim"
-            publisher.send_multipart([f"default.{topic}".encode(), json.dumps(message).encode()])
+            publisher.send_multipart([f"{self._name}.{topic}".encode(), json.dumps(message).encode()])
 
     def _serve(self, bound: threading.Event) -> None:
         with (
@@ -101,6 +117,7 @@ class FakeEngine:
                 if queries in ready:
                     *envelope, question = queries.recv_multipart()
                     kind = json.loads(question)["type"]
+                    self.asked.append(kind)
                     queries.send_multipart([*envelope, json.dumps(self.answer(kind)).encode()])
                     self.answered(kind, publisher)
                 self.idle(publisher)
