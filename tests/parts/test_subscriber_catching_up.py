@@ -4,8 +4,6 @@ import asyncio
 import contextlib
 import json
 import os
-import queue
-import threading
 import time
 from types import SimpleNamespace
 
@@ -14,62 +12,17 @@ import zmq
 
 from mpengine import Hole, Subscriber
 from mpengine.shared import messages
-from mpengine.shared.config_tables import Secret
-from mpengine.supervisor.bus.bus import Bus
-from mpengine.supervisor.bus.history import History
-from mpengine.supervisor.bus.journal import Identity, Journal
+from tests.rig.live_bus import ThreadedBus
 from tests.rig.processes import rss_mb
 from tests.rig.waiting import scaled
 
 
-class Engine:
-    """The supervisor's bus in a thread, with nothing behind it."""
+class Engine(ThreadedBus):
+    """The bus in a directory of the test's, with nothing else behind it."""
 
-    def __init__(self, base, name="n", finals=1000, answers=True):
-        self.name, self._answers = name, answers
-        self.where = {"publish": f"ipc://{base}/{name}.results", "query": f"ipc://{base}/{name}.query"}
-        self._journal = Journal.create(
-            f"{base}/{name}.journal", Identity("r", "m", 16000, 1, "portaudio"), History(finals=finals)
-        )
-        self._todo = queue.Queue()
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="rig-bus")
-        self._thread.start()
-
-    def publish(self, *published):
-        """Returns when it is done."""
-        done = threading.Event()
-        self._todo.put((published, done))
-        assert done.wait(scaled(30))
-
-    def say(self, *numbers):
-        self.publish(*(messages.Transcript(text=str(number), is_final=True) for number in numbers))
-
-    def close(self):
-        self._done.set()
-        self._thread.join()
-        self._journal.close(remove=True)
-
-    def _serve(self):
-        with zmq.Context() as context:
-            where = self.where | {"name": self.name, "run": "r", "boot": "b", "seq": 0}
-            bus = Bus(context, command="inproc://command", **where, curve_secret_key=Secret(), journal=self._journal)
-            bus.open()
-            poller = zmq.Poller()
-            poller.register(bus.subscriptions, zmq.POLLIN)
-            poller.register(bus.queries, zmq.POLLIN)
-            while not self._done.is_set():
-                poller.poll(2)
-                bus.answer_subscriptions()
-                for question in bus.questions():
-                    if self._answers:
-                        bus.reply(question, bus.snapshot(json.loads(question.body)["since"]))
-                with contextlib.suppress(queue.Empty):
-                    published, done = self._todo.get_nowait()
-                    for message in published:
-                        bus.publish(message)
-                    done.set()
-            bus.close()
+    def __init__(self, base, name="n", **options):
+        where = {"publish": f"ipc://{base}/{name}.results", "query": f"ipc://{base}/{name}.query"}
+        super().__init__(where, f"{base}/{name}.journal", name=name, **options)
 
 
 @pytest.fixture

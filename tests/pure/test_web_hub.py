@@ -10,6 +10,7 @@ from mpengine.shared.messages import Transcript
 from mpengine.web import hub as hub_module
 from mpengine.web.hub import ABSENT_S, LOG_BYTES, Hub, with_engine
 from mpengine.web.reader import BEHIND_BYTES, Position, Reader, Wish, positions_in
+from tests.rig.live_bus import METRICS
 
 
 class Rig:
@@ -38,24 +39,6 @@ class Rig:
 
     def reader(self, *engines, **wish):
         return Reader(self.hub, Wish(engines or ("desk", "door"), **wish), now_ns=1)
-
-
-METRICS = messages.Metrics(
-    captured_s=1,
-    sent_s=1,
-    acknowledged_s=1,
-    transcribed_s=1,
-    backlog_s=0,
-    catch_up_s=None,
-    lag_s=0,
-    reconnects=0,
-    restarts=0,
-    dropped_s=0,
-    replayed_s=0,
-    last={},
-    children={},
-    uptime_s=1,
-)
 
 
 @pytest.fixture
