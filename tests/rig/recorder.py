@@ -3,7 +3,7 @@
 `python -m tests.rig.recorder` is that process. It writes each sample at the place of its index into a file, so a gap is
 a hole of zeros there. It opens a lost device again, as capture does, and says on standard output what happens.
 
-SIGUSR1 has it close the device and open it again.
+SIGUSR1 has it close the device, and the next one open it again.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from tests.rig.waiting import PATIENCE_S, PREFIX, scaled, wait_until
 
 
 class Recorder:
-    """Context manager. `events` are what the process has said so far: "opened", "lost", "absent", "missing", "read"."""
+    """Context manager. `events` are what the process has said: "opened", "closed", "lost", "absent", "missing"."""
 
     def __init__(self, environment: Mapping[str, str], **audio: Any) -> None:
         self._environment, self._audio = environment, audio
@@ -153,9 +153,13 @@ def main() -> None:
             break
         if signals.fileno() in ready:
             signals.drain()
-            microphone.close()
-            take()
-            is_open = try_to_open()
+            if is_open:
+                microphone.close()
+                take()
+                is_open = False
+                say("closed")
+            else:
+                is_open = try_to_open()
         if is_open:
             try:
                 take()
