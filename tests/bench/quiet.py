@@ -47,5 +47,5 @@ def measure(bench: Bench) -> None:
 def room(seconds: float) -> bytes:
     """Its noise, at 16 kHz."""
     chance = random.Random(5)
-    second = array("h", (round(chance.gauss(0, ROOM_STEPS)) for _ in range(16000 * 5))).tobytes()
-    return second * int(seconds / 5 + 1)
+    five_seconds = array("h", (round(chance.gauss(0, ROOM_STEPS)) for _ in range(16000 * 5))).tobytes()
+    return five_seconds * int(seconds / 5 + 1)

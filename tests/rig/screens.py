@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import Any
 
 import pyte
@@ -125,6 +126,10 @@ def _shown(arguments: Sequence[str], columns: int, *, goes_on: bool) -> bytes:
         terminal.close()
 
 
+def _is_running() -> bool:
+    return spawn([*_MPENGINE, "status", "--check"], stdout=DEVNULL, stderr=DEVNULL).wait() == 0
+
+
 def main(folder: str) -> None:
     """Write COMMAND-WIDTH-LOOK.svg for each, and index.html with all of them."""
     os.makedirs(folder, exist_ok=True)
@@ -136,8 +141,7 @@ def main(folder: str) -> None:
         for name, arguments, goes_on in _BESIDE:
             engine = spawn([*_MPENGINE, *playing])
             try:
-                checking = [*_MPENGINE, "status", "--check"]
-                wait_until(lambda words=checking: spawn(words, stdout=-3, stderr=-3).wait() == 0, 60, "an engine")
+                wait_until(_is_running, 60, "an engine")
                 pages.append(_pictures(folder, name, arguments, goes_on))
             finally:
                 engine.kill()

@@ -58,7 +58,7 @@ class Tunnel:
             while b"\r\n\r\n" not in request:
                 request += client.recv(_MOST_BYTES)
             said = request.decode()
-            if self._refusals or self._basic not in said:
+            if self._refusals > 0 or self._basic not in said:
                 self._refusals -= 1
                 told = said.replace("\r\n", " ").strip()
                 head = f"HTTP/1.1 407 {told}\r\nX-You-Said: {told}\r\nContent-Length: {len(told)}\r\n\r\n{told}"

@@ -358,7 +358,7 @@ def test_everything_at_once(cards, engine, disk, tmp_path, monkeypatch):
 
 
 def wait_for_no_more_descriptors(running, samples, before):
-    """Than there were, but for the listeners that each removal of the directory leaves."""
+    """Wait until there are as many as before, and the listeners that each removal of the directory leaves."""
     most = {name: count + REMOVALS * LISTENERS.get(name, 0) for name, (_, count) in before.items()}
 
     def are_no_more():
@@ -375,7 +375,7 @@ def wait_for_no_more_descriptors(running, samples, before):
 
 
 def wait_for_usual_memory(samples, before):
-    """A process that has grown gives back what is free every 10 to 80 s."""
+    """Wait until it is. A process that has grown gives back what is free every 10 to 80 s."""
     most = {name: size + MOST_LEFT_MB for name, (size, _) in before.items()}
     wait_until(
         lambda: all(samples.take()[name][0] <= size for name, size in most.items()),
