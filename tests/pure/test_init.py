@@ -15,13 +15,7 @@ from mpengine.shared.config_tables import Secret, decode_secret
 
 COMMENTED = re.compile(r"^#(?=[a-z_]+ = )", re.MULTILINE)
 
-
-@pytest.fixture(autouse=True)
-def _in_a_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    for variable in secrets().values():
-        monkeypatch.delenv(variable, raising=False)
+pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import pytest
 from mpengine import cli
 from mpengine.cli import run
 from mpengine.cli.help import topics
-from mpengine.shared.config import secrets
 from mpengine.supervisor import process
 
 LOCAL = '[remote]\nmode = "local"\n'
@@ -189,12 +188,8 @@ OF_COMMANDS = [
 
 
 @pytest.fixture(autouse=True)
-def _in_a_folder(tmp_path, monkeypatch):
-    """An empty folder, no secrets around, and an engine that must not start."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    for variable in secrets().values():
-        monkeypatch.delenv(variable, raising=False)
+def _beginner(empty_folder, monkeypatch):
+    """In an empty folder, with an engine that must not start."""
     monkeypatch.setattr(run, "_forked_zygote", lambda: None)
     monkeypatch.setattr(run.beginning, "leave_no_core", lambda: None)
     monkeypatch.setattr(process.Supervisor, "run", lambda _: pytest.fail("it was accepted"))
