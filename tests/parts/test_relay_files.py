@@ -19,20 +19,14 @@ def note(tmp_path):
     file.close()
 
 
-def read_again(tmp_path):
-    file = StateFile(str(tmp_path / "a" / "b"), "desk")
-    file.close()
-    return file
-
-
-def test_a_note_is_read_again(tmp_path, note):
+def test_a_note_is_read_again(note):
     assert note.position is None
     note.write(Position(run="q"))
     note.write(THERE)
     assert note._read() == THERE
 
 
-def test_an_end_in_the_middle_of_a_writing_leaves_the_old_note(tmp_path, note, monkeypatch):
+def test_an_end_in_the_middle_of_a_writing_leaves_the_old_note(note, monkeypatch):
     note.write(THERE)
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("the power is gone")))
     with pytest.raises(OSError, match="power"):
@@ -50,7 +44,7 @@ def test_a_broken_note_is_told_and_not_used(tmp_path, note, body):
 
 def test_another_relay_for_the_same_engine_is_refused_and_for_another_one_not(tmp_path, note):
     with pytest.raises(MpengineError, match='another relay hands "desk"'):
-        read_again(tmp_path)
+        StateFile(str(tmp_path / "a" / "b"), "desk")
     StateFile(str(tmp_path / "a" / "b"), "door").close()
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from mpengine.cli.chosen import NothingChosen, choose, shown, usual_file
 
-MINE, MACHINES = "/home/me/settings/mpengine/mic.toml", "/etc/mpengine/mic.toml"
-HOME = {"XDG_CONFIG_HOME": "/home/me/settings"}
+MINE, MACHINES = "/srv/me/settings/mpengine/mic.toml", "/etc/mpengine/mic.toml"
+HOME = {"XDG_CONFIG_HOME": "/srv/me/settings"}
 KEY = {"DEEPGRAM_API_KEY": "k"}
 
 
@@ -67,7 +67,7 @@ def test_with_nothing_it_is_refused_with_the_ways_to_begin(environment):
 
 
 def test_a_relative_folder_of_settings_is_ignored(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/me")
-    assert usual_file({"XDG_CONFIG_HOME": "settings"}, is_user=True) == "/home/me/.config/mpengine/mic.toml"
-    assert shown("/home/me/.config/x") == "~/.config/x"
-    assert shown("/home/mean/x") == "/home/mean/x"
+    monkeypatch.setenv("HOME", "/srv/me")
+    assert usual_file({"XDG_CONFIG_HOME": "settings"}, is_user=True) == "/srv/me/.config/mpengine/mic.toml"
+    assert shown("/srv/me/.config/x") == "~/.config/x"
+    assert shown("/srv/mean/x") == "/srv/mean/x"

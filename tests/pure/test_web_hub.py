@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 
 from mpengine.client.position import HOLE, Hole, Received, loss
@@ -27,7 +28,7 @@ class Rig:
         topic = messages.topic_of(name, message)
         stamp = {"run": run, "seq": self.seqs[name], "prev": self.prevs.get((topic, run), 0)}
         self.prevs[topic, run] = self.seqs[name]
-        body = messages.encode(messages.msgspec.structs.replace(message, **stamp))
+        body = messages.encode(msgspec.structs.replace(message, **stamp))
         self.hub.take(Received(name, topic.partition(".")[2], body), self.now)
         return self.seqs[name]
 
