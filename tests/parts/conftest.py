@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from tests.parts.peers import SOON, Authority
+from tests.rig.live_bus import LiveBus
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +26,13 @@ def usual_place(tmp_path, monkeypatch):
     place = tmp_path / "mpengine" / "default"
     place.mkdir(parents=True, mode=0o700)
     return place
+
+
+@pytest.fixture
+def desk(tmp_path):
+    """The bus of an engine called "desk", below the test's directory."""
+    with LiveBus(tmp_path, "desk") as bus:
+        yield bus
 
 
 @pytest.fixture

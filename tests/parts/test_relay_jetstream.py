@@ -11,23 +11,16 @@ from mpengine.client.subscriber import Subscriber
 from mpengine.shared import messages
 from tests.rig.brokers import NatsServer
 from tests.rig.live_bus import LiveBus
-from tests.rig.relaying import Relay, nats_storm
+from tests.rig.relaying import DESK, Relay, nats_storm
 from tests.rig.waiting import PATIENCE_S, scaled, wait_until
 
 pytestmark = pytest.mark.slow
-DESK = ("--name", "desk")
 
 
 @pytest.fixture
 def broker(tmp_path):
     with NatsServer(tmp_path / "nats") as broker:
         yield broker
-
-
-@pytest.fixture
-def desk(tmp_path):
-    with LiveBus(tmp_path, "desk") as bus:
-        yield bus
 
 
 def until_stored(broker, texts, **login):

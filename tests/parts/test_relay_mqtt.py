@@ -6,24 +6,16 @@ import signal
 import pytest
 
 from tests.rig.brokers import Listener, Mosquitto
-from tests.rig.live_bus import LiveBus
-from tests.rig.relaying import Relay, mqtt_storm
+from tests.rig.relaying import DESK, Relay, mqtt_storm
 from tests.rig.waiting import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.slow
-DESK = ("--name", "desk")
 
 
 @pytest.fixture
 def broker(tmp_path):
     with Mosquitto(tmp_path / "mosquitto") as broker:
         yield broker
-
-
-@pytest.fixture
-def desk(tmp_path):
-    with LiveBus(tmp_path, "desk") as bus:
-        yield bus
 
 
 def texts_of(listener):

@@ -72,7 +72,7 @@ def test_captions_come_soon_and_survive_reloads_and_restarts(engine, web, opened
     for text in said[:30]:
         published[text] = time.time()
         engine.say(text)
-        time.sleep(0.02)
+        time.sleep(0.02)  # somebody speaks fast
     page.wait_for(FINALS, said[:30])
     seen = page.evaluate("seen")
     delays_ms = sorted(seen[text] - published[text] * 1000 for text in published)

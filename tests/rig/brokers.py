@@ -9,7 +9,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import nats
 import paho.mqtt.client as paho
@@ -46,12 +46,19 @@ class Message(NamedTuple):
 
 
 class _Server:
-    """A broker on loopback. It keeps its port and what it stores over kills."""
+    """A broker on loopback. It keeps its port and what it stores over kills. `lines` are added to its configuration."""
 
-    def __init__(self, directory: Path) -> None:
+    SCHEME: ClassVar[str]
+
+    def __init__(self, directory: Path, lines: str = "") -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self.directory, self.port = directory, reserve_port()
+        self.directory, self.port, self.lines = directory, reserve_port(), lines
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """For `--to`."""
+        return f"{self.SCHEME}://127.0.0.1:{self.port}"
 
     def command(self) -> list[str]:
         """How it is started."""
@@ -89,22 +96,15 @@ class _Server:
 
 
 class NatsServer(_Server):
-    """nats-server with JetStream. `lines` are added to its configuration."""
+    """nats-server with JetStream."""
 
-    def __init__(self, directory: Path, lines: str = "") -> None:
-        super().__init__(directory)
-        self._lines = lines
-
-    @property
-    def url(self) -> str:
-        """For `--to`."""
-        return f"nats://127.0.0.1:{self.port}"
+    SCHEME = "nats"
 
     def command(self) -> list[str]:
         """How it is started."""
         config = self.directory / "server.conf"
         store = json.dumps(str(self.directory / "store"))
-        config.write_text(f"listen: 127.0.0.1:{self.port}\njetstream {{ store_dir: {store} }}\n{self._lines}\n")
+        config.write_text(f"listen: 127.0.0.1:{self.port}\njetstream {{ store_dir: {store} }}\n{self.lines}\n")
         return [_program("nats-server"), "-c", str(config)]
 
     def ask(self, question: Callable[[Any], Coroutine[Any, Any, _T]], **login: Any) -> _T:
@@ -154,16 +154,12 @@ class NatsServer(_Server):
 
 
 class Mosquitto(_Server):
-    """mosquitto, which stores what it has for a subscriber that is away. `lines` are added to its configuration."""
+    """mosquitto, which stores what it has for a subscriber that is away."""
+
+    SCHEME = "mqtt"
 
     def __init__(self, directory: Path, lines: str = "allow_anonymous true") -> None:
-        super().__init__(directory)
-        self._lines = lines
-
-    @property
-    def url(self) -> str:
-        """For `--to`."""
-        return f"mqtt://127.0.0.1:{self.port}"
+        super().__init__(directory, lines)
 
     def command(self) -> list[str]:
         """How it is started."""
@@ -173,7 +169,7 @@ class Mosquitto(_Server):
         # As root it would become another user, who cannot write there.
         config.write_text(
             f"listener {self.port} 127.0.0.1\nuser root\npersistence true\npersistence_location {store}/\n"
-            f"max_queued_messages 0\n{self._lines}\n"
+            f"max_queued_messages 0\n{self.lines}\n"
         )
         return [_program("mosquitto"), "-c", str(config)]
 

@@ -19,6 +19,7 @@ from tests.rig.processes import spawn
 from tests.rig.waiting import PATIENCE_S, scaled, wait_until
 
 HOST = "box"
+DESK = ("--name", "desk")
 
 
 class Relay:

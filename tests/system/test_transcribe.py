@@ -103,7 +103,7 @@ def test_subtitles_after_two_kills_are_those_without(tmp_path, cache, command, k
 
 
 @pytest.mark.slow
-def test_several_recordings_go_beside_themselves_and_the_worst_code_counts(tmp_path, cache, command):
+def test_each_recording_has_its_subtitles_beside_it_and_the_worst_code_counts(tmp_path, cache, command):
     talk = Talk(18)
     good, other = (write_wav(tmp_path / name, talk.pcm) for name in ("good.wav", "other.wav"))
     bad = tmp_path / "bad.wav"
