@@ -63,23 +63,8 @@ class Shelf:
         return max((each.end_sample for each in self.recordings if each.run == run), default=None)
 
     def note(self, found: Recording) -> None:
-        """Write the JSON of a recording, so that it is there as a whole or as it was before. Raises OSError."""
-        path = self.path(_json_of(found))
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{path}.new")
-        fd = one_writer.open_file(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-        try:
-            data = recording.written(found)
-            while data:
-                data = data[os.write(fd, data) :]
-            os.fsync(fd)  # a power cut leaves this one or the one before
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(f"{path}.new")
-            raise
-        finally:
-            os.close(fd)
-        os.rename(f"{path}.new", path)
+        """Write the JSON of a recording. A kill or a power cut leaves it or the one before, whole. Raises OSError."""
+        os.close(one_writer.put_in_place(self.path(_json_of(found)), recording.written(found), is_synced=True))
 
     def mend(self) -> list[Recording]:
         """Make whole what a recorder that was killed has left: each of them is returned. Raises OSError."""
