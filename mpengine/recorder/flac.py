@@ -1,5 +1,7 @@
 """FLAC as an encoder, by libsndfile. This alone needs the extra `record`."""
 
+from typing import ClassVar
+
 import soundfile
 
 from mpengine.recorder.encoders import Piece
@@ -31,6 +33,9 @@ class _Sink:
 
 class Flac:
     """FLAC by libsndfile. Up to a frame of audio, 4096 samples, waits in it."""
+
+    ending: ClassVar[str] = "flac"
+    most_bytes: ClassVar[int] = 1 << 36  # its header has 36 bits for the number of samples
 
     def __init__(self, sample_rate: int, channels: int) -> None:
         self._sink = _Sink()

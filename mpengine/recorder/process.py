@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from mpengine.client.finding import window_of
 from mpengine.client.subscriber import Subscriber
-from mpengine.recorder.encoders import MOST_WAV_BYTES
+from mpengine.recorder.encoders import Encoder
 from mpengine.recorder.recording import Missing, Recording, ToldGap, file_name, in_words, missing_of, seconds
-from mpengine.recorder.segment import EncoderFor, Segment
+from mpengine.recorder.segment import Segment
 from mpengine.recorder.shelf import Shelf
 from mpengine.recorder.tape import LONGEST_SILENCE_S, Action, Audio, Begin, Cause, End, Lack, Silence, Tape
 from mpengine.recorder.window_reader import Look, Shape, WindowReader
@@ -39,13 +39,12 @@ _MOST_GAPS = 10_000
 class Options(NamedTuple):
     """What to record, and where to. Without endpoints the engine is found by its name.
 
-    `ending`: of the files' names. `segment_s`: the longest file. None for `keep_days` and `keep_mb`: keep all.
+    `segment_s`: the longest file. None for `keep_days` and `keep_mb`: keep all.
     """
 
     name: str
     output: str
-    ending: str
-    encoder: EncoderFor
+    encoder: type[Encoder]
     segment_s: float
     keep_days: float | None = None
     keep_mb: float | None = None
@@ -184,9 +183,8 @@ class Recorder:
     def _begin_run(self, shape: Shape) -> None:
         self._actions += self._tape.end() if self._tape is not None else []
         self._shape = shape
-        most = max(1, round(self._options.segment_s * shape.sample_rate))
-        if self._options.ending == "wav":
-            most = min(most, MOST_WAV_BYTES // shape.frame_bytes)
+        wanted = max(1, round(self._options.segment_s * shape.sample_rate))
+        most = min(wanted, self._options.encoder.most_bytes // shape.frame_bytes)
         position = self._shelf.position_in(shape.run)
         self._tape = Tape(sample_rate=shape.sample_rate, channels=shape.channels, most_samples=most, position=position)
         log.info(Event("run", run=shape.run, rate_hz=shape.sample_rate, channels=shape.channels, position=position))
@@ -227,7 +225,7 @@ class Recorder:
         found = Recording(
             engine=options.name,
             run=shape.run,
-            file=f"{file_name(options.name, time_ns)}.{options.ending}",
+            file=f"{file_name(options.name, time_ns)}.{options.encoder.ending}",
             sample_rate=shape.sample_rate,
             channels=shape.channels,
             first_sample=first,

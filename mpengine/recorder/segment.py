@@ -7,22 +7,20 @@ lost, and `flush` may be tried again.
 import collections
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from mpengine.recorder.encoders import Encoder, Piece
 from mpengine.recorder.recording import Missing, Recording
 from mpengine.recorder.shelf import Shelf
 from mpengine.shared import one_writer
 
-EncoderFor = Callable[[int, int], Encoder]
-"""Makes an encoder for a sample rate and so many channels."""
 _MOST_NAMES = 1000
 
 
 class Segment:
     """The open file. It is made with its first bytes, the header: so whoever finds one can play it."""
 
-    def __init__(self, shelf: Shelf, found: Recording, encoder: EncoderFor) -> None:
+    def __init__(self, shelf: Shelf, found: Recording, encoder: type[Encoder]) -> None:
         """Make the JSON. Raises OSError; then there is none."""
         self._shelf = shelf
         self.recording = found

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from mpengine.recorder import recording
-from mpengine.recorder.encoders import WAV_HEADER_BYTES, wav_header
+from mpengine.recorder.encoders import WAV_HEADER_BYTES, Wav, wav_header
 from mpengine.recorder.flac_end import LARGEST_FRAME_BYTES, STREAMINFO_BYTES, flac_end, with_total
 from mpengine.recorder.recording import Recording
 from mpengine.shared import one_writer
@@ -77,7 +77,7 @@ class Shelf:
                 self.remove(each)
                 continue
             try:
-                samples = _mend_wav(fd, each) if each.file.endswith(".wav") else _mend_flac(fd)
+                samples = _mend_wav(fd, each) if each.file.endswith(f".{Wav.ending}") else _mend_flac(fd)
                 os.fsync(fd)
             finally:
                 os.close(fd)
