@@ -1,7 +1,7 @@
-"""The application: what is answered to which request, as ASGI. It only reads.
+"""The application: it answers each request, as ASGI. It only reads.
 
-Each reader of /events has a task of its own here, which takes from the hub what its connection takes. Nobody waits for
-a slow one: it is dropped when it is too far behind, and may come back.
+Each reader of /events has a task of its own here, which takes from the hub as much as its connection takes. Nobody
+waits for a slow reader: one that is too far behind is dropped, and may come back.
 """
 
 import asyncio
@@ -118,7 +118,7 @@ class App:
             return
         link = self._links.of(scope.get("client"))
         if link is None:
-            return  # it was one too many, and has ended
+            return  # there were too many connections: this one has ended
         link.busy()
         try:
             await self._answer(scope, send, link)
@@ -140,7 +140,7 @@ class App:
             await _reply(send, answer)
 
     def _without_right(self, request: _Request) -> Answer | None:
-        """The answer to who has no right to read, and to the link that gives a browser its cookie."""
+        """The answer to somebody who may not read, and to the link that gives a browser its cookie; else None."""
         given = request.query.pop("token", None)
         refusal = self._access.stranger(request.headers)
         if refusal is None and given is not None and self._access.is_token(given):
