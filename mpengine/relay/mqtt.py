@@ -14,7 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
 from mpengine.relay.broker import CONNECT_S, Away, TooLarge, Wanted
-from mpengine.relay.discovery import discovery
+from mpengine.relay.home_assistant import discovery
 from mpengine.relay.naming import Server
 from mpengine.relay.position import Entry, Position
 
