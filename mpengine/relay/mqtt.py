@@ -43,7 +43,7 @@ class Mqtt:
         self._told: dict[int, asyncio.Future[object]] = {}
         self._most_bytes: int | None = None
         self._presence = wanted.names.topic(wanted.engines[0], PRESENCE)
-        # The broker ends a connection of the same identity: one that is half open cannot tell our end any more.
+        # The broker ends an older connection of the same identity: so a half-open one does not say `offline` later.
         everything = "/".join((wanted.names.host, *wanted.engines)).encode()
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2,
