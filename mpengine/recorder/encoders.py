@@ -1,9 +1,9 @@
-"""Audio to the bytes of a file, and WAV as such an encoder. Pure.
+"""Encoders make the bytes of a file out of audio; WAV is one of them. Pure.
 
-No encoder touches the disk: so a full one costs no audio.
+No encoder touches the disk: so a full disk costs no audio.
 
-An encoder collects pieces, each with its place in the file. All that was taken so far and stands in a whole frame is in
-the pieces: a file that has them is playable, even if no more comes.
+An encoder collects pieces, each with its place in the file. The audio so far is in the pieces, up to the last whole
+frame: so a file that has them can be played, even if no more comes.
 """
 
 import struct
@@ -40,7 +40,7 @@ class Encoder(Protocol):
 
 
 class Wav:
-    """WAV. Its header tells the length of all that stands behind it, at each piece."""
+    """WAV. With each piece its header tells the new length of the audio."""
 
     ending: ClassVar[str] = "wav"
     most_bytes: ClassVar[int] = (1 << 32) - 1024  # its header has 32 bits for a size

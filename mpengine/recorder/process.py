@@ -1,7 +1,7 @@
 """The recorder's process: the window, the bus, the files, the signals. It owns all of them, in one thread.
 
-It takes from the window what the disk takes: while a file cannot be written, the audio stays in the window, until new
-audio takes its place there.
+It takes from the window only as much as the disk takes. While a file cannot be written, the audio stays in the window
+until new audio takes its place there.
 """
 
 import collections
@@ -27,7 +27,7 @@ from mpengine.shared.ranges import Range
 log = logging.getLogger(__name__)
 
 _LOOK_S = 1.0
-# A window of which so much came at once is looked at sooner: a file that is not paced fills it quickly.
+# Where one look has found so much of the window, the next look comes soon: a file that is not paced fills it quickly.
 _MUCH, _SOON_S = 0.1, 0.02
 _SWEEP_S = 600.0
 _LAST_LOOKS = 50
@@ -37,7 +37,7 @@ _MOST_GAPS = 10_000
 
 
 class Options(NamedTuple):
-    """What to record, and where to. Without endpoints the engine is found by its name.
+    """What to record, and into which folder. Without endpoints the engine is found by its name.
 
     `segment_s`: the longest file. None for `keep_days` and `keep_mb`: keep all.
     """
@@ -129,7 +129,7 @@ class Recorder:
                 self._gaps.append(message)
             elif isinstance(message, Status):
                 self._is_over = message.state in OVER
-                return  # its processes have changed: so may the window have
+                return  # the engine has changed: perhaps its window, too
             if time.monotonic() >= give_up:
                 return
 
@@ -141,7 +141,7 @@ class Recorder:
     # The window
 
     def _step(self) -> float:
-        """Record what has come. Returns after how many seconds to look again."""
+        """Record what has come. Returns in how many seconds to look again."""
         if not self._try("cannot_mend", self._mend) or not self._try("waiting_for_the_disk", self._work):
             return _LOOK_S
         try:
@@ -192,7 +192,7 @@ class Recorder:
     # The files
 
     def _work(self) -> None:
-        """Do what was decided. Raises OSError; the rest waits for the next time."""
+        """Do what was decided. Raises OSError; what is left then waits for the next call."""
         while self._actions:
             match self._actions[0]:
                 case Begin(first=first, arrival_ns=arrival_ns, before=before):
@@ -218,7 +218,7 @@ class Recorder:
         shape, options = self._shape, self._options
         assert shape is not None
         ago_ns = max(0, time.monotonic_ns() - arrival_ns)
-        # The times in the window of an earlier boot are of a clock that began anew since.
+        # The times in a window of an earlier boot are of a clock that has begun anew since.
         time_ns = min(time.time_ns() - ago_ns, self._written_ns)
         start_s = seconds(first, shape.sample_rate)
         self._shelf.make()
@@ -285,7 +285,7 @@ class Recorder:
         log.log(logging.WARNING if cause is Cause.NOT_READ else logging.INFO, event)
 
     def _try(self, trouble: str, work: Callable[[], None]) -> bool:
-        """Do `work`. False where the disk refuses: said once as `trouble`, until it works again."""
+        """Do `work`. False where the disk refuses; this is told once, as `trouble`, until it works again."""
         try:
             work()
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The folder of the recordings: its lock, what is there already, and what becomes too old or too much.
+"""The folder of the recordings: its lock, the recordings in it, and the removal of those that are too old or too many.
 
 A recorder owns the recordings of its engine in the folder, and holds the lock of them. It touches no other file: each
 recording is known by its JSON, which names its file.
@@ -67,7 +67,7 @@ class Shelf:
         os.close(one_writer.put_in_place(self.path(_json_of(found)), recording.written(found), is_synced=True))
 
     def mend(self) -> list[Recording]:
-        """Make whole what a recorder that was killed has left: each of them is returned. Raises OSError."""
+        """Make whole the recordings of a recorder that was killed, and return them. Raises OSError."""
         mended = []
         for each in [each for each in self.recordings if not each.is_whole]:
             path = self.path(each.file)
@@ -98,9 +98,9 @@ class Shelf:
         self.recordings.remove(found)
 
     def sweep(self, *, now_ns: int, keep_days: float | None, keep_mb: float | None) -> list[Recording]:
-        """Remove what is older than so many days, then the oldest ones while all together have more than so many MB.
+        """Remove what is older than `keep_days`, and the oldest recordings while all together have more than `keep_mb`.
 
-        What is not whole stays. Returns the removed ones. Raises OSError.
+        A recording that is not whole stays. Returns the removed ones. Raises OSError.
         """
         removed = []
         sizes = {each.file: self._size(each) for each in self.recordings} if keep_mb is not None else {}
@@ -146,7 +146,7 @@ def _json_of(found: Recording) -> str:
 
 
 def _mend_wav(fd: int, found: Recording) -> int | None:
-    """Have the header tell the length. Returns the samples of each channel; None without audio."""
+    """Have the header tell the length. Returns the samples of each channel; None if there is no audio."""
     frame_bytes = 2 * found.channels
     samples = max(0, os.fstat(fd).st_size - WAV_HEADER_BYTES) // frame_bytes
     if not samples:
@@ -157,7 +157,7 @@ def _mend_wav(fd: int, found: Recording) -> int | None:
 
 
 def _mend_flac(fd: int) -> int | None:
-    """Cut off a torn frame, and have the header tell the length. Returns the samples of each channel; None without."""
+    """Cut off a torn frame, and tell the length in the header. Returns the samples of each channel; None without."""
     size = os.fstat(fd).st_size
     streaminfo = os.pread(fd, STREAMINFO_BYTES, 0)
     end = size
