@@ -9,7 +9,7 @@ from mpengine.shared import logs
 from mpengine.shared.errors import MpengineError, install
 
 if TYPE_CHECKING:
-    from mpengine.recorder.segment import EncoderFor
+    from mpengine.recorder.encoders import Encoder
 
 _MINUTES = 60.0
 _LONGEST_MINUTES = 24 * 60.0
@@ -52,7 +52,6 @@ def main(arguments: argparse.Namespace) -> int:
         Options(
             name=target.name,
             output=os.path.abspath(os.path.expanduser(arguments.output)),
-            ending=arguments.format,
             encoder=encoder,
             segment_s=arguments.segment * 60,
             keep_days=arguments.keep_days,
@@ -65,7 +64,7 @@ def main(arguments: argparse.Namespace) -> int:
     )
 
 
-def _encoder(ending: str) -> "EncoderFor":
+def _encoder(ending: str) -> "type[Encoder]":
     """What makes files with that `ending`."""
     if ending == "wav":
         from mpengine.recorder.encoders import Wav  # noqa: PLC0415

@@ -1,18 +1,16 @@
-"""Audio to the bytes of a file, and WAV as such an encoder. Pure.
+"""Encoders make the bytes of a file out of audio; WAV is one of them. Pure.
 
-No encoder touches the disk: so a full one costs no audio.
+No encoder touches the disk: so a full disk costs no audio.
 
-An encoder collects pieces, each with its place in the file. All that was taken so far and stands in a whole frame is in
-the pieces: a file that has them is playable, even if no more comes.
+An encoder collects pieces, each with its place in the file. The audio so far is in the pieces, up to the last whole
+frame: so a file that has them can be played, even if no more comes.
 """
 
 import struct
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 _WAV_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
 WAV_HEADER_BYTES = _WAV_HEADER.size
-MOST_WAV_BYTES = (1 << 32) - 1024
-"""The sizes in a WAV file have 32 bits."""
 _PCM = 1
 
 
@@ -24,7 +22,12 @@ class Piece(NamedTuple):
 
 
 class Encoder(Protocol):
-    """Makes the bytes of one file."""
+    """Makes the bytes of one file, whose name ends in `ending`. The file takes `most_bytes` of audio."""
+
+    ending: ClassVar[str]
+    most_bytes: ClassVar[int]
+
+    def __init__(self, sample_rate: int, channels: int) -> None: ...
 
     def write(self, pcm: bytes) -> None:
         """Take audio: 16 bits, channels interleaved."""
@@ -37,7 +40,10 @@ class Encoder(Protocol):
 
 
 class Wav:
-    """WAV. Its header tells the length of all that stands behind it, at each piece."""
+    """WAV. With each piece its header tells the new length of the audio."""
+
+    ending: ClassVar[str] = "wav"
+    most_bytes: ClassVar[int] = (1 << 32) - 1024  # its header has 32 bits for a size
 
     def __init__(self, sample_rate: int, channels: int) -> None:
         self._format = (sample_rate, channels)

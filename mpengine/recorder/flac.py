@@ -1,4 +1,6 @@
-"""FLAC as an encoder, by libsndfile. This alone needs the extra `record`."""
+"""FLAC as an encoder, by libsndfile. No other module needs the extra `record`."""
+
+from typing import ClassVar
 
 import soundfile
 
@@ -30,7 +32,10 @@ class _Sink:
 
 
 class Flac:
-    """FLAC by libsndfile. Up to a frame of audio, 4096 samples, waits in it."""
+    """FLAC by libsndfile. It keeps back up to one frame of audio (4096 samples)."""
+
+    ending: ClassVar[str] = "flac"
+    most_bytes: ClassVar[int] = 1 << 36  # its header has 36 bits for the number of samples
 
     def __init__(self, sample_rate: int, channels: int) -> None:
         self._sink = _Sink()

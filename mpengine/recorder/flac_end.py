@@ -1,7 +1,7 @@
 """Where a FLAC file whose writer was killed ends, and how many samples it has up to there. Pure.
 
-Each frame begins with a code, its number and a crc of that, and ends with a crc of the whole (RFC 9639, section 9). The
-end of the last whole frame is looked for from behind: nothing is decoded.
+A frame begins with a code, its number and a crc of these, and ends with a crc of the whole (RFC 9639, section 9). The
+search for the end of the last whole frame goes backwards, and decodes nothing.
 """
 
 import struct
@@ -28,14 +28,14 @@ class FlacEnd(NamedTuple):
 
 
 def flac_end(streaminfo: bytes, tail: bytes, at: int) -> FlacEnd | None:
-    """Where the last whole frame in `tail` ends, which begins at byte `at` of the file. None: there is none.
+    """Where the last whole frame in `tail` ends; None without one. `tail` begins at byte `at` of the file.
 
     `streaminfo`: the first bytes of the file.
     """
     if len(streaminfo) < STREAMINFO_BYTES or not streaminfo.startswith(b"fLaC"):
         return None
     (block_samples,) = struct.unpack_from(">H", streaminfo, 8)
-    if tail.endswith(bytes(3)):  # a page that a power cut has lost; a crc over zeros behind a frame fits, too
+    if tail.endswith(bytes(3)):  # a page that a power cut has lost; a crc fits over zeros behind a frame, too
         tail = tail.rstrip(b"\0")
     starts = _starts(tail)
     for place in range(len(starts) - 1, -1, -1):
@@ -48,14 +48,14 @@ def flac_end(streaminfo: bytes, tail: bytes, at: int) -> FlacEnd | None:
 
 
 def with_total(streaminfo: bytes, samples: int) -> bytes:
-    """`streaminfo`, telling that the file has so many `samples`."""
+    """`streaminfo` that tells how many `samples` the file has."""
     (packed,) = struct.unpack_from(">Q", streaminfo, 18)
     packed = packed >> _TOTAL_BITS << _TOTAL_BITS | samples
     return streaminfo[:18] + struct.pack(">Q", packed) + streaminfo[26:]
 
 
 def _starts(tail: bytes) -> Sequence[tuple[int, int, int]]:
-    """The last places in `tail` that look like the beginning of a frame: with number and samples of the frame."""
+    """The last places in `tail` that look like the beginning of a frame, each with the frame's number and samples."""
     found: list[tuple[int, int, int]] = []
     end = len(tail)
     while len(found) < _MOST_STARTS and (place := tail.rfind(_SYNC, 0, end)) >= 0:

@@ -1,7 +1,7 @@
 """The recorder's process: the window, the bus, the files, the signals. It owns all of them, in one thread.
 
-It takes from the window what the disk takes: while a file cannot be written, the audio stays in the window, until new
-audio takes its place there.
+It takes from the window only as much as the disk takes. While a file cannot be written, the audio stays in the window
+until new audio takes its place there.
 """
 
 import collections
@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from mpengine.client.finding import window_of
 from mpengine.client.subscriber import Subscriber
-from mpengine.recorder.encoders import MOST_WAV_BYTES
+from mpengine.recorder.encoders import Encoder
 from mpengine.recorder.recording import Missing, Recording, ToldGap, file_name, in_words, missing_of, seconds
-from mpengine.recorder.segment import EncoderFor, Segment
+from mpengine.recorder.segment import Segment
 from mpengine.recorder.shelf import Shelf
 from mpengine.recorder.tape import LONGEST_SILENCE_S, Action, Audio, Begin, Cause, End, Lack, Silence, Tape
 from mpengine.recorder.window_reader import Look, Shape, WindowReader
@@ -27,7 +27,7 @@ from mpengine.shared.ranges import Range
 log = logging.getLogger(__name__)
 
 _LOOK_S = 1.0
-# A window of which so much came at once is looked at sooner: a file that is not paced fills it quickly.
+# Where one look has found so much of the window, the next look comes soon: a file that is not paced fills it quickly.
 _MUCH, _SOON_S = 0.1, 0.02
 _SWEEP_S = 600.0
 _LAST_LOOKS = 50
@@ -37,15 +37,14 @@ _MOST_GAPS = 10_000
 
 
 class Options(NamedTuple):
-    """What to record, and where to. Without endpoints the engine is found by its name.
+    """What to record, and into which folder. Without endpoints the engine is found by its name.
 
-    `ending`: of the files' names. `segment_s`: the longest file. None for `keep_days` and `keep_mb`: keep all.
+    `segment_s`: the longest file. None for `keep_days` and `keep_mb`: keep all.
     """
 
     name: str
     output: str
-    ending: str
-    encoder: EncoderFor
+    encoder: type[Encoder]
     segment_s: float
     keep_days: float | None = None
     keep_mb: float | None = None
@@ -130,7 +129,7 @@ class Recorder:
                 self._gaps.append(message)
             elif isinstance(message, Status):
                 self._is_over = message.state in OVER
-                return  # its processes have changed: so may the window have
+                return  # the engine has changed: perhaps its window, too
             if time.monotonic() >= give_up:
                 return
 
@@ -142,7 +141,7 @@ class Recorder:
     # The window
 
     def _step(self) -> float:
-        """Record what has come. Returns after how many seconds to look again."""
+        """Record what has come. Returns in how many seconds to look again."""
         if not self._try("cannot_mend", self._mend) or not self._try("waiting_for_the_disk", self._work):
             return _LOOK_S
         try:
@@ -184,9 +183,8 @@ class Recorder:
     def _begin_run(self, shape: Shape) -> None:
         self._actions += self._tape.end() if self._tape is not None else []
         self._shape = shape
-        most = max(1, round(self._options.segment_s * shape.sample_rate))
-        if self._options.ending == "wav":
-            most = min(most, MOST_WAV_BYTES // shape.frame_bytes)
+        wanted = max(1, round(self._options.segment_s * shape.sample_rate))
+        most = min(wanted, self._options.encoder.most_bytes // shape.frame_bytes)
         position = self._shelf.position_in(shape.run)
         self._tape = Tape(sample_rate=shape.sample_rate, channels=shape.channels, most_samples=most, position=position)
         log.info(Event("run", run=shape.run, rate_hz=shape.sample_rate, channels=shape.channels, position=position))
@@ -194,7 +192,7 @@ class Recorder:
     # The files
 
     def _work(self) -> None:
-        """Do what was decided. Raises OSError; the rest waits for the next time."""
+        """Do what was decided. Raises OSError; what is left then waits for the next call."""
         while self._actions:
             match self._actions[0]:
                 case Begin(first=first, arrival_ns=arrival_ns, before=before):
@@ -220,14 +218,14 @@ class Recorder:
         shape, options = self._shape, self._options
         assert shape is not None
         ago_ns = max(0, time.monotonic_ns() - arrival_ns)
-        # The times in the window of an earlier boot are of a clock that began anew since.
+        # The times in a window of an earlier boot are of a clock that has begun anew since.
         time_ns = min(time.time_ns() - ago_ns, self._written_ns)
         start_s = seconds(first, shape.sample_rate)
         self._shelf.make()
         found = Recording(
             engine=options.name,
             run=shape.run,
-            file=f"{file_name(options.name, time_ns)}.{options.ending}",
+            file=f"{file_name(options.name, time_ns)}.{options.encoder.ending}",
             sample_rate=shape.sample_rate,
             channels=shape.channels,
             first_sample=first,
@@ -287,7 +285,7 @@ class Recorder:
         log.log(logging.WARNING if cause is Cause.NOT_READ else logging.INFO, event)
 
     def _try(self, trouble: str, work: Callable[[], None]) -> bool:
-        """Do `work`. False where the disk refuses: said once as `trouble`, until it works again."""
+        """Do `work`. False where the disk refuses; this is told once, as `trouble`, until it works again."""
         try:
             work()
         except OSError as error:

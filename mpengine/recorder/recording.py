@@ -15,7 +15,7 @@ _LONGEST_NAME = 200
 
 
 class Missing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Audio that is missing. Its samples are silence in the file, but those before the file's first sample.
+    """Audio that is missing. It is silence in the file, unless it lies before the file's first sample.
 
     `cause` is a word of `Cause`. `reasons`: what the engine's own messages say of it, words of `GapReason`.
     """
@@ -31,9 +31,9 @@ class Missing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Recording(msgspec.Struct, kw_only=True, tag_field="type", tag="recording"):
     """One file of a run's audio. Samples are of each channel, on the run's clock, and so are `start_s` and `end_s`.
 
-    `start_time_ns`: UTC of the first sample, and `start` the same in words. While `is_whole` is false the file is
-    written, or its recorder was killed; `end_sample` is of the last time that this was noted. `is_damaged`: nothing in
-    the file can be read.
+    `start_time_ns`: UTC of the first sample; `start` is the same in words. While `is_whole` is false, the file is still
+    written, or its recorder was killed; `end_sample` is then as it was noted last. `is_damaged`: nothing in the file
+    can be read.
     """
 
     v: int = VERSION
@@ -62,7 +62,7 @@ class Recording(msgspec.Struct, kw_only=True, tag_field="type", tag="recording")
         self.end_sample, self.end_s = end_sample, seconds(end_sample, self.sample_rate)
 
     def cut_at(self, end_sample: int) -> None:
-        """Note where the file ends after all: what is told to be missing behind that is not in it."""
+        """Note where a mended file ends. What is told to be missing behind that is no longer told."""
         self.ends_at(end_sample)
         kept = []
         for each in self.missing:
@@ -80,7 +80,7 @@ class ToldGap(NamedTuple):
 
 
 def missing_of(lack: Lack, sample_rate: int, told: Iterable[ToldGap]) -> Missing:
-    """`lack` as it is told, with the reasons of those `told` that concern it."""
+    """`lack` for the JSON, with the reasons of the gaps in `told` that touch it."""
     (first, end), cause = lack
     reasons = [reason for (begin, stop), reason in told if begin < end and first < stop]
     return Missing(

@@ -1,29 +1,27 @@
 """One file that is being written, and its JSON. It owns the file's descriptor.
 
-Audio goes through the encoder into pieces that wait for the disk. A disk that is full leaves them waiting: nothing is
-lost, and `flush` may be tried again.
+Audio goes through the encoder into pieces that wait for the disk. While the disk is full they wait: nothing is lost,
+and `flush` may be called again.
 """
 
 import collections
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from mpengine.recorder.encoders import Encoder, Piece
 from mpengine.recorder.recording import Missing, Recording
 from mpengine.recorder.shelf import Shelf
 from mpengine.shared import one_writer
 
-EncoderFor = Callable[[int, int], Encoder]
-"""Makes an encoder for a sample rate and so many channels."""
 _MOST_NAMES = 1000
 
 
 class Segment:
-    """The open file. It is made with its first bytes, the header: so whoever finds one can play it."""
+    """The open file. It is made together with its header: so whoever finds it can play it."""
 
-    def __init__(self, shelf: Shelf, found: Recording, encoder: EncoderFor) -> None:
-        """Make the JSON. Raises OSError; then there is none."""
+    def __init__(self, shelf: Shelf, found: Recording, encoder: type[Encoder]) -> None:
+        """Make the JSON. Raises OSError; then there is no JSON."""
         self._shelf = shelf
         self.recording = found
         self._pieces: collections.deque[Piece] = collections.deque()
@@ -99,7 +97,7 @@ def _choose_name(shelf: Shelf, found: Recording) -> None:
 
 
 def _joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    """`pieces` in as few as may be: a header and the frames behind it go to the file in one write."""
+    """`pieces` in as few as possible: a header and the frames behind it go to the file in one write."""
     parts: list[bytes] = []
     place = end = 0
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""The folder of the recordings: its lock, what is there already, and what becomes too old or too much.
+"""The folder of the recordings: its lock, the recordings in it, and the removal of those that are too old or too many.
 
 A recorder owns the recordings of its engine in the folder, and holds the lock of them. It touches no other file: each
 recording is known by its JSON, which names its file.
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from mpengine.recorder import recording
-from mpengine.recorder.encoders import WAV_HEADER_BYTES, wav_header
+from mpengine.recorder.encoders import WAV_HEADER_BYTES, Wav, wav_header
 from mpengine.recorder.flac_end import LARGEST_FRAME_BYTES, STREAMINFO_BYTES, flac_end, with_total
 from mpengine.recorder.recording import Recording
 from mpengine.shared import one_writer
@@ -63,26 +63,11 @@ class Shelf:
         return max((each.end_sample for each in self.recordings if each.run == run), default=None)
 
     def note(self, found: Recording) -> None:
-        """Write the JSON of a recording, so that it is there as a whole or as it was before. Raises OSError."""
-        path = self.path(_json_of(found))
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{path}.new")
-        fd = one_writer.open_file(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-        try:
-            data = recording.written(found)
-            while data:
-                data = data[os.write(fd, data) :]
-            os.fsync(fd)  # a power cut leaves this one or the one before
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(f"{path}.new")
-            raise
-        finally:
-            os.close(fd)
-        os.rename(f"{path}.new", path)
+        """Write the JSON of a recording. A kill or a power cut leaves it or the one before, whole. Raises OSError."""
+        os.close(one_writer.put_in_place(self.path(_json_of(found)), recording.written(found), is_synced=True))
 
     def mend(self) -> list[Recording]:
-        """Make whole what a recorder that was killed has left: each of them is returned. Raises OSError."""
+        """Make whole the recordings of a recorder that was killed, and return them. Raises OSError."""
         mended = []
         for each in [each for each in self.recordings if not each.is_whole]:
             path = self.path(each.file)
@@ -92,7 +77,7 @@ class Shelf:
                 self.remove(each)
                 continue
             try:
-                samples = _mend_wav(fd, each) if each.file.endswith(".wav") else _mend_flac(fd)
+                samples = _mend_wav(fd, each) if each.file.endswith(f".{Wav.ending}") else _mend_flac(fd)
                 os.fsync(fd)
             finally:
                 os.close(fd)
@@ -113,9 +98,9 @@ class Shelf:
         self.recordings.remove(found)
 
     def sweep(self, *, now_ns: int, keep_days: float | None, keep_mb: float | None) -> list[Recording]:
-        """Remove what is older than so many days, then the oldest ones while all together have more than so many MB.
+        """Remove what is older than `keep_days`, and the oldest recordings while all together have more than `keep_mb`.
 
-        What is not whole stays. Returns the removed ones. Raises OSError.
+        A recording that is not whole stays. Returns the removed ones. Raises OSError.
         """
         removed = []
         sizes = {each.file: self._size(each) for each in self.recordings} if keep_mb is not None else {}
@@ -161,7 +146,7 @@ def _json_of(found: Recording) -> str:
 
 
 def _mend_wav(fd: int, found: Recording) -> int | None:
-    """Have the header tell the length. Returns the samples of each channel; None without audio."""
+    """Have the header tell the length. Returns the samples of each channel; None if there is no audio."""
     frame_bytes = 2 * found.channels
     samples = max(0, os.fstat(fd).st_size - WAV_HEADER_BYTES) // frame_bytes
     if not samples:
@@ -172,7 +157,7 @@ def _mend_wav(fd: int, found: Recording) -> int | None:
 
 
 def _mend_flac(fd: int) -> int | None:
-    """Cut off a torn frame, and have the header tell the length. Returns the samples of each channel; None without."""
+    """Cut off a torn frame, and tell the length in the header. Returns the samples of each channel; None without."""
     size = os.fstat(fd).st_size
     streaminfo = os.pread(fd, STREAMINFO_BYTES, 0)
     end = size

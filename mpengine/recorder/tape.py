@@ -1,8 +1,8 @@
 """Decides what goes into which file: audio, silence for a gap, and where a file begins and ends. Pure.
 
 All positions are samples of each channel on the run's clock. A file has no hole: silence stands for a short gap. A gap
-that is longer than a minute, or reaches to the end of the file's time, ends the file: the next one begins behind it,
-and tells it.
+that is longer than a minute, or reaches to the end of the file's time, ends the file. The next file begins behind the
+gap, and tells of it.
 """
 
 import enum
@@ -16,7 +16,7 @@ LONGEST_SILENCE_S = 60
 class Cause(enum.StrEnum):
     """Why audio is missing in a recording."""
 
-    NOT_CAPTURED = "not_captured"  # the engine itself has not got it: its own `gap` has the reason
+    NOT_CAPTURED = "not_captured"  # the engine itself does not have it: its own `gap` has the reason
     NOT_READ = "not_read"  # it was in the window and is no longer: no recorder ran, or its disk was full
 
 
@@ -109,7 +109,7 @@ class Tape:
         return [End()]
 
     def _before(self, first: int, cause: Cause, actions: list[Action]) -> Lack | None:
-        """See to what is missing before `first`. Returns it where the next file has to tell it."""
+        """Decide about what is missing before `first`. Returns it if the next file is to tell of it."""
         assert self.position is not None
         if first <= self.position:
             return None

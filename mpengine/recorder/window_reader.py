@@ -1,8 +1,8 @@
 """Reads the replay window that capture writes, without a lock and without a trace.
 
-A slot stays in the ring after a final has covered it, until a new one takes its place: so the last minutes of a run can
-be read whatever `tail` says. Capture may write at any time. What was read counts only if its sequence and its crc are
-right, and if the window is of the same run afterwards. The file is read with `pread`: a mapped one that capture
+A slot stays in the ring after a final has covered it, until a new slot takes its place: so the last minutes of a run
+can be read whatever `tail` says. Capture may write at any time. A slot counts only if its sequence and its crc are
+right, and if the window is still of the same run afterwards. The file is read with `pread`: a mapped file that capture
 truncates would end this process by SIGBUS.
 
 The reader owns one descriptor. It keeps a window that has lost its name until all of it is read.
@@ -60,7 +60,7 @@ class Slot(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What one look has found: slots in order. `more`: there are more already. `turned`: how much of the ring it was.
+    """What one look has found: slots in order. `more`: there are more already. `turned`: their share of the ring.
 
     `written_ns`: UTC, when capture wrote last.
     """

@@ -1,4 +1,4 @@
-"""What the relay asks of a connection to a broker, and how that says no."""
+"""A connection to a broker as the relay needs it, and the errors by which it says no."""
 
 import asyncio
 import ssl
@@ -13,7 +13,7 @@ CONNECT_S = 10.0
 
 
 class Away(Exception):
-    """The broker cannot be had, or does not take what it is given: try again later. The text says why."""
+    """The broker cannot be reached, or takes no messages: try again later. The text says why."""
 
 
 class TooLarge(Exception):
@@ -21,7 +21,7 @@ class TooLarge(Exception):
 
 
 class Login(NamedTuple):
-    """Who the relay is to the broker. `creds`, and those of `tls`, are read from their files."""
+    """Who the relay is to the broker. `creds` is the path of a file, which the library reads for each connection."""
 
     user: str | None = None
     password: str | None = None
@@ -41,24 +41,24 @@ class Wanted(NamedTuple):
 
 
 class Broker(Protocol):
-    """One connection. It is opened once, and made anew after it was lost."""
+    """One connection. It is opened once; after a loss there is a new one."""
 
     @property
     def about(self) -> str:
-        """What there is, in words, once it is open."""
+        """How the broker keeps the messages, in words for the user; set once it is open."""
 
     @property
     def lost(self) -> "asyncio.Future[str]":
         """Why the connection was lost, as soon as it is."""
 
     async def open(self) -> Mapping[str, Position]:
-        """Connect. What the broker says it has of the engines. Raises Away."""
+        """Connect. Returns what the broker says it has of each engine. Raises Away."""
 
     async def send(self, engine: str, entry: Entry) -> "asyncio.Future[object]":
-        """Hand over `entry`, behind those before it. The future is done when the broker has it; else it has the error.
+        """Hand over `entry`, behind those before it. The future is done once the broker has it, or has refused it.
 
         Raises Away, TooLarge; so does the future.
         """
 
     async def close(self) -> None:
-        """Say good-bye, if the broker still listens. It raises nothing."""
+        """Take leave of the broker, if it still listens. This raises nothing."""

@@ -1,8 +1,8 @@
 """A connection to a NATS server with JetStream. It belongs to the loop's thread.
 
-A stream takes the messages of one connection in their order. So what it has of an engine's subject is all up to the
-last one; a new connection asks for that one, and goes on behind it. The library would connect again by itself and send
-what it holds, without asking: it is not let.
+A stream takes the messages of one connection in their order. So it has all of a subject up to its last message there. A
+new connection asks for that message, and goes on behind it. The library may not connect again by itself: it would send
+what it holds, without asking.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ class _Error(msgspec.Struct):
 
 
 class _Answer(msgspec.Struct):
-    """To a message. The library's own reading of it loses the errors (`publish_async` of nats-py 2.16)."""
+    """The answer to a message. The library's own reader loses the errors in it (`publish_async` of nats-py 2.16)."""
 
     error: _Error | None = None
 

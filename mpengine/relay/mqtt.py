@@ -14,7 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
 from mpengine.relay.broker import CONNECT_S, Away, TooLarge, Wanted
-from mpengine.relay.discovery import discovery
+from mpengine.relay.home_assistant import discovery
 from mpengine.relay.naming import Server
 from mpengine.relay.position import Entry, Position
 
@@ -43,7 +43,7 @@ class Mqtt:
         self._told: dict[int, asyncio.Future[object]] = {}
         self._most_bytes: int | None = None
         self._presence = wanted.names.topic(wanted.engines[0], PRESENCE)
-        # The broker ends a connection of the same identity: one that is half open cannot tell our end any more.
+        # The broker ends an older connection of the same identity: so a half-open one does not say `offline` later.
         everything = "/".join((wanted.names.host, *wanted.engines)).encode()
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2,

@@ -45,7 +45,7 @@ class Server(NamedTuple):
 
 
 def servers_in(text: str) -> tuple[Server, ...]:
-    """The servers in `text`: URLs with commas between them. Raises ValueError, whose words have no part of `text`."""
+    """The servers in `text`: URLs with commas between them. Raises ValueError, whose words repeat nothing of `text`."""
     found = tuple(_server(url.strip()) for url in text.split(","))
     if len({server.scheme for server in found}) > 1 or len(found) > _MOST_SERVERS:
         raise ValueError(f"expected at most {_MOST_SERVERS} servers of one kind")

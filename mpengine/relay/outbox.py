@@ -1,4 +1,4 @@
-"""What of one engine waits to be sent, and what is on its way: in order and bounded. Pure.
+"""One engine's messages that wait to be sent or are on their way: in order and bounded. Pure.
 
 put ──> waiting ──sent──> in flight ──acknowledged──> done, when all before it are done, too
 ^                  │
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from mpengine.relay.position import MARK, Entry, Position, lost
 
 MOST_BYTES = 1 << 20
-"""From so much on the engine's own history is the buffer: nothing more is taken from the subscriber."""
+"""A fuller outbox takes nothing more from the subscriber: the rest waits in the engine's history."""
 _MOST_ENTRIES = 5000
 _STATE = "status"
 
@@ -34,7 +34,7 @@ class Slot:
 
 
 class Outbox:
-    """The entries of one engine. `position`: what the broker has; None as long as nobody has said so."""
+    """The entries of one engine. `position`: what the broker has; None until somebody has said it."""
 
     def __init__(self, position: Position | None, *, window: int) -> None:
         """`window`: how many are in flight at most."""
@@ -57,7 +57,7 @@ class Outbox:
         return not self._slots
 
     def put(self, entry: Entry) -> None:
-        """Take what of `entry` the broker has not got."""
+        """Take the part of `entry` that the broker has not got."""
         rest = entry if self.position is None else self.position.rest(entry)
         if rest is None:
             return
@@ -72,12 +72,12 @@ class Outbox:
         return next((slot for slot in self._slots if slot.stage is Stage.WAITING), None)
 
     def note_sent(self, slot: Slot) -> None:
-        """Note that it is on its way."""
+        """Note that `slot` is on its way."""
         slot.stage = Stage.IN_FLIGHT
         self._in_flight += 1
 
     def note_done(self, slot: Slot) -> None:
-        """Note that the broker has it."""
+        """Note that the broker has `slot`."""
         if slot.stage is Stage.IN_FLIGHT:
             self._in_flight -= 1
         slot.stage = Stage.DONE
@@ -85,7 +85,7 @@ class Outbox:
         self._settle()
 
     def replace_by_hole(self, slot: Slot) -> None:
-        """Put a hole in the place of a message that the broker will never take; of a hole, nothing."""
+        """Put a hole in the place of a message that the broker will never take. A hole in that place is dropped."""
         if slot.stage is Stage.IN_FLIGHT:
             self._in_flight -= 1
         slot.stage = Stage.WAITING
@@ -108,7 +108,7 @@ class Outbox:
         """Leave out what the broker's stream has already, as it says itself. Nothing may be in flight."""
         self.position = position = stored if self.position is None else self.position.joined(stored)
         slots, self._slots, self._bytes = self._slots, collections.deque(), 0
-        # The stream has `run` already: what stood before its results is in the stream, too.
+        # The stream has some of `run`: so it has all that stood before.
         first = next((place for place, slot in enumerate(slots) if self._is_of(slot, stored)), 0)
         for place, slot in enumerate(slots):
             rest = position.rest(slot.entry)

@@ -1,8 +1,8 @@
-"""What of an engine the broker has: the last `seq` of each topic, and what of a message it still needs. Pure.
+"""What a broker has of an engine: the last `seq` of each topic. It shows what the broker still needs. Pure.
 
-Topics are counted each by itself: a gap may come behind a final with a higher `seq`, when it was lost on its way and
-asked for again. Metrics come when nothing before them is missing any more. So `through`, the `seq` of the last metrics,
-is where a restarted relay asks the engine to go on, and `topics` says what it then gets for the second time.
+Each topic is counted by itself: a gap that was lost on its way and asked for again may come behind a final with a
+higher `seq`. Metrics come when nothing before them is missing any more. So a restarted relay asks the engine to go on
+behind `through`, the `seq` of the last metrics, and `topics` says which messages it then gets for the second time.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from mpengine.client.position import HOLE, Hole, Received, read
+from mpengine.client.position import HOLE, Hole, Received, read, read_kept
 from mpengine.shared.messages import FINALS, KEPT, OVER
 
 MARK = "metrics"
@@ -20,7 +20,7 @@ TOPICS = (FINALS, "gap", "error", "status")
 
 
 class Entry(NamedTuple):
-    """A message or hole of an engine. `seq` is that of a message; `state` that of a status."""
+    """A message or a hole of an engine. A message has a `seq`, a status has a `state`."""
 
     topic: str
     run: str
@@ -31,7 +31,7 @@ class Entry(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The same for the same message, in whichever process; another one for each other message of the engine."""
+        """It tells the engine's messages apart, and is the same in every process."""
         if self.hole is None:
             return f"{self.run}:{self.seq}"
         last = "" if self.hole.last_seq is None else self.hole.last_seq
@@ -69,7 +69,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     """What the broker has of `run`, the last one of which it has anything.
 
     `topics`: the last `seq` of each topic. `through`: nothing before this `seq` can come any more. `over`: the `seq` of
-    the engine's last status, once it has stopped. `ended`: the topics after whose last message a hole was sent.
+    the engine's last status, once the engine has stopped; else 0. `ended`: topics whose end was told as a hole.
     """
 
     run: str = ""
@@ -84,7 +84,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
         return (self.run, self.through) if self.run else None
 
     def rest(self, entry: Entry) -> Entry | None:
-        """What of `entry` the broker has not got."""
+        """The part of `entry` that the broker has not got; None if it has all of it."""
         if entry.run != self.run:
             return entry
         if entry.hole is not None:
@@ -109,7 +109,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
         return _with(self, topics=topics)
 
     def joined(self, other: "Position") -> "Position":
-        """This one with what `other` knows beyond it; `other` where it is of another run."""
+        """This one and what `other` knows beyond it; `other` alone where that is of another run."""
         if other.run != self.run:
             return other if other.run else self
         topics = {topic: max(self.topics.get(topic, 0), seq) for topic, seq in other.topics.items()}
@@ -149,10 +149,11 @@ def _with(position: Position, **fields: object) -> Position:
 
 
 def filled(hole: Hole, lines: Iterable[bytes]) -> Iterator[Entry]:
-    """What to send for `hole`, where `lines` are those of the engine's transcript file, the oldest first.
+    """What to send for `hole`. `lines` are those of the engine's transcript file, the oldest first.
 
-    The messages that the file has, in order, and holes for what it shows to be missing. `prev` of a message is the
-    `seq` of the one before it. It is 0 in the first message of a supervisor: the file has all of the one before.
+    It is the messages that the file has, in order, and holes for those that it shows to be missing. `prev` of a message
+    is the `seq` of the one before it. It is 0 in a supervisor's first message: of the supervisor before, the file has
+    all.
     """
     expected, is_known = hole.first_seq, False
     for line in lines:
@@ -178,7 +179,7 @@ def filled(hole: Hole, lines: Iterable[bytes]) -> Iterator[Entry]:
 
 
 def _line(line: bytes) -> tuple[Entry, int] | None:
-    item = read("", line)
-    if not item.stamp.seq or item.stamp.topic not in KEPT:
+    item = read_kept(line)
+    if not item.stamp.seq or item.topic not in KEPT:
         return None
-    return Entry(item.stamp.topic, item.stamp.run, line, seq=item.stamp.seq), item.stamp.prev
+    return Entry(item.topic, item.stamp.run, line, seq=item.stamp.seq), item.stamp.prev

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import random
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mpengine.client.position import Hole
@@ -56,26 +56,20 @@ def relay(options: Options) -> int:
     Raises ConfigError for an invalid name, endpoint or key, MpengineError where the notes cannot be kept.
     """
     with contextlib.ExitStack() as stack:
-        engines = [_Engine(options, name) for name in _noted(options, stack)]
-        for engine in engines:
-            stack.enter_context(contextlib.closing(engine))
+        engines = []
+        for name in options.wanted.engines:
+            note = stack.enter_context(contextlib.closing(StateFile(options.state, name)))
+            if note.complaint:
+                complain(note.complaint)
+            engines.append(stack.enter_context(contextlib.closing(_Engine(options, name, note))))
         return asyncio.run(_Relay(options, engines).run())
-
-
-def _noted(options: Options, stack: contextlib.ExitStack) -> Iterator[tuple[str, StateFile]]:
-    for name in options.wanted.engines:
-        note = StateFile(options.state, name)
-        stack.callback(note.close)
-        if note.complaint:
-            complain(note.complaint)
-        yield name, note
 
 
 class _Engine:
     """One engine on its way to the broker."""
 
-    def __init__(self, options: Options, noted: tuple[str, StateFile]) -> None:
-        self.name, self._note = noted
+    def __init__(self, options: Options, name: str, note: StateFile) -> None:
+        self.name, self._note = name, note
         self.outbox = Outbox(self._note.position, window=options.window)
         self._transcript = options.transcripts.get(self.name)
         self._options = options
@@ -86,7 +80,7 @@ class _Engine:
         if self._subscriber is None:
             self._subscribe().close()
         self.is_known = asyncio.Event()
-        """It is known from where on the broker wants the engine's messages."""
+        """Set once the broker has said which of the engine's messages it has."""
         self.is_filled, self.has_room = asyncio.Event(), asyncio.Event()
 
     def close(self) -> None:
@@ -111,7 +105,10 @@ class _Engine:
             await asyncio.sleep(0)  # an engine's whole history may be there at once
 
     async def send(self, broker: Broker, failed: "asyncio.Future[None]") -> None:
-        """Hand the outbox to `broker`, as long as that takes it. `failed` gets Away when it does not."""
+        """Hand the outbox to `broker`. `failed` gets the error of a message that the broker does not acknowledge.
+
+        Raises Away when the broker takes nothing.
+        """
         while True:
             slot = self.outbox.next()
             if slot is None:
@@ -165,7 +162,7 @@ class _Engine:
             await self.has_room.wait()
 
     async def _fill(self, hole: Hole, path: str) -> None:
-        """Put in what the transcript file has of `hole`, and what is missing still."""
+        """Put in what the transcript file has of `hole`, and holes for the rest."""
         count = 0
         try:
             for entry in filled(hole, lines_of(path)):
@@ -223,7 +220,7 @@ class _Relay:
         self._is_connected = self._is_announced = False
 
     async def run(self) -> int:
-        """Until a signal; then what is in the outboxes is still sent, if the broker is there."""
+        """Relay until a signal. Then still send what is in the outboxes, if the broker is there."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_pass_over_lost_connections)
         is_over = asyncio.Event()
@@ -254,7 +251,7 @@ class _Relay:
         return int(ExitCode.OK)
 
     async def _sent(self) -> None:
-        """Wait until all outboxes are empty. Without a connection this is not waited for."""
+        """Wait until all outboxes are empty; without a connection, not at all."""
         for engine in self._engines if self._is_connected else ():
             await engine.emptied()
 
@@ -292,7 +289,7 @@ class _Relay:
                 engine.has_room.set()
             self._is_connected = True
             if not self._is_announced:
-                with contextlib.suppress(BrokenPipeError, MpengineError):  # whoever read that has gone
+                with contextlib.suppress(BrokenPipeError, MpengineError):  # nobody reads that any more
                     write_text(f"relaying {', '.join(self._options.wanted.engines)} to {server}, {broker.about}\n")
                 self._is_announced = True
             senders = [asyncio.create_task(engine.send(broker, failed)) for engine in self._engines]
@@ -305,7 +302,7 @@ class _Relay:
         finally:
             self._is_connected = False
             if not failed.cancel() and not failed.cancelled():
-                failed.exception()  # it may not be the one that ended this
+                failed.exception()  # asyncio complains of an error that nobody has asked for
             await _end(senders)
             for engine in self._engines:
                 engine.outbox.disconnect()

@@ -1,7 +1,6 @@
-"""The file in which a relay notes what the broker has of one engine, and its lock: one relay for the two.
+"""The file in which a relay notes what the broker has of one engine. Its lock keeps a second relay for the two away.
 
-Each writing makes a new file, fsyncs it and puts it in the place of the old one: after a kill or a loss of power either
-the old or the new one is there, whole.
+Each note is put in the place of the one before: a kill or a power cut leaves one of them, whole.
 """
 
 import contextlib
@@ -27,7 +26,7 @@ class StateFile:
 
     def __init__(self, directory: str, engine: str) -> None:
         """Make a missing directory. Raises MpengineError when it cannot be used, or another relay uses it."""
-        self._directory, self._path = directory, os.path.join(directory, f"{engine}.json")
+        self._path = os.path.join(directory, f"{engine}.json")
         self.complaint = ""
         self._writing = threading.Lock()
         try:
@@ -49,24 +48,7 @@ class StateFile:
     def write(self, position: Position) -> None:
         """Note `position`. Raises OSError; the old note is there then. Threads may call it at the same time."""
         with self._writing:
-            self._write(position)
-
-    def _write(self, position: Position) -> None:
-        new = f"{self._path}.new"
-        fd = one_writer.open_file(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        try:
-            body = memoryview(msgspec.json.encode(position) + b"\n")
-            while body:
-                body = body[os.write(fd, body) :]
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.replace(new, self._path)
-        directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+            os.close(one_writer.put_in_place(self._path, msgspec.json.encode(position) + b"\n", is_synced=True))
 
     def close(self) -> None:
         """Let another relay have it."""

@@ -13,7 +13,7 @@ _LONGEST_LINE = 1 << 20
 def lines_of(path: str) -> Iterator[bytes]:
     """The lines of all files there are, without their ends. Raises OSError.
 
-    All files are opened before the first line is read: a rotation meanwhile takes none of them away.
+    All files are opened before the first line is read: so a rotation meanwhile hides none of them.
     """
     with_numbers = [f"{path}.{number}" for number in range(_MOST_FILES - 1, 0, -1)]
     files = [one_writer.open_file(each, os.O_RDONLY) for each in (*with_numbers, path) if os.path.exists(each)]

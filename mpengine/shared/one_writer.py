@@ -1,6 +1,7 @@
-"""Files with one writing process: how they are opened, their lock, and a writer thread for slow disks."""
+"""Files with one writing process: opened, locked, replaced as a whole, and a writer thread for slow disks."""
 
 import collections
+import contextlib
 import errno
 import fcntl
 import os
@@ -66,6 +67,40 @@ def is_held(path: str) -> bool:
     finally:
         os.close(fd)
     return False
+
+
+def put_in_place(path: str, content: bytes, *, is_synced: bool = False) -> int:
+    """Make a new file with `content`, and put it at `path`, in place of what was there. Returns it open.
+
+    `is_synced`: a power cut leaves the new file or the old one, whole. Raises OSError; the old file stays then.
+    """
+    new = f"{path}.new"
+    with contextlib.suppress(FileNotFoundError):  # of a process that was killed meanwhile
+        os.unlink(new)
+    fd = open_file(new, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    try:
+        written = 0
+        while written < len(content):  # a full disk takes a part, and refuses the rest
+            written += os.pwrite(fd, memoryview(content)[written:], written)
+        if is_synced:
+            os.fsync(fd)
+        os.replace(new, path)
+        if is_synced:
+            _sync_directory(os.path.dirname(path) or os.curdir)
+    except OSError:
+        os.close(fd)
+        with contextlib.suppress(OSError):
+            os.unlink(new)
+        raise
+    return fd
+
+
+def _sync_directory(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 class Writer(Generic[_Item]):

@@ -4,8 +4,6 @@ The supervisor writes it as a whole when its sockets are bound, and removes it a
 leaves it. A program that reads it trusts it as the sockets beside it, if the file is its own user's or root's.
 """
 
-import contextlib
-import errno
 import os
 
 import msgspec
@@ -14,7 +12,6 @@ from mpengine.shared import one_writer
 from mpengine.shared.messages import UNREADABLE
 
 FILE = "endpoints"
-_NEW = ".new"
 _MOST_BYTES = 8192
 
 
@@ -41,17 +38,7 @@ _decoder: msgspec.json.Decoder[Whereabouts] = msgspec.json.Decoder(Whereabouts)
 
 def write(directory: str, whereabouts: Whereabouts) -> None:
     """Write the file in `directory`, in place of an earlier one. Raises OSError."""
-    path = os.path.join(directory, FILE)
-    with contextlib.suppress(FileNotFoundError):  # of a supervisor that was killed meanwhile
-        os.unlink(path + _NEW)
-    fd = one_writer.open_file(path + _NEW, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-    try:
-        body = msgspec.json.encode(whereabouts) + b"\n"
-        if os.write(fd, body) < len(body):  # the next write would raise
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
-    finally:
-        os.close(fd)
-    os.replace(path + _NEW, path)
+    os.close(one_writer.put_in_place(os.path.join(directory, FILE), msgspec.json.encode(whereabouts) + b"\n"))
 
 
 def read(directory: str) -> Whereabouts | None:

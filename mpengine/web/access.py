@@ -1,7 +1,7 @@
 """Who may read over HTTP: the token, and the headers by which a stranger's page in a browser betrays itself. Pure.
 
-A page of somebody else may have its own name point to this machine (DNS rebinding): then the browser takes our answers
-for that page's. The name in `Host` shows that. An address cannot be pointed elsewhere, and so is always right.
+The owner of another page may have its name point to this machine (DNS rebinding). Then the browser takes our answers
+for that page's own. The name in `Host` shows that. Nobody can point an address elsewhere: so each address is right.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from mpengine.shared import addresses
+from mpengine.shared.loopback import is_loopback
 
 COOKIE_S = 400 * 86400  # browsers keep none for longer
 _LONGEST_COOKIES = 8192
@@ -29,20 +30,20 @@ class Access:
     """Decides about each request. Without a `token` everybody who reaches the endpoint may read."""
 
     def __init__(self, *, token: str | None, hosts: Iterable[str] = ()) -> None:
-        """`hosts`: the names by which this machine is called, beside `localhost` and its addresses."""
+        """`hosts`: the names of this machine, beside `localhost` and its addresses."""
         self._token = token
-        self._hosts = {"localhost", *(host.lower().removesuffix(".") for host in hosts)}
+        self._hosts = {host.lower().removesuffix(".") for host in hosts}
         self.cookie = "" if token is None else hmac.new(token.encode(), _PURPOSE, hashlib.sha256).hexdigest()
         """What a browser keeps in place of the token."""
         # All servers of a host share their cookies, whatever their ports are.
         self.cookie_name = f"mpengine_web_{self.cookie[:8]}"
 
     def refusal(self, headers: Mapping[str, str]) -> Refusal | None:
-        """Why a request with these `headers`, whose names are in small letters, is not answered; None if it is."""
+        """Why a request with these `headers` is not answered; None if it is. Their names are in small letters."""
         return self.stranger(headers) or self._unknown(headers)
 
     def stranger(self, headers: Mapping[str, str]) -> Refusal | None:
-        """The same without the token."""
+        """Why the headers show a stranger, whatever token it has; None if they do not."""
         host = headers.get("host", "")
         if not self._is_ours(host):
             words = f"this server is not called {host[:100]!r}; if it is, start it with --allow-host NAME"
@@ -81,7 +82,7 @@ class Access:
         except ValueError:
             return False
         name = name.lower().removesuffix(".")
-        if name in self._hosts or name.endswith(".localhost"):
+        if name in self._hosts or is_loopback(name):
             return True
         try:
             ipaddress.ip_address(name)

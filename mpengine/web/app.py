@@ -1,10 +1,14 @@
-"""The application: what is answered to which request, as ASGI. It only reads.
+"""The application: it answers each request, as ASGI. It only reads.
 
-Each reader of /events has a task of its own here, which takes from the hub what its connection takes. Nobody waits for
-a slow one: it is dropped when it is too far behind, and may come back.
+Each reader of /events has a task of its own here, which takes from the hub as much as its connection takes. Nobody
+waits for a slow reader: one that is too far behind is dropped, and may come back.
 """
 
 import asyncio
+import base64
+import hashlib
+import os
+import re
 import time
 import urllib.parse
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
@@ -20,7 +24,6 @@ from mpengine.web.access import COOKIE_S, Access
 from mpengine.web.connections import Link, Links
 from mpengine.web.figures import Figures
 from mpengine.web.hub import Entry, Hub
-from mpengine.web.page import Page
 from mpengine.web.reader import Reader, Wish, positions_in
 
 Scope = MutableMapping[str, Any]
@@ -53,6 +56,8 @@ _COMMON = {
     "cross-origin-resource-policy": "same-origin",
 }
 _NOTHING_ALLOWED = "default-src 'none'; frame-ancestors 'none'"
+_PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "captions.html")
+_INLINE = re.compile(rb"<(style|script)>(.*?)</\1>", re.DOTALL)
 
 
 class Answer(NamedTuple):
@@ -87,7 +92,7 @@ class App:
 
     def __init__(self, hub: Hub, access: Access, links: Links, *, version: str) -> None:
         self._hub, self._access, self._links = hub, access, links
-        self._page = Page()
+        self._page = _captions_page()
         self._clients: set[_Client] = set()
         self._transcripts = 0
         self._dropped = self._sent_bytes = self._refused = 0
@@ -113,7 +118,7 @@ class App:
             return
         link = self._links.of(scope.get("client"))
         if link is None:
-            return  # it was one too many, and has ended
+            return  # there were too many connections: this one has ended
         link.busy()
         try:
             await self._answer(scope, send, link)
@@ -135,7 +140,7 @@ class App:
             await _reply(send, answer)
 
     def _without_right(self, request: _Request) -> Answer | None:
-        """The answer to who has no right to read, and to the link that gives a browser its cookie."""
+        """The answer to somebody who may not read, and to the link that gives a browser its cookie; else None."""
         given = request.query.pop("token", None)
         refusal = self._access.stranger(request.headers)
         if refusal is None and given is not None and self._access.is_token(given):
@@ -159,8 +164,7 @@ class App:
         """The answer; None where it was sent already."""
         match request.path:
             case "/":
-                policy = {"content-security-policy": self._page.policy}
-                return Answer(200, self._page.body, "text/html; charset=utf-8", policy)
+                return self._page
             case "/events" if request.method == "HEAD":
                 return Answer(200, b"", _EVENT_STREAM)
             case "/events":
@@ -302,6 +306,19 @@ class _Client:
     def __init__(self, reader: Reader, link: Link) -> None:
         self.reader, self.link = reader, link
         self.wake = asyncio.Event()
+
+
+def _captions_page() -> Answer:
+    """The captions page, with its style and its script in one file. Its policy lets in these two, and no others."""
+    with open(_PAGE, "rb") as file:
+        body = file.read()
+    digests = {kind: hashlib.sha256(content).digest() for kind, content in _INLINE.findall(body)}
+    hashes = {kind: f"'sha256-{base64.b64encode(digest).decode()}'" for kind, digest in digests.items()}
+    policy = (
+        f"default-src 'none'; style-src {hashes[b'style']}; script-src {hashes[b'script']}; connect-src 'self'; "
+        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+    )
+    return Answer(200, body, "text/html; charset=utf-8", {"content-security-policy": policy})
 
 
 async def _write(send: Send, form: str, style: Style, kept: Iterable[Entry]) -> None:

@@ -1,4 +1,4 @@
-"""The connections of the server, known by the address of their other end: bounded in number, and ended if they stall.
+"""The server's connections, by the address of their other end: bounded in number, and ended if they stall.
 
 asyncio runs the callbacks of a connection and the application in one thread: nothing here needs a lock.
 """
@@ -29,7 +29,7 @@ class Link:
         """Called when the connection has ended."""
 
     def abort(self) -> None:
-        """End it at once. What it was not sent yet is forgotten."""
+        """End it at once. What was not sent yet is dropped."""
         self.is_gone = True
         self._transport.abort()
 

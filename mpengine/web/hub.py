@@ -13,21 +13,21 @@ from typing import NamedTuple
 
 import msgspec
 
-from mpengine.client.position import HOLE, Hole, Received, loss
+from mpengine.client.position import HOLE, Hole, Received, loss, read
 from mpengine.formats import jsonl
 from mpengine.shared import messages
-from mpengine.shared.messages import FINALS, UNREADABLE, Stamp, read_stamp
+from mpengine.shared.messages import FINALS, Stamp
 
 LOG_BYTES = 4 << 20
-"""How much of what was published last the log has."""
+"""How many bytes of the last messages the log has."""
 KEPT_BYTES = 8 << 20
-"""How much an engine's kept finals have."""
+"""How many bytes of an engine's finals are kept."""
 _MOST_KEPT = {"gap": 1000, "error": 100, HOLE: 1000}
-# An engine's history leaves such a message out as well.
+# A larger message is not passed on; an engine's history leaves it out as well.
 _LARGEST_BYTES = 256 << 10
 # A live engine publishes its metrics once a second.
 ABSENT_S = 5.0
-# A shorter trouble is none (as in `mpengine status --check`).
+# Until then it is no trouble, as in `mpengine status --check`.
 _TROUBLE_S = 60.0
 _MOST_CHANNELS = 64
 PRESENCE = "presence"
@@ -37,7 +37,7 @@ DELAYS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
 class Entry(NamedTuple):
-    """A message of `engine`, as JSON on one line. `number` counts all entries; `end_bytes` is its end in the log.
+    """A message of `engine`, as JSON on one line. `number` counts all entries, `end_bytes` their bytes up to its end.
 
     `seq` of a hole in the finals is its `last_seq`, 0 where nobody knows it.
     """
@@ -101,7 +101,7 @@ class View:
         return list(self._interims.values())
 
     def ill_s(self, now: float) -> float:
-        """For how long the engine has not been running, as far as it was heard."""
+        """For how long the engine has not been running, as far as its messages show."""
         return 0.0 if self._ill_since is None else now - self._ill_since
 
     def trouble(self, now: float) -> str:
@@ -143,7 +143,7 @@ class View:
                 known = reason if reason in set(messages.GapReason) else _OTHER
                 self.gaps_s[known] = self.gaps_s.get(known, 0.0) + max(0.0, message.end_s - message.start_s)
             case messages.Error(code=code):
-                # A recogniser may have codes without number: they must not become labels.
+                # A recogniser may have any number of codes: they must not become labels.
                 known = code if code in set(messages.ErrorCode) else _OTHER
                 self.errors[known] = self.errors.get(known, 0) + 1
             case Hole():
@@ -215,7 +215,7 @@ class Hub:
         return self.end > before
 
     def _take(self, view: View, received: Received, now: float) -> None:
-        stamp = _stamp(received.body)
+        stamp = read("", received.body).stamp
         if len(received.body) > _LARGEST_BYTES:
             view.unreadable += 1
             topic = messages.TOPICS.get(received.topic)
@@ -255,10 +255,3 @@ def with_engine(name: str, body: bytes) -> bytes:
     """`body`, a JSON object, on one line and with the field `engine` before all others; empty for another `body`."""
     line = jsonl.line(body).strip()
     return jsonl.with_engine(line, name) if line else b""
-
-
-def _stamp(body: bytes) -> Stamp:
-    try:
-        return read_stamp(body)
-    except UNREADABLE:
-        return Stamp()

@@ -1,8 +1,8 @@
-"""One reader of Server-Sent Events: which entries of the hub it gets, and from where on. Pure.
+"""One reader of Server-Sent Events: which entries of the hub it gets, and from which one on. Pure.
 
-An id stands at finals and at metrics: behind these nothing earlier can come any more (a gap may come before a final
-that was lost on its way and asked for again). It is RUN:SEQ; where a reader follows several engines, NAME=RUN:SEQ for
-each of them, with commas. A browser sends its last id when it connects again, and gets what came after.
+Finals and metrics have an id: nothing earlier comes after them any more. (A gap may come before an earlier final that
+was lost on its way and asked for again.) The id is RUN:SEQ; where a reader follows several engines, it is NAME=RUN:SEQ
+for each of them, with commas. A browser sends its last id when it connects again, and gets what came after it.
 """
 
 import collections
@@ -17,12 +17,12 @@ from mpengine.shared.messages import FINALS, KEPT
 from mpengine.web.hub import PRESENCE, Entry, Hub, View, with_engine
 
 BEHIND_BYTES = 1 << 20
-"""A reader that has not taken so much of what was published since is dropped."""
+"""A reader that is so far behind what was published is dropped."""
 HELLO = "hello"
 _LONGEST_ID = 4096
 _RUN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MARK = re.compile(rf"(?:([A-Za-z0-9_-]{{1,32}})=)?({_RUN.pattern}):([0-9]{{1,19}})")
-# These are as they were told last, in this order; an interim and the others are told anew.
+# A new reader gets the last message of each of these topics, in this order.
 _STATE = (PRESENCE, "status", "level", "metrics")
 
 
@@ -34,9 +34,9 @@ class Position(NamedTuple):
 
 
 class Wish(NamedTuple):
-    """What a reader wants: of which engines, which topics (prefixes), how many finals of before at most.
+    """What a reader wants: messages of which engines, of which topics (prefixes), and at most how many earlier finals.
 
-    `positions`: what it has already, by engine.
+    `positions`: up to where it has each engine's messages.
     """
 
     engines: tuple[str, ...]
@@ -59,10 +59,10 @@ def positions_in(text: str, engines: tuple[str, ...]) -> dict[str, Position]:
 
 
 class Reader:
-    """Turns what a reader has not got yet into events."""
+    """Makes events of all that one reader has not got yet."""
 
     def __init__(self, hub: Hub, wish: Wish, *, now_ns: int) -> None:
-        """`now_ns` is told to the reader, whose clock may be another one."""
+        """`now_ns` is told to the reader, whose own clock may differ."""
         self._hub, self._wish = hub, wish
         self._positions = dict(wish.positions)
         self._had = dict(wish.positions)  # with these it came
@@ -91,7 +91,7 @@ class Reader:
         return self.behind_bytes > BEHIND_BYTES
 
     def take(self, most_bytes: int) -> bytes:
-        """The next events, some more than `most_bytes` at most; empty when there are none. Not for one that is lost."""
+        """The next events, up to `most_bytes` and the rest of one; empty if there are none. Not for a lost reader."""
         pieces: list[bytes] = []
         size = 0
         for entry in self._entries():
@@ -111,7 +111,7 @@ class Reader:
             yield entry
 
     def _history(self, view: View) -> list[Entry]:
-        """What is kept of an engine, from where on the reader wants it."""
+        """What is kept of an engine, from the first entry that the reader wants."""
         kept = view.kept
         known = self._had.get(view.name)
         if known is None:
@@ -175,7 +175,7 @@ def _is_known(entry: Entry, known: Position) -> bool:
 
 
 def _with_last_finals(kept: list[Entry], count: int) -> list[Entry]:
-    """The last `count` finals, and what stands between and behind them."""
+    """The last `count` finals, and all that stands between and behind them."""
     if not count:
         return []
     for place in range(len(kept) - 1, -1, -1):

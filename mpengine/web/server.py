@@ -27,7 +27,7 @@ from mpengine.web.hub import Hub
 # What the kernel holds for a connection whose other end stands still.
 _SEND_BUFFER_BYTES = 1 << 17
 _TICK_S = 1.0
-# When this process itself stood still, the messages of that time are read before an engine counts as absent.
+# Where this process itself stood still for so long, it reads what came meanwhile before an engine counts as absent.
 _LATE_S = 2.0
 # At the end answers may go out for so long.
 _END_S = 1.0
@@ -140,7 +140,7 @@ async def _tick(hub: Hub, app: App) -> None:
 
 
 def _say(options: Options, listener: socket.socket) -> None:
-    """Print where the page is: whoever opens it from now on is answered."""
+    """Print the page's address: from now on it is served."""
     host, port = listener.getsockname()[:2]
     host = socket.gethostname() if host in _EVERY_ADDRESS else host
     link = f"http://{f'[{host}]' if ':' in host else host}:{port}/"

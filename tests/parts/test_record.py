@@ -73,7 +73,7 @@ class Rig:
 
     def __init__(self, tmp_path, window):
         self.folder, self.window, self.bus = tmp_path / "tapes", window, Bus()
-        self.options = {"ending": "wav", "encoder": Wav, "segment_s": 600.0}
+        self.options = {"encoder": Wav, "segment_s": 600.0}
         self.stack = contextlib.ExitStack()
 
     def start(self, **options):
@@ -346,7 +346,7 @@ def test_a_killed_recorders_flac_is_valid_at_once_and_mended(engine, rig, torn_b
     from mpengine.recorder.flac import Flac  # noqa: PLC0415
 
     engine.writes(0, SLOTS * BLOCK)
-    rig.start(ending="flac", encoder=Flac).step()
+    rig.start(encoder=Flac).step()
     rig.kill()
     (left,) = rig.folder.glob("*.flac")
     if has_flac():
@@ -354,7 +354,7 @@ def test_a_killed_recorders_flac_is_valid_at_once_and_mended(engine, rig, torn_b
     size = left.stat().st_size
     os.truncate(left, size - torn_bytes)
     engine.writes(SLOTS * BLOCK, (SLOTS + 1) * BLOCK)
-    rig.start(ending="flac", encoder=Flac).step()
+    rig.start(encoder=Flac).step()
     rig.stop()
     first, second = rig.files()
     assert first.end == second.first == len(first.pcm) // 2

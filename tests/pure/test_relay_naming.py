@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mpengine.relay.discovery import discovery
+from mpengine.relay.home_assistant import discovery
 from mpengine.relay.naming import Names, Server, host_token, servers_in
 from mpengine.shared.messages import FINALS
 

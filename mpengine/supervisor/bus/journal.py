@@ -208,7 +208,7 @@ class Journal:
     def create(cls, path: str, identity: Identity, history: History | None = None) -> Self:
         """A journal for a new run, in place of an older one. Raises OSError (disk full)."""
         counters = Counters()
-        fd = _put_in_place(path, _header(identity, counters))
+        fd = one_writer.put_in_place(path, _header(identity, counters))
         return cls(path, fd, history or History(), identity, counters)
 
     @classmethod
@@ -350,7 +350,7 @@ class Journal:
         """
         self._compact_at = self._end + _COMPACT_BYTES
         content = _header(self._identity, self._counters) + b"".join(_framed(record) for record in self._needed())
-        fd = _put_in_place(self._path, content)
+        fd = one_writer.put_in_place(self._path, content)
         os.close(self._fd)
         self._fd, self._end = fd, len(content)
         self._compact_at = self._end + _COMPACT_BYTES
@@ -383,22 +383,6 @@ def _header(identity: Identity, counters: Counters) -> bytes:
     """The beginning of a journal, up to its first record but the identity."""
     header = _MAGIC.ljust(_COUNTERS_AT[0], b"\0") + counters.packed()
     return header.ljust(_HEADER_BYTES, b"\0") + _framed(identity)
-
-
-def _put_in_place(path: str, content: bytes) -> int:
-    """A new file at `path` with `content`, open, in place of what was there. Raises OSError; that stays then."""
-    new = f"{path}.new"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(new)
-    fd = one_writer.open_file(new, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-    try:
-        _write(fd, content, 0)
-        os.replace(new, path)
-    except OSError:
-        os.close(fd)
-        os.unlink(new)
-        raise
-    return fd
 
 
 def _write(fd: int, data: bytes, offset: int) -> None:

@@ -1,4 +1,4 @@
-"""What Home Assistant is told, by MQTT, of an engine: a device with three sensors. Pure.
+"""What MQTT tells Home Assistant of an engine: a device with three sensors. Pure.
 
 Its convention: a retained JSON object at `homeassistant/sensor/ID/config` describes one sensor.
 """
@@ -14,7 +14,7 @@ _LONGEST_STATE = 255
 
 
 def discovery(names: Names, engine: str, *, presence: str, version: str) -> dict[str, bytes]:
-    """The messages by their topics. `presence`: the topic of the relay's own presence."""
+    """The messages that describe them, by topic. `presence`: the topic of the relay's own presence."""
     identity = f"mpengine_{names.host}_{engine}"
     state = {
         "name": "State",
