@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 from mpengine.processes import beginning
 from mpengine.processes.beginning import RecogniserSettings
 from mpengine.processes.loop import ChildLoop
-from mpengine.recogniser.trial import missing
 from mpengine.shared import control
-from mpengine.shared.errors import ExitCode
+from mpengine.shared.errors import ConfigError, ExitCode, install
 from mpengine.shared.messages import ErrorCode
 from mpengine.shared.wake import Wake
 
@@ -78,6 +77,11 @@ class Recogniser:
 
     def _server_ended(self) -> None:
         self._has_failed = self._loop.leaving = True
+
+
+def missing(error: ImportError) -> ConfigError:
+    """What to do where `error` came while the recogniser was loaded."""
+    return ConfigError("remote.mode", f"local mode needs two more packages ({error}): {install('local')}")
 
 
 def run(settings: RecogniserSettings) -> ExitCode:

@@ -1,13 +1,9 @@
 """A trial of the local recogniser for `mpengine check`: the packages are there, and the model hears a second."""
 
-from mpengine.shared.errors import ConfigError, install
+from mpengine.recogniser.process import missing
+from mpengine.shared.errors import ConfigError
 
 _SILENCE_S = 1
-
-
-def missing(error: ImportError) -> ConfigError:
-    """What to do where `error` came while the recogniser was loaded."""
-    return ConfigError("remote.mode", f"local mode needs two more packages ({error}): {install('local')}")
 
 
 def try_model() -> None:
