@@ -19,19 +19,13 @@ from mpengine.shared.errors import ConnectionLost, ExitCode
 from mpengine.shared.frames import Frame
 from mpengine.streaming.actions import Action, Connect, Drop, Leave, Tell
 from mpengine.streaming.placing import Placing
-from mpengine.streaming.process import SEND_LIMIT_S, send
+from mpengine.streaming.process import connection_to, send
 from mpengine.streaming.session import CONNECT_LIMIT_S, Session
 from mpengine.streaming.tried import Answer, Way
 from mpengine.streaming.websocket.connection import Connection
 from mpengine.streaming.websocket.events import Failed
 from mpengine.streaming.websocket.locked_socket import LockedSocket
-from mpengine.streaming.websocket.opening import (
-    NotOpenedError,
-    Target,
-    certificate_of,
-    proxy_of,
-    reach,
-)
+from mpengine.streaming.websocket.opening import NotOpenedError, Target, certificate_of, proxy_of, reach
 from mpengine.streaming.websocket.way import Certificate, Progress, Stage
 
 TLS_LIBRARY = ssl.OPENSSL_VERSION
@@ -255,13 +249,5 @@ class _Trial:
     def _connect(self, number: int) -> None:
         self.close()
         self._loss, self._has_sent_all = None, False
-        self._connection = self._make_connection(
-            number=number,
-            url=self._dialect.url,
-            headers=self._dialect.headers,
-            answer_headers=self._dialect.answer_headers,
-            ca_file=self._ca_file,
-            connect_timeout_s=CONNECT_LIMIT_S,
-            send_timeout_s=SEND_LIMIT_S,
-        )
+        self._connection = connection_to(self._dialect, number, ca_file=self._ca_file, make=self._make_connection)
         self._connection.start()
