@@ -38,7 +38,7 @@ _LAST_WORDS_S = 0.1
 
 
 def try_way(url: str, *, ca_file: str | None, limit_s: float = CONNECT_LIMIT_S) -> Way:
-    """Go to the server of `url` and back: name, TCP, proxy, TLS. It takes `limit_s` at most."""
+    """Go to the server of `url` and no further: name, TCP, proxy, TLS. It takes `limit_s` at most."""
     try:
         proxy = proxy_of(url)
     except NotOpenedError as error:
@@ -120,7 +120,7 @@ def try_recogniser(
 ) -> Answer:
     """Connect as an engine does, send a second of silence, and ask for the last results. It takes `limit_s` at most.
 
-    What may have been said by somebody on the way is asked again, as an engine does before it ends.
+    It asks again after a refusal that may come from somebody on the way, as an engine does before it ends.
     """
     trial = _Trial(remote, audio, connect)
     try:
@@ -243,7 +243,7 @@ class _Trial:
             case control.StreamEnded():
                 self._answer = Answer(is_accepted=True, request_id=self._request_id)
             case control.ConnectionDown(reason=reason, is_refusal=False):
-                # The silence was taken. What was wrong with the end is no matter of the key.
+                # The silence was taken. A trouble at the end does not concern the key.
                 self._answer = Answer(is_accepted=self._has_sent_all, reason=reason, request_id=self._request_id)
 
     def _connect(self, number: int) -> None:
