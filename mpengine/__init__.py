@@ -73,7 +73,7 @@ __all__ = [
 ]
 __version__ = "0.2.0"
 
-# The modules in which the public names stand; those of messages are in the first one.
+# The modules of the public names. A name that has no line here stands in `_MESSAGES`.
 _MESSAGES = "mpengine.shared.messages"
 _HOMES = {
     "ask": "mpengine.client.ask",

@@ -13,9 +13,9 @@ _POINT_NS = 1_000_000_000
 _POINTS = 60
 # A line through less time would follow the lateness of single samples.
 _LEAST_NS = 8_000_000_000
-# A line that is steeper is no crystal, but a latency that has changed. Neither is a line that has been left since.
+# A steeper line is no crystal, but a latency that has changed. So is a line that the samples have left since.
 _STEEPEST = 500e-6
-# Few samples may all be late, on a busy machine. So a steep line has to last.
+# On a busy machine, a few samples may all be late. So a steep line has to last.
 _STEEP, _STEEP_LEAST_NS = 150e-6, 30_000_000_000
 _LEFT_NS = 1_000_000
 _SHARE_NOW = 2  # the last half of the time, in which samples must touch the line

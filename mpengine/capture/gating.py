@@ -3,8 +3,6 @@
 The main thread owns the gate; it calls every method.
 """
 
-import importlib
-
 from mpengine.capture.gate import Detector, Gate
 from mpengine.capture.pusher import Pusher
 from mpengine.processes.loop import ControlChannel
@@ -80,5 +78,6 @@ class Gating:
 
 def _detector() -> Detector:
     """The detector of voices, which loads a library. Raises ConfigError where that is missing."""
-    detector: Detector = importlib.import_module("mpengine.capture.voice").VoiceDetector()
-    return detector
+    from mpengine.capture.voice import VoiceDetector  # noqa: PLC0415  it loads an extra
+
+    return VoiceDetector()

@@ -75,8 +75,8 @@ def is_same(one: Known, record: Record) -> bool:
     """Whether `one` is the microphone of `record`.
 
     A device with a serial number is the same in any socket. One without is the same in its socket alone, since another
-    of its kind looks just like it. Cards that are not plugged in keep their id. A card of which nothing is known but
-    its name is another one if more was known: a card can be opened some milliseconds before the kernel shows its facts.
+    of its kind looks just like it. Cards that are not plugged in keep their id. A card is another one if only its name
+    is known now, and more was known before: it can be opened some milliseconds before the kernel shows more.
     """
     if one.source is not None:
         return one.source.name == record.source

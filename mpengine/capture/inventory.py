@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 OWN_PROGRAM = "mpe-capture"
-"""What capture is called, see `processes.beginning`: a holder of this name is an engine."""
+"""The name of a capture process, see `processes.beginning`: a holder with this name is an engine."""
 HARDWARE = re.compile(r"\A(?P<base>.*) \(hw:(?P<card>\d+),(?P<device>\d+)\)\Z", re.DOTALL)
 
 

@@ -17,9 +17,9 @@ _HOLD_S = 2.0
 _EVERY = 5  # of so many samples one is listened to, those of all channels together
 # The buffer must have room for two late reads.
 _SHARE_OF_BUFFER = 1 / 3
-# What a card has ready moves once a period, and a read tells the time only where it comes right behind the end of one.
-# So reads are whole periods apart, and come a little sooner each time, until one comes before the end and brings a
-# period less: the one before came right behind it. Then the reads move a little behind the end again.
+# What a card has ready moves once a period, and a read tells the time only right after the end of one. So reads are
+# whole periods apart, and come a little sooner each time, until one comes before the end and brings a period less: the
+# one before came right after it. Then the reads move a little behind the end again.
 _SOONER = 600e-6
 _BEHIND_S = 0.001
 _MOST_LOOKS_BEHIND = 5
@@ -103,7 +103,7 @@ class Pace:
             self._follows_in_s -= self._expected_s
             more_s, before_s = brought_s - self._expected_s, self._more_s
             self._more_s = more_s
-            # Behind a read that was late, and brought a period more, one less is none that is missing.
+            # After a late read, which brought a period more, a read with a period less came in time.
             is_missing = self._period_s and max(more_s, more_s + before_s) < -self._period_s / 2
             if is_missing and self._follows_in_s <= _FOLLOWS_EVERY_S - _MISSES_EVERY_S:
                 self._looks_for_s, self._empty_looks, self._follows_in_s = _BEHIND_S, 1, _FOLLOWS_EVERY_S

@@ -20,7 +20,7 @@ from mpengine.capture.gating import Gating
 from mpengine.capture.level import LevelMeter
 from mpengine.capture.pusher import Pusher
 from mpengine.capture.source import Source, SourceInfo
-from mpengine.capture.window import Losses, Slot, Window
+from mpengine.capture.window import Losses, Window
 from mpengine.processes.beginning import NOTES_FD, CaptureSettings
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control
@@ -31,6 +31,7 @@ from mpengine.shared.errors import DeviceError, ExitCode, MpengineError
 from mpengine.shared.logs import Event
 from mpengine.shared.messages import ErrorCode, GapReason
 from mpengine.shared.ranges import Range
+from mpengine.shared.window_layout import Slot
 
 log = logging.getLogger(__name__)
 

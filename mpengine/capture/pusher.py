@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 import zmq
 
-from mpengine.capture.window import Slot, Window
+from mpengine.capture.window import Window
 from mpengine.shared import doorkeeper, frames, sockets
 from mpengine.shared.doorkeeper import Doorkeeper
 from mpengine.shared.frames import Frame
 from mpengine.shared.messages import GapReason
 from mpengine.shared.ranges import Range, Ranges
+from mpengine.shared.window_layout import Slot
 
 # The window is the buffer. The socket holds about half a second of the longest frames.
 _QUEUED_S = 0.5

@@ -22,7 +22,7 @@ from mpengine.processes import beginning
 from mpengine.processes.beginning import Parent
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import ExitCode, MpengineError
-from mpengine.shared.sources import DEFAULT
+from mpengine.shared.sources import DEFAULT, SOURCES
 
 EVENTS_FD = beginning.LISTENER_FD
 
@@ -44,7 +44,7 @@ class TrialSettings(Parent, frozen=True, kw_only=True):
 
 def is_microphone(audio: AudioConfig) -> bool:
     """Whether the source is an input device of this machine."""
-    return audio.command is None and audio.source == DEFAULT
+    return audio.home is SOURCES[DEFAULT]
 
 
 def try_source(audio: AudioConfig, seconds: float) -> None:

@@ -49,7 +49,7 @@ class Listened(msgspec.Struct, tag="listened", frozen=True):
 
 
 class Trouble(msgspec.Struct, tag="trouble", frozen=True):
-    """It cannot go on. `exit_code`: with which a run would end."""
+    """The trial cannot go on. `exit_code`: with which a run would end."""
 
     text: str
     exit_code: int

@@ -9,37 +9,24 @@ One process, which holds the file's flock, writes with `pwrite`: mapping five mi
 file is allocated at the start, so that a full disk is an error then and no signal later.
 """
 
-import zlib
-from typing import NamedTuple
-
 from mpengine.capture.window_file import open_file
 from mpengine.shared.errors import ConfigError
 from mpengine.shared.ranges import Range
 from mpengine.shared.window_layout import (
-    CRC,
     CURSOR,
     HEAD_AT,
-    HEADER,
     HEADER_BYTES,
-    MAGIC,
-    SLOT,
-    SLOT_HEADER_BYTES,
     TAIL_AT,
-    VERSION,
+    Slot,
+    cursors_in,
+    packed_slot,
     shape,
+    slot_in,
 )
 
 _MAX_SEQUENCE = 1 << 62
 # When the disk is further behind than this, the source must wait.
 _BEHIND_S = 30
-
-
-class Slot(NamedTuple):
-    """One slot. `arrival_ns`: when its last sample arrived by the sample clock, in time of the monotonic clock."""
-
-    first_sample: int
-    arrival_ns: int
-    pcm: bytes
 
 
 class Window:
@@ -53,12 +40,10 @@ class Window:
         Raises ConfigError when the disk has no room, WindowError when another process writes it or the disk fails.
         """
         self._path = path
-        self._sample_bytes = 2 * channels
-        self._slot_bytes, self._slots, self._size = shape(
-            sample_rate=sample_rate, channels=channels, block_samples=block_samples, seconds=seconds
+        self._shape = shape(
+            run=run, sample_rate=sample_rate, channels=channels, block_samples=block_samples, seconds=seconds
         )
-        self._identity = HEADER.pack(MAGIC, VERSION, self._slot_bytes, self._slots, sample_rate, channels, run)
-        self._file = open_file(path, most_bytes=_BEHIND_S * sample_rate * self._sample_bytes)
+        self._file = open_file(path, most_bytes=_BEHIND_S * sample_rate * self._shape.frame_bytes)
         try:
             if not self._reopen():
                 self._create()
@@ -71,7 +56,7 @@ class Window:
     @property
     def room(self) -> int:
         """How many blocks fit before the oldest one must be forgotten."""
-        return self._slots - (self.head - self.tail)
+        return self._shape.slots - (self.head - self.tail)
 
     @property
     def is_behind(self) -> bool:
@@ -81,17 +66,16 @@ class Window:
     def append(self, first_sample: int, pcm: bytes, arrival_ns: int) -> Range | None:
         """Keep `pcm`, at most one block. Returns the range that was forgotten for it, if the window was full."""
         forgotten = None
-        if self.head - self.tail >= self._slots:
+        if self.head - self.tail >= self._shape.slots:
             oldest = self.read(self.tail)
             if oldest is not None:
                 forgotten = Range(oldest.first_sample, self._end(oldest))
             self._move_tail(self.tail + 1)
-        fields = SLOT.pack(self.head, first_sample, arrival_ns, len(pcm))
-        slot = b"".join((fields, CRC.pack(zlib.crc32(pcm, zlib.crc32(fields))), pcm))
-        self._file.write(slot, self._position(self.head))
+        slot = Slot(first_sample, arrival_ns, pcm)
+        self._file.write(packed_slot(self.head, slot), self._shape.position(self.head))
         self.head += 1
         self._file.write(CURSOR.pack(self.head), HEAD_AT)
-        self.end_sample = first_sample + len(pcm) // self._sample_bytes
+        self.end_sample = self._end(slot)
         return forgotten
 
     def read(self, sequence: int) -> Slot | None:
@@ -143,48 +127,34 @@ class Window:
 
     def _reopen(self) -> bool:
         """Go on in the file's window. False: it is of another run, or damaged."""
-        if self._file.size != self._size or self._file.read(HEADER.size, 0) != self._identity:
+        header = self._file.read(HEADER_BYTES, 0)
+        if self._file.size != self._shape.size or not header.startswith(self._shape.packed()):
             return False
-        self.tail, self.head = self._cursor(TAIL_AT), self._cursor(HEAD_AT)
-        return 0 <= self.head - self.tail <= self._slots and self.head < _MAX_SEQUENCE
+        self.tail, self.head = cursors_in(header)
+        return 0 <= self.head - self.tail <= self._shape.slots and self.head < _MAX_SEQUENCE
 
     def _create(self) -> None:
         # The header comes last: a process killed before leaves no window instead of a wrong one.
         try:
-            self._file.make(self._size)
+            self._file.make(self._shape.size)
         except OSError as error:
             raise ConfigError(
                 "buffer.seconds",
-                f"no room for the replay window of {self._size / 1e6:.0f} MB at {self._path} ({error.strerror}): "
+                f"no room for the replay window of {self._shape.size / 1e6:.0f} MB at {self._path} ({error.strerror}): "
                 "make it smaller or set buffer.directory to a larger disk",
             ) from None
         self.tail = self.head = 0
-        self._file.write(self._identity, 0)
+        self._file.write(self._shape.packed(), 0)
 
     def _slot(self, sequence: int) -> Slot | None:
-        data = self._file.read(self._slot_bytes, self._position(sequence))
-        if len(data) < SLOT_HEADER_BYTES:
-            return None
-        found, first_sample, arrival_ns, length = SLOT.unpack_from(data)
-        (crc,) = CRC.unpack_from(data, SLOT.size)
-        pcm = data[SLOT_HEADER_BYTES : SLOT_HEADER_BYTES + length]
-        if found != sequence or len(pcm) != length or crc != zlib.crc32(pcm, zlib.crc32(data[: SLOT.size])):
-            return None
-        return Slot(first_sample, arrival_ns, pcm)
-
-    def _position(self, sequence: int) -> int:
-        return HEADER_BYTES + sequence % self._slots * self._slot_bytes
-
-    def _cursor(self, offset: int) -> int:
-        (value,) = CURSOR.unpack(self._file.read(CURSOR.size, offset))
-        return int(value)
+        return slot_in(self._file.read(self._shape.slot_bytes, self._shape.position(sequence)), sequence)
 
     def _move_tail(self, tail: int) -> None:
         self.tail = tail
         self._file.write(CURSOR.pack(tail), TAIL_AT)
 
     def _end(self, slot: Slot) -> int:
-        return slot.first_sample + len(slot.pcm) // self._sample_bytes
+        return slot.first_sample + len(slot.pcm) // self._shape.frame_bytes
 
 
 class Losses:

@@ -99,7 +99,7 @@ class Feed:
             return
         try:
             others = self._connected(endpoints)
-        except MpengineError:  # what is said cannot be: it may be mended, and until then nothing changes
+        except MpengineError:  # no such endpoints can be: they may be mended, and nothing changes until then
             return
         for socket in self.sockets:
             socket.close()

@@ -23,10 +23,15 @@ def find(name: str) -> Found:
 
     Raises ConfigError for a name that cannot be, RuntimeDirError where no such directory can be.
     """
+    return noted(name) or found_at(name, None, None, None)
+
+
+def noted(name: str) -> Found | None:
+    """Where the file of the engine called `name` says that it is; None without such a file. Raises as `find` does."""
     require_name(name)
     said = whereabouts.read(runtime.runtime_path(name))
     if said is None:
-        return found_at(name, None, None, None)
+        return None
     return found_at(name, said.publish, said.query, said.command)._replace(server_key=said.public_key)
 
 
@@ -49,8 +54,7 @@ def window_of(name: str) -> str:
 
 def is_noted(name: str) -> bool:
     """Whether there is a file that says where the engine called `name` is. Raises as `find` does."""
-    require_name(name)
-    return whereabouts.read(runtime.runtime_path(name)) is not None
+    return noted(name) is not None
 
 
 def is_running(name: str) -> bool:

@@ -12,7 +12,7 @@ import zmq
 
 from mpengine.client.ask import ask
 from mpengine.client.feed import Endpoints, Feed
-from mpengine.client.finding import find, is_noted, require_name
+from mpengine.client.finding import Found, find, noted, require_name
 from mpengine.client.follow import LookClock, Since
 from mpengine.client.position import Hole, Received, decode
 from mpengine.shared.deciding import NEVER
@@ -241,13 +241,18 @@ def _endpoints(
     found = find(name)
     if query is not None:
         return Endpoints(found.publish, query, server_key, client_key)
+    return _known(found, server_key, client_key)
+
+
+def _known(found: Found, server_key: str | None, client_key: str | None) -> Endpoints:
     return Endpoints(found.publish, found.query, found.server_key if server_key is None else server_key, client_key)
 
 
 def _noted(name: str, server_key: str | None, client_key: str | None) -> Endpoints | None:
     """Where the engine called `name` says that it is; None if it says nothing."""
     with contextlib.suppress(RuntimeDirError):
-        return _endpoints(name, None, None, server_key, client_key) if is_noted(name) else None
+        found = noted(name)
+        return None if found is None else _known(found, server_key, client_key)
     return None
 
 

@@ -201,12 +201,11 @@ class Engine:
         return ""
 
     def _config(self) -> Config:
-        keys = ("mode", "server_url", "auth_token", "byok_api_key", "deepgram_model", "language")
         return gui_config.config_of(
             self.config,
             name=self.name,
             user_name=self.user_name,
-            remote={key: getattr(self, key) for key in keys},
+            remote={key: getattr(self, key) for key in gui_config.ORIGIN_KEYS},
             device=self.input_device_index,
             sample_rate=self.sample_rate,
             channels=self.channels,

@@ -20,7 +20,8 @@ from mpengine.shared.config import keys as known_keys
 from mpengine.shared.config_tables import LONGEST_USER_NAME
 from mpengine.shared.errors import ConfigError
 
-_OF_ORIGIN = ("mode", "server_url", "auth_token", "byok_api_key", "deepgram_model", "language")
+ORIGIN_KEYS = ("mode", "server_url", "auth_token", "byok_api_key", "deepgram_model", "language")
+"""The keys of [remote] that the origin engine has, too: each is an attribute of an Engine."""
 # Many a program has keys of its own with these names.
 _COMMON = frozenset({"mode", "language", "parameters"})
 _FURTHER = ("allow_plaintext", "byok_url", "ca_file", "hold_s", "parameters")
@@ -86,7 +87,7 @@ def unread(given: Any) -> list[str]:
         return []
     from mpengine.shared.guess import did_you_mean, suggestion  # noqa: PLC0415  rarely needed
 
-    read = [f"remote.{key}" for key in (*_OF_ORIGIN, *_FURTHER)]
+    read = [f"remote.{key}" for key in (*ORIGIN_KEYS, *_FURTHER)]
     others = {f"{table}.{key}" for table, names in known_keys().items() for key in names if table != "remote"}
     told = []
     for key in given:

@@ -18,8 +18,8 @@ them; `MPENGINE_WITHOUT` is its switch (see `tricks`). What it found:
   shares no memory with the supervisor: that costs more than to have no zygote. Secrets are hidden without it, too.
 * `soname`: PortAudio is found without a search. Measured alone it saves 10 ms of a start of capture, 7 ms of them
   processor time; among whole restarts that is noise.
-* `give_back`: memory that only the start needed goes back to the system. It is 1.6 MB where Python can write no
-  bytecode, and compiles at every start. So does what a flood has left, see `freed_memory`.
+* `give_back`: memory that only the start needed goes back to the system, and so does what a flood has left (see
+  `freed_memory`). What the start needed is 1.6 MB where Python can write no bytecode, and compiles at every start.
 * `freeze`: the collector leaves alone what was there before the fork. The gain comes later: from its first full
   collection on, a child would hold 3.7 MB more.
 

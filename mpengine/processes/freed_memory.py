@@ -35,7 +35,7 @@ def own_mb() -> float:
 
 
 class FreedMemory:
-    """Of a process that starts `now`, in monotonic seconds."""
+    """Looks after the freed memory of one process, which starts at `now`, in monotonic seconds."""
 
     def __init__(
         self, now: float, *, measure: Callable[[], float] = own_mb, give_back: Callable[[], None] = tricks.give_back
@@ -47,7 +47,7 @@ class FreedMemory:
         self._least_mb: float | None = None
 
     def look(self, now: float) -> None:
-        """Give it back if there may be much of it. To be called in any turn: it looks every few seconds."""
+        """Give freed memory back if there may be much of it. Call it in each turn: it measures every few seconds."""
         if now < self._look_at:
             return
         is_first = self._least_mb is None

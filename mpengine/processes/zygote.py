@@ -135,7 +135,8 @@ def serve(supervisor: socket.socket) -> str:
         if supervisor.fileno() not in ready:
             continue
         name, descriptors = _asked(supervisor)
-        # The zygote ignores SIGTERM. One that comes for the child before that does not is kept until then.
+        # The zygote ignores SIGTERM, and at first so does a new child. One that comes meanwhile waits until the child
+        # does so no longer.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
             pid = os.fork()

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 from mpengine.processes import beginning
 from mpengine.processes.beginning import RecogniserSettings
 from mpengine.processes.loop import ChildLoop
-from mpengine.recogniser.trial import missing
 from mpengine.shared import control
-from mpengine.shared.errors import ExitCode
+from mpengine.shared.errors import ConfigError, ExitCode, install
 from mpengine.shared.messages import ErrorCode
 from mpengine.shared.wake import Wake
 
@@ -80,6 +79,21 @@ class Recogniser:
         self._has_failed = self._loop.leaving = True
 
 
+def try_model() -> None:
+    """Load the model, and have it hear a second of silence: for `mpengine check`. Raises ConfigError."""
+    try:
+        from mpengine.recogniser import server, speech  # noqa: F401, PLC0415  the extra may be missing
+        from mpengine.recogniser.words import SAMPLE_RATE  # noqa: PLC0415
+    except ImportError as error:
+        raise _missing(error) from None
+    try:
+        recogniser = speech.SpeechRecogniser()
+    except (RuntimeError, OSError) as error:
+        raise ConfigError("remote.mode", f"pocketsphinx cannot load its English model: {error}") from None
+    recogniser.feed(bytes(2 * SAMPLE_RATE))  # a second
+    recogniser.finish()
+
+
 def run(settings: RecogniserSettings) -> ExitCode:
     """Be the recogniser process."""
     loop = ChildLoop(settings)
@@ -89,8 +103,13 @@ def run(settings: RecogniserSettings) -> ExitCode:
             from mpengine.recogniser.server import RecogniserServer  # noqa: PLC0415  the extra may be missing
         except ImportError as error:
             code = int(ExitCode.CONFIG)
-            loop.control.tell(control.Fault(code=ErrorCode.CONFIG, message=str(missing(error)), exit_code=code))
+            loop.control.tell(control.Fault(code=ErrorCode.CONFIG, message=str(_missing(error)), exit_code=code))
             return ExitCode.CONFIG
         return Recogniser(settings, loop, RecogniserServer).run()
     finally:
         loop.close()
+
+
+def _missing(error: ImportError) -> ConfigError:
+    """What to do where `error` came while the recogniser was loaded."""
+    return ConfigError("remote.mode", f"local mode needs two more packages ({error}): {install('local')}")

@@ -18,11 +18,12 @@ from mpengine.recorder.recording import Missing, Recording, ToldGap, file_name, 
 from mpengine.recorder.segment import Segment
 from mpengine.recorder.shelf import Shelf
 from mpengine.recorder.tape import LONGEST_SILENCE_S, Action, Audio, Begin, Cause, End, Lack, Silence, Tape
-from mpengine.recorder.window_reader import Look, Shape, WindowReader
+from mpengine.recorder.window_reader import Look, WindowReader
 from mpengine.shared.errors import ExitCode, MpengineError
 from mpengine.shared.logs import Event
 from mpengine.shared.messages import OVER, Gap, Status
 from mpengine.shared.ranges import Range
+from mpengine.shared.window_layout import Shape
 
 log = logging.getLogger(__name__)
 

@@ -9,41 +9,15 @@ The reader owns one descriptor. It keeps a window that has lost its name until a
 """
 
 import os
-import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
 from mpengine.shared import one_writer
 from mpengine.shared.file_id import file_id, find
-from mpengine.shared.window_layout import (
-    CRC,
-    CURSOR,
-    HEAD_AT,
-    HEADER,
-    HEADER_BYTES,
-    MAGIC,
-    SLOT,
-    SLOT_HEADER_BYTES,
-    VERSION,
-)
+from mpengine.shared.window_layout import HEADER_BYTES, Shape, cursors_in, shape_in, slot_in
 
 _MOST_BYTES = 4 << 20  # of one look
 _LARGEST_SLOT_BYTES = 16 << 20
-
-
-class Shape(NamedTuple):
-    """What the header says: the run, its format, and the ring."""
-
-    run: str
-    sample_rate: int
-    channels: int
-    slot_bytes: int
-    slots: int
-
-    @property
-    def frame_bytes(self) -> int:
-        """Bytes of one sample of all channels."""
-        return 2 * self.channels
 
 
 class Slot(NamedTuple):
@@ -149,24 +123,15 @@ class WindowReader:
 
     def _header(self) -> tuple[Shape, int] | None:
         data = os.pread(self._fd, HEADER_BYTES, 0)
-        if len(data) < HEADER_BYTES:
+        shape = shape_in(data)
+        if shape is None or shape.slot_bytes > _LARGEST_SLOT_BYTES:
             return None
-        magic, version, slot_bytes, slots, rate, channels, run = HEADER.unpack_from(data)
-        (head,) = CURSOR.unpack_from(data, HEAD_AT)
-        is_sane = rate and channels and slots and SLOT_HEADER_BYTES < slot_bytes <= _LARGEST_SLOT_BYTES
-        if (magic, version) != (MAGIC, VERSION) or not is_sane:
-            return None
-        return Shape(run.hex(), rate, channels, slot_bytes, slots), head
+        _, head = cursors_in(data)
+        return shape, head
 
     def _slot(self, shape: Shape, sequence: int, *, follows: bool) -> Slot | None:
-        data = os.pread(self._fd, shape.slot_bytes, HEADER_BYTES + sequence % shape.slots * shape.slot_bytes)
-        if len(data) < SLOT_HEADER_BYTES:
+        found = slot_in(os.pread(self._fd, shape.slot_bytes, shape.position(sequence)), sequence)
+        if found is None or len(found.pcm) % shape.frame_bytes:
             return None
-        found, first, arrival_ns, length = SLOT.unpack_from(data)
-        (crc,) = CRC.unpack_from(data, SLOT.size)
-        pcm = data[SLOT_HEADER_BYTES : SLOT_HEADER_BYTES + length]
-        if found != sequence or len(pcm) != length or length % shape.frame_bytes:
-            return None
-        if crc != zlib.crc32(pcm, zlib.crc32(data[: SLOT.size])):
-            return None
-        return Slot(first, first + length // shape.frame_bytes, arrival_ns, pcm, follows)
+        first, arrival_ns, pcm = found
+        return Slot(first, first + len(pcm) // shape.frame_bytes, arrival_ns, pcm, follows)

@@ -31,7 +31,7 @@ UserName = Annotated[str, Meta(max_length=LONGEST_USER_NAME)]
 
 
 def name_option(name: str) -> str:
-    """What stands behind a command that is to mean the engine called `name`: nothing for the usual name."""
+    """The option that names the engine `name` in a command, with a space before it; empty for the usual name."""
     return "" if name == _USUAL_NAME else f" --name {name}"
 
 

@@ -87,7 +87,7 @@ class Door:
         self.look(now)
 
     def forget(self, fd: int) -> None:
-        """`fd` belongs to another endpoint's connection by now."""
+        """No connection of this endpoint has `fd` any more."""
         self._guests.pop(fd, None)
 
     def look(self, now: float) -> None:

@@ -5,8 +5,8 @@ endpoint's door is shut: the file of an ipc socket is renamed to PATH.full, wher
 is room. What came in before that is shut down, newest first. Connections inside live on. (To unbind would end all of
 them.) A tcp endpoint has no file: there, connections beyond the limit are shut down.
 
-The listener accepts while the thread is on its way, but not without end: behind UNREAD_EVENTS of a socket that the
-thread has not read, libzmq waits for it. A process that may have so many descriptors for each of its sockets, beyond
+The listener accepts while the thread is on its way, but not without end: when UNREAD_EVENTS of a socket wait for the
+thread, libzmq waits for it, too. A process that may have so many descriptors for each of its sockets, beyond
 the limits of all doors, cannot run out of them. Where the system allows less, this is a race, and only its margin.
 
 Who owns what: the main thread makes the monitors' sockets, and hands them over. From then on the thread alone has them.

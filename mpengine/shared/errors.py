@@ -28,7 +28,7 @@ class MpengineError(Exception):
 
     exit_code = ExitCode.CRASH
     more: tuple[str, ...] = ()
-    """Further lines for a person at a terminal; no word of them is from outside."""
+    """Further lines for a person at a terminal, in our own words: nothing in them is from outside."""
 
 
 class ConfigError(MpengineError):
@@ -49,7 +49,7 @@ class ConfigError(MpengineError):
         return ConfigError(self.path, self._expected, place)
 
     def with_hint(self, hint: str) -> "ConfigError":
-        """The same error with `hint` behind its text."""
+        """The same error, with `hint` at the end of its text."""
         return ConfigError(self.path, f"{self._expected}{hint}", self.place)
 
 

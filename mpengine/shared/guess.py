@@ -35,7 +35,7 @@ def nearest(word: str, known: Collection[str]) -> str | None:
 
 
 def nearest_name(text: str, names: Iterable[str]) -> str | None:
-    """The one of `names`, which may have several words, of which a row of words is most like `text`; None if none is.
+    """The one of `names` that has the words, one after the other, most like `text`; None if none is like it.
 
     For names of things that people cut: "Yetti" is like "Blue Yeti Stereo Microphone".
     """

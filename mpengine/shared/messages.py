@@ -142,7 +142,7 @@ NO_TROUBLE = frozenset(
         ErrorCode.DC_OFFSET_OVER,
     }
 )
-"""The codes that tell the end of a trouble, or what is none."""
+"""The codes that tell the end of a trouble, or something that is no trouble."""
 NO_OBSTACLE = NO_TROUBLE | {
     ErrorCode.DIGITAL_SILENCE,
     ErrorCode.NEARLY_SILENT,

@@ -29,7 +29,7 @@ _EVENTS, _READABLE, _HAS_MORE = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.RCVMOR
 _AT_ONCE, _MORE_AT_ONCE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 
 GUARDED = b"guarded"
-"""By this libzmq names a guarded socket where it asks about a client."""
+"""The domain of all guarded sockets: libzmq names it when it asks about a client."""
 
 
 def make(

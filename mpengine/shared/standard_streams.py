@@ -88,7 +88,7 @@ def complain(text: str, *more: str) -> None:
 
 def tell(*lines: str) -> None:
     """Write `lines` to standard error, if that is possible; on a terminal they are broken at words."""
-    columns = _columns(sys.stderr)
+    columns = columns_of(sys.stderr)
     whole = lines if columns is None else [piece for line in lines for piece in hanging(line, columns)]
     try:
         sys.stderr.write("".join(f"{line}\n" for line in whole))
@@ -96,8 +96,10 @@ def tell(*lines: str) -> None:
         _drop(sys.stderr)
 
 
-def _columns(stream: TextIO) -> int | None:
-    """The width of the terminal at `stream`; None where there is none, or where it is unknown."""
+def columns_of(stream: TextIO | None) -> int | None:
+    """The present width of the terminal at `stream`; None where there is none, or where it is unknown."""
+    if stream is None:
+        return None
     try:
         return os.get_terminal_size(stream.fileno()).columns or None  # some terminals say 0
     except (OSError, ValueError):  # no terminal, or no descriptor

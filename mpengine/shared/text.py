@@ -76,9 +76,9 @@ def wrapped(text: str, columns: int) -> list[str]:
 
 
 def hanging(line: str, columns: int) -> list[str]:
-    """`line` as lines that fit `columns`. Behind two spaces a second column begins, which keeps its place.
+    """`line` as lines that fit `columns`. After two spaces a second column begins, which keeps its place.
 
-    Where that leaves it little room, it stands below. A line that fits stays as it is.
+    Where the second column has little room there, it stands below. A line that fits stays as it is.
     """
     if width(line) < columns:
         return [line]

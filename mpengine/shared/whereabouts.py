@@ -1,7 +1,7 @@
 """The file `endpoints` in an engine's runtime directory: where its sockets are, for other programs of its user.
 
 The supervisor writes it as a whole when its sockets are bound, and removes it at a clean end. One that was killed
-leaves it. A program that reads it trusts it as the sockets beside it, if the file is its own user's or root's.
+leaves it. A program trusts the file as much as the sockets beside it, if the file belongs to its own user or to root.
 """
 
 import os

@@ -17,6 +17,7 @@ from typing import Any
 import zmq
 
 from mpengine import dialects
+from mpengine.dialects.base import Dialect
 from mpengine.processes.beginning import StreamingSettings
 from mpengine.processes.loop import ChildLoop
 from mpengine.shared import control, frames, logs, sockets
@@ -47,7 +48,7 @@ log = logging.getLogger(__name__)
 
 # High-water mark of PULL, in frames. A frame has at most a tenth of a second, or one block. The window is the buffer.
 _QUEUED_FRAMES = 10
-SEND_LIMIT_S = 10.0
+_SEND_LIMIT_S = 10.0
 _LAST_WORDS_S = 0.1
 _LONGEST_WAIT_S = 1.0
 _NO_ROOM_WAIT_S = 0.05
@@ -257,17 +258,10 @@ class Streaming:
         if self._tracing is not None:
             dialect = self._dialect
             log.debug(self._tracing.attempt(number, dialect.endpoint, dialect.url, dialect.headers))
-        self._connection = self._make_connection(
-            number=number,
-            url=self._dialect.url,
-            headers=self._dialect.headers,
-            answer_headers=self._dialect.answer_headers,
-            ca_file=self._ca_file,
-            tls=self._tls,
-            connect_timeout_s=CONNECT_LIMIT_S,
-            send_timeout_s=SEND_LIMIT_S,
+        tls, self._tls = self._tls, None
+        self._connection = connection_to(
+            self._dialect, number, ca_file=self._ca_file, tls=tls, make=self._make_connection
         )
-        self._tls = None
         self._loop.watch(self._connection.fileno(), self._on_connection)
         self._connection.start()
 
@@ -296,6 +290,27 @@ def _tracing() -> ModuleType:
     from mpengine.streaming import tracing  # noqa: PLC0415  for developers alone
 
     return tracing
+
+
+def connection_to(
+    dialect: Dialect,
+    number: int,
+    *,
+    ca_file: str | None,
+    tls: ssl.SSLContext | None = None,
+    make: Callable[..., Connection],
+) -> Connection:
+    """The connection `number` to the recogniser of `dialect`, not started. `tls`: see `opening.prepared`."""
+    return make(
+        number=number,
+        url=dialect.url,
+        headers=dialect.headers,
+        answer_headers=dialect.answer_headers,
+        ca_file=ca_file,
+        tls=tls,
+        connect_timeout_s=CONNECT_LIMIT_S,
+        send_timeout_s=_SEND_LIMIT_S,
+    )
 
 
 def send(connection: Connection, action: Action) -> str | None:

@@ -22,7 +22,7 @@ from mpengine.dialects.causes import Cause
 from mpengine.shared import control
 from mpengine.shared.deciding import NEVER, follows, impossible
 from mpengine.shared.errors import ExitCode
-from mpengine.shared.frames import Frame
+from mpengine.shared.frames import Frame, FrameSequence
 from mpengine.shared.messages import ErrorKind
 from mpengine.shared.secret import StrikeOut
 from mpengine.streaming.actions import (
@@ -42,7 +42,6 @@ from mpengine.streaming.finishing import END_PING, Finishing
 from mpengine.streaming.liveness import DEAD_AFTER_S, Liveness, Pacer
 from mpengine.streaming.outage import Outage
 from mpengine.streaming.placing import Placing
-from mpengine.streaming.sequence import FrameSequence
 from mpengine.streaming.websocket.events import (
     NO_CLOSE_CODE,
     CloseReceived,

@@ -19,19 +19,13 @@ from mpengine.shared.errors import ConnectionLost, ExitCode
 from mpengine.shared.frames import Frame
 from mpengine.streaming.actions import Action, Connect, Drop, Leave, Tell
 from mpengine.streaming.placing import Placing
-from mpengine.streaming.process import SEND_LIMIT_S, send
+from mpengine.streaming.process import connection_to, send
 from mpengine.streaming.session import CONNECT_LIMIT_S, Session
 from mpengine.streaming.tried import Answer, Way
 from mpengine.streaming.websocket.connection import Connection
 from mpengine.streaming.websocket.events import Failed
 from mpengine.streaming.websocket.locked_socket import LockedSocket
-from mpengine.streaming.websocket.opening import (
-    NotOpenedError,
-    Target,
-    certificate_of,
-    proxy_of,
-    reach,
-)
+from mpengine.streaming.websocket.opening import NotOpenedError, Target, certificate_of, proxy_of, reach
 from mpengine.streaming.websocket.way import Certificate, Progress, Stage
 
 TLS_LIBRARY = ssl.OPENSSL_VERSION
@@ -44,7 +38,7 @@ _LAST_WORDS_S = 0.1
 
 
 def try_way(url: str, *, ca_file: str | None, limit_s: float = CONNECT_LIMIT_S) -> Way:
-    """Go to the server of `url` and back: name, TCP, proxy, TLS. It takes `limit_s` at most."""
+    """Go to the server of `url` and no further: name, TCP, proxy, TLS. It takes `limit_s` at most."""
     try:
         proxy = proxy_of(url)
     except NotOpenedError as error:
@@ -126,7 +120,7 @@ def try_recogniser(
 ) -> Answer:
     """Connect as an engine does, send a second of silence, and ask for the last results. It takes `limit_s` at most.
 
-    What may have been said by somebody on the way is asked again, as an engine does before it ends.
+    It asks again after a refusal that may come from somebody on the way, as an engine does before it ends.
     """
     trial = _Trial(remote, audio, connect)
     try:
@@ -249,19 +243,11 @@ class _Trial:
             case control.StreamEnded():
                 self._answer = Answer(is_accepted=True, request_id=self._request_id)
             case control.ConnectionDown(reason=reason, is_refusal=False):
-                # The silence was taken. What was wrong with the end is no matter of the key.
+                # The silence was taken. A trouble at the end does not concern the key.
                 self._answer = Answer(is_accepted=self._has_sent_all, reason=reason, request_id=self._request_id)
 
     def _connect(self, number: int) -> None:
         self.close()
         self._loss, self._has_sent_all = None, False
-        self._connection = self._make_connection(
-            number=number,
-            url=self._dialect.url,
-            headers=self._dialect.headers,
-            answer_headers=self._dialect.answer_headers,
-            ca_file=self._ca_file,
-            connect_timeout_s=CONNECT_LIMIT_S,
-            send_timeout_s=SEND_LIMIT_S,
-        )
+        self._connection = connection_to(self._dialect, number, ca_file=self._ca_file, make=self._make_connection)
         self._connection.start()

@@ -23,8 +23,8 @@ class Way(NamedTuple):
 class Answer(NamedTuple):
     """What the recogniser made of a second of silence.
 
-    `reason`: why it did not take the silence; where it did, but did not confirm the end, why. `exit_code`: with which a
-    run would end; None where a run would try again for ever. `request_id` is for the recogniser's support.
+    `reason`: why it did not take the silence, or did not confirm the end. `exit_code`: with which a run
+    would end; None where a run would try again for ever. `request_id` is for the recogniser's support.
     """
 
     is_accepted: bool

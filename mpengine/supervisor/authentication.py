@@ -33,7 +33,7 @@ _LEAST_PARTS = 6
 
 
 class Authenticator:
-    """Lets in the clients whose public keys are listed, all clients with CURVE where none is, and who `is_ours`."""
+    """Lets in clients with CURVE: those with a listed key, or all without a list. At guarded sockets, who `is_ours`."""
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ class NameKeeper:
         doors: Doorkeeper | None = None,
         now: float,
     ) -> None:
-        """Write down what the engine `says` of where it is. Raises RuntimeDirError if that cannot be done."""
+        """Write the file that `says` where the engine is. Raises RuntimeDirError if that cannot be done."""
         self._directory, self._journal, self._bound, self._doors = directory, journal, bound, doors
         self._says = says
         inside = {name: os.path.join(directory.path, name) for name in (Name.FRAMES, Name.ENDPOINTS)}
@@ -77,7 +77,7 @@ class NameKeeper:
         return [] if lost is None else self._mend(lost)
 
     def close(self) -> None:
-        """Say no more where the engine is."""
+        """Remove the file that says where the engine is, if it is ours."""
         path = self._paths[Name.ENDPOINTS]
         if find(path) == self._files.get(Name.ENDPOINTS):
             with contextlib.suppress(OSError):
@@ -119,7 +119,7 @@ class NameKeeper:
                 self._note(name)
 
     def _write_again(self, names: Sequence[Name]) -> str:
-        """Write those of the files that are lost; says what has become of them."""
+        """Write the lost files again. Returns, in words, what has become of them."""
         outcome = "All is made again, and who was connected still is"
         if Name.ENDPOINTS in names:
             try:

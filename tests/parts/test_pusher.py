@@ -7,10 +7,10 @@ import zmq
 
 from mpengine.capture.gate import Gate
 from mpengine.capture.pusher import Pusher
-from mpengine.capture.window import Slot, Window
+from mpengine.capture.window import Window
 from mpengine.shared import frames
 from mpengine.shared.ranges import Range, Ranges
-from mpengine.shared.window_layout import Left, left_in
+from mpengine.shared.window_layout import Left, Slot, left_in
 from tests.rig.waiting import scaled, wait_until
 from tests.rig.window_slots import damage
 

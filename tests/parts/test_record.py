@@ -21,6 +21,7 @@ from mpengine.shared.messages import Gap, Status
 from tests.pure.support import RUN, pcm
 from tests.rig import small_disk as disks
 from tests.rig.recordings import faults_of_flac, has_flac, modes, taped
+from tests.rig.window_slots import damage
 
 RATE, BLOCK, SECONDS = 16000, 320, 2
 SLOTS = SECONDS * RATE // BLOCK
@@ -153,9 +154,7 @@ def test_what_was_overwritten_is_not_followed(engine):
 
 def test_a_damaged_slot_is_left_out(engine):
     engine.writes(0, 3 * BLOCK)
-    with open(engine.path, "r+b") as file:
-        file.seek(engine.window._position(1) + 100)
-        file.write(b"damage")
+    damage(engine.path, 1, b"damage", at=100)
     reader = WindowReader(lambda: engine.path)
     assert [(slot.first_sample, slot.follows) for slot in reader.look().slots] == [(0, False), (2 * BLOCK, False)]
     reader.close()

@@ -7,9 +7,10 @@ import threading
 import pytest
 
 from mpengine.capture import window_file
-from mpengine.capture.window import Slot, Window
+from mpengine.capture.window import Window
 from mpengine.capture.window_file import WindowFile, WrittenBehind, is_in_memory, open_file
 from mpengine.shared.errors import WindowError
+from mpengine.shared.window_layout import Slot
 from tests.pure.support import RUN
 from tests.rig.waiting import scaled, wait_until
 from tests.rig.window_slots import position_of

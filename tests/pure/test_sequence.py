@@ -5,10 +5,9 @@ import random
 import pytest
 
 from mpengine.shared import control
-from mpengine.shared.frames import Frame
+from mpengine.shared.frames import Frame, FrameSequence
 from mpengine.shared.messages import ErrorCode
 from mpengine.streaming.actions import Tell
-from mpengine.streaming.sequence import FrameSequence
 from mpengine.supervisor.decide.actions import Child, Publish, Send
 from tests.pure.engine_history import Engine, S, sent
 from tests.pure.session_history import ready_session

@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mpengine.capture import window_file
-from mpengine.capture.window import Losses, Slot, Window
+from mpengine.capture.window import Losses, Window
 from mpengine.shared.errors import ConfigError, WindowError
 from mpengine.shared.ranges import Range
+from mpengine.shared.window_layout import Slot
 from tests.pure.support import ENVIRONMENT, RUN, in_fresh_interpreter, within
 from tests.rig.window_slots import damage, position_of, slot_bytes
 

@@ -2,18 +2,17 @@
 
 import os
 
-from mpengine.shared.window_layout import HEADER, HEADER_BYTES
+from mpengine.shared.window_layout import HEADER_BYTES, Shape, shape_in
 
 
 def slot_bytes(path: str) -> int:
     """How long each slot is."""
-    return _shape(path)[0]
+    return _shape(path).slot_bytes
 
 
 def position_of(path: str, sequence: int) -> int:
     """Where the slot `sequence` begins."""
-    length, slots = _shape(path)
-    return HEADER_BYTES + sequence % slots * length
+    return _shape(path).position(sequence)
 
 
 def damage(path: str, sequence: int, data: bytes, *, at: int = 0) -> None:
@@ -23,8 +22,9 @@ def damage(path: str, sequence: int, data: bytes, *, at: int = 0) -> None:
         file.write(data)
 
 
-def _shape(path: str) -> tuple[int, int]:
+def _shape(path: str) -> Shape:
     with open(path, "rb") as file:
-        _, _, length, slots, *_ = HEADER.unpack(file.read(HEADER.size))
-    assert os.path.getsize(path) == HEADER_BYTES + slots * length
-    return length, slots
+        shape = shape_in(file.read(HEADER_BYTES))
+    assert shape is not None
+    assert os.path.getsize(path) == shape.size
+    return shape

@@ -31,7 +31,7 @@ def recogniser(config: Config) -> Iterator[Line]:
 
 
 def _model() -> Line:
-    from mpengine.recogniser.trial import try_model  # noqa: PLC0415  only here
+    from mpengine.recogniser.process import try_model  # noqa: PLC0415  only here
 
     began = time.monotonic()
     try:

@@ -1,4 +1,4 @@
-"""On which line of a TOML text a key stands, and what is wrong on a line: for errors. Pure."""
+"""Finds the line of a key in a TOML text, and says in words what is wrong on a line: for errors. Pure."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ _STATEMENT = re.compile(rf"(?P<key>{_KEY})=")
 _WORDS = re.compile(_WORD)
 _PIECE = re.compile(r"""\"{3}|'{3}|"(?:[^"\\]|\\.)*"|'[^']*'|#.*|[\[\]{}]""")
 _CLOSING = {'"""': re.compile(r'(?:[^"\\]|\\.|"(?!""))*"""'), "'''": re.compile(r"(?:[^']|'(?!''))*'''")}
-# The index of an element, which msgspec writes behind the path of its list or table.
+# The index of an element, which msgspec writes after the path of its list or table.
 _ELEMENT = re.compile(r"\[.*")
 _TROUBLE = re.compile(r"(?P<what>.+?) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)", re.DOTALL)
 _TWICE = re.compile(r"(?P<key>Cannot overwrite a value)|Cannot declare .* twice")

@@ -57,8 +57,10 @@ def explained(
 
 def unknown_mode(mode: Any) -> ConfigError:
     """The error for a `remote.mode` that is none."""
-    meant = dialects.MEANT.get(mode.lower()) if isinstance(mode, str) else None
-    hint = suggestion(meant) if meant else did_you_mean(mode, dialects.MODES) if isinstance(mode, str) else ""
+    hint = ""
+    if isinstance(mode, str):
+        meant = dialects.MEANT.get(mode.lower())
+        hint = suggestion(meant) if meant else did_you_mean(mode, dialects.MODES)
     return ConfigError("remote.mode", f"expected {one_of(dialects.MODES)}{hint}")
 
 

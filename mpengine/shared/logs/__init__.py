@@ -136,7 +136,7 @@ def setup(process: str, level: str = "info", log_format: str = "text") -> None:
     logger = logging.getLogger("mpengine")
     for before in logger.handlers:
         before.close()
-    logger.handlers = [_Stderr(output, _layout(process, log_format, output))]
+    logger.handlers = [_Stderr(output, _layout(process, log_format, sys.stderr))]
     logger.propagate = False
     logger.setLevel(level.upper())
     sys.excepthook = _log_uncaught
@@ -145,16 +145,16 @@ def setup(process: str, level: str = "info", log_format: str = "text") -> None:
         faulthandler.enable(output.descriptor)  # a crashing process must not block on standard error
 
 
-def _layout(process: str, log_format: str, output: LogOutput) -> _Layout:
+def _layout(process: str, log_format: str, stream: TextIO | None) -> _Layout:
     if log_format != "person":
         return _OneLine(process, as_json if log_format == "json" else as_text)
     from mpengine.shared.logs.person import Person  # noqa: PLC0415  other logs need none of its memory
-    from mpengine.shared.standard_streams import is_dumb, wants_colours  # noqa: PLC0415
+    from mpengine.shared.standard_streams import columns_of, is_dumb, wants_colours  # noqa: PLC0415
 
     return Person(
         process,
-        columns=lambda: output.columns,
-        has_codes=output.columns is not None and not is_dumb(),
+        columns=lambda: columns_of(stream),
+        has_codes=columns_of(stream) is not None and not is_dumb(),
         has_colours=wants_colours(),
     )
 

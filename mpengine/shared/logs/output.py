@@ -32,16 +32,6 @@ class LogOutput:
         except (OSError, ValueError):
             self.descriptor = None
 
-    @property
-    def columns(self) -> int | None:
-        """The present width of the terminal; None where there is none, or where the width is not known."""
-        if self._stream is None:
-            return None
-        try:
-            return os.get_terminal_size(self._stream.fileno()).columns or None
-        except (OSError, ValueError):
-            return None
-
     def write(self, line: bytes) -> bool:
         """Write `line`, at most `LONGEST_LINE_BYTES` with its line end. False when there is no room now."""
         return self._put(_CLEAR + line + self._drawn if self._drawn else line)

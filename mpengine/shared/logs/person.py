@@ -51,10 +51,11 @@ class Person:
                 return []
             case "fault":
                 self._told = str(entry.fields.get("message", ""))
-            case "connection_down" if str(entry.fields.get("reason", "")) in self._told:  # without one it was told
+            # Without a reason it was told by the line before.
+            case "connection_down" if str(entry.fields.get("reason", "")) in self._told:
                 if not is_late(entry.fields):
                     return []
-                entry = entry._replace(fields={**entry.fields, "reason": ""})  # that was told
+                entry = entry._replace(fields={**entry.fields, "reason": ""})
             case "ended":
                 return self._closing(entry, strike_out)
         due = [entry]

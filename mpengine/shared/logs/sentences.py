@@ -132,7 +132,7 @@ def _ended(fields: Fields) -> str:
 _CHECKED = (ExitCode.DEVICE, ExitCode.ACCOUNT)
 
 
-# What two looks at a silent process show; see supervisor/decide/hangs.py.
+# What two looks at a silent process show. `mpengine.supervisor.decide.hangs` tells these cases apart.
 _SEEN = {
     "TRACED": "is held by a debugger",
     "STOPPED": "is stopped: somebody sent it SIGSTOP",
@@ -172,7 +172,7 @@ _SENTENCES: dict[str, Callable[[Fields], str]] = {
     "hung": lambda fields: f"the process {fields['child']} hangs ({fields['reason']}); it is started again",
     "killing": lambda fields: f"the process {fields['child']} does not end and is killed",
     "spawn_failed": lambda fields: f"the process {fields['child']} cannot be started: {fields['reason']}",
-    "silent": lambda fields: f"the process {fields['child']} {_SEEN.get(str(fields['seen']), 'is slow to answer')}",
+    "silent": lambda fields: f"the process {fields['child']} {_SEEN.get(str(fields['seen']), _SEEN['SLOW'])}",
     "cannot_be_killed": lambda fields: f"these processes do not end, though they were killed: {fields['children']}",
     "zygote_failed": lambda fields: f"{fields['reason']}; starting {fields['starting']}",
     "malformed_control_message": lambda fields: f"the process {fields['child']} sent nonsense; please report this bug",

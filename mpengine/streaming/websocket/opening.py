@@ -129,11 +129,12 @@ def certificate_of(link: LockedSocket) -> Certificate | None:
 
 
 def prepared(url: str, ca_file: str | None) -> ssl.SSLContext | None:
-    """What a connection to `url` needs for TLS. To read the authorities takes 40 ms on x86-64, several times that on a
-    small board. None where it needs none, and where the opening will fail and say why.
+    """What a connection to `url` needs for TLS; None where it needs nothing, and where the opening will fail.
+
+    To read the authorities takes 40 ms on x86-64, and several times as long on a small board.
     """
     try:
-        return _tls_context(ca_file) if library.parts_of(url)[3] else None
+        return _tls_context(ca_file) if library.parts_of(url).is_secure else None
     except (ValueError, NotOpenedError):
         return None
 

@@ -16,9 +16,9 @@ class Stage(enum.Enum):
 
 
 class Certificate(NamedTuple):
-    """A server's certificate, which was verified. `issuer`: in words. `ends_s`: when it expires, in seconds of UTC.
+    """A server's certificate, which was verified. `issuer`: in words. `tls`: the version of TLS.
 
-    `tls`: the version of TLS.
+    `ends_s`: when it expires, in seconds since 1970, UTC.
     """
 
     issuer: str

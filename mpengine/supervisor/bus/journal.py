@@ -46,7 +46,7 @@ class Identity(msgspec.Struct, frozen=True):
     """The run of a journal, and the facts that must be the same for another supervisor to go on with it.
 
     `machine_boot`: gaps are measured by the monotonic clock, which starts again with the machine. `window`: the path of
-    the replay window, and its shape. A file is read again, so that these two are the same for all its runs.
+    the replay window, and its shape. A source that is a file can be read again: for it these two are always the same.
     """
 
     run: str

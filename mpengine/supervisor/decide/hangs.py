@@ -3,13 +3,15 @@
 A silent child may hang, or it may only wait for its turn or for another process. To kill one that starves makes the
 load worse. `verdict` gives the first line of this table that fits. The letters are the states of proc_pid_stat(5).
 
-    TRACED       a thread is traced (t)                        a debugger holds it
-    STOPPED      the main thread is stopped (T) in both looks  somebody sent it SIGSTOP
+    TRACED       a thread is traced (t)
+    STOPPED      the main thread is stopped (T) in both looks
     SPINNING     its threads used half of the time or more
-    STARVED      a thread is runnable (R)                      it waits for a processor
-    IN_KERNEL    the main thread cannot be interrupted (D)     it waits for a disk or a driver, and no signal helps
-    BLOCKED      the main thread slept (S) all the time        one call does not come back
+    STARVED      a thread is runnable (R)
+    IN_KERNEL    the main thread cannot be interrupted (D); no signal helps
+    BLOCKED      the main thread slept (S) all the time
     SLOW         anything else
+
+`mpengine.shared.logs.sentences` says in words what each line means.
 
 Only STOPPED and BLOCKED are certain, and only on a machine with processors to spare: a main thread that waits for an
 answer of a starving process (a sound server, say) sleeps all the time, too.

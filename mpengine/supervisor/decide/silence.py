@@ -57,8 +57,8 @@ class Silence:
         self._silence = Ranges()
         self._spoken = Ranges()
         self.finals: collections.deque[tuple[int, int]] = collections.deque(maxlen=_MOST_RANGES)
-        """Finals have words for these samples [first, end). They are compared before the next level is judged, and
-        before silence is asked for: a word on its way waits for none of that."""
+        """The samples [first, end) of new finals with words. They are compared when the next level comes, or when
+        silence is asked for: no final waits for that."""
         self.opened()
 
     def opened(self) -> None:
