@@ -17,7 +17,7 @@ from mpengine.capture.level import FLOOR_DBFS, Loudness, measure
 from mpengine.capture.stream import PortAudioError, Stream, refuses_the_rate
 from mpengine.cli import device_list
 from mpengine.cli.device_list import look
-from mpengine.cli.terminal import Screen
+from mpengine.cli.terminal.in_place import Screen
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import DeviceError, ExitCode
@@ -142,7 +142,7 @@ def _draw(meters: list[_Meter]) -> None:
 
 def _drawn(meters: list[_Meter]) -> list[str]:
     """A line a microphone, or two where the terminal is too narrow for a name and a bar."""
-    from mpengine.cli.drawing import Head, level_bar, lines, standard_output, table  # noqa: PLC0415  a pipe needs none
+    from mpengine.cli.terminal.drawing import Head, level_bar, lines, standard_output, table  # noqa: PLC0415  a pipe needs none
 
     to = standard_output()
     length = max(

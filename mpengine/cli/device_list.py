@@ -104,7 +104,7 @@ def _state(one: Known) -> str:
 
 def lines(listing: Listing, audio: AudioConfig) -> list[str]:
     """The list for people, for standard output."""
-    from mpengine.cli import drawing  # noqa: PLC0415  JSON is not drawn
+    from mpengine.cli.terminal import drawing  # noqa: PLC0415  JSON is not drawn
 
     rows, wanted = listing.rows, audio.device
     remarks = []
@@ -126,7 +126,7 @@ def lines(listing: Listing, audio: AudioConfig) -> list[str]:
 
 def _table(rows: Sequence[Row], wanted_hz: int) -> list[str]:
     """A line a microphone. Where that is too wide, its name has a line of its own."""
-    from mpengine.cli.drawing import Head, lines, standard_output, state, table  # noqa: PLC0415  JSON is not drawn
+    from mpengine.cli.terminal.drawing import Head, lines, standard_output, state, table  # noqa: PLC0415  JSON is not drawn
 
     to = standard_output()
     cells: list[list[str | Text]] = []

@@ -10,7 +10,7 @@ from mpengine.cli.handing.conversation import Item
 from mpengine.cli.handing.hands import Each, Hand, LineByLine, Rules
 from mpengine.cli.handing.position_file import Place, PositionFile
 from mpengine.cli.outlet import Commands, Outlet
-from mpengine.cli.terminal import write_notice
+from mpengine.cli.terminal.in_place import write_notice
 from mpengine.client.position import Hole, Received
 from mpengine.formats.base import Position
 from mpengine.shared import messages

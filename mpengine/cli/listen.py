@@ -8,13 +8,13 @@ from contextlib import ExitStack, closing
 from typing import Literal, NamedTuple
 
 from mpengine import formats
-from mpengine.cli.handlers import ending_in_order
 from mpengine.cli.notices import Notices
 from mpengine.cli.options import COMMAND_OPTIONS, add_target, names_of, seconds, target_of
 from mpengine.cli.outlet import Commands, Outlet, Show
 from mpengine.cli.output_file import OutputFile
 from mpengine.cli.target import Target
-from mpengine.cli.terminal import Live, write_notice
+from mpengine.cli.terminal.handlers import ending_in_order
+from mpengine.cli.terminal.in_place import Live, write_notice
 from mpengine.cli.topic_choice import OTHERS, WORDS, read_only
 from mpengine.client.follow import Since
 from mpengine.client.position import Hole, Received

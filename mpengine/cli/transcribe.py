@@ -10,17 +10,17 @@ from contextlib import closing, suppress
 from typing import NamedTuple
 
 from mpengine import formats
-from mpengine.cli import bar as bars
-from mpengine.cli.bar import Bar
 from mpengine.cli.chosen import choose, read_overrides
-from mpengine.cli.handlers import ending_in_order
 from mpengine.cli.options import add_set
 from mpengine.cli.output_file import OutputFile
-from mpengine.cli.progress import Progress, clock
 from mpengine.cli.recordings import decode, outputs
 from mpengine.cli.recordings.engine import Told, config_for, recognise
 from mpengine.cli.recordings.outputs import Job
 from mpengine.cli.recordings.work import Work
+from mpengine.cli.terminal import bar as bars
+from mpengine.cli.terminal.bar import Bar
+from mpengine.cli.terminal.handlers import ending_in_order
+from mpengine.cli.terminal.progress import Progress, clock
 from mpengine.client.position import decode as message_of
 from mpengine.formats.base import Place, Style
 from mpengine.processes import beginning

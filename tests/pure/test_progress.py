@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpengine.cli.progress import Progress, clock
+from mpengine.cli.terminal.progress import Progress, clock
 from mpengine.shared.text import width
 
 HOUR_S = 3600.0

@@ -35,7 +35,7 @@ class Printer:
         """The level of now, as a bar on a terminal. The next check takes its place."""
         if not self._can_draw:
             return
-        from mpengine.cli.drawing import level_bar, lines, standard_output  # noqa: PLC0415  a pipe needs none
+        from mpengine.cli.terminal.drawing import level_bar, lines, standard_output  # noqa: PLC0415  a pipe needs none
 
         to, columns = standard_output(), terminal_size().columns
         words = f" {level.rms_dbfs:.0f} dBFS, speak ({left_s:.0f} s)"

@@ -3,7 +3,7 @@
 import collections
 from typing import NamedTuple
 
-from mpengine.cli.bar_letters import ASCII, BLOCKS
+from mpengine.cli.terminal.bar_letters import ASCII, BLOCKS
 from mpengine.shared.text import beginning, harmless, width
 
 # The pace of so long ago says little about the rest.

@@ -4,8 +4,8 @@ import sys
 import time
 from collections.abc import Callable
 
-from mpengine.cli.bar_letters import BLOCKS
-from mpengine.cli.progress import Progress
+from mpengine.cli.terminal.bar_letters import BLOCKS
+from mpengine.cli.terminal.progress import Progress
 from mpengine.shared.standard_streams import can_show, is_dumb, terminal_size
 from mpengine.shared.text import beginning, harmless
 

@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
-from mpengine.cli.bar_letters import ASCII, BLOCKS
+from mpengine.cli.terminal.bar_letters import ASCII, BLOCKS
 from mpengine.shared.standard_streams import can_show, terminal_size
 from mpengine.shared.text import harmless
 
