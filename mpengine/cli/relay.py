@@ -7,13 +7,14 @@ import socket
 import ssl
 
 import mpengine
+from mpengine.cli.extras import missing
 from mpengine.cli.options import add_target, target_of
 from mpengine.client.finding import require_name
 from mpengine.relay.broker import Login, Wanted
 from mpengine.relay.naming import Names, Server, host_token, servers_in
 from mpengine.shared.config import Config
-from mpengine.shared.errors import ConfigError, MpengineError
-from mpengine.shared.secret import read_secret
+from mpengine.shared.errors import ConfigError
+from mpengine.shared.secret import secret_in
 
 _MOST_ENGINES = 32
 _WINDOW = 32
@@ -117,8 +118,7 @@ def _check_kind(arguments: argparse.Namespace, server: Server) -> None:
         if is_given and is_mqtt != is_for_mqtt:
             raise ConfigError(option, f"this is for {'MQTT' if is_for_mqtt else 'NATS'}, and --to names another broker")
     if importlib.util.find_spec("paho" if is_mqtt else "nats") is None:
-        library = "paho-mqtt" if is_mqtt else "nats-py"
-        raise MpengineError(f"{library} is not installed; pip install 'mpengine-stt[relay]' installs it")
+        raise missing("paho-mqtt" if is_mqtt else "nats-py", "relay")
 
 
 def _login(arguments: argparse.Namespace, server: Server) -> Login:
@@ -133,11 +133,7 @@ def _login(arguments: argparse.Namespace, server: Server) -> Login:
 
 
 def _secret(option: str, path: str) -> str:
-    try:
-        secret = read_secret(path)
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise ConfigError(option, f"cannot read {path}: {why}") from None
+    secret = secret_in(path, option)
     if not secret:
         raise ConfigError(option, f"{path} is empty")
     return secret

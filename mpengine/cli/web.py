@@ -4,10 +4,11 @@ import argparse
 import socket
 
 import mpengine
+from mpengine.cli.extras import needed
 from mpengine.cli.options import add_target, names_of, target_of
 from mpengine.shared import addresses
 from mpengine.shared.addresses import Place
-from mpengine.shared.errors import ConfigError, MpengineError, install
+from mpengine.shared.errors import ConfigError
 from mpengine.shared.loopback import is_loopback
 from mpengine.shared.secret import secret_in
 
@@ -49,12 +50,8 @@ def main(arguments: argparse.Namespace) -> int:
     names = names or (target.name,)
     if len(names) > _MOST_ENGINES:
         raise ConfigError("--name", f"expected {_MOST_ENGINES} engines at most")
-    try:
+    with needed("web"):
         from mpengine.web.server import Options, serve  # noqa: PLC0415  none of the other commands needs the extra
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("mpengine"):
-            raise
-        raise MpengineError(f"{error.name} is not installed; {install('web')} installs it") from None
     return serve(
         Options(
             names=names,
