@@ -9,7 +9,7 @@ from mpengine.shared.config import Config, keys
 from mpengine.shared.config.file import parse_override
 from mpengine.shared.errors import ConfigError, install
 
-USUAL_NAME = "mic.toml"
+USUAL_FILE = "mic.toml"
 _KEY_VARIABLE = "DEEPGRAM_API_KEY"
 # A key that chooses a recogniser, and the mode of that one; None where the key itself says it, or the default does.
 _CHOOSING = {
@@ -64,7 +64,7 @@ def read_overrides(texts: Iterable[str]) -> dict[str, Any]:
         raise error.with_hint(words.without_table(error.path, keys())) from None
 
 
-def usual_file(environment: Mapping[str, str], *, is_user: bool, name: str = USUAL_NAME) -> str:
+def usual_file(environment: Mapping[str, str], *, is_user: bool, name: str = USUAL_FILE) -> str:
     """The path of the configuration of this user, or of the machine."""
     if not is_user:
         return os.path.join("/etc/mpengine", name)

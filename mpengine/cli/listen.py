@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from mpengine import formats
 from mpengine.cli.notices import Notices
-from mpengine.cli.options import COMMAND_OPTIONS, add_target, names_of, seconds, target_of
+from mpengine.cli.options import COMMAND_OPTIONS, add_target, names_of, seconds, targets_of
 from mpengine.cli.outlet import Commands, Outlet, Show
 from mpengine.cli.output_file import OutputFile
 from mpengine.cli.target import Target
@@ -139,11 +139,7 @@ def main(arguments: argparse.Namespace) -> int:
         raise ConfigError("--state" if arguments.state else "--exec-timeout", "works with --exec or --exec-each only")
     if several and arguments.since not in {None, "start", "now"}:
         raise ConfigError("--since", "expected start or now with several engines: each has messages of its own")
-    targets = []
-    for name in names or (None,):
-        arguments.name = name
-        targets.append(target_of(arguments))
-    return listen(targets, options)
+    return listen(targets_of(arguments), options)
 
 
 def _since(text: str) -> tuple[str, int] | int | str:
@@ -307,7 +303,7 @@ class _Watch:
             self._outlet.notice(notice)
 
 
-def begin(options: Options, stack: ExitStack, names: Sequence[str] = ("default",)) -> Outlet:
+def begin(options: Options, stack: ExitStack, names: Sequence[str]) -> Outlet:
     """Where messages go, and the position from which to listen. `stack` closes it. Raises ConfigError."""
     if options.commands is not None:
         from mpengine.cli.handing_out import hand_out  # noqa: PLC0415  a listener that shows words needs none of it

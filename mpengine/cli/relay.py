@@ -8,7 +8,7 @@ import ssl
 
 import mpengine
 from mpengine.cli.extras import missing
-from mpengine.cli.options import add_target, target_of
+from mpengine.cli.options import MOST_ENGINES, add_target, names_of, target_of, whole
 from mpengine.client.finding import require_name
 from mpengine.relay.broker import Login, Wanted
 from mpengine.relay.naming import Names, Server, host_token, servers_in
@@ -16,7 +16,6 @@ from mpengine.shared.config import Config
 from mpengine.shared.errors import ConfigError
 from mpengine.shared.secret import secret_in
 
-_MOST_ENGINES = 32
 _WINDOW = 32
 _MOST_WINDOW = 1000
 
@@ -53,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--window",
         metavar="N",
-        type=int,
+        type=whole(1, _MOST_WINDOW),
         default=_WINDOW,
         help=f"so many messages of an engine wait for their acknowledgement at most (default: {_WINDOW})",
     )
@@ -67,20 +66,13 @@ def main(arguments: argparse.Namespace) -> int:
         servers = servers_in(arguments.to)
     except ValueError as error:
         raise ConfigError("--to", str(error)) from None
-    engines = tuple(dict.fromkeys(arguments.name))
-    if len(engines) > _MOST_ENGINES:
-        raise ConfigError("--name", f"expected {_MOST_ENGINES} engines at most")
+    engines = names_of(arguments, most=MOST_ENGINES)
     for name in engines:
         require_name(name)
-    for option, given in (("--config", arguments.config), ("--publish", arguments.publish or arguments.query)):
-        if given is not None and len(engines) > 1:
-            raise ConfigError(option, "expected one --name with it: it is about one engine")
     if arguments.publish and not arguments.query:
         raise ConfigError("--publish", "expected --query with it: an engine that is not asked loses words on the way")
     target = target_of(arguments)
     engines = engines or (target.name,)
-    if not 1 <= arguments.window <= _MOST_WINDOW:
-        raise ConfigError("--window", f"expected 1 to {_MOST_WINDOW}")
     _check_kind(arguments, servers[0])
     wanted = Wanted(
         names=Names(host_token(arguments.host or socket.gethostname())),

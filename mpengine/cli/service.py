@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import mpengine
 from mpengine import cli
-from mpengine.cli.chosen import USUAL_NAME, usual_file
+from mpengine.cli.chosen import USUAL_FILE, usual_file
 from mpengine.shared.config import secrets
 from mpengine.shared.config_tables import NAME, NAME_VALUES
 from mpengine.shared.errors import ConfigError, ExitCode
@@ -249,7 +249,7 @@ def service(*, is_user: bool, config: str | None, name: str | None, is_template:
     if config:
         config = os.path.abspath(os.path.expanduser(config))
     else:
-        name_of_file = f"{_SPECIFIER}.toml" if is_template else USUAL_NAME
+        name_of_file = f"{_SPECIFIER}.toml" if is_template else USUAL_FILE
         config = usual_file(os.environ, is_user=is_user, name=name_of_file)
     text = template(is_user=is_user, config=config) if is_template else unit(is_user=is_user, config=config, name=name)
     print(text, end="")

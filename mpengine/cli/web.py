@@ -5,7 +5,7 @@ import socket
 
 import mpengine
 from mpengine.cli.extras import needed
-from mpengine.cli.options import add_target, names_of, target_of
+from mpengine.cli.options import MOST_ENGINES, add_target, names_of, target_of
 from mpengine.shared import addresses
 from mpengine.shared.addresses import Place
 from mpengine.shared.errors import ConfigError
@@ -13,7 +13,6 @@ from mpengine.shared.loopback import is_loopback
 from mpengine.shared.secret import secret_in
 
 _PLACE = "127.0.0.1:8714"
-_MOST_ENGINES = 32
 _SHORTEST_TOKEN = 16
 
 
@@ -45,16 +44,13 @@ def main(arguments: argparse.Namespace) -> int:
     if token is None and not is_loopback(place.host):
         text = f"{arguments.listen} can be reached from other machines: that needs --token-file (see mpengine help web)"
         raise ConfigError("--listen", text)
-    names = names_of(arguments)
+    names = names_of(arguments, most=MOST_ENGINES)
     target = target_of(arguments)
-    names = names or (target.name,)
-    if len(names) > _MOST_ENGINES:
-        raise ConfigError("--name", f"expected {_MOST_ENGINES} engines at most")
     with needed("web"):
         from mpengine.web.server import Options, serve  # noqa: PLC0415  none of the other commands needs the extra
     return serve(
         Options(
-            names=names,
+            names=names or (target.name,),
             place=place,
             version=mpengine.__version__,
             token=token,
