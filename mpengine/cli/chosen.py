@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from mpengine.shared.config import Config, keys
 from mpengine.shared.config.file import parse_override
 from mpengine.shared.errors import ConfigError, install
+from mpengine.shared.user_folders import user_folder
 
 USUAL_FILE = "mic.toml"
 _KEY_VARIABLE = "DEEPGRAM_API_KEY"
@@ -68,9 +69,7 @@ def usual_file(environment: Mapping[str, str], *, is_user: bool, name: str = USU
     """The path of the configuration of this user, or of the machine."""
     if not is_user:
         return os.path.join("/etc/mpengine", name)
-    home = environment.get("XDG_CONFIG_HOME", "")
-    # The specification of these folders has a relative path ignored.
-    return os.path.join(home if os.path.isabs(home) else os.path.expanduser("~/.config"), "mpengine", name)
+    return os.path.join(user_folder("CONFIG", environment), "mpengine", name)
 
 
 def found_file(environment: Mapping[str, str], *, is_there: Callable[[str], bool] = os.path.exists) -> str | None:

@@ -15,6 +15,7 @@ from mpengine.relay.naming import Names, Server, host_token, servers_in
 from mpengine.shared.config import Config
 from mpengine.shared.errors import ConfigError
 from mpengine.shared.secret import secret_in
+from mpengine.shared.user_folders import folder_to_write
 
 _WINDOW = 32
 _MOST_WINDOW = 1000
@@ -172,7 +173,5 @@ def _transcripts(arguments: argparse.Namespace, engines: tuple[str, ...]) -> dic
 
 
 def _state_directory(server: Server) -> str:
-    base = os.environ.get("XDG_STATE_HOME", "")
-    if not os.path.isabs(base):
-        base = os.path.join(os.path.expanduser("~"), ".local", "state")
-    return os.path.join(base, "mpengine", "relay", f"{server.scheme}-{server.host}-{server.port}")
+    folder = folder_to_write("STATE", os.environ)
+    return os.path.join(folder, "mpengine", "relay", f"{server.scheme}-{server.host}-{server.port}")

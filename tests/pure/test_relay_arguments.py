@@ -1,5 +1,7 @@
 """What `mpengine relay` refuses before it does anything, in words, and without a secret in them."""
 
+import os
+
 import pytest
 
 from mpengine import cli
@@ -44,3 +46,12 @@ def test_what_cannot_work_is_refused_in_words(capsys, tmp_path, arguments, words
     assert words in said
     assert "s3cret" not in said
     assert said.count("\n") == 1
+
+
+def test_a_user_without_a_home_is_told_and_gets_no_folder_called_tilde(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as where the user has no entry
+    assert cli.main(["relay", *NATS]) == 1
+    assert capsys.readouterr().err == "mpengine: this user has no home folder; set XDG_STATE_HOME\n"
+    assert os.listdir(tmp_path) == []
