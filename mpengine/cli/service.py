@@ -55,18 +55,8 @@ SupplementaryGroups=audio
 DevicePolicy=closed
 DeviceAllow=char-alsa rw
 {homes}
-ProtectSystem=strict
-PrivateTmp=yes
-ProtectProc=invisible
 # No ProcSubset=pid: the engine reads the machine's boot id in /proc/sys, to know whether its run can continue.
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-CapabilityBoundingSet=
-UMask=0077
+{machine}
 {sandbox}
 
 [Install]
@@ -163,6 +153,19 @@ DynamicUser=yes
 User={user}
 DevicePolicy=closed
 {homes}
+{machine}
+"""
+
+BESIDE = ("web", "relay", "record")
+"""The commands that run beside an engine."""
+# Options of theirs that name a file which the service's user cannot read.
+_FILES = ("--token-file", "--creds", "--password-file", "--ca-file", "--cert-file", "--key-file", "--client-key")
+_LONGEST_USER = 31
+# These stand for systemd's specifiers until all else is quoted.
+_STATE, _CREDENTIALS = "/STATE-OF-THE-UNIT", "/CREDENTIALS-OF-THE-UNIT"
+
+# For units of the machine alone.
+_MACHINE_SANDBOX = """\
 ProtectSystem=strict
 PrivateTmp=yes
 ProtectProc=invisible
@@ -175,14 +178,6 @@ ProtectKernelTunables=yes
 CapabilityBoundingSet=
 UMask=0077
 """
-
-BESIDE = ("web", "relay", "record")
-"""The commands that run beside an engine."""
-# Options of theirs that name a file which the service's user cannot read.
-_FILES = ("--token-file", "--creds", "--password-file", "--ca-file", "--cert-file", "--key-file", "--client-key")
-_LONGEST_USER = 31
-# These stand for systemd's specifiers until all else is quoted.
-_STATE, _CREDENTIALS = "/STATE-OF-THE-UNIT", "/CREDENTIALS-OF-THE-UNIT"
 
 # All of these work in a user's unit too.
 _SANDBOX = """\
@@ -289,6 +284,7 @@ def unit(*, is_user: bool, config: str, name: str | None, file: str | None = Non
         service=_SERVICE.format(command=" ".join(_quoted(word).replace("$", "$$") for word in command)).strip(),
         credentials="\n".join(f"LoadCredential={variable}" for variable in secrets().values()),
         homes=_homes([*_installation(), config]),
+        machine=_MACHINE_SANDBOX.strip(),
         sandbox=_SANDBOX.strip(),
     )
 
@@ -322,7 +318,12 @@ def beside(command: str, options: Sequence[str], *, is_user: bool, name: str | N
     if not is_user:
         loads = "".join(f"LoadCredential={key}:{_quoted(path)}\n" for key, path in credentials.items())
         more = _BESIDE_SYSTEM.format(
-            runtime=runtime, label=label, user=user, credentials=loads, homes=_homes(_installation())
+            runtime=runtime,
+            label=label,
+            user=user,
+            credentials=loads,
+            homes=_homes(_installation()),
+            machine=_MACHINE_SANDBOX.strip(),
         )
     words = [_quoted(word).replace("$", "$$") for word in [sys.executable, "-P", "-m", "mpengine", *given]]
     text = _BESIDE.format(
