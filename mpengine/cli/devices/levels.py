@@ -15,8 +15,7 @@ from mpengine.capture.device_format import rates_to_try
 from mpengine.capture.inventory import Present
 from mpengine.capture.level import FLOOR_DBFS, Loudness, measure
 from mpengine.capture.stream import PortAudioError, Stream, refuses_the_rate
-from mpengine.cli import device_list
-from mpengine.cli.device_list import look
+from mpengine.cli.devices import listing
 from mpengine.cli.terminal.in_place import Screen
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import AudioConfig
@@ -102,12 +101,12 @@ def show_levels(config_path: str | None, begins: Callable[[], None]) -> int:
     Calls `begins` when all microphones are open.
     """
     audio = Config.load_audio(config_path)
-    listing = look(audio)
-    choices = _choices(listing.present)
+    found = listing.look(audio)
+    choices = _choices(found.present)
     if not choices:
-        write_text("\n".join(device_list.lines(listing, audio)) + "\n")
+        write_text("\n".join(listing.lines(found, audio)) + "\n")
         return int(ExitCode.DEVICE)
-    hidden = [_Meter(row.one.name, row.state) for row in listing.rows if row.one.is_hidden]
+    hidden = [_Meter(row.one.name, row.state) for row in found.rows if row.one.is_hidden]
     meters = [_Meter(choice.name).open(choice, audio) for choice in choices] + hidden
     begins()
     try:
