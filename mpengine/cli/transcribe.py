@@ -20,7 +20,7 @@ from mpengine.cli.recordings.work import Work
 from mpengine.cli.terminal import bar as bars
 from mpengine.cli.terminal.bar import Bar
 from mpengine.cli.terminal.handlers import ending_in_order
-from mpengine.cli.terminal.progress import Progress, clock
+from mpengine.cli.terminal.progress import Progress, h_mm_ss
 from mpengine.client.position import decode as message_of
 from mpengine.formats.base import Place, Style
 from mpengine.processes import beginning
@@ -186,8 +186,8 @@ class _Recording:
             work.remove()
         self._bar.end()
         if job.output is not None and bars.is_possible():
-            took = clock(time.monotonic() - self._began_at)
-            self._bar.say(f"{job.name}: {clock(self._progress.total_s)} of audio in {took}, into {job.output}")
+            took = h_mm_ss(time.monotonic() - self._began_at)
+            self._bar.say(f"{job.name}: {h_mm_ss(self._progress.total_s)} of audio in {took}, into {job.output}")
 
     def _audio_path(self, work: Work) -> str:
         """The WAV file for the engine. Raises MpengineError."""
@@ -201,7 +201,7 @@ class _Recording:
                 why,
                 work.audio,
                 self._options.config.audio,
-                on_progress=lambda seconds: self._bar.show(f"{self._job.name}  decoding  {clock(seconds)}"),
+                on_progress=lambda seconds: self._bar.show(f"{self._job.name}  decoding  {h_mm_ss(seconds)}"),
             )
             if complaint:
                 self._on_trouble(f"ffmpeg says: {complaint}")

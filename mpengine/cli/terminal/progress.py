@@ -71,7 +71,7 @@ class Progress:
         What does not fit is left out, the least important first.
         """
         percent = f"{int(self.share * 100):3} %"
-        times = f"{clock(self.done_s)} of {clock(self.total_s)}"
+        times = f"{h_mm_ss(self.done_s)} of {h_mm_ss(self.total_s)}"
         rest = [beginning(harmless(note), _NOTE_COLUMNS + 1)] if note else self._pace_and_rest()
         short = rest[-1:]
         layouts = [
@@ -91,14 +91,14 @@ class Progress:
         if self.left_s is None:
             return []
         pace = f"{self.pace:.1f}" if self.pace < 10 else f"{self.pace:.0f}"
-        return [f"{pace} x real time", f"{clock(self.left_s)} left"]
+        return [f"{pace} x real time", f"{h_mm_ss(self.left_s)} left"]
 
     def _bar(self, columns: int, *, is_ascii: bool) -> str:
         letters, done = ASCII if is_ascii else BLOCKS, int(self.share * columns)  # not full before the end
         return letters.full * done + letters.empty * (columns - done)
 
 
-def clock(seconds: float) -> str:
+def h_mm_ss(seconds: float) -> str:
     """`seconds` as 1:02:03."""
     whole = int(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
