@@ -153,7 +153,7 @@ def parser_for(*names: str) -> argparse.ArgumentParser:
 
 
 def _overview() -> str:
-    """The help of somebody who has typed nothing else."""
+    """The help for somebody who has typed nothing else."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:{width}}  {_short(about)}" for name, about in COMMANDS.items()]
     return "\n".join([str(mpengine.__doc__), "", "commands:", *lines, "", EXAMPLES])

@@ -93,7 +93,7 @@ def choose(
     is_there: Callable[[str], bool] = os.path.exists,
     command: str = "mpengine run",
 ) -> Chosen:
-    """What `path` and `overrides` say; without a path the usual file; without one what the environment has a key for.
+    """Choose what `path` and `overrides` say; without a path the usual file; without that Deepgram if its key is there.
 
     `is_local` chooses the recogniser of this machine in any case. Raises NothingChosen, with ways to begin `command`,
     and ConfigError for overrides that cannot be.

@@ -32,30 +32,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "one cluster with commas between them",
     )
     parser.add_argument("--user", metavar="NAME", help="who this relay is to the broker")
-    parser.add_argument("--password-file", metavar="FILE", help="has the password; for NATS without --user, the token")
-    parser.add_argument("--creds", metavar="FILE", help="has the credentials for NATS, as nsc makes them")
-    parser.add_argument("--ca-file", metavar="FILE", help="has the certificates by which the broker is known (PEM)")
-    parser.add_argument("--cert-file", metavar="FILE", help="has a certificate of this relay's own (PEM)")
-    parser.add_argument("--key-file", metavar="FILE", help="has the key to that certificate (PEM)")
-    parser.add_argument("--host", metavar="NAME", help="this machine's name in subjects (default: its own name)")
+    parser.add_argument(
+        "--password-file", metavar="FILE", help="a file with the password; for NATS without --user, with the token"
+    )
+    parser.add_argument("--creds", metavar="FILE", help="a file with credentials for NATS, as nsc makes it")
+    parser.add_argument("--ca-file", metavar="FILE", help="the certificates by which the broker is known (PEM)")
+    parser.add_argument("--cert-file", metavar="FILE", help="a certificate of this relay's own (PEM)")
+    parser.add_argument("--key-file", metavar="FILE", help="the key of that certificate (PEM)")
+    parser.add_argument("--host", metavar="NAME", help="the name of this machine in subjects (default: its host name)")
     parser.add_argument(
         "--state",
         metavar="DIRECTORY",
-        help="where to note what the broker has (default: $XDG_STATE_HOME/mpengine/relay, below it one for the broker)",
+        help="the folder for notes of what the broker has (default: one a broker in $XDG_STATE_HOME/mpengine/relay)",
     )
     parser.add_argument(
         "--transcript",
         metavar="[NAME=]FILE",
         action="append",
         default=[],
-        help="the engine's bus.transcript: what its history no longer has is taken from there (with --config: known)",
+        help="the engine's bus.transcript: what its history no longer has is taken from there (--config says it, too)",
     )
     parser.add_argument(
         "--window",
         metavar="N",
         type=whole(1, _MOST_WINDOW),
         default=_WINDOW,
-        help=f"so many messages of an engine wait for their acknowledgement at most (default: {_WINDOW})",
+        help=f"how many messages of an engine may wait for their acknowledgement (default: {_WINDOW})",
     )
     parser.add_argument("--create-stream", action="store_true", help="NATS: make the stream mpengine if none is there")
     parser.add_argument("--home-assistant", action="store_true", help="MQTT: make the engines known to Home Assistant")
@@ -121,7 +123,7 @@ def _login(arguments: argparse.Namespace, server: Server) -> Login:
     if arguments.user is not None and password is None:
         raise ConfigError("--user", "the password is missing: --password-file FILE")
     if arguments.user is None and password is not None and server.kind.is_mqtt:
-        raise ConfigError("--password-file", "whose password is it? --user NAME")
+        raise ConfigError("--password-file", "the user is missing: --user NAME")
     return Login(arguments.user, password, arguments.creds, _tls(arguments, server))
 
 

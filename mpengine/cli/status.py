@@ -20,9 +20,9 @@ from mpengine.shared.text import harmless
 
 # A signal that comes just before a sleep begins is handled only after the sleep.
 _LONGEST_SLEEP_S = 0.5
-# Of `check`: a shorter trouble is none, and an exit code of its own.
+# For `check`: a shorter trouble does not count.
 _MINUTE_S = 60.0
-_ABSENT = 2
+_ABSENT = 2  # the exit code of `check` where no engine answers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

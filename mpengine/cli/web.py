@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--token-file",
         metavar="FILE",
-        help="who knows the token in this file may read: needed beyond this machine. It goes into the header "
+        help="a file with a token: whoever knows it may read. Needed beyond this machine. It goes into the header "
         "Authorization: Bearer, or once into the page's address, as ?token=TOKEN",
     )
     parser.add_argument(

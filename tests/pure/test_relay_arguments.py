@@ -25,7 +25,7 @@ MQTT = ("--to", "mqtt://127.0.0.1:1")
         ((*NATS, "--password-file", "/nowhere"), "--password-file: cannot read /nowhere: No such file"),
         ((*NATS, "--password-file", "/dev/null"), "--password-file: /dev/null is empty"),
         ((*NATS, "--creds", "/nowhere"), "--creds: cannot read /nowhere: No such file"),
-        ((*MQTT, "--password-file", __file__), "whose password is it? --user NAME"),
+        ((*MQTT, "--password-file", __file__), "--password-file: the user is missing"),
         ((*NATS, "--ca-file", "x"), "--ca-file: nats:// has no TLS: write tls:// in --to"),
         ((*MQTT, "--cert-file", "x"), "--cert-file: mqtt:// has no TLS: write mqtts:// in --to"),
         ((*TLS, "--ca-file", "/nowhere"), "--ca-file: cannot read /nowhere: No such file"),

@@ -58,7 +58,7 @@ class Bar:
 
 
 def below(name: str, draw: Callable[[str], None]) -> Callable[[float, float], None]:
-    """A function that takes how many seconds are done, and of how many, and gives `draw` the text that draws the line.
+    """A function that is told how many seconds are done, and of how many. It gives `draw` the text that draws the line.
 
     `name` is that of the recording.
     """

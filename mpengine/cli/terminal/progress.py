@@ -31,8 +31,8 @@ class Progress:
     def heard(self, now: float, done_s: float, total_s: float) -> None:
         """`done_s` of `total_s` seconds are done.
 
-        For the pace it does not count what was done before the first call, nor the time before it first went on: to
-        start and to connect takes as long for a short recording as for a long one.
+        The pace leaves out what was done before the first call, and the time before it first went on: starting and
+        connecting take as long for a short recording as for a long one.
         """
         self.total_s = total_s
         look = _Look(now, min(done_s, total_s))
