@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from mpengine import formats
 from mpengine.cli.notices import Notices
-from mpengine.cli.options import COMMAND_OPTIONS, add_target, names_of, seconds, targets_of
+from mpengine.cli.options import COMMAND_OPTIONS, add_format, add_target, names_of, seconds, targets_of
 from mpengine.cli.outlet import Commands, Outlet, Show
 from mpengine.cli.output_file import OutputFile
 from mpengine.cli.target import Target
@@ -37,12 +37,7 @@ _MOST_DIGITS = 19
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
     add_target(parser, "publish", "query", is_several=True)
-    about = ", ".join(f"{name} ({about})" for name, (_, about) in formats.FORMATS.items())
-    parser.add_argument(
-        "--format",
-        choices=tuple(formats.FORMATS),
-        help=f"{about}; by default the ending of FILE decides, otherwise text",
-    )
+    add_format(parser)
     parser.add_argument(
         "--output", metavar="FILE", help="write to this new file as results come, not to standard output"
     )

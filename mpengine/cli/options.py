@@ -116,6 +116,18 @@ def add_set(parser: argparse.ArgumentParser, about: str = _SETS) -> None:
     parser.add_argument("--set", metavar="TABLE.KEY=VALUE", action="append", default=[], help=about)
 
 
+def add_format(parser: argparse.ArgumentParser) -> None:
+    """The option that chooses the format of an output."""
+    from mpengine.formats import FORMATS  # noqa: PLC0415  `run` stays for months, and has no output
+
+    about = ", ".join(f"{name} ({about})" for name, (_, about) in FORMATS.items())
+    parser.add_argument(
+        "--format",
+        choices=tuple(FORMATS),
+        help=f"{about}; by default the ending of the output file decides, otherwise text",
+    )
+
+
 def seconds(least: float, most: float) -> Callable[[str], float]:
     """The type of an option that takes seconds from `least` to `most`."""
     return number(least, most, " seconds")

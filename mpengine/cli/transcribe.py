@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from mpengine import formats
 from mpengine.cli.chosen import choose, read_overrides
-from mpengine.cli.options import add_set
+from mpengine.cli.options import add_format, add_set
 from mpengine.cli.output_file import OutputFile
 from mpengine.cli.recordings import decode, outputs
 from mpengine.cli.recordings.engine import Told, config_for, recognise
@@ -36,13 +36,8 @@ _GOES_ON = "what is done is kept: the same command with --resume goes on there"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
-    about = ", ".join(f"{name} ({about})" for name, (_, about) in formats.FORMATS.items())
     parser.add_argument("files", metavar="FILE", nargs="+", help="a WAV file, or with ffmpeg any audio or video file")
-    parser.add_argument(
-        "--format",
-        choices=tuple(formats.FORMATS),
-        help=f"{about}; by default the ending of the output file decides, otherwise text",
-    )
+    add_format(parser)
     parser.add_argument(
         "--output",
         metavar="PATH",
