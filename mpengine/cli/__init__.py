@@ -18,8 +18,9 @@ from mpengine.cli.parsing import Parser
 from mpengine.shared.errors import ExitCode, MpengineError
 from mpengine.shared.standard_streams import complain, drop_output, ensure_standard_streams, tell
 
-# Each name is that of a module beside this one, which has `add_arguments(parser)`, and `main(arguments)` that returns
-# the exit code. The words stand in the command's own help, their first sentence also in the list of commands.
+# Each name is that of a module beside this one, unless `_MODULES` has another. The module has `add_arguments(parser)`,
+# and `main(arguments)` that returns the exit code. The words stand in the command's own help, their first sentence also
+# in the list of commands.
 COMMANDS = {
     "run": "Run an engine until it is stopped. A second Ctrl-C ends it at once.",
     "init": "Print a configuration with every key explained. The options set keys in it.",
@@ -42,8 +43,8 @@ COMMANDS = {
     "help": "List the pages of the reference, or show one of them. It shows the help of a command, too.",
     "version": "Print the version.",
 }
-# Those that are called otherwise: a module `list` would take the place of the type, in this module.
-_MODULES = {"list": "engines"}
+# A module `list` would take the place of the type, in this module.
+_MODULES = {"list": "engines", "pause": "pausing", "resume": "pausing"}
 EXAMPLES = """\
 to begin:
   mpengine run --local              the recogniser of this machine: no account
@@ -152,7 +153,7 @@ def parser_for(*names: str) -> argparse.ArgumentParser:
 
 
 def _overview() -> str:
-    """The help of somebody who has typed nothing else."""
+    """The help for somebody who has typed nothing else."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:{width}}  {_short(about)}" for name, about in COMMANDS.items()]
     return "\n".join([str(mpengine.__doc__), "", "commands:", *lines, "", EXAMPLES])

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from mpengine.shared.config import Config, keys
 from mpengine.shared.config.file import parse_override
 from mpengine.shared.errors import ConfigError, install
+from mpengine.shared.user_folders import user_folder
 
-USUAL_NAME = "mic.toml"
+USUAL_FILE = "mic.toml"
 _KEY_VARIABLE = "DEEPGRAM_API_KEY"
 # A key that chooses a recogniser, and the mode of that one; None where the key itself says it, or the default does.
 _CHOOSING = {
@@ -64,13 +65,11 @@ def read_overrides(texts: Iterable[str]) -> dict[str, Any]:
         raise error.with_hint(words.without_table(error.path, keys())) from None
 
 
-def usual_file(environment: Mapping[str, str], *, is_user: bool, name: str = USUAL_NAME) -> str:
+def usual_file(environment: Mapping[str, str], *, is_user: bool, name: str = USUAL_FILE) -> str:
     """The path of the configuration of this user, or of the machine."""
     if not is_user:
         return os.path.join("/etc/mpengine", name)
-    home = environment.get("XDG_CONFIG_HOME", "")
-    # The specification of these folders has a relative path ignored.
-    return os.path.join(home if os.path.isabs(home) else os.path.expanduser("~/.config"), "mpengine", name)
+    return os.path.join(user_folder("CONFIG", environment), "mpengine", name)
 
 
 def found_file(environment: Mapping[str, str], *, is_there: Callable[[str], bool] = os.path.exists) -> str | None:
@@ -94,7 +93,7 @@ def choose(
     is_there: Callable[[str], bool] = os.path.exists,
     command: str = "mpengine run",
 ) -> Chosen:
-    """What `path` and `overrides` say; without a path the usual file; without one what the environment has a key for.
+    """Choose what `path` and `overrides` say; without a path the usual file; without that Deepgram if its key is there.
 
     `is_local` chooses the recogniser of this machine in any case. Raises NothingChosen, with ways to begin `command`,
     and ConfigError for overrides that cannot be.

@@ -4,7 +4,8 @@ import argparse
 from collections.abc import Iterator
 
 from mpengine.cli import COMMANDS, parser_for
-from mpengine.shared.errors import ExitCode, MpengineError, install
+from mpengine.cli.extras import needed
+from mpengine.shared.errors import ExitCode
 from mpengine.shared.standard_streams import write_text
 
 _SHELLS = ("bash", "zsh", "fish")
@@ -41,10 +42,8 @@ def main(arguments: argparse.Namespace) -> int:
 
 def script(shell: str) -> str:
     """The completions of all commands for `shell`. Raises MpengineError where shtab is not installed."""
-    try:
+    with needed("completion"):
         import shtab  # noqa: PLC0415  an extra
-    except ImportError:
-        raise MpengineError(f"this needs shtab: {install('completion')}") from None
     from mpengine.cli.help import topics  # noqa: PLC0415  no other command is loaded to read the arguments of this one
 
     parser = parser_for(*COMMANDS)

@@ -70,7 +70,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         write_text(json.dumps([_entry(engine) for engine in found], indent=2) + "\n")
     elif found:
-        from mpengine.cli.drawing import Head, lines, standard_output, state, table  # noqa: PLC0415
+        from mpengine.cli.terminal.drawing import Head, lines, standard_output, state, table  # noqa: PLC0415
 
         to = standard_output()
         heads = [Head("NAME"), Head("STATE"), Head("PID", is_right=True), Head("DEVICE"), Head("RECOGNISER")]

@@ -4,13 +4,12 @@ import os
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
-from types import TracebackType
 
 from mpengine.cli.handing.conversation import Item
 from mpengine.cli.handing.hands import Each, Hand, LineByLine, Rules
 from mpengine.cli.handing.position_file import Place, PositionFile
 from mpengine.cli.outlet import Commands, Outlet
-from mpengine.cli.terminal import write_notice
+from mpengine.cli.terminal.in_place import write_notice
 from mpengine.client.position import Hole, Received
 from mpengine.formats.base import Position
 from mpengine.shared import messages
@@ -33,7 +32,11 @@ def hand_out(commands: Commands, position: Position, topics: frozenset[str], sta
     kind = Each if commands.is_each else LineByLine
     hand = kind(Rules(words, commands.timeout_s, commands.with_engine), file)
     hand.start()
-    stack.enter_context(_Closing(hand))
+
+    def end(raised: type[BaseException] | None, *_: object) -> None:
+        hand.close(drains=raised is None)
+
+    stack.push(end)
     out = _Out(hand, topics, places, begins_now=position.since is None)
     since = {name: (place.run, place.done) for name, place in places.items()}
     return Outlet(out.show, write_notice, position, topics, since, hears_status=True)
@@ -70,19 +73,6 @@ class _Out:
             self._hand.put(Item(name, run, seq, received.body, message))
         if isinstance(message, messages.Status) and message.state in messages.OVER:
             self._hand.put(Item(name, run, 0))
-
-
-class _Closing:
-    """Ends a hand with its stack: in order where nothing was raised, at once otherwise."""
-
-    def __init__(self, hand: Hand) -> None:
-        self._hand = hand
-
-    def __enter__(self) -> None:
-        """Nothing begins here."""
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._hand.close(drains=kind is None)
 
 
 def _lost(name: str, hole: Hole) -> str:

@@ -18,7 +18,7 @@ from mpengine.shared.standard_streams import is_dumb, terminal_size, write_text
 
 _DIRECTORY = os.path.join(os.path.dirname(os.path.abspath(mpengine.__file__)), "docs")
 _ENDING = ".md"
-# Who wants to use the engine needs these last.
+# Somebody who only uses the engine needs these last.
 _LAST = ("development", "costs", "changes")
 # -F: a page that fits on the screen needs no pager; -R: let colours through; -X: leave the page on the screen.
 _USUAL_PAGER = "less -FRX"

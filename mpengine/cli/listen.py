@@ -8,13 +8,13 @@ from contextlib import ExitStack, closing
 from typing import Literal, NamedTuple
 
 from mpengine import formats
-from mpengine.cli.handlers import ending_in_order
 from mpengine.cli.notices import Notices
-from mpengine.cli.options import COMMAND_OPTIONS, add_target, names_of, seconds, target_of
+from mpengine.cli.options import COMMAND_OPTIONS, add_format, add_target, names_of, seconds, targets_of
 from mpengine.cli.outlet import Commands, Outlet, Show
 from mpengine.cli.output_file import OutputFile
 from mpengine.cli.target import Target
-from mpengine.cli.terminal import Live, write_notice
+from mpengine.cli.terminal.handlers import ending_in_order
+from mpengine.cli.terminal.in_place import Live, write_notice
 from mpengine.cli.topic_choice import OTHERS, WORDS, read_only
 from mpengine.client.follow import Since
 from mpengine.client.position import Hole, Received
@@ -37,12 +37,7 @@ _MOST_DIGITS = 19
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
     add_target(parser, "publish", "query", is_several=True)
-    about = ", ".join(f"{name} ({about})" for name, (_, about) in formats.FORMATS.items())
-    parser.add_argument(
-        "--format",
-        choices=tuple(formats.FORMATS),
-        help=f"{about}; by default the ending of FILE decides, otherwise text",
-    )
+    add_format(parser)
     parser.add_argument(
         "--output", metavar="FILE", help="write to this new file as results come, not to standard output"
     )
@@ -139,11 +134,7 @@ def main(arguments: argparse.Namespace) -> int:
         raise ConfigError("--state" if arguments.state else "--exec-timeout", "works with --exec or --exec-each only")
     if several and arguments.since not in {None, "start", "now"}:
         raise ConfigError("--since", "expected start or now with several engines: each has messages of its own")
-    targets = []
-    for name in names or (None,):
-        arguments.name = name
-        targets.append(target_of(arguments))
-    return listen(targets, options)
+    return listen(targets_of(arguments), options)
 
 
 def _since(text: str) -> tuple[str, int] | int | str:
@@ -307,7 +298,7 @@ class _Watch:
             self._outlet.notice(notice)
 
 
-def begin(options: Options, stack: ExitStack, names: Sequence[str] = ("default",)) -> Outlet:
+def begin(options: Options, stack: ExitStack, names: Sequence[str]) -> Outlet:
     """Where messages go, and the position from which to listen. `stack` closes it. Raises ConfigError."""
     if options.commands is not None:
         from mpengine.cli.handing_out import hand_out  # noqa: PLC0415  a listener that shows words needs none of it

@@ -15,6 +15,8 @@ _SERVER_KEY = "MPENGINE_CURVE_SERVER_KEY"
 _CLIENT_KEY = "MPENGINE_CURVE_CLIENT_KEY_FILE"
 _SETS = "override a key of the configuration; may be repeated"
 KEY_OPTION = "--server-key"
+MOST_ENGINES = 32
+"""So many engines one process serves or relays at most."""
 COMMAND_OPTIONS = ("--exec", "--exec-each")
 """Behind one of them stands a command of the user's, with options of its own."""
 
@@ -55,15 +57,24 @@ def add_target(parser: argparse.ArgumentParser, *endpoints: str, is_several: boo
 
 def target_of(arguments: argparse.Namespace) -> "Target":
     """The engine that the options of `add_target` name, of several the first one. Raises ConfigError."""
+    return _target(arguments, next(iter(arguments.name), None) if isinstance(arguments.name, list) else arguments.name)
+
+
+def targets_of(arguments: argparse.Namespace) -> "list[Target]":
+    """The engines that the options of `add_target` name: one or more. Raises ConfigError as `names_of` does."""
+    return [_target(arguments, name) for name in names_of(arguments) or (None,)]
+
+
+def _target(arguments: argparse.Namespace, name: str | None) -> "Target":
     with held():
         from mpengine.cli.target import Target, of_config  # noqa: PLC0415
         from mpengine.client.finding import is_noted  # noqa: PLC0415
+        from mpengine.shared.config_tables import USUAL_NAME  # noqa: PLC0415
 
-    name = next(iter(arguments.name), None) if isinstance(arguments.name, list) else arguments.name
     if arguments.config is not None:
         target = of_config(arguments.config, name)
     else:
-        target = Target("default" if name is None else name)
+        target = Target(USUAL_NAME if name is None else name)
     ends = {"publish": arguments.publish, "query": arguments.query, "command": arguments.command_at}
     given = {end: at for end, at in ends.items() if at is not None}
     key = arguments.server_key or target.server_key
@@ -85,14 +96,18 @@ def _client_key(path: str | None) -> str | None:
     return secret_in(path, "--client-key") if path else None
 
 
-def names_of(arguments: argparse.Namespace) -> tuple[str, ...]:
+def names_of(arguments: argparse.Namespace, *, most: int | None = None) -> tuple[str, ...]:
     """The engines that `--name` of `add_target` names, each once; none where nobody has named one.
 
-    Raises ConfigError for several with `--config`, which is that of one.
+    Raises ConfigError for more than `most`, and for several with an option that is about one engine.
     """
     names = tuple(dict.fromkeys(arguments.name))
-    if len(names) > 1 and arguments.config is not None:
-        raise ConfigError("--config", "expected one engine at most")
+    if most is not None and len(names) > most:
+        raise ConfigError("--name", f"expected {most} engines at most")
+    about_one = {"--config": arguments.config, "--publish": arguments.publish, "--query": arguments.query}
+    option = next((option for option, given in about_one.items() if given is not None), None)
+    if len(names) > 1 and option is not None:
+        raise ConfigError(option, "expected one --name with it: it is about one engine")
     return names
 
 
@@ -101,9 +116,36 @@ def add_set(parser: argparse.ArgumentParser, about: str = _SETS) -> None:
     parser.add_argument("--set", metavar="TABLE.KEY=VALUE", action="append", default=[], help=about)
 
 
+def add_format(parser: argparse.ArgumentParser) -> None:
+    """The option that chooses the format of an output."""
+    from mpengine.formats import FORMATS  # noqa: PLC0415  `run` stays for months, and has no output
+
+    about = ", ".join(f"{name} ({about})" for name, (_, about) in FORMATS.items())
+    parser.add_argument(
+        "--format",
+        choices=tuple(FORMATS),
+        help=f"{about}; by default the ending of the output file decides, otherwise text",
+    )
+
+
 def seconds(least: float, most: float) -> Callable[[str], float]:
     """The type of an option that takes seconds from `least` to `most`."""
     return number(least, most, " seconds")
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """The type of an option that takes whole numbers from `least` to `most`."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"expected {least} to {most}")
+        return value
+
+    return read
 
 
 def number(least: float, most: float, unit: str = "") -> Callable[[str], float]:

@@ -1,4 +1,4 @@
-"""The file of `listen --output`: one writer, whole pieces, and good whenever that writer is killed."""
+"""The file of `--output`, for `listen` and `transcribe`: one writer, whole pieces, good after any kill."""
 
 import os
 import stat

@@ -4,9 +4,9 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
+from mpengine.cli.extras import needed
 from mpengine.cli.options import add_target, number, target_of
 from mpengine.shared import logs
-from mpengine.shared.errors import MpengineError, install
 
 if TYPE_CHECKING:
     from mpengine.recorder.encoders import Encoder
@@ -70,11 +70,6 @@ def _encoder(ending: str) -> "type[Encoder]":
         from mpengine.recorder.encoders import Wav  # noqa: PLC0415
 
         return Wav
-    try:
+    with needed("record", " (--format wav needs nothing)"):
         from mpengine.recorder.flac import Flac  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("mpengine"):
-            raise
-        text = f"{error.name} is not installed; {install('record')} installs it"
-        raise MpengineError(f"{text} (--format wav needs nothing)") from None
     return Flac

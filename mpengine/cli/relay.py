@@ -7,15 +7,16 @@ import socket
 import ssl
 
 import mpengine
-from mpengine.cli.options import add_target, target_of
+from mpengine.cli.extras import missing
+from mpengine.cli.options import MOST_ENGINES, add_target, names_of, target_of, whole
 from mpengine.client.finding import require_name
 from mpengine.relay.broker import Login, Wanted
 from mpengine.relay.naming import Names, Server, host_token, servers_in
 from mpengine.shared.config import Config
-from mpengine.shared.errors import ConfigError, MpengineError
-from mpengine.shared.secret import read_secret
+from mpengine.shared.errors import ConfigError
+from mpengine.shared.secret import secret_in
+from mpengine.shared.user_folders import folder_to_write
 
-_MOST_ENGINES = 32
 _WINDOW = 32
 _MOST_WINDOW = 1000
 
@@ -31,30 +32,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "one cluster with commas between them",
     )
     parser.add_argument("--user", metavar="NAME", help="who this relay is to the broker")
-    parser.add_argument("--password-file", metavar="FILE", help="has the password; for NATS without --user, the token")
-    parser.add_argument("--creds", metavar="FILE", help="has the credentials for NATS, as nsc makes them")
-    parser.add_argument("--ca-file", metavar="FILE", help="has the certificates by which the broker is known (PEM)")
-    parser.add_argument("--cert-file", metavar="FILE", help="has a certificate of this relay's own (PEM)")
-    parser.add_argument("--key-file", metavar="FILE", help="has the key to that certificate (PEM)")
-    parser.add_argument("--host", metavar="NAME", help="this machine's name in subjects (default: its own name)")
+    parser.add_argument(
+        "--password-file", metavar="FILE", help="a file with the password; for NATS without --user, with the token"
+    )
+    parser.add_argument("--creds", metavar="FILE", help="a file with credentials for NATS, as nsc makes it")
+    parser.add_argument("--ca-file", metavar="FILE", help="the certificates by which the broker is known (PEM)")
+    parser.add_argument("--cert-file", metavar="FILE", help="a certificate of this relay's own (PEM)")
+    parser.add_argument("--key-file", metavar="FILE", help="the key of that certificate (PEM)")
+    parser.add_argument("--host", metavar="NAME", help="the name of this machine in subjects (default: its host name)")
     parser.add_argument(
         "--state",
         metavar="DIRECTORY",
-        help="where to note what the broker has (default: $XDG_STATE_HOME/mpengine/relay, below it one for the broker)",
+        help="the folder for notes of what the broker has (default: one a broker in $XDG_STATE_HOME/mpengine/relay)",
     )
     parser.add_argument(
         "--transcript",
         metavar="[NAME=]FILE",
         action="append",
         default=[],
-        help="the engine's bus.transcript: what its history no longer has is taken from there (with --config: known)",
+        help="the engine's bus.transcript: what its history no longer has is taken from there (--config says it, too)",
     )
     parser.add_argument(
         "--window",
         metavar="N",
-        type=int,
+        type=whole(1, _MOST_WINDOW),
         default=_WINDOW,
-        help=f"so many messages of an engine wait for their acknowledgement at most (default: {_WINDOW})",
+        help=f"how many messages of an engine may wait for their acknowledgement (default: {_WINDOW})",
     )
     parser.add_argument("--create-stream", action="store_true", help="NATS: make the stream mpengine if none is there")
     parser.add_argument("--home-assistant", action="store_true", help="MQTT: make the engines known to Home Assistant")
@@ -66,20 +69,13 @@ def main(arguments: argparse.Namespace) -> int:
         servers = servers_in(arguments.to)
     except ValueError as error:
         raise ConfigError("--to", str(error)) from None
-    engines = tuple(dict.fromkeys(arguments.name))
-    if len(engines) > _MOST_ENGINES:
-        raise ConfigError("--name", f"expected {_MOST_ENGINES} engines at most")
+    engines = names_of(arguments, most=MOST_ENGINES)
     for name in engines:
         require_name(name)
-    for option, given in (("--config", arguments.config), ("--publish", arguments.publish or arguments.query)):
-        if given is not None and len(engines) > 1:
-            raise ConfigError(option, "expected one --name with it: it is about one engine")
     if arguments.publish and not arguments.query:
         raise ConfigError("--publish", "expected --query with it: an engine that is not asked loses words on the way")
     target = target_of(arguments)
     engines = engines or (target.name,)
-    if not 1 <= arguments.window <= _MOST_WINDOW:
-        raise ConfigError("--window", f"expected 1 to {_MOST_WINDOW}")
     _check_kind(arguments, servers[0])
     wanted = Wanted(
         names=Names(host_token(arguments.host or socket.gethostname())),
@@ -117,8 +113,7 @@ def _check_kind(arguments: argparse.Namespace, server: Server) -> None:
         if is_given and is_mqtt != is_for_mqtt:
             raise ConfigError(option, f"this is for {'MQTT' if is_for_mqtt else 'NATS'}, and --to names another broker")
     if importlib.util.find_spec("paho" if is_mqtt else "nats") is None:
-        library = "paho-mqtt" if is_mqtt else "nats-py"
-        raise MpengineError(f"{library} is not installed; pip install 'mpengine-stt[relay]' installs it")
+        raise missing("paho-mqtt" if is_mqtt else "nats-py", "relay")
 
 
 def _login(arguments: argparse.Namespace, server: Server) -> Login:
@@ -128,16 +123,12 @@ def _login(arguments: argparse.Namespace, server: Server) -> Login:
     if arguments.user is not None and password is None:
         raise ConfigError("--user", "the password is missing: --password-file FILE")
     if arguments.user is None and password is not None and server.kind.is_mqtt:
-        raise ConfigError("--password-file", "whose password is it? --user NAME")
+        raise ConfigError("--password-file", "the user is missing: --user NAME")
     return Login(arguments.user, password, arguments.creds, _tls(arguments, server))
 
 
 def _secret(option: str, path: str) -> str:
-    try:
-        secret = read_secret(path)
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise ConfigError(option, f"cannot read {path}: {why}") from None
+    secret = secret_in(path, option)
     if not secret:
         raise ConfigError(option, f"{path} is empty")
     return secret
@@ -184,7 +175,5 @@ def _transcripts(arguments: argparse.Namespace, engines: tuple[str, ...]) -> dic
 
 
 def _state_directory(server: Server) -> str:
-    base = os.environ.get("XDG_STATE_HOME", "")
-    if not os.path.isabs(base):
-        base = os.path.join(os.path.expanduser("~"), ".local", "state")
-    return os.path.join(base, "mpengine", "relay", f"{server.scheme}-{server.host}-{server.port}")
+    folder = folder_to_write("STATE", os.environ)
+    return os.path.join(folder, "mpengine", "relay", f"{server.scheme}-{server.host}-{server.port}")

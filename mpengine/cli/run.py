@@ -134,7 +134,7 @@ def _run_with_bar(supervisor: "Supervisor", config: Config, log_format: str) -> 
     """Run it, on a terminal with a bar below the log that shows how far a file is."""
     if log_format == "json" or not config.audio.kind.seekable:
         return supervisor.run()
-    from mpengine.cli import bar  # noqa: PLC0415  a microphone has no end, and needs none
+    from mpengine.cli.terminal import bar  # noqa: PLC0415  a microphone has no end, and needs none
 
     if not bar.is_possible():
         return supervisor.run()

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 
 import mpengine
 from mpengine import cli
-from mpengine.cli.chosen import USUAL_NAME, usual_file
+from mpengine.cli.chosen import USUAL_FILE, usual_file
+from mpengine.client.finding import require_name
 from mpengine.shared.config import secrets
-from mpengine.shared.config_tables import NAME, NAME_VALUES
 from mpengine.shared.errors import ConfigError, ExitCode
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./=+,-]+")
@@ -55,18 +55,8 @@ SupplementaryGroups=audio
 DevicePolicy=closed
 DeviceAllow=char-alsa rw
 {homes}
-ProtectSystem=strict
-PrivateTmp=yes
-ProtectProc=invisible
 # No ProcSubset=pid: the engine reads the machine's boot id in /proc/sys, to know whether its run can continue.
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-CapabilityBoundingSet=
-UMask=0077
+{machine}
 {sandbox}
 
 [Install]
@@ -163,6 +153,19 @@ DynamicUser=yes
 User={user}
 DevicePolicy=closed
 {homes}
+{machine}
+"""
+
+BESIDE = ("web", "relay", "record")
+"""The commands that run beside an engine."""
+# Options of theirs that name a file which the service's user cannot read.
+_FILES = ("--token-file", "--creds", "--password-file", "--ca-file", "--cert-file", "--key-file", "--client-key")
+_LONGEST_USER = 31
+# These stand for systemd's specifiers until all else is quoted.
+_STATE, _CREDENTIALS = "/STATE-OF-THE-UNIT", "/CREDENTIALS-OF-THE-UNIT"
+
+# For units of the machine alone.
+_MACHINE_SANDBOX = """\
 ProtectSystem=strict
 PrivateTmp=yes
 ProtectProc=invisible
@@ -175,14 +178,6 @@ ProtectKernelTunables=yes
 CapabilityBoundingSet=
 UMask=0077
 """
-
-BESIDE = ("web", "relay", "record")
-"""The commands that run beside an engine."""
-# Options of theirs that name a file which the service's user cannot read.
-_FILES = ("--token-file", "--creds", "--password-file", "--ca-file", "--cert-file", "--key-file", "--client-key")
-_LONGEST_USER = 31
-# These stand for systemd's specifiers until all else is quoted.
-_STATE, _CREDENTIALS = "/STATE-OF-THE-UNIT", "/CREDENTIALS-OF-THE-UNIT"
 
 # All of these work in a user's unit too.
 _SANDBOX = """\
@@ -249,7 +244,7 @@ def service(*, is_user: bool, config: str | None, name: str | None, is_template:
     if config:
         config = os.path.abspath(os.path.expanduser(config))
     else:
-        name_of_file = f"{_SPECIFIER}.toml" if is_template else USUAL_NAME
+        name_of_file = f"{_SPECIFIER}.toml" if is_template else USUAL_FILE
         config = usual_file(os.environ, is_user=is_user, name=name_of_file)
     text = template(is_user=is_user, config=config) if is_template else unit(is_user=is_user, config=config, name=name)
     print(text, end="")
@@ -275,20 +270,16 @@ def unit(*, is_user: bool, config: str, name: str | None, file: str | None = Non
 
     `file` is the name of a template, without its ending.
     """
-    if name is not None and not NAME.fullmatch(name):
-        raise ConfigError("engine.name", f"expected {NAME_VALUES}")
-    # -P: Python must not import from the working directory.
-    command = [sys.executable, "-P", "-m", "mpengine", "run", "--wait", "--config", config]
-    if name is not None:
-        command.append(f"--name={name}")
-    label = "mpengine" if name is None else f"mpengine-{name}"
+    label = _label(name)
+    words = ["run", "--wait", "--config", config, *([] if name is None else [f"--name={name}"])]
     return (_USER if is_user else _SYSTEM).format(
         unit=label,
         file=file or label,
         target="" if name is None else f" --name {name}",
-        service=_SERVICE.format(command=" ".join(_quoted(word).replace("$", "$$") for word in command)).strip(),
+        service=_SERVICE.format(command=_command(words)).strip(),
         credentials="\n".join(f"LoadCredential={variable}" for variable in secrets().values()),
         homes=_homes([*_installation(), config]),
+        machine=_MACHINE_SANDBOX.strip(),
         sandbox=_SANDBOX.strip(),
     )
 
@@ -299,9 +290,7 @@ def beside(command: str, options: Sequence[str], *, is_user: bool, name: str | N
     Raises ConfigError, also for options that the command does not take.
     """
     name = _INSTANCE if is_template else name
-    if name is not None and not NAME.fullmatch(name):
-        raise ConfigError("engine.name", f"expected {NAME_VALUES}")
-    runtime = "mpengine" if name is None else f"mpengine-{name}"
+    runtime = _label(name)
     # No engine's name has a dot: so no unit of an engine is called like this one.
     label = f"{runtime}.{command}"
     engine, file, user = runtime, label, runtime
@@ -322,9 +311,13 @@ def beside(command: str, options: Sequence[str], *, is_user: bool, name: str | N
     if not is_user:
         loads = "".join(f"LoadCredential={key}:{_quoted(path)}\n" for key, path in credentials.items())
         more = _BESIDE_SYSTEM.format(
-            runtime=runtime, label=label, user=user, credentials=loads, homes=_homes(_installation())
+            runtime=runtime,
+            label=label,
+            user=user,
+            credentials=loads,
+            homes=_homes(_installation()),
+            machine=_MACHINE_SANDBOX.strip(),
         )
-    words = [_quoted(word).replace("$", "$$") for word in [sys.executable, "-P", "-m", "mpengine", *given]]
     text = _BESIDE.format(
         place=f"{'~/.config/systemd/user' if is_user else '/etc/systemd/system'}/{file}.service",
         file=f"{file}desk" if is_template else file,
@@ -332,11 +325,25 @@ def beside(command: str, options: Sequence[str], *, is_user: bool, name: str | N
         command=command,
         engine=engine,
         label=label,
-        words=" ".join(words).replace(_STATE, "%S").replace(_CREDENTIALS, "%d"),
+        words=_command(given).replace(_STATE, "%S").replace(_CREDENTIALS, "%d"),
         more=more.strip(),
         sandbox=_SANDBOX.strip(),
     )
     return text.replace(_INSTANCE, _SPECIFIER)
+
+
+def _label(name: str | None) -> str:
+    """How the unit and the folders of the engine called `name` are called. Raises ConfigError."""
+    if name is None:
+        return "mpengine"
+    require_name(name)
+    return f"mpengine-{name}"
+
+
+def _command(words: Iterable[str]) -> str:
+    """The value of ExecStart for `mpengine` with `words`."""
+    # -P: Python must not import from the working directory.
+    return " ".join(_quoted(word).replace("$", "$$") for word in [sys.executable, "-P", "-m", "mpengine", *words])
 
 
 def _with_files(words: Sequence[str], *, is_user: bool) -> tuple[list[str], dict[str, str]]:

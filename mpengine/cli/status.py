@@ -12,7 +12,7 @@ import msgspec
 from mpengine.cli import status_words as words
 from mpengine.cli.options import add_target, seconds, target_of
 from mpengine.cli.target import Target, read_status
-from mpengine.cli.terminal import Screen
+from mpengine.cli.terminal.in_place import Screen
 from mpengine.shared import messages
 from mpengine.shared.errors import EngineUnreachable, ExitCode
 from mpengine.shared.standard_streams import write_bytes, write_text
@@ -20,9 +20,9 @@ from mpengine.shared.text import harmless
 
 # A signal that comes just before a sleep begins is handled only after the sleep.
 _LONGEST_SLEEP_S = 0.5
-# Of `check`: a shorter trouble is none, and an exit code of its own.
+# For `check`: a shorter trouble does not count.
 _MINUTE_S = 60.0
-_ABSENT = 2
+_ABSENT = 2  # the exit code of `check` where no engine answers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,8 +62,8 @@ def status(target: Target, *, as_json: bool) -> int:
     if as_json:
         write_bytes(msgspec.json.format(answer, indent=2) + b"\n")
     else:
-        from mpengine.cli.drawing import standard_output  # noqa: PLC0415  programs load nothing that draws
         from mpengine.cli.status_table import drawn  # noqa: PLC0415
+        from mpengine.cli.terminal.drawing import standard_output  # noqa: PLC0415  programs load nothing that draws
 
         write_text("\n".join([*drawn(known, standard_output()), ""]))
     return int(ExitCode.CRASH if known.state == messages.EngineState.FAILED else ExitCode.OK)
@@ -127,8 +127,8 @@ def _answers(target: Target, interval_s: float) -> Iterator[_Answer | EngineUnre
 
 def _shown(answer: _Answer | EngineUnreachable) -> list[str]:
     """The lines for standard output as it is now."""
-    from mpengine.cli.drawing import lines, standard_output  # noqa: PLC0415  programs load nothing that draws
     from mpengine.cli.status_table import drawn  # noqa: PLC0415
+    from mpengine.cli.terminal.drawing import lines, standard_output  # noqa: PLC0415  programs load nothing that draws
 
     to = standard_output()
     if isinstance(answer, EngineUnreachable):

@@ -4,7 +4,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from mpengine.cli import status_words as words
-from mpengine.cli.drawing import Head, Output, bar, facts, level_bar, lines, state, table
+from mpengine.cli.terminal.drawing import Head, Output, bar, facts, level_bar, lines, state, table
 from mpengine.shared import messages
 from mpengine.shared.text import harmless
 

@@ -10,17 +10,17 @@ from contextlib import closing, suppress
 from typing import NamedTuple
 
 from mpengine import formats
-from mpengine.cli import bar as bars
-from mpengine.cli.bar import Bar
 from mpengine.cli.chosen import choose, read_overrides
-from mpengine.cli.handlers import ending_in_order
-from mpengine.cli.options import add_set
+from mpengine.cli.options import add_format, add_set
 from mpengine.cli.output_file import OutputFile
-from mpengine.cli.progress import Progress, clock
 from mpengine.cli.recordings import decode, outputs
 from mpengine.cli.recordings.engine import Told, config_for, recognise
 from mpengine.cli.recordings.outputs import Job
 from mpengine.cli.recordings.work import Work
+from mpengine.cli.terminal import bar as bars
+from mpengine.cli.terminal.bar import Bar
+from mpengine.cli.terminal.handlers import ending_in_order
+from mpengine.cli.terminal.progress import Progress, h_mm_ss
 from mpengine.client.position import decode as message_of
 from mpengine.formats.base import Place, Style
 from mpengine.processes import beginning
@@ -36,13 +36,8 @@ _GOES_ON = "what is done is kept: the same command with --resume goes on there"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
-    about = ", ".join(f"{name} ({about})" for name, (_, about) in formats.FORMATS.items())
     parser.add_argument("files", metavar="FILE", nargs="+", help="a WAV file, or with ffmpeg any audio or video file")
-    parser.add_argument(
-        "--format",
-        choices=tuple(formats.FORMATS),
-        help=f"{about}; by default the ending of the output file decides, otherwise text",
-    )
+    add_format(parser)
     parser.add_argument(
         "--output",
         metavar="PATH",
@@ -186,8 +181,8 @@ class _Recording:
             work.remove()
         self._bar.end()
         if job.output is not None and bars.is_possible():
-            took = clock(time.monotonic() - self._began_at)
-            self._bar.say(f"{job.name}: {clock(self._progress.total_s)} of audio in {took}, into {job.output}")
+            took = h_mm_ss(time.monotonic() - self._began_at)
+            self._bar.say(f"{job.name}: {h_mm_ss(self._progress.total_s)} of audio in {took}, into {job.output}")
 
     def _audio_path(self, work: Work) -> str:
         """The WAV file for the engine. Raises MpengineError."""
@@ -201,7 +196,7 @@ class _Recording:
                 why,
                 work.audio,
                 self._options.config.audio,
-                on_progress=lambda seconds: self._bar.show(f"{self._job.name}  decoding  {clock(seconds)}"),
+                on_progress=lambda seconds: self._bar.show(f"{self._job.name}  decoding  {h_mm_ss(seconds)}"),
             )
             if complaint:
                 self._on_trouble(f"ffmpeg says: {complaint}")

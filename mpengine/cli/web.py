@@ -4,15 +4,15 @@ import argparse
 import socket
 
 import mpengine
-from mpengine.cli.options import add_target, names_of, target_of
+from mpengine.cli.extras import needed
+from mpengine.cli.options import MOST_ENGINES, add_target, names_of, target_of
 from mpengine.shared import addresses
 from mpengine.shared.addresses import Place
-from mpengine.shared.errors import ConfigError, MpengineError, install
+from mpengine.shared.errors import ConfigError
 from mpengine.shared.loopback import is_loopback
 from mpengine.shared.secret import secret_in
 
 _PLACE = "127.0.0.1:8714"
-_MOST_ENGINES = 32
 _SHORTEST_TOKEN = 16
 
 
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--token-file",
         metavar="FILE",
-        help="who knows the token in this file may read: needed beyond this machine. It goes into the header "
+        help="a file with a token: whoever knows it may read. Needed beyond this machine. It goes into the header "
         "Authorization: Bearer, or once into the page's address, as ?token=TOKEN",
     )
     parser.add_argument(
@@ -44,20 +44,13 @@ def main(arguments: argparse.Namespace) -> int:
     if token is None and not is_loopback(place.host):
         text = f"{arguments.listen} can be reached from other machines: that needs --token-file (see mpengine help web)"
         raise ConfigError("--listen", text)
-    names = names_of(arguments)
+    names = names_of(arguments, most=MOST_ENGINES)
     target = target_of(arguments)
-    names = names or (target.name,)
-    if len(names) > _MOST_ENGINES:
-        raise ConfigError("--name", f"expected {_MOST_ENGINES} engines at most")
-    try:
+    with needed("web"):
         from mpengine.web.server import Options, serve  # noqa: PLC0415  none of the other commands needs the extra
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("mpengine"):
-            raise
-        raise MpengineError(f"{error.name} is not installed; {install('web')} installs it") from None
     return serve(
         Options(
-            names=names,
+            names=names or (target.name,),
             place=place,
             version=mpengine.__version__,
             token=token,

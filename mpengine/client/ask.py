@@ -4,7 +4,7 @@ import zmq
 
 from mpengine.client.finding import find, is_running, require_name
 from mpengine.shared import doorkeeper, messages, sockets
-from mpengine.shared.config_tables import name_option
+from mpengine.shared.config_tables import USUAL_NAME, name_option
 from mpengine.shared.errors import ConfigError, EngineUnreachable
 
 _KEY_CHARACTERS = 40
@@ -13,7 +13,7 @@ _KEY_CHARACTERS = 40
 def ask(
     question: messages.Command,
     *,
-    name: str = "default",
+    name: str = USUAL_NAME,
     query: str | None = None,
     command: str | None = None,
     server_key: str | None = None,

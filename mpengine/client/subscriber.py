@@ -15,6 +15,7 @@ from mpengine.client.feed import Endpoints, Feed
 from mpengine.client.finding import Found, find, noted, require_name
 from mpengine.client.follow import LookClock, Since
 from mpengine.client.position import Hole, Received, decode
+from mpengine.shared.config_tables import USUAL_NAME
 from mpengine.shared.deciding import NEVER
 from mpengine.shared.errors import ConfigError, RuntimeDirError
 from mpengine.shared.messages import Published
@@ -32,7 +33,7 @@ class Subscriber:
 
     def __init__(
         self,
-        name: str | Iterable[str] = "default",
+        name: str | Iterable[str] = USUAL_NAME,
         *,
         publish: str | None = None,
         query: str | None = None,

@@ -59,7 +59,7 @@ class Place(enum.Enum):
 class Style(NamedTuple):
     """The options of all formats. `clock`: which time stands before each final. `offset_s` is added to times.
 
-    `engines`: the names of the engines, if there is more than one. Each line says then whose it is.
+    `engines`: the names of the engines, if there is more than one. Then each line says whose it is.
     """
 
     with_names: bool = False

@@ -24,7 +24,8 @@ from mpengine.shared.sources import DEFAULT, Home, SourceKind, home_of
 
 NAME = re.compile(r"\A[A-Za-z0-9_-]{1,32}\Z")
 NAME_VALUES = "1 to 32 of A-Z a-z 0-9 _ -"
-_USUAL_NAME = "default"
+USUAL_NAME = "default"
+"""The name of an engine that has none of its own."""
 # The name stands in every transcript, and the room of the history is counted in bytes.
 LONGEST_USER_NAME = 200
 UserName = Annotated[str, Meta(max_length=LONGEST_USER_NAME)]
@@ -32,7 +33,7 @@ UserName = Annotated[str, Meta(max_length=LONGEST_USER_NAME)]
 
 def name_option(name: str) -> str:
     """The option that names the engine `name` in a command, with a space before it; empty for the usual name."""
-    return "" if name == _USUAL_NAME else f" --name {name}"
+    return "" if name == USUAL_NAME else f" --name {name}"
 
 
 class Secret:
@@ -82,7 +83,7 @@ class EngineConfig(Section, frozen=True, kw_only=True):
         str,
         Meta(pattern=NAME.pattern),
         about("the engine's name, in topics and in the path of the runtime directory", values=NAME_VALUES),
-    ] = _USUAL_NAME
+    ] = USUAL_NAME
     user_name: Annotated[
         UserName, about("the speaker's name, in transcripts; the command `set_user_name` has the same limit")
     ] = "User"

@@ -99,7 +99,8 @@ def test_fish_completes_them_too(scripts, engines, words, completed):
 def test_without_shtab_the_command_says_what_to_install(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "shtab", None)
     assert cli.main(["completion", "bash"]) == 1
-    assert capsys.readouterr().err == "mpengine: this needs shtab: pip install 'mpengine-stt[completion]'\n"
+    said = capsys.readouterr().err
+    assert said == "mpengine: shtab is not installed; pip install 'mpengine-stt[completion]' installs it\n"
 
 
 # The man page

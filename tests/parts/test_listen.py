@@ -526,7 +526,7 @@ def test_interims_are_where_they_are_wanted_and_have_a_place(tmp_path, name, fin
     interim = messages.Transcript(text="so", is_final=False)
     final = messages.Transcript(text="So.", is_final=True, start_s=0.0, end_s=1.0, run="r", seq=1)
     with contextlib.ExitStack() as stack:
-        outlet = begin(Options(output=str(tmp_path / name), finals_only=finals_only), stack)
+        outlet = begin(Options(output=str(tmp_path / name), finals_only=finals_only), stack, ["default"])
         for topic, message in (("transcript.interim", interim), ("transcript.final", final)):
             received = Received("default", topic, messages.encode(message))
             if outlet.wants(received, message):
@@ -537,7 +537,7 @@ def test_interims_are_where_they_are_wanted_and_have_a_place(tmp_path, name, fin
 def begun(*arguments, **options):
     """From where on it would listen."""
     with contextlib.ExitStack() as stack:
-        return begin(Options(append=True, **options), stack).position
+        return begin(Options(append=True, **options), stack, ["default"]).position
 
 
 @pytest.mark.parametrize(

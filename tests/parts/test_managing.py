@@ -8,7 +8,7 @@ import os
 import pytest
 
 from mpengine import cli
-from mpengine.cli import engines, pause, resume
+from mpengine.cli import engines, pausing
 from mpengine.shared import whereabouts
 from mpengine.shared.whereabouts import Whereabouts
 from tests.rig.fake_engine import FakeEngine
@@ -131,12 +131,12 @@ def test_a_pause_is_told_when_the_microphone_is_closed_and_a_resume_when_it_is_o
 
 
 def test_a_microphone_that_does_as_it_likes_is_told(capsys, place, monkeypatch):
-    monkeypatch.setattr(pause, "_CLOSED_LIMIT_S", 0.2)
-    monkeypatch.setattr(resume, "_OPEN_LIMIT_S", 0.2)
+    monkeypatch.setattr(pausing, "_LIMIT_S", 0.2)
     with Obedient(place(), opens=False) as fake:
-        assert said(capsys, "pause") == (1, "", "mpengine: default is to pause, but USB is still open after 0.2 s\n")
+        refusal = 'mpengine: "default" is to pause, but USB is still open after 0.2 s\n'
+        assert said(capsys, "pause") == (1, "", refusal)
         fake.status |= {"device": None, "reason": '"USB" has gone'}
-        advice = 'mpengine: default goes on, but no device is open after 0.2 s: "USB" has gone\n'
+        advice = 'mpengine: "default" goes on, but no device is open after 0.2 s: "USB" has gone\n'
         assert said(capsys, "resume") == (1, "", advice)
 
 

@@ -60,7 +60,7 @@ def test_a_time_to_wait_is_a_number_of_seconds_in_range(capsys, seconds):
 def test_the_help_of_listen_says_what_decides_the_format(capsys):
     shown = _helped(capsys, "listen")
     assert "text (captions), jsonl (every message" in shown
-    assert "by default the ending of FILE decides, otherwise text" in shown
+    assert "by default the ending of the output file decides, otherwise text" in shown
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_a_process_has_decisions_that_are_pure(room_of_a_process):
         ("sounddevice", {"mpengine.capture.portaudio"}),
         ("tomllib", {"mpengine.shared.config.file"}),
         ("numpy", {"mpengine.capture.polyphase"}),
-        ("rich", {"mpengine.cli.drawing", "mpengine.cli.status_table"}),
+        ("rich", {"mpengine.cli.terminal.drawing", "mpengine.cli.status_table"}),
     ],
 )
 def test_a_library_is_known_to_one_module(library, homes):

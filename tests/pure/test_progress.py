@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpengine.cli.progress import Progress, clock
+from mpengine.cli.terminal.progress import Progress, h_mm_ss
 from mpengine.shared.text import width
 
 HOUR_S = 3600.0
@@ -91,7 +91,7 @@ def test_a_name_cannot_act_upon_the_terminal_and_is_cut():
 
 @pytest.mark.parametrize(("seconds", "shown"), [(0.9, "0:00:00"), (61, "0:01:01"), (86_399.9, "23:59:59")])
 def test_a_clock(seconds, shown):
-    assert clock(seconds) == shown
+    assert h_mm_ss(seconds) == shown
 
 
 @given(

@@ -1,5 +1,7 @@
 """What `mpengine relay` refuses before it does anything, in words, and without a secret in them."""
 
+import os
+
 import pytest
 
 from mpengine import cli
@@ -23,7 +25,7 @@ MQTT = ("--to", "mqtt://127.0.0.1:1")
         ((*NATS, "--password-file", "/nowhere"), "--password-file: cannot read /nowhere: No such file"),
         ((*NATS, "--password-file", "/dev/null"), "--password-file: /dev/null is empty"),
         ((*NATS, "--creds", "/nowhere"), "--creds: cannot read /nowhere: No such file"),
-        ((*MQTT, "--password-file", __file__), "whose password is it? --user NAME"),
+        ((*MQTT, "--password-file", __file__), "--password-file: the user is missing"),
         ((*NATS, "--ca-file", "x"), "--ca-file: nats:// has no TLS: write tls:// in --to"),
         ((*MQTT, "--cert-file", "x"), "--cert-file: mqtt:// has no TLS: write mqtts:// in --to"),
         ((*TLS, "--ca-file", "/nowhere"), "--ca-file: cannot read /nowhere: No such file"),
@@ -44,3 +46,12 @@ def test_what_cannot_work_is_refused_in_words(capsys, tmp_path, arguments, words
     assert words in said
     assert "s3cret" not in said
     assert said.count("\n") == 1
+
+
+def test_a_user_without_a_home_is_told_and_gets_no_folder_called_tilde(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as where the user has no entry
+    assert cli.main(["relay", *NATS]) == 1
+    assert capsys.readouterr().err == "mpengine: this user has no home folder; set XDG_STATE_HOME\n"
+    assert os.listdir(tmp_path) == []

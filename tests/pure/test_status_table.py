@@ -5,10 +5,10 @@ import re
 import msgspec
 import pytest
 
-from mpengine.cli.drawing import Output, bar
 from mpengine.cli.status_table import drawn
 from mpengine.cli.target import read_status
-from mpengine.cli.terminal import screenful
+from mpengine.cli.terminal.drawing import Output, bar
+from mpengine.cli.terminal.in_place import screenful
 from mpengine.shared import messages
 from mpengine.shared.text import beginning, width
 

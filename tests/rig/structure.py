@@ -31,7 +31,7 @@ FLOORS = (
 FLOORS_INSIDE = {
     "streaming": ({"websocket"}, {""}),
     "supervisor": ({"decide"}, {"children", "host"}, {"bus"}, {""}),
-    "cli": ({"handing", "recordings"}, {""}, {"check"}),
+    "cli": ({"handing", "recordings", "terminal"}, {""}, {"check", "devices"}),
 }
 SLIVER_LINES = 60
 

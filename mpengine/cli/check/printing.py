@@ -8,7 +8,6 @@ from mpengine.capture.tried import Level
 from mpengine.cli.check.lines import LEAST_BESIDE, MARKS, NAME_COLUMNS, Line, Look, drawn, summary
 from mpengine.shared.standard_streams import can_show, drop_output, is_dumb, terminal_size, wants_colours, write_text
 
-_LEAST_BAR, _BAR = 10, 40
 # The terminal shows ^C behind the bar. In the last column it would begin a line that nobody clears.
 _ROOM_BEHIND = 3
 _CLEAR = "\r\x1b[K"
@@ -35,14 +34,15 @@ class Printer:
         """The level of now, as a bar on a terminal. The next check takes its place."""
         if not self._can_draw:
             return
-        from mpengine.cli.drawing import level_bar, lines, standard_output  # noqa: PLC0415  a pipe needs none
+        from mpengine.cli.terminal import drawing  # noqa: PLC0415  a pipe needs none
 
-        to, columns = standard_output(), terminal_size().columns
+        to, columns = drawing.standard_output(), terminal_size().columns
         words = f" {level.rms_dbfs:.0f} dBFS, speak ({left_s:.0f} s)"
         begin = f"  {'level':{NAME_COLUMNS}}" if columns >= LEAST_BESIDE else "  "
-        room = max(_LEAST_BAR, columns - len(begin) - _ROOM_BEHIND)
-        length = max(_LEAST_BAR, min(_BAR, room - len(words)))
-        rows = lines(level_bar(level.rms_dbfs, level.peak_dbfs, length, to) + words, to._replace(columns=room))
+        room = max(1, columns - len(begin) - _ROOM_BEHIND)
+        length = drawing.level_columns(room - len(words))
+        level_bar = drawing.level_bar(level.rms_dbfs, level.peak_dbfs, length, to)
+        rows = drawing.lines(level_bar + words, to._replace(columns=room))
         self._has_bar = True
         write_text(f"{_CLEAR}{begin}{rows[0]}")
 

@@ -188,8 +188,9 @@ def level(heard: Listened) -> Line:
 
 
 class ClockFacts(NamedTuple):
-    """`utc`: the time of day in words. `is_synchronised`: None if that is not known. `step_s`: by how much the clock
-    was set since the machine started; None if that is not known.
+    """What is known of the clock; None for what is not.
+
+    `utc`: the time of day in words. `step_s`: by how much the clock was set since the machine started.
     """
 
     utc_s: float

@@ -26,6 +26,7 @@ from mpengine.shared.config import Config
 from mpengine.shared.config_tables import Secret
 from mpengine.shared.errors import ConfigError, MpengineError
 from mpengine.shared.messages import UNREADABLE, Stamp, read_stamp
+from mpengine.shared.user_folders import folder_to_write
 
 # What nobody has gone on with for so long is removed when another recording is transcribed.
 _OLD_S = 30 * 86400.0
@@ -125,11 +126,7 @@ def _stamp(line: bytes) -> Stamp | None:
 
 def _base() -> str:
     """The directory of all works. Raises MpengineError for a user without a home folder."""
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    cache = cache if os.path.isabs(cache) else os.path.expanduser("~/.cache")
-    if not os.path.isabs(cache):
-        raise MpengineError("cannot keep work: this user has no home folder; set XDG_CACHE_HOME")
-    return os.path.join(cache, "mpengine", "transcribe")
+    return os.path.join(folder_to_write("CACHE", os.environ), "mpengine", "transcribe")
 
 
 def _key(source: str, config: Config) -> str:

@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
-from mpengine.cli.bar_letters import ASCII, BLOCKS
+from mpengine.cli.terminal.bar_letters import ASCII, BLOCKS
 from mpengine.shared.standard_streams import can_show, terminal_size
 from mpengine.shared.text import harmless
 
@@ -40,8 +40,9 @@ _STATES = {
 _INDENT = 4
 # The last column of a table has at least so many columns, or the cells of each row stand below the first.
 _ROOM = 20
-# Where a bar of a level begins, and what is too loud.
+# Where a bar of a level begins, what is too loud, and how many columns the bar has.
 _LOWEST_DBFS, _LOUD_DBFS = -60.0, -1.0
+_LEAST_COLUMNS, _MOST_COLUMNS = 10, 40
 
 
 class Output(NamedTuple):
@@ -141,6 +142,11 @@ def bar(share: float, length: int, to: Output, *, style: str = _GOOD, mark: floa
     drawn = Text().append(full * filled, style).append(empty * (length - filled), "dim")
     place = 0 if mark is None else _cell(mark, length)
     return drawn[: place - 1].append(line, style).append_text(drawn[place:]) if place else drawn
+
+
+def level_columns(room: int) -> int:
+    """How long to draw the bar of a level where there is `room` for so many columns. It is never very short."""
+    return max(_LEAST_COLUMNS, min(_MOST_COLUMNS, room))
 
 
 def level_bar(rms_dbfs: float, peak_dbfs: float, length: int, to: Output) -> Text:

@@ -3,7 +3,7 @@
 import collections
 from typing import NamedTuple
 
-from mpengine.cli.bar_letters import ASCII, BLOCKS
+from mpengine.cli.terminal.bar_letters import ASCII, BLOCKS
 from mpengine.shared.text import beginning, harmless, width
 
 # The pace of so long ago says little about the rest.
@@ -31,8 +31,8 @@ class Progress:
     def heard(self, now: float, done_s: float, total_s: float) -> None:
         """`done_s` of `total_s` seconds are done.
 
-        For the pace it does not count what was done before the first call, nor the time before it first went on: to
-        start and to connect takes as long for a short recording as for a long one.
+        The pace leaves out what was done before the first call, and the time before it first went on: starting and
+        connecting take as long for a short recording as for a long one.
         """
         self.total_s = total_s
         look = _Look(now, min(done_s, total_s))
@@ -71,7 +71,7 @@ class Progress:
         What does not fit is left out, the least important first.
         """
         percent = f"{int(self.share * 100):3} %"
-        times = f"{clock(self.done_s)} of {clock(self.total_s)}"
+        times = f"{h_mm_ss(self.done_s)} of {h_mm_ss(self.total_s)}"
         rest = [beginning(harmless(note), _NOTE_COLUMNS + 1)] if note else self._pace_and_rest()
         short = rest[-1:]
         layouts = [
@@ -91,14 +91,14 @@ class Progress:
         if self.left_s is None:
             return []
         pace = f"{self.pace:.1f}" if self.pace < 10 else f"{self.pace:.0f}"
-        return [f"{pace} x real time", f"{clock(self.left_s)} left"]
+        return [f"{pace} x real time", f"{h_mm_ss(self.left_s)} left"]
 
     def _bar(self, columns: int, *, is_ascii: bool) -> str:
         letters, done = ASCII if is_ascii else BLOCKS, int(self.share * columns)  # not full before the end
         return letters.full * done + letters.empty * (columns - done)
 
 
-def clock(seconds: float) -> str:
+def h_mm_ss(seconds: float) -> str:
     """`seconds` as 1:02:03."""
     whole = int(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"

@@ -15,9 +15,8 @@ from mpengine.capture.device_format import rates_to_try
 from mpengine.capture.inventory import Present
 from mpengine.capture.level import FLOOR_DBFS, Loudness, measure
 from mpengine.capture.stream import PortAudioError, Stream, refuses_the_rate
-from mpengine.cli import device_list
-from mpengine.cli.device_list import look
-from mpengine.cli.terminal import Screen
+from mpengine.cli.devices import listing
+from mpengine.cli.terminal.in_place import Screen
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import AudioConfig
 from mpengine.shared.errors import DeviceError, ExitCode
@@ -29,8 +28,7 @@ _READS_A_LINE = 10
 _SILENT_S = 3.0
 _MOST = 16
 _BUFFER_S = 0.5
-# The columns of a bar, and of what stands around it: spaces, and "-100.0 dBFS, peak -100.0".
-_LEAST_BAR, _BAR = 10, 40
+# The columns of what stands beside a bar: spaces, and "-100.0 dBFS, peak -100.0".
 _WORDS = 26
 
 
@@ -102,12 +100,12 @@ def show_levels(config_path: str | None, begins: Callable[[], None]) -> int:
     Calls `begins` when all microphones are open.
     """
     audio = Config.load_audio(config_path)
-    listing = look(audio)
-    choices = _choices(listing.present)
+    found = listing.look(audio)
+    choices = _choices(found.present)
     if not choices:
-        write_text("\n".join(device_list.lines(listing, audio)) + "\n")
+        write_text("\n".join(listing.lines(found, audio)) + "\n")
         return int(ExitCode.DEVICE)
-    hidden = [_Meter(row.one.name, row.state) for row in listing.rows if row.one.is_hidden]
+    hidden = [_Meter(row.one.name, row.state) for row in found.rows if row.one.is_hidden]
     meters = [_Meter(choice.name).open(choice, audio) for choice in choices] + hidden
     begins()
     try:
@@ -142,15 +140,14 @@ def _draw(meters: list[_Meter]) -> None:
 
 def _drawn(meters: list[_Meter]) -> list[str]:
     """A line a microphone, or two where the terminal is too narrow for a name and a bar."""
-    from mpengine.cli.drawing import Head, level_bar, lines, standard_output, table  # noqa: PLC0415  a pipe needs none
+    from mpengine.cli.terminal import drawing  # noqa: PLC0415  a pipe needs none
 
-    to = standard_output()
-    length = max(
-        _LEAST_BAR, min(_BAR, (to.columns or 0) - _WORDS - max(width(harmless(meter.name)) for meter in meters))
-    )
-    heads = (Head("NAME"), Head("", length), Head("", _WORDS))
-    rows = [(meter.name, level_bar(*meter.levels, length, to), meter.words) for meter in meters]
-    return [*lines(table(heads, rows, to), to), "", "Ctrl-C ends this"]
+    to = drawing.standard_output()
+    names = max(width(harmless(meter.name)) for meter in meters)
+    length = drawing.level_columns((to.columns or 0) - _WORDS - names)
+    heads = [drawing.Head(word, least) for word, least in (("NAME", 0), ("", length), ("", _WORDS))]
+    rows = [(meter.name, drawing.level_bar(*meter.levels, length, to), meter.words) for meter in meters]
+    return [*drawing.lines(drawing.table(heads, rows, to), to), "", "Ctrl-C ends this"]
 
 
 def _print(meters: list[_Meter]) -> None:

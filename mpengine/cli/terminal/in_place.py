@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 from typing import Self
 
-from mpengine.cli.handlers import Handlers
+from mpengine.cli.terminal.handlers import Handlers
 from mpengine.client.position import Hole
 from mpengine.formats.base import Drawn
 from mpengine.shared.messages import Published

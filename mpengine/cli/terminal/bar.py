@@ -4,8 +4,8 @@ import sys
 import time
 from collections.abc import Callable
 
-from mpengine.cli.bar_letters import BLOCKS
-from mpengine.cli.progress import Progress
+from mpengine.cli.terminal.bar_letters import BLOCKS
+from mpengine.cli.terminal.progress import Progress
 from mpengine.shared.standard_streams import can_show, is_dumb, terminal_size
 from mpengine.shared.text import beginning, harmless
 
@@ -58,7 +58,7 @@ class Bar:
 
 
 def below(name: str, draw: Callable[[str], None]) -> Callable[[float, float], None]:
-    """A function that takes how many seconds are done, and of how many, and gives `draw` the text that draws the line.
+    """A function that is told how many seconds are done, and of how many. It gives `draw` the text that draws the line.
 
     `name` is that of the recording.
     """

@@ -104,7 +104,7 @@ def _state(one: Known) -> str:
 
 def lines(listing: Listing, audio: AudioConfig) -> list[str]:
     """The list for people, for standard output."""
-    from mpengine.cli import drawing  # noqa: PLC0415  JSON is not drawn
+    from mpengine.cli.terminal import drawing  # noqa: PLC0415  JSON is not drawn
 
     rows, wanted = listing.rows, audio.device
     remarks = []
@@ -126,16 +126,17 @@ def lines(listing: Listing, audio: AudioConfig) -> list[str]:
 
 def _table(rows: Sequence[Row], wanted_hz: int) -> list[str]:
     """A line a microphone. Where that is too wide, its name has a line of its own."""
-    from mpengine.cli.drawing import Head, lines, standard_output, state, table  # noqa: PLC0415  JSON is not drawn
+    from mpengine.cli.terminal import drawing  # noqa: PLC0415  JSON is not drawn
 
-    to = standard_output()
+    to = drawing.standard_output()
     cells: list[list[str | Text]] = []
     for row in rows:
         name, channels, rate, words, what = _cells(row, wanted_hz)
         mark = "* " if row.is_chosen else "  "
         word, _, rest = words.partition(":")
-        cells.append([mark + name, channels, rate, state(word, f":{rest}" if rest else ""), what])
-    return lines(table([Head(word) for word in _HEADINGS], cells, to, gap=2), to)
+        cells.append([mark + name, channels, rate, drawing.state(word, f":{rest}" if rest else ""), what])
+    table = drawing.table([drawing.Head(word) for word in _HEADINGS], cells, to, gap=2)
+    return drawing.lines(table, to)
 
 
 def _cells(row: Row, wanted_hz: int) -> tuple[str, ...]:

@@ -42,10 +42,10 @@ def devices(config_path: str | None, *, as_json: bool, as_levels: bool) -> int:
     try:
         sound_server.check()
         if as_levels:
-            from mpengine.cli.device_levels import show_levels  # noqa: PLC0415
+            from mpengine.cli.devices.levels import show_levels  # noqa: PLC0415
 
             return show_levels(config_path, watchdog.cancel)
-        from mpengine.cli.device_list import list_them  # noqa: PLC0415
+        from mpengine.cli.devices.listing import list_them  # noqa: PLC0415
 
         return list_them(config_path, as_json=as_json)
     finally:
