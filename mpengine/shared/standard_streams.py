@@ -37,7 +37,7 @@ def ensure_standard_streams() -> None:
 
 
 class Output(BufferedWriter):
-    """The buffer of standard output. Writing raises BrokenPipeError when the reader has gone, MpengineError when it fails.
+    """The buffer of standard output. It raises BrokenPipeError when the reader has gone, MpengineError otherwise.
 
     All later output goes to /dev/null. A signal handler that raises, as that of Ctrl-C does, may come at any of these
     lines: the buffer itself notes what the descriptor has taken. A class below it would write such a piece again.

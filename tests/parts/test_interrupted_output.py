@@ -70,9 +70,7 @@ def read_from(outer: int) -> str:
     return written.decode()
 
 
-@pytest.mark.parametrize(
-    "write", [write_text, lambda text: write_bytes(text.encode())], ids=["text", "bytes"]
-)
+@pytest.mark.parametrize("write", [write_text, lambda text: write_bytes(text.encode())], ids=["text", "bytes"])
 def test_a_line_comes_once_or_not_at_all(monkeypatch, write):
     found = set()
     with terminal(monkeypatch) as outer:

@@ -83,7 +83,7 @@ class Live:
             raise KeyboardInterrupt
 
     def _interrupt(self, *_: object) -> None:
-        """Ctrl-C: what is being drawn becomes whole before, unless the terminal takes nothing now, or it is the second."""
+        """Ctrl-C: what is being drawn becomes whole first, unless the terminal takes nothing. A second is at once."""
         if self._is_interrupted or not self._is_writing or not _takes_output(0.0):
             raise KeyboardInterrupt
         self._is_interrupted = True
