@@ -54,8 +54,9 @@ to begin:
   mpengine init --output mic.toml   a configuration with every key explained
   mpengine run --config mic.toml    an engine with that configuration
 
-`mpengine COMMAND --help` shows the options of a command. `mpengine help` lists
-the pages of the reference; `mpengine help configuration` has all keys.
+`mpengine COMMAND --help` shows the options of a command.
+`mpengine help` lists the pages of the reference.
+`mpengine help configuration` has all keys.
 """
 
 

@@ -123,6 +123,7 @@ def add_format(parser: argparse.ArgumentParser) -> None:
     about = ", ".join(f"{name} ({about})" for name, (_, about) in FORMATS.items())
     parser.add_argument(
         "--format",
+        metavar="FORMAT",
         choices=tuple(FORMATS),
         help=f"{about}; by default the ending of the output file decides, otherwise text",
     )

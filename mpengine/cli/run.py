@@ -37,12 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--log-level",
+        metavar="LEVEL",
         choices=("debug", "info", "warning", "error"),
         default="info",
-        help="write log lines of this level and above (default: info)",
+        help="write log lines of this level and above: debug, info (default), warning or error",
     )
     parser.add_argument(
         "--log-format",
+        metavar="FORMAT",
         choices=("person", "text", "json"),
         help="person: sentences (default on a terminal); text: lines with key=value (default otherwise); json: one "
         "JSON object per line",

@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+from collections.abc import Sequence
 from io import BufferedWriter, FileIO, TextIOWrapper
 from typing import Any, TextIO
 
@@ -93,12 +94,21 @@ def complain(text: str, *more: str) -> None:
 
 def tell(*lines: str) -> None:
     """Write `lines` to standard error, if that is possible; on a terminal they are broken at words."""
-    columns = columns_of(sys.stderr)
-    whole = lines if columns is None else [piece for line in lines for piece in hanging(line, columns)]
     try:
-        sys.stderr.write("".join(f"{line}\n" for line in whole))
+        sys.stderr.write(_broken(lines, sys.stderr))
     except OSError:
         _drop(sys.stderr)
+
+
+def write_lines(*lines: str) -> None:
+    """Write `lines` to standard output; on a terminal they are broken at words."""
+    write_text(_broken(lines, sys.stdout))
+
+
+def _broken(lines: Sequence[str], stream: TextIO) -> str:
+    columns = columns_of(stream)
+    whole = lines if columns is None else [piece for line in lines for piece in hanging(line, columns)]
+    return "".join(f"{line}\n" for line in whole)
 
 
 def columns_of(stream: TextIO | None) -> int | None:
