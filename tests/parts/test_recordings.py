@@ -1,7 +1,9 @@
 """What `mpengine transcribe` decides about files: where words go, what is kept for another try, what ffmpeg reads."""
 
 import os
+import signal
 import stat
+import threading
 import time
 from contextlib import closing
 
@@ -256,6 +258,37 @@ def test_without_an_earlier_try_there_is_nothing_to_wait_for(here, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(here / "run"))
     with closing(work_on(write_wav(here / "a.wav", noise(1)))) as work:
         begin(monkeypatch, work)
+
+
+class Started:
+    """A child process that an interrupt meets while it is started."""
+
+    def __init__(self, *_, **__):
+        self.done = []
+        STARTED.append(self)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        self.done.append("started")
+
+    def kill(self):
+        self.done.append("killed")
+
+    def wait(self, _):
+        self.done.append("awaited")
+
+
+STARTED = []
+
+
+def test_an_interrupt_while_the_engine_is_started_leaves_no_process(here, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(here / "run"))
+    monkeypatch.setattr(engine, "Spawned", Started)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with closing(work_on(write_wav(here / "a.wav", noise(1)))) as work, pytest.raises(KeyboardInterrupt):
+            engine.recognise(config_of(work), work, Told(*[lambda *_: None] * 4))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert STARTED.pop().done == ["started", "killed", "awaited"]
 
 
 # Results

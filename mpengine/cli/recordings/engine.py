@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from mpengine.cli.recordings.work import Finals, Work
+from mpengine.cli.terminal.handlers import held
 from mpengine.client.finding import is_running
 from mpengine.client.subscriber import Subscriber
 from mpengine.embedded import files
@@ -90,9 +91,11 @@ def recognise(config: Config, work: Work, told: Told) -> None:
         log_level="critical",  # what it has to say, it says over the bus
         journal_path=work.journal,
     )
-    child = Spawned("engine", settings, module="mpengine.embedded.child")
+    child: Spawned | None = None
     status: int | None = None
     try:
+        with held():
+            child = Spawned("engine", settings, module="mpengine.embedded.child")
         follower = _Follower(config.engine.name, work, told)
         with Subscriber(config.engine.name, topics=("status", "metrics", "error")) as subscriber:
             while status is None:
@@ -103,7 +106,7 @@ def recognise(config: Config, work: Work, told: Told) -> None:
                 follower.take(message)
         follower.finish()
     finally:
-        if status is None:
+        if child is not None and status is None:
             child.kill()
             child.wait(_KILLED_LIMIT_S)
         files.remove(config.engine.name, None)  # it may have been killed
