@@ -70,6 +70,16 @@ def test_a_heap_at_the_beginning_is_no_pace(heap_s):
     assert progress.left_s == pytest.approx((HOUR_S - progress.done_s) / 12.0, rel=0.25)
 
 
+def test_results_that_come_seldom_show_a_pace_after_some_of_them():
+    progress = Progress("talk.mp3")
+    for number in range(60):
+        progress.heard(100.0 + number, 60.0 * (number // 5), HOUR_S)
+        if progress.left_s is not None:
+            break
+    assert number // 5 == 6
+    assert progress.left_s == pytest.approx((HOUR_S - progress.done_s) / 12.0, rel=0.1)
+
+
 def test_what_was_shown_once_stays():
     progress = after(steady(20, 12.0))
     progress.heard(121.0, 900.0, HOUR_S)

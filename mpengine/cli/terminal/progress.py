@@ -9,8 +9,8 @@ from mpengine.shared.text import beginning, harmless, width
 
 # The pace counts the last part of the time so far, and at least so long: older looks say little about the rest.
 _PACE_PART, _PACE_S = 2, 60.0
-# Before that, the pace is not known: the first results often come in a heap.
-_LEAST_S = 10.0
+# Before that, and before so many results, the pace is not known: the first results often come in a heap.
+_LEAST_S, _LEAST_STEPS = 10.0, 6
 # Nor is it while its later part says something else: the pace there over that of the whole is beyond these. It is
 # believed after so long in any case.
 _LIKE, _ENOUGH_S = (0.8, 1.25), 60.0
@@ -75,12 +75,14 @@ class Progress:
 
     def _may_be_known(self) -> bool:
         lasted_s = self._looks[-1].at - self._looks[0].at
-        if lasted_s < _LEAST_S:
+        if lasted_s >= _ENOUGH_S:
+            return True
+        if lasted_s < _LEAST_S or len({look.done_s for look in self._looks}) <= _LEAST_STEPS:
             return False
         half_at = self._looks[-1].at - lasted_s / 2
         whole, later = _pace(self._looks), _pace([look for look in self._looks if look.at >= half_at])
         least, most = _LIKE
-        return lasted_s >= _ENOUGH_S or least * whole <= later <= most * whole
+        return least * whole <= later <= most * whole
 
     def line(self, columns: int, *, is_ascii: bool = False, note: str = "") -> str:
         """The line for a terminal of so many `columns`, the last of which stays free. `note` stands for the pace.
