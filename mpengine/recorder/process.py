@@ -88,6 +88,7 @@ class Recorder:
         self._tape: Tape | None = None
         self._segment: Segment | None = None
         self._lacks: list[Lack] = []  # of the open file
+        self._arrival_ns = 0  # of its first sample
         self._actions: collections.deque[Action] = collections.deque()  # decided, and not done
         self._gaps: collections.deque[Gap] = collections.deque(maxlen=_MOST_GAPS)
         self._is_over = False  # what the engine said last
@@ -143,21 +144,16 @@ class Recorder:
 
     def _step(self) -> float:
         """Record what has come. Returns in how many seconds to look again."""
-        if not self._try("cannot_mend", self._mend) or not self._try("waiting_for_the_disk", self._work):
+        if not self._is_mended:
+            self._mend()
+        if not self._try("waiting_for_the_disk", self._work):
             return _LOOK_S
         try:
             look = self._reader.look()
         except OSError as error:
             self._say("window_unreadable", f"{self._reader.path}: {error.strerror}")
             return _LOOK_S
-        self._strange_looks = self._strange_looks + 1 if look is None and self._reader.is_open else 0
-        if self._strange_looks >= _STRANGE_LOOKS:
-            self._say("window_unreadable", f"{self._reader.path}: no window of this version of mpengine")
-        else:
-            self._well("window_unreadable")
-        if look is None and self._shape is None and not self._waits:
-            self._waits = True
-            log.info(Event("waiting_for_the_engine", window=self._reader.path))
+        self._tell_of_window(look)
         now = time.monotonic()
         if look is not None and look.slots:
             self._last_audio_at, self._written_ns = now, look.written_ns
@@ -169,7 +165,8 @@ class Recorder:
         self._try("waiting_for_the_disk", self._work)
         if now >= self._sweep_at:
             self._sweep_at = now + _SWEEP_S
-            self._try("cannot_remove", self._sweep)
+            self._mend()
+            self._sweep()
         if look is None or not (look.more or look.turned > _MUCH):
             return _LOOK_S
         return 0.0 if look.more else _SOON_S
@@ -194,6 +191,8 @@ class Recorder:
 
     def _work(self) -> None:
         """Do what was decided. Raises OSError; what is left then waits for the next call."""
+        if self._segment is not None and self._segment.is_gone:
+            self._lose(self._segment)
         while self._actions:
             match self._actions[0]:
                 case Begin(first=first, arrival_ns=arrival_ns, before=before):
@@ -211,9 +210,6 @@ class Recorder:
             self._actions.popleft()
         if self._segment is not None:
             self._segment.flush()
-            if self._segment.is_nameless and self._tape is not None:
-                self._lose(self._segment)
-                self._tape.end()  # the next file begins where this one ends
 
     def _begin(self, first: int, arrival_ns: int, before: Lack | None) -> None:
         shape, options = self._shape, self._options
@@ -239,13 +235,11 @@ class Recorder:
         lacks = [] if before is None else [before]
         found.missing = self._missing(found, lacks)
         self._segment, self._lacks = Segment(self._shelf, found, options.encoder), lacks
+        self._arrival_ns = arrival_ns
         if before is not None:
             self._tell_lack(before)
 
     def _finish(self, segment: Segment) -> None:
-        if segment.is_nameless:
-            self._lose(segment)
-            return
         segment.finish(self._missing(segment.recording, self._lacks))
         self._segment = None
         found = segment.recording
@@ -253,30 +247,49 @@ class Recorder:
         self._sweep_at = 0.0
 
     def _lose(self, segment: Segment) -> None:
-        """Somebody has removed the open file."""
-        log.warning(Event("file_removed", file=segment.recording.file))
+        """Somebody has removed or moved the open file: the next one begins where this one ends. Raises OSError."""
+        found = segment.recording
+        self._shelf.forget(found)
+        log.warning(Event("file_removed", file=found.file))
         segment.give_up()
-        self._shelf.remove(segment.recording)
         self._segment = None
+        if self._actions:  # they waited for the disk
+            if not isinstance(self._actions[0], Begin | End):
+                after_ns = (found.end_sample - found.first_sample) * 1_000_000_000 // found.sample_rate
+                self._actions.appendleft(Begin(found.end_sample, self._arrival_ns + after_ns, None))
+        elif self._tape is not None:
+            self._tape.end()
 
     def _mend(self) -> None:
-        """Once, make whole what a recorder before this one has left."""
-        if self._is_mended:
-            return
-        for each in self._shelf.mend():
-            log.info(Event("mended", file=each.file, seconds=round(each.end_s - each.start_s, 3)))
+        """Make whole what a recorder before this one has left."""
+        done, failures = self._shelf.mend()
         self._is_mended = True
+        for each in done:
+            log.info(Event("mended", file=each.file, seconds=round(each.end_s - each.start_s, 3)))
+        self._tell("cannot_mend", failures)
 
     def _sweep(self) -> None:
         days, megabytes = self._options.keep_days, self._options.keep_mb
-        for each in self._shelf.sweep(now_ns=time.time_ns(), keep_days=days, keep_mb=megabytes):
+        done, failures = self._shelf.sweep(now_ns=time.time_ns(), keep_days=days, keep_mb=megabytes)
+        for each in done:
             log.info(Event("removed", file=each.file))
+        self._tell("cannot_remove", failures)
 
     def _missing(self, found: Recording, lacks: list[Lack]) -> list[Missing]:
         told = self._told(found.run, found.sample_rate)
         return [missing_of(each, found.sample_rate, told) for each in lacks]
 
     # Reports
+
+    def _tell_of_window(self, look: Look | None) -> None:
+        self._strange_looks = self._strange_looks + 1 if look is None and self._reader.is_open else 0
+        if self._strange_looks >= _STRANGE_LOOKS:
+            self._say("window_unreadable", f"{self._reader.path}: no window of this version of mpengine")
+        else:
+            self._well("window_unreadable")
+        if look is None and self._shape is None and not self._waits:
+            self._waits = True
+            log.info(Event("waiting_for_the_engine", window=self._reader.path))
 
     def _tell_lack(self, lack: Lack) -> None:
         assert self._shape is not None
@@ -297,6 +310,13 @@ class Recorder:
             return False
         self._well(trouble)
         return True
+
+    def _tell(self, trouble: str, failures: list[str]) -> None:
+        if failures:
+            more = f", and {len(failures) - 1} more" if failures[1:] else ""
+            self._say(trouble, f"{failures[0]}{more}; trying again later")
+        else:
+            self._well(trouble)
 
     def _say(self, event: str, reason: str) -> None:
         if self._troubles.get(event) != reason:

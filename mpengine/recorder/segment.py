@@ -5,6 +5,7 @@ and `flush` may be called again.
 """
 
 import collections
+import contextlib
 import errno
 import os
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ from mpengine.recorder.encoders import Encoder, Piece
 from mpengine.recorder.recording import Missing, Recording
 from mpengine.recorder.shelf import Shelf
 from mpengine.shared import one_writer
+from mpengine.shared.file_id import file_id
 
 _MOST_NAMES = 1000
 
@@ -33,9 +35,15 @@ class Segment:
         shelf.recordings.append(found)
 
     @property
-    def is_nameless(self) -> bool:
-        """Whether somebody has removed the file."""
-        return self._fd >= 0 and os.fstat(self._fd).st_nlink == 0
+    def is_gone(self) -> bool:
+        """Whether somebody has removed the file, or moved it elsewhere."""
+        if self._fd < 0:
+            return False
+        try:
+            found = os.lstat(self._shelf.path(self.recording.file))
+        except OSError as error:
+            return error.errno in {errno.ENOENT, errno.ENOTDIR}
+        return file_id(found) != file_id(os.fstat(self._fd))
 
     def write(self, pcm: bytes) -> None:
         """Take audio. It waits for `flush`."""
@@ -51,8 +59,7 @@ class Segment:
     def flush(self) -> None:
         """Write what waits. Raises OSError; the rest waits on."""
         if self._pieces and self._fd < 0:
-            path = self._shelf.path(self.recording.file)
-            self._fd = one_writer.open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            self._fd = self._made()
         self._pieces = collections.deque(_joined(self._pieces))
         while self._pieces:
             place, data = self._pieces[0]
@@ -64,12 +71,7 @@ class Segment:
 
     def finish(self, missing: Iterable[Missing]) -> None:
         """End the file and its JSON. Raises OSError; then call it again."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._encoder.close()
-            self._pieces += self._encoder.take()
-        self.flush()
-        os.fsync(self._fd)
+        self._end()
         self.recording.is_whole = True
         try:
             self.tell(missing)
@@ -79,10 +81,28 @@ class Segment:
         os.close(self._fd)
 
     def give_up(self) -> None:
-        """Leave the file as it is."""
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._pieces.clear()
+        """End a file that is gone. One that was moved is whole where it is now, if the disk there takes the rest."""
+        with contextlib.suppress(OSError):
+            self._end()
+        os.close(self._fd)
+
+    def _end(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._encoder.close()
+            self._pieces += self._encoder.take()
+        self.flush()
+        os.fsync(self._fd)
+
+    def _made(self) -> int:
+        """Make the file, under another name where somebody has made one of its name meanwhile. Raises OSError."""
+        while True:
+            try:
+                return one_writer.open_file(self._shelf.path(self.recording.file), os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            except FileExistsError:
+                self._shelf.remove_json(self.recording)
+                _choose_name(self._shelf, self.recording)
+                self._shelf.note(self.recording)
 
 
 def _choose_name(shelf: Shelf, found: Recording) -> None:

@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from mpengine.recorder import recording
 from mpengine.recorder.encoders import WAV_HEADER_BYTES, Wav, wav_header
@@ -21,6 +22,13 @@ _TAIL_BYTES = 2 * LARGEST_FRAME_BYTES
 # A machine without a clock of its own may start in 1970: such a time says nothing of a recording's age.
 _LEAST_TIME_NS = 1_577_836_800_000_000_000  # 2020
 _DAY_NS = 86_400_000_000_000
+
+
+class Work(NamedTuple):
+    """What was done with recordings: with which of them, and with which not, each with the reason."""
+
+    done: list[Recording]
+    failures: list[str]
 
 
 class Shelf:
@@ -41,7 +49,13 @@ class Shelf:
             os.close(self._lock)
             text = f'another mpengine record writes recordings of the engine "{engine}" into {directory}'
             raise MpengineError(f"{text}: stop that one, or choose another --output") from None
-        self.recordings = sorted(self._found(), key=lambda each: (each.start_time_ns, each.file))
+        try:
+            self.recordings = sorted(self._found(), key=lambda each: (each.start_time_ns, each.file))
+        except OSError as error:
+            os.close(self._lock)
+            raise MpengineError(f"cannot read the folder {directory}: {error.strerror}") from None
+        # A recorder before this one was killed while it wrote them.
+        self._torn = [each for each in self.recordings if not each.is_whole]
 
     def make(self) -> None:
         """Make the folder, for this user alone, if it is missing. Raises MpengineError."""
@@ -66,53 +80,82 @@ class Shelf:
         """Write the JSON of a recording. A kill or a power cut leaves it or the one before, whole. Raises OSError."""
         os.close(one_writer.put_in_place(self.path(_json_of(found)), recording.written(found), is_synced=True))
 
-    def mend(self) -> list[Recording]:
-        """Make whole the recordings of a recorder that was killed, and return them. Raises OSError."""
-        mended = []
-        for each in [each for each in self.recordings if not each.is_whole]:
-            path = self.path(each.file)
+    def mend(self) -> Work:
+        """Make whole the recordings of a recorder that was killed. Those that cannot be mended now may be later."""
+        mended, failures = [], []
+        for each in list(self._torn):
             try:
-                fd = one_writer.open_file(path, os.O_RDWR)
-            except FileNotFoundError:
-                self.remove(each)
-                continue
-            try:
-                samples = _mend_wav(fd, each) if each.file.endswith(f".{Wav.ending}") else _mend_flac(fd)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            if samples is None and os.path.getsize(path) <= LARGEST_FRAME_BYTES:  # no audio, but the beginning of some
-                self.remove(each)
-                continue
-            each.is_whole, each.is_damaged = True, samples is None
-            each.cut_at(each.first_sample + (samples or 0))
+                if self._mend(each):
+                    mended.append(each)
+            except OSError as error:
+                failures.append(f"{each.file}: {error.strerror}")
+            else:
+                self._torn.remove(each)
+        return Work(mended, failures)
+
+    def _mend(self, each: Recording) -> bool:
+        """Make one recording whole. False if there is nothing of it. Raises OSError."""
+        path = self.path(each.file)
+        try:
+            fd = one_writer.open_file(path, os.O_RDWR)
+        except FileNotFoundError:
+            self.remove(each)
+            return False
+        try:
+            samples = _mend_wav(fd, each) if each.file.endswith(f".{Wav.ending}") else _mend_flac(fd)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        if samples is None and os.path.getsize(path) <= LARGEST_FRAME_BYTES:  # no audio, but the beginning of some
+            self.remove(each)
+            return False
+        each.is_damaged = samples is None
+        each.cut_at(each.first_sample + (samples or 0))
+        each.is_whole = True
+        try:
             self.note(each)
-            mended.append(each)
-        return mended
+        except OSError:
+            each.is_whole = False
+            raise
+        return True
 
     def remove(self, found: Recording) -> None:
         """Remove a recording. Raises OSError."""
-        for name in (found.file, _json_of(found)):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.path(name))
-        self.recordings.remove(found)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path(found.file))
+        self.forget(found)
 
-    def sweep(self, *, now_ns: int, keep_days: float | None, keep_mb: float | None) -> list[Recording]:
+    def forget(self, found: Recording) -> None:
+        """Remove the JSON of a recording that is gone; what stands in its place is not ours. Raises OSError."""
+        self.remove_json(found)
+        if found in self.recordings:
+            self.recordings.remove(found)
+
+    def remove_json(self, found: Recording) -> None:
+        """Remove the JSON of a recording, for now. Raises OSError."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.unlink(self.path(_json_of(found)))
+
+    def sweep(self, *, now_ns: int, keep_days: float | None, keep_mb: float | None) -> Work:
         """Remove what is older than `keep_days`, and the oldest recordings while all together have more than `keep_mb`.
 
-        A recording that is not whole stays. Returns the removed ones. Raises OSError.
+        A recording that is not whole stays. In place of one that cannot be removed a younger one goes.
         """
-        removed = []
+        removed, failures = [], []
         sizes = {each.file: self._size(each) for each in self.recordings} if keep_mb is not None else {}
         total = sum(sizes.values())
         for each in [each for each in self.recordings if each.is_whole]:
             age_ns = now_ns - each.end_time_ns if each.start_time_ns >= _LEAST_TIME_NS else 0
             is_old = keep_days is not None and age_ns > keep_days * _DAY_NS
             if is_old or (keep_mb is not None and total > keep_mb * 1e6):
-                self.remove(each)
+                try:
+                    self.remove(each)
+                except OSError as error:
+                    failures.append(f"{each.file}: {error.strerror}")
+                    continue
                 total -= sizes.get(each.file, 0)
                 removed.append(each)
-        return removed
+        return Work(removed, failures)
 
     def _size(self, found: Recording) -> int:
         size = 0
@@ -122,7 +165,7 @@ class Shelf:
         return size
 
     def _found(self) -> Iterator[Recording]:
-        half_written = re.compile(rf"{self._engine}-\d{{8}}T.*\.json\.new")
+        half_written = re.compile(rf"{self._engine}-\d{{8}}T\d{{6}}\.\d{{3}}Z(-\d+)*\.json\.new")
         for entry in os.scandir(self.directory):
             if half_written.fullmatch(entry.name):
                 with contextlib.suppress(OSError):
@@ -130,15 +173,19 @@ class Shelf:
             if not (entry.name.startswith(f"{self._engine}-") and entry.name.endswith(".json")):
                 continue
             try:
-                fd = one_writer.open_file(entry.path, os.O_RDONLY)
+                found = _read(entry.path)
             except OSError:
                 continue
-            try:
-                found = recording.read(os.read(fd, min(os.fstat(fd).st_size, _LARGEST_JSON)))
-            finally:
-                os.close(fd)
             if found is not None and found.engine == self._engine and _json_of(found) == entry.name:
                 yield found
+
+
+def _read(path: str) -> Recording | None:
+    fd = one_writer.open_file(path, os.O_RDONLY)
+    try:
+        return recording.read(os.read(fd, min(os.fstat(fd).st_size, _LARGEST_JSON)))
+    finally:
+        os.close(fd)
 
 
 def _json_of(found: Recording) -> str:

@@ -1,6 +1,7 @@
 """The recorder at a window that this test writes: what was overwritten, full disks, leftovers, retention."""
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -319,6 +320,81 @@ def test_a_file_that_somebody_removes_is_followed_by_another(engine, rig, caplog
     assert "file_removed" in caplog.text
 
 
+def test_a_folder_that_somebody_moves_keeps_its_file_whole_and_the_next_file_is_in_a_new_one(engine, rig, caplog):
+    engine.writes(0, 2 * BLOCK)
+    rig.start().step()
+    engine.writes(2 * BLOCK, 3 * BLOCK)
+    rig.step()
+    moved = rig.folder.rename(rig.folder.with_name("moved"))
+    rig.step()
+    engine.writes(3 * BLOCK, 5 * BLOCK)
+    rig.step()
+    assert rig.stop() == 0
+    assert [file.pcm for file in taped(moved)] == [pcm(0, 3 * BLOCK)]
+    assert [(file.first, file.pcm) for file in rig.files()] == [(3 * BLOCK, pcm(3 * BLOCK, 5 * BLOCK))]
+    assert caplog.text.count("file_removed") == 1
+
+
+def test_audio_that_waits_while_the_folder_is_moved_goes_into_the_next_file(engine, rig, monkeypatch):
+    engine.writes(0, 2 * BLOCK)
+    rig.start().step()
+    engine.writes(3 * BLOCK, 5 * BLOCK)  # behind a gap, which the JSON is to tell
+    monkeypatch.setattr(rig.recorder._shelf, "note", refuse)
+    rig.step()
+    assert rig.recorder._actions
+    monkeypatch.undo()
+    moved = rig.folder.rename(rig.folder.with_name("moved"))
+    rig.step()
+    rig.stop()
+    assert [file.pcm for file in taped(moved)] == [pcm(0, 2 * BLOCK)]
+    (file,) = rig.files()
+    assert (file.first, file.pcm) == (2 * BLOCK, bytes(2 * BLOCK) + pcm(3 * BLOCK, 5 * BLOCK))
+    assert file.missing() == [(2 * BLOCK, 3 * BLOCK)]
+
+
+def test_what_somebody_puts_in_the_place_of_the_file_stays(engine, rig):
+    engine.writes(0, 2 * BLOCK)
+    rig.start().step()
+    (open_file,) = rig.folder.glob("*.wav")
+    open_file.rename(open_file.with_name("mine.wav"))
+    open_file.write_text("another")
+    rig.step()
+    engine.writes(2 * BLOCK, 3 * BLOCK)
+    rig.step()
+    rig.stop()
+    assert open_file.read_text() == "another"
+    assert [file.pcm for file in rig.files()] == [pcm(2 * BLOCK, 3 * BLOCK)]
+
+
+def test_a_file_that_somebody_makes_under_its_name_has_it_take_another(engine, rig, monkeypatch):
+    monkeypatch.setattr(process, "file_name", lambda engine, time_ns: "desk-same")
+    engine.writes(0, BLOCK)
+    rig.start()
+    monkeypatch.setattr(rig.recorder._shelf, "note", note_and_take_the_name(rig.recorder._shelf))
+    rig.step()
+    rig.stop()
+    assert (rig.folder / "desk-same.wav").read_text() == "taken"
+    assert [(file.path.name, file.pcm) for file in rig.files()] == [("desk-same-2.wav", pcm(0, BLOCK))]
+    assert not (rig.folder / "desk-same.json").exists()
+
+
+def refuse(_found):
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+def note_and_take_the_name(shelf):
+    """The recorder's first note, behind which somebody makes a file of the name."""
+    note = shelf.note
+
+    def noted(found):
+        note(found)
+        if found.file == "desk-same.wav":
+            with open(shelf.path(found.file), "w") as file:
+                file.write("taken")
+
+    return noted
+
+
 # Kills
 
 
@@ -393,6 +469,27 @@ def test_a_json_whose_file_was_never_made_is_removed(engine, rig):
     assert [(file.first, file.pcm) for file in rig.files()] == [(0, pcm(0, BLOCK))]
 
 
+def test_a_file_that_cannot_be_mended_keeps_nothing_from_being_recorded_and_is_mended_later(engine, rig, caplog):
+    engine.writes(0, 2 * BLOCK)
+    rig.start().step()
+    rig.kill()
+    (torn,) = rig.folder.glob("*.wav")
+    elsewhere = torn.rename(rig.folder / "elsewhere")
+    torn.symlink_to(elsewhere)  # the recorder follows no links
+    engine.writes(2 * BLOCK, 3 * BLOCK)
+    rig.start().step()
+    assert caplog.text.count("cannot_mend") == 1
+    torn.unlink()
+    elsewhere.rename(torn)
+    rig.recorder._sweep_at = 0.0
+    rig.step()
+    rig.stop()
+    first, second = rig.files()
+    assert first.about["is_whole"]
+    assert (first.first, first.pcm) == (0, pcm(0, 2 * BLOCK))
+    assert second.pcm.endswith(pcm(2 * BLOCK, 3 * BLOCK))
+
+
 def test_what_was_lost_while_no_recorder_ran_is_told_by_the_next_file(engine, rig):
     engine.writes(0, BLOCK)
     rig.start().step()
@@ -407,10 +504,11 @@ def test_what_was_lost_while_no_recorder_ran_is_told_by_the_next_file(engine, ri
 
 def test_a_json_that_was_half_written_is_removed(rig):
     rig.start().stop()
-    for name in ("desk-20281128T161502.250Z.json.new", "desk-2-20281128T161502.250Z.json.new", "mine.json.new"):
+    stays = {"desk-2-20281128T161502.250Z.json.new", "mine.json.new", "desk-20281128Tmine.json.new"}
+    for name in ("desk-20281128T161502.250Z.json.new", "desk-20281128T161502.250Z-2.json.new", *stays):
         (rig.folder / name).write_text("{")
     rig.start().stop()
-    assert {path.name for path in rig.folder.glob("*.new")} == {"desk-2-20281128T161502.250Z.json.new", "mine.json.new"}
+    assert {path.name for path in rig.folder.glob("*.new")} == stays
 
 
 def test_a_second_recorder_of_the_same_folder_is_refused(rig):
@@ -462,11 +560,15 @@ def put(shelf, name, *, age_days, size=1000, is_whole=True, engine="desk", at_ns
     shelf.note(found)
 
 
-def left(shelf, **limits):
+def reread(shelf):
     fresh = Shelf.__new__(Shelf)
     fresh.directory, fresh._engine = shelf.directory, shelf._engine
     fresh.recordings = sorted(fresh._found(), key=lambda each: each.start_time_ns)
-    fresh.sweep(now_ns=NOW_NS, **({"keep_days": None, "keep_mb": None} | limits))
+    return fresh
+
+
+def left(shelf, **limits):
+    reread(shelf).sweep(now_ns=NOW_NS, **({"keep_days": None, "keep_mb": None} | limits))
     return {name.removesuffix(".wav") for name in os.listdir(shelf.directory) if name.endswith(".wav")}
 
 
@@ -482,6 +584,27 @@ def test_the_oldest_go_until_the_rest_fits(shelf):
     for age in (1, 2, 3, 4):
         put(shelf, f"desk-{age}", age_days=age, size=1_000_000)
     assert left(shelf, keep_mb=2.5) == {"desk-1", "desk-2"}
+
+
+def test_one_that_cannot_be_removed_is_told_and_others_go(shelf):
+    for age in (1, 2, 3):
+        put(shelf, f"desk-{age}", age_days=age, size=1_000_000)
+    os.unlink(shelf.path("desk-3.wav"))
+    os.mkdir(shelf.path("desk-3.wav"))
+    fresh = reread(shelf)
+    done, failures = fresh.sweep(now_ns=NOW_NS, keep_days=1.5, keep_mb=None)
+    assert [each.file for each in done] == ["desk-2.wav"]
+    assert [text.partition(":")[0] for text in failures] == ["desk-3.wav"]
+    assert os.path.isdir(shelf.path("desk-3.wav"))
+
+
+def test_a_folder_that_cannot_be_read_is_told(shelf, monkeypatch):
+    shelf.close()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", refuse)
+        with pytest.raises(MpengineError, match="cannot read the folder"):
+            Shelf(shelf.directory, "desk")
+    shelf.__init__(shelf.directory, "desk")  # that one has let go of its lock
 
 
 def test_what_is_open_or_of_another_engine_or_of_nobody_stays(shelf):
