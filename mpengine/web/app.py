@@ -6,12 +6,13 @@ waits for a slow reader: one that is too far behind is dropped, and may come bac
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import os
 import re
 import time
 import urllib.parse
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -36,6 +37,8 @@ STALL_S = 30.0
 """A reader that takes nothing for so long is dropped."""
 TRANSCRIPT_S = 300.0
 """A transcript that was not taken within so long is cut off."""
+ANSWER_S = 30.0
+"""A connection that has not taken a short answer within so long is ended."""
 _PIECE_BYTES = 1 << 16
 _EVENT_STREAM = "text/event-stream"
 _RETRY = b"retry: 1000\n\n"
@@ -137,7 +140,9 @@ class App:
         except _Asked as problem:
             answer = Answer(problem.status, f"{problem}\n".encode())
         if answer is not None:
-            await _reply(send, answer)
+            # A client may ask for one page after the other and read none: the second one then waits for it.
+            async with _patience(link, ANSWER_S):
+                await _reply(send, answer)
 
     def _without_right(self, request: _Request) -> Answer | None:
         """The answer to somebody who may not read, and to the link that gives a browser its cookie; else None."""
@@ -199,7 +204,8 @@ class App:
         try:
             # Some proxies collect an answer before they pass it on, unless they are told not to.
             more = {"x-accel-buffering": "no", "content-security-policy": _NOTHING_ALLOWED}
-            await _begin(send, 200, _EVENT_STREAM, more)
+            async with _patience(link, STALL_S):
+                await _begin(send, 200, _EVENT_STREAM, more)
             await self._send_piece(client, send, _RETRY)
             while not (link.is_gone or self._is_ending):
                 client.wake.clear()
@@ -288,11 +294,9 @@ class App:
         self._transcripts += 1
         try:
             name = f"{engines[0]}.{ending}"
-            await _begin(send, 200, _TYPES[ending], {"content-disposition": f'inline; filename="{name}"'})
-            async with asyncio.timeout(TRANSCRIPT_S):
+            async with _patience(request.link, TRANSCRIPT_S):
+                await _begin(send, 200, _TYPES[ending], {"content-disposition": f'inline; filename="{name}"'})
                 await _write(send, formats.name_for(request.path), style, self._hub.views[engines[0]].kept)
-        except TimeoutError:
-            request.link.abort()
         finally:
             self._transcripts -= 1
 
@@ -321,11 +325,22 @@ def _captions_page() -> Answer:
     return Answer(200, body, "text/html; charset=utf-8", {"content-security-policy": policy})
 
 
+@contextlib.asynccontextmanager
+async def _patience(link: Link, limit_s: float) -> AsyncIterator[None]:
+    """End the connection of a client that has not taken its answer within `limit_s`."""
+    try:
+        async with asyncio.timeout(limit_s):
+            yield
+    except TimeoutError:
+        link.abort()
+
+
 async def _write(send: Send, form: str, style: Style, kept: Iterable[Entry]) -> None:
     made = formats.load(form)(style, Place.FILE)
     pieces = [made.header]
     for number, entry in enumerate(kept, 1):
-        pieces.append(made.show(entry.data, _message(entry)))
+        with contextlib.suppress(OverflowError):  # times of words that no clock shows
+            pieces.append(made.show(entry.data, _message(entry)))
         if number % _AT_ONCE == 0:
             await send({"type": "http.response.body", "body": b"".join(pieces), "more_body": True})
             await asyncio.sleep(0)

@@ -28,6 +28,10 @@ class Link:
         self.on_end: Callable[[], None] = lambda: None
         """Called when the connection has ended."""
 
+    def is_of(self, transport: asyncio.Transport) -> bool:
+        """Whether this is the connection of `transport`."""
+        return self._transport is transport
+
     def abort(self) -> None:
         """End it at once. What was not sent yet is dropped."""
         self.is_gone = True
@@ -66,12 +70,19 @@ class Links:
         if len(self._links) >= MOST:
             transport.abort()
             return
-        self._links[_peer(transport)] = Link(transport, now)
+        peer = _peer(transport)
+        if peer in self._links:  # a connection from there has ended: this one came before that was told
+            self._links[peer].ended()
+        self._links[peer] = Link(transport, now)
 
     def went(self, transport: asyncio.Transport | None) -> None:
         """A connection has ended."""
-        link = self._links.pop(_peer(transport), None) if transport is not None else None
-        if link is not None:
+        if transport is None:
+            return
+        peer = _peer(transport)
+        link = self._links.get(peer)
+        if link is not None and link.is_of(transport):
+            del self._links[peer]
             link.ended()
 
     def abort_all(self) -> None:

@@ -33,6 +33,8 @@ _MOST_CHANNELS = 64
 PRESENCE = "presence"
 """The topic by which readers are told whether an engine is heard. No engine publishes it."""
 _OTHER = "other"
+# No clock and no counter of an engine comes so far, and sums of such numbers can still be made.
+_LARGEST_NUMBER = 1e20
 DELAYS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
@@ -216,15 +218,17 @@ class Hub:
 
     def _take(self, view: View, received: Received, now: float) -> None:
         stamp = read("", received.body).stamp
-        if len(received.body) > _LARGEST_BYTES:
-            view.unreadable += 1
+        message = received.message
+        if len(received.body) > _LARGEST_BYTES or not _has_possible_numbers(message):
+            view.unreadable += received.hole is None
             topic = messages.TOPICS.get(received.topic)
             if topic and topic.counts and stamp.seq:
                 hole = Hole(topic=received.topic, run=stamp.run, first_seq=stamp.seq, last_seq=stamp.seq)
                 self._take(view, loss(view.name, hole), now)
             return
         data = with_engine(view.name, received.body)
-        if not data:
+        # A hole and a presence that somebody else publishes look like the subscriber's and this server's own.
+        if not data or (received.hole is None and received.topic in {HOLE, PRESENCE}):
             view.unreadable += 1
             return
         if received.hole is not None:
@@ -233,7 +237,7 @@ class Hub:
         entry = self._append(view.name, received.topic, data, stamp)
         if received.topic == FINALS or received.topic in _MOST_KEPT:
             view.keep(entry)
-        view.note(entry, received.message, now)
+        view.note(entry, message, now)
 
     def _tell_presence(self, view: View, *, is_heard: bool) -> None:
         view.is_heard = is_heard
@@ -249,6 +253,15 @@ class Hub:
         while self._log_bytes > LOG_BYTES:
             self._log_bytes -= len(self._log.pop(self.first).data)
         return entry
+
+
+def _has_possible_numbers(value: object) -> bool:
+    """Whether no number of a message is beyond all clocks and counters. Those of its words are not looked at."""
+    if isinstance(value, int | float):
+        return -_LARGEST_NUMBER < value < _LARGEST_NUMBER
+    if isinstance(value, msgspec.Struct):
+        return all(_has_possible_numbers(getattr(value, field)) for field in value.__struct_fields__)
+    return not isinstance(value, dict) or all(map(_has_possible_numbers, value.values()))
 
 
 def with_engine(name: str, body: bytes) -> bytes:

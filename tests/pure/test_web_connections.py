@@ -59,3 +59,16 @@ def test_who_reads_is_told_of_the_end(links):
     links.went(transport)
     assert (told, link.is_gone, links.of(transport.peer)) == ([True], True, None)
     links.went(None)
+
+
+def test_a_connection_from_where_another_has_just_ended_is_not_taken_for_that_one(links):
+    told = []
+    links.came(before := Transport(1), 0.0)
+    links.of(before.peer).on_end = lambda: told.append(True)
+    links.came(after := Transport(1), 1.0)
+    assert told == [True]
+    links.went(before)  # this comes late
+    link = links.of(after.peer)
+    assert not link.is_gone
+    links.went(after)
+    assert (link.is_gone, links.of(after.peer)) == (True, None)

@@ -354,3 +354,38 @@ def test_between_the_last_finals_there_is_all_that_stood_there(rig):
     rig.final("two")
     shown = [data.get("text") or data.get("reason") for _, data in events(rig.reader("desk", history=2))][1:-1]
     assert shown == ["one", "paused", "two"]
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+@pytest.mark.parametrize(
+    ("field", "number"),
+    [("end_s", "1e308"), *((field, "1" + "0" * 400) for field in ("start_time_ns", "time_ns", "seq"))],
+    ids=lambda value: value[:20],
+)
+def test_a_final_with_an_impossible_number_is_not_passed_on_and_harms_nobody(field, number, sign):
+    rig = Rig()
+    fields = {"time_ns": "1", "start_s": "0", "end_s": "1", "start_time_ns": "1", "seq": "9", field: sign + number}
+    told = ",".join(f'"{name}":{value}' for name, value in fields.items())
+    odd = f'{{"type":"transcript","text":"odd","is_final":true,"run":"r",{told}}}'
+    rig.hub.take(Received("desk", "transcript.final", odd.encode()), rig.now)
+    rig.final("one")
+    view = rig.hub.views["desk"]
+    assert b"one" in view.kept[-1].data
+    assert (view.unreadable, b"odd" in b"".join(entry.data for entry in view.kept)) == (1, False)
+
+
+def test_a_counter_beyond_all_numbers_is_not_taken_in():
+    rig = Rig()
+    rig.metrics()
+    before = rig.hub.views["desk"].metrics
+    body = messages.encode(METRICS).replace(b'"reconnects":1', b'"reconnects":1' + b"0" * 400)
+    rig.hub.take(Received("desk", "metrics", body), rig.now)
+    assert rig.hub.views["desk"].metrics is before
+
+
+@pytest.mark.parametrize("topic", [HOLE, "presence"])
+def test_an_engine_has_no_holes_and_no_presence_of_its_own(topic):
+    rig = Rig()
+    rig.hub.take(Received("desk", topic, b'{"type":"hole","topic":5}'), rig.now)
+    view = rig.hub.views["desk"]
+    assert (view.kept, view.unreadable) == ([], 1)
