@@ -1,6 +1,7 @@
 """`mpengine relay` hands what engines hear to a broker, NATS JetStream or MQTT, as a process of its own."""
 
 import argparse
+import functools
 import importlib.util
 import os
 import socket
@@ -80,7 +81,6 @@ def main(arguments: argparse.Namespace) -> int:
     wanted = Wanted(
         names=Names(host_token(arguments.host or socket.gethostname())),
         engines=engines,
-        login=_login(arguments, servers[0]),
         version=mpengine.__version__,
         creates_stream=arguments.create_stream,
         has_discovery=arguments.home_assistant,
@@ -91,6 +91,7 @@ def main(arguments: argparse.Namespace) -> int:
         Options(
             servers=servers,
             wanted=wanted,
+            login=functools.partial(_login, arguments, servers[0]),
             state=arguments.state or _state_directory(servers[0]),
             window=arguments.window,
             transcripts=_transcripts(arguments, engines),
@@ -119,7 +120,7 @@ def _check_kind(arguments: argparse.Namespace, server: Server) -> None:
 def _login(arguments: argparse.Namespace, server: Server) -> Login:
     password = None if arguments.password_file is None else _secret("--password-file", arguments.password_file)
     if arguments.creds is not None:
-        _secret("--creds", arguments.creds)  # the library reads it anew for each connection
+        _secret("--creds", arguments.creds)  # the library itself reads it
     if arguments.user is not None and password is None:
         raise ConfigError("--user", "the password is missing: --password-file FILE")
     if arguments.user is None and password is not None and server.kind.is_mqtt:

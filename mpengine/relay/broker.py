@@ -1,13 +1,15 @@
 """A connection to a broker as the relay needs it, and the errors by which it says no."""
 
 import asyncio
+import contextlib
 import ssl
-from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Awaitable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from mpengine.relay.naming import Names
 from mpengine.relay.position import Entry, Position
 
+_T = TypeVar("_T")
 CONNECT_S = 10.0
 """The limit for a connection, and for each answer while it is made."""
 
@@ -34,7 +36,6 @@ class Wanted(NamedTuple):
 
     names: Names
     engines: tuple[str, ...]
-    login: Login
     version: str
     creates_stream: bool = False
     has_discovery: bool = False
@@ -62,3 +63,30 @@ class Broker(Protocol):
 
     async def close(self) -> None:
         """Take leave of the broker, if it still listens. This raises nothing."""
+
+
+async def unless(end: "asyncio.Future[str]", work: Awaitable[_T]) -> _T:
+    """What `work` returns. Raises Away with the words of `end` when these come before."""
+    task = asyncio.ensure_future(work)
+    either: list[asyncio.Future[Any]] = [task, end]
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise Away(end.result())
+        return task.result()
+    finally:
+        task.cancel()
+
+
+@contextlib.contextmanager
+def understood() -> Iterator[None]:
+    """Raise Away where a library fails over what a broker, or something else at its place, has answered.
+
+    The libraries take for granted that an answer has all its fields, and that these are of the right types.
+    """
+    try:
+        yield
+    except (Away, TooLarge, TimeoutError):
+        raise
+    except Exception as error:
+        raise Away(f"an answer that nobody understands: {type(error).__name__}: {error}") from error

@@ -21,7 +21,7 @@ from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 from nats.js.errors import Error as JetStreamError
 
 from mpengine.client.position import HOLE, Hole
-from mpengine.relay.broker import CONNECT_S, Away, TooLarge, Wanted
+from mpengine.relay.broker import CONNECT_S, Away, Login, TooLarge, Wanted, unless
 from mpengine.relay.naming import ROOT, Server
 from mpengine.relay.position import TOPICS, Entry, Position, hole_entry, message_entry, position_of
 from mpengine.shared.messages import FINALS, UNREADABLE
@@ -43,20 +43,36 @@ class _Error(msgspec.Struct):
 class _Answer(msgspec.Struct):
     """The answer to a message. The library's own reader loses the errors in it (`publish_async` of nats-py 2.16)."""
 
+    stream: str = ""
     error: _Error | None = None
 
 
 _read_answer = msgspec.json.Decoder(_Answer).decode
 
 
+class _Client(Client):
+    """The library's client, which insists on TLS where TLS is wanted.
+
+    The library itself believes a server, or somebody in between, who says that no TLS is required: then it sends the
+    password for all to read. It has no public way to look at this greeting.
+    """
+
+    async def _process_info(self, info: Any, *arguments: Any, **options: Any) -> None:
+        if "tls" in self.options and not info.get("tls_required"):
+            if not info.get("tls_available"):
+                raise nats.errors.Error("the server has no TLS; without TLS it is nats://")
+            info["tls_required"] = True  # it is for this connection
+        await super()._process_info(info, *arguments, **options)
+
+
 class JetStream:
     """One connection; see `Broker`."""
 
-    def __init__(self, server: Server, wanted: Wanted) -> None:
-        self._server, self._wanted = server, wanted
+    def __init__(self, server: Server, wanted: Wanted, login: Login) -> None:
+        self._server, self._wanted, self._login = server, wanted, login
         self.about = ""
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._client = Client()
+        self._client = _Client()
         self._inbox = self._client.new_inbox()
         self._sent = 0
         self._told: dict[str, asyncio.Future[object]] = {}
@@ -71,9 +87,9 @@ class JetStream:
                 await self._connect()
                 await self._client.subscribe(f"{self._inbox}.*", cb=self._note_answer)
             context = self._client.jetstream(timeout=CONNECT_S)
-            self._stream = await _unless(self.lost, self._find_stream(context))
+            self._stream = await unless(self.lost, self._find_stream(context))
             positions = [self._position(context, engine) for engine in self._wanted.engines]
-            found = await _unless(self.lost, _all(positions))
+            found = await unless(self.lost, _all(positions))
         except (TimeoutError, nats.errors.TimeoutError):
             raise Away(self._error or f"no answer within {CONNECT_S:g} s") from None
         except ServiceUnavailableError:
@@ -108,7 +124,7 @@ class JetStream:
                 await self._client.close()
 
     async def _connect(self) -> None:
-        login = self._wanted.login
+        login = self._login
         names = {"user": login.user, "password": login.password} if login.user else {"token": login.password}
         if login.tls is not None:
             names |= {"tls": login.tls, "tls_hostname": self._server.host}  # type: ignore[dict-item]
@@ -126,7 +142,7 @@ class JetStream:
             **names,  # type: ignore[arg-type]
         )
         # The library would try again for two minutes, and tell nobody but its `error_cb`.
-        await _unless(self._failed, connecting)
+        await unless(self._failed, connecting)
 
     async def _note_answer(self, message: Msg) -> None:
         told = self._told.pop(message.subject.rpartition(".")[2], None)
@@ -184,29 +200,18 @@ async def _all(work: list[Coroutine[Any, Any, _T]]) -> list[_T]:
     return await asyncio.gather(*work)
 
 
-async def _unless(end: "asyncio.Future[str]", work: Coroutine[Any, Any, _T]) -> _T:
-    """What `work` returns. Raises Away with the words of `end` when these come before."""
-    task = asyncio.ensure_future(work)
-    either: list[asyncio.Future[Any]] = [task, end]
-    try:
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise Away(end.result())
-        return task.result()
-    finally:
-        task.cancel()
-
-
 def _refusal(message: Msg) -> Exception | None:
     """What the server says against a message, in its answer to it."""
     if message.headers and message.headers.get(api.Header.STATUS.value):  # nobody listens to the subject
         return Away(f"no stream takes these subjects now (status {message.headers[api.Header.STATUS.value]})")
     try:
-        error = _read_answer(message.data).error
+        answer = _read_answer(message.data)
     except UNREADABLE:
-        return Away("the server's answer is none of JetStream")
+        answer = _Answer()
+    error = answer.error
     if error is None:
-        return None
+        # Whoever else listens to the subject may answer, too.
+        return None if answer.stream else Away("an answer that is none of a stream: which program is it that answers?")
     if error.err_code == _TOO_LARGE:
         return TooLarge()
     return Away(f"the stream says: {error.description or 'no'} ({error.err_code})")
@@ -218,6 +223,8 @@ def _words(error: BaseException) -> str:
         return f"the stream says: {error.description} ({error.err_code})"
     if isinstance(error, JetStreamError):
         return "no stream takes these subjects"
+    if isinstance(error, TimeoutError):
+        return f"no answer within {CONNECT_S:g} s"
     if isinstance(error, ssl.SSLError):
         return (error.reason or str(error)).lower().replace("_", " ")
     if isinstance(error, OSError) and error.errno:

@@ -13,7 +13,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
-from mpengine.relay.broker import CONNECT_S, Away, TooLarge, Wanted
+from mpengine.relay.broker import CONNECT_S, Away, Login, TooLarge, Wanted, unless
 from mpengine.relay.home_assistant import discovery
 from mpengine.relay.naming import Server
 from mpengine.relay.position import Entry, Position
@@ -33,8 +33,8 @@ _HEADER_BYTES = 64
 class Mqtt:
     """One connection; see `Broker`."""
 
-    def __init__(self, server: Server, wanted: Wanted) -> None:
-        self._server, self._wanted = server, wanted
+    def __init__(self, server: Server, wanted: Wanted, login: Login) -> None:
+        self._server, self._wanted, self._login = server, wanted, login
         self.about = "at least once"
         self._loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[str] = self._loop.create_future()
@@ -54,7 +54,7 @@ class Mqtt:
 
     async def open(self) -> Mapping[str, Position]:
         """See `Broker`. An MQTT broker cannot say what it has."""
-        client, login = self._client, self._wanted.login
+        client, login = self._client, self._login
         if login.tls is not None:
             client.tls_set_context(login.tls)
         if login.user is not None or login.password is not None:
@@ -72,7 +72,7 @@ class Mqtt:
             async with asyncio.timeout(CONNECT_S):
                 await self._opened
                 for topic, body in self._greetings().items():
-                    await self._publish(topic, body, is_retained=True)
+                    await unless(self.lost, self._publish(topic, body, is_retained=True))
         except TimeoutError:
             raise Away(f"no answer within {CONNECT_S:g} s") from None
         except TooLarge:

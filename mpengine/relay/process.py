@@ -7,20 +7,21 @@ behind that its transcript file.
 
 import asyncio
 import contextlib
+import logging
 import random
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mpengine.client.position import Hole
 from mpengine.client.subscriber import Subscriber
-from mpengine.relay.broker import Away, Broker, TooLarge, Wanted
+from mpengine.relay.broker import Away, Broker, Login, TooLarge, Wanted, understood
 from mpengine.relay.naming import Server
 from mpengine.relay.outbox import Outbox, Slot
 from mpengine.relay.position import MARK, TOPICS, Position, entry_of, filled
 from mpengine.relay.state_file import StateFile
 from mpengine.relay.transcript import lines_of
-from mpengine.shared.errors import ExitCode, MpengineError
+from mpengine.shared.errors import ConfigError, ExitCode, MpengineError
 from mpengine.shared.standard_streams import complain, write_text
 from mpengine.shared.text import harmless
 
@@ -36,11 +37,13 @@ _AT_ONCE = 50
 class Options(NamedTuple):
     """What to relay, and where to. None for an endpoint means the one in the engine's runtime directory.
 
-    `transcripts`: the transcript files of those engines that have one.
+    `login` reads the files with secrets and certificates anew; it raises ConfigError. `transcripts`: the transcript
+    files of those engines that have one.
     """
 
     servers: tuple[Server, ...]
     wanted: Wanted
+    login: Callable[[], Login]
     state: str
     window: int
     transcripts: Mapping[str, str] = {}
@@ -53,8 +56,12 @@ class Options(NamedTuple):
 def relay(options: Options) -> int:
     """Relay until SIGINT or SIGTERM; a second one ends this process at once.
 
-    Raises ConfigError for an invalid name, endpoint or key, MpengineError where the notes cannot be kept.
+    Raises ConfigError for an invalid name, endpoint or key and for files that cannot be read, MpengineError where the
+    notes cannot be kept.
     """
+    login = options.login()
+    for library in ("nats", "asyncio"):  # what goes wrong is told in words, and not with tracebacks
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     with contextlib.ExitStack() as stack:
         engines = []
         for name in options.wanted.engines:
@@ -62,7 +69,7 @@ def relay(options: Options) -> int:
             if note.complaint:
                 complain(note.complaint)
             engines.append(stack.enter_context(contextlib.closing(_Engine(options, name, note))))
-        return asyncio.run(_Relay(options, engines).run())
+        return asyncio.run(_Relay(options, engines, login).run())
 
 
 class _Engine:
@@ -117,7 +124,8 @@ class _Engine:
                 continue
             try:
                 async with asyncio.timeout(ACKNOWLEDGE_S):
-                    told = await broker.send(self.name, slot.entry)
+                    with understood():
+                        told = await broker.send(self.name, slot.entry)
             except TooLarge:
                 self._leave_out(slot)
                 continue
@@ -214,8 +222,10 @@ class _Engine:
 class _Relay:
     """All engines and the broker."""
 
-    def __init__(self, options: Options, engines: list[_Engine]) -> None:
+    def __init__(self, options: Options, engines: list[_Engine], login: Login) -> None:
         self._options, self._engines = options, engines
+        self._login: Login | None = login  # None: to be read anew
+        self._last_login, self._login_complaint = login, ""
         self._complaint = ""
         self._is_connected = self._is_announced = False
 
@@ -278,11 +288,12 @@ class _Relay:
 
     async def _connection(self, server: Server) -> None:
         """One connection, to its end. Raises Away."""
-        broker = make_broker(server, self._options.wanted)
+        broker = make_broker(server, self._options.wanted, self._take_login())
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         senders: list[asyncio.Task[None]] = []
         try:
-            stored = await broker.open()
+            with understood():
+                stored = await broker.open()
             for engine in self._engines:
                 engine.outbox.meet(stored.get(engine.name, Position()))
                 engine.is_known.set()
@@ -311,6 +322,18 @@ class _Relay:
                 engine.outbox.disconnect()
             await broker.close()
 
+    def _take_login(self) -> Login:
+        """Who the relay is to the broker: what the files say now. Where they cannot be read, what they said before."""
+        if self._login is None:
+            try:
+                self._last_login, self._login_complaint = self._options.login(), ""
+            except ConfigError as error:  # a pipe that was read once; files that are just being replaced
+                if str(error) != self._login_complaint:
+                    complain(f"{error}; going on with what was read before")
+                self._login_complaint = str(error)
+        self._login = None
+        return self._last_login
+
     def _has_sent(self) -> bool:
         """Whether something was acknowledged since this was asked before."""
         has_sent = any(engine.outbox.sent for engine in self._engines)
@@ -332,15 +355,15 @@ def _pass_over_lost_connections(loop: asyncio.AbstractEventLoop, context: dict[s
         loop.default_exception_handler(context)
 
 
-def make_broker(server: Server, wanted: Wanted) -> Broker:
+def make_broker(server: Server, wanted: Wanted, login: Login) -> Broker:
     """A connection of the kind that `server` speaks, not yet open. Only the library for it is loaded."""
     if server.kind.is_mqtt:
         from mpengine.relay.mqtt import Mqtt  # noqa: PLC0415
 
-        return Mqtt(server, wanted)
+        return Mqtt(server, wanted, login)
     from mpengine.relay.jetstream import JetStream  # noqa: PLC0415
 
-    return JetStream(server, wanted)
+    return JetStream(server, wanted, login)
 
 
 async def _end(tasks: "Sequence[asyncio.Task[Any]]") -> None:

@@ -180,6 +180,21 @@ def test_tls_and_a_password_from_files(tmp_path, desk):
             relay.until_it_says("Authorization Violation")
 
 
+def test_a_new_password_in_the_file_is_taken_for_the_next_connection(tmp_path, desk):
+    password = tmp_path / "password"
+    password.write_text("the old one\n")
+    login = ("--user", "ann", "--password-file", str(password))
+    with NatsServer(tmp_path / "nats", 'authorization { user: ann, password: "the new one" }') as broker:
+        desk.say("hello")
+        with Relay(tmp_path, broker.url, *DESK, "--create-stream", *login) as relay:
+            relay.until_it_says("Authorization Violation")
+            password.unlink()
+            relay.until_it_says("cannot read")
+            relay.until_it_says("going on with what was read before")
+            password.write_text("the new one\n")
+            until_stored(broker, ["hello"], user="ann", password="the new one")
+
+
 def test_a_second_relay_of_an_engine_to_a_broker_is_refused(tmp_path, broker, desk):
     with Relay(tmp_path, broker.url, *DESK, "--create-stream") as first:
         first.until_it_says("relaying desk")

@@ -4,6 +4,7 @@ import json
 import signal
 
 import pytest
+import trustme
 
 from tests.rig.brokers import Listener, Mosquitto
 from tests.rig.relaying import DESK, Relay, mqtt_storm
@@ -77,6 +78,27 @@ def test_a_password_comes_from_a_file_and_who_is_refused_hears_why(tmp_path, des
     ):
         assert "the broker refuses: Not authorized; trying again" in relay.until_it_says("trying again")
         assert "wrong" not in relay.said
+
+
+def test_tls_with_certificates_of_both_sides_from_files(tmp_path, desk):
+    authority, stranger = trustme.CA(), trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    stranger.cert_pem.write_to_path(tmp_path / "other.pem")
+    for name, identity in (("server", "127.0.0.1"), ("relay", "relay@example.org")):
+        authority.issue_cert(identity).private_key_and_cert_chain_pem.write_to_path(tmp_path / f"{name}.pem")
+    pem = tmp_path / "server.pem"
+    lines = f"certfile {pem}\nkeyfile {pem}\ncafile {tmp_path / 'ca.pem'}\nrequire_certificate true\n"
+    desk.say("hello")
+    with Mosquitto(tmp_path / "mosquitto", f"{lines}allow_anonymous true") as broker:
+        url = broker.url.replace("mqtt:", "mqtts:")
+        with Relay(tmp_path, url, *DESK, "--ca-file", str(tmp_path / "other.pem")) as relay:
+            relay.until_it_says("certificate verify failed")
+        trusted = ("--ca-file", str(tmp_path / "ca.pem"))
+        with Relay(tmp_path, url, *DESK, *trusted) as relay:  # without a certificate of its own
+            relay.until_it_says("the connection was lost; trying again")
+        with Relay(tmp_path, url, *DESK, *trusted, "--cert-file", str(tmp_path / "relay.pem")) as relay:
+            relay.until_it_says(f"relaying desk to {url}")
+            wait_until((relay.state / "desk.json").exists, PATIENCE_S, "the note")
 
 
 def test_a_message_that_is_not_allowed_is_told_and_kept(tmp_path, desk):
