@@ -8,8 +8,10 @@ behind that its transcript file.
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import signal
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -30,6 +32,8 @@ ACKNOWLEDGE_S = 10.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
 _NOTE_EVERY_S = 1.0
 _END_S = 5.0
+# At the end asyncio waits for a name that is being looked up. Nobody can interrupt that: then the process just ends.
+_LEAVE_S = 1.0
 # So many messages of a transcript file are put in before others have a turn.
 _AT_ONCE = 50
 
@@ -69,7 +73,12 @@ def relay(options: Options) -> int:
             if note.complaint:
                 complain(note.complaint)
             engines.append(stack.enter_context(contextlib.closing(_Engine(options, name, note))))
-        return asyncio.run(_Relay(options, engines, login).run())
+        leaving = threading.Timer(_LEAVE_S, os._exit, (int(ExitCode.OK),))
+        leaving.daemon = True
+        try:
+            return asyncio.run(_Relay(options, engines, login).run(leaving.start))
+        finally:
+            leaving.cancel()
 
 
 class _Engine:
@@ -229,8 +238,11 @@ class _Relay:
         self._complaint = ""
         self._is_connected = self._is_announced = False
 
-    async def run(self) -> int:
-        """Relay until a signal. Then still send what is in the outboxes, if the broker is there."""
+    async def run(self, leave: Callable[[], None]) -> int:
+        """Relay until a signal. Then still send what is in the outboxes, if the broker is there.
+
+        `leave` is called when all is done.
+        """
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_pass_over_lost_connections)
         is_over = asyncio.Event()
@@ -258,6 +270,7 @@ class _Relay:
             await _end([stopping, *readers, *others])
             for engine in self._engines:
                 await engine.write_note()
+        leave()
         return int(ExitCode.OK)
 
     async def _sent(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import ssl
 
 import pytest
@@ -11,7 +12,8 @@ from mpengine.relay.jetstream import JetStream
 from mpengine.relay.mqtt import Mqtt
 from mpengine.relay.naming import Names, Server
 from mpengine.relay.position import Position, message_entry
-from tests.rig.waiting import PATIENCE_S, scaled
+from tests.rig.relaying import DESK, Relay
+from tests.rig.waiting import PATIENCE_S, scaled, wait_until
 
 WANTED = Wanted(names=Names("box"), engines=("desk",), version="1")
 FINAL = message_entry("transcript.final", b'{"type":"transcript","run":"r","seq":5,"text":"x","is_final":true}')
@@ -142,3 +144,24 @@ def test_a_server_that_wants_no_tls_gets_no_password_where_tls_is_wanted():
 def test_an_mqtt_broker_that_ends_the_connection_at_once_has_said_why():
     with pytest.raises(Away, match="Retain not supported"):
         with_broker(mqtt_that_leaves, opened, is_mqtt=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["nats", "mqtt"])
+def test_a_name_that_is_looked_up_for_ever_does_not_keep_the_relay_from_ending(tmp_path, scheme):
+    (tmp_path / "sitecustomize.py").write_text(SLOW_NAMES)
+    with Relay(tmp_path, f"{scheme}://nowhere.example", *DESK, PYTHONPATH=str(tmp_path)) as relay:
+        wait_until((tmp_path / "asked").exists, PATIENCE_S, "the question")
+        assert relay.end(signal.SIGTERM) == 0
+
+
+SLOW_NAMES = """
+import os, socket, time
+ask = socket.getaddrinfo
+def ask_slowly(host, *more, **options):
+    if "nowhere" in str(host):
+        open(os.path.join(os.path.dirname(__file__), "asked"), "w").close()
+        time.sleep(3600)
+    return ask(host, *more, **options)
+socket.getaddrinfo = ask_slowly
+"""

@@ -23,13 +23,13 @@ DESK = ("--name", "desk")
 
 
 class Relay:
-    """`mpengine relay --to URL ARGUMENTS`, for the engines below `runtime`."""
+    """`mpengine relay --to URL ARGUMENTS`, for the engines below `runtime`. `environment`: more of it."""
 
-    def __init__(self, runtime: Path, url: str, *arguments: str) -> None:
+    def __init__(self, runtime: Path, url: str, *arguments: str, **environment: str) -> None:
         self.state, self._log = runtime / "state", runtime / "relay.log"
         self._command = [sys.executable, "-m", "mpengine", "relay", "--to", url, "--host", HOST]
         self._command += ["--state", str(self.state), *arguments]
-        self._environment = {**os.environ, "XDG_RUNTIME_DIR": str(runtime), "PYTHONWARNINGS": "error"}
+        self._environment = {**os.environ, "XDG_RUNTIME_DIR": str(runtime), "PYTHONWARNINGS": "error"} | environment
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
