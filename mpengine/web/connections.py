@@ -13,6 +13,9 @@ from uvicorn.server import ServerState
 
 MOST = 512
 """Further connections are ended at once."""
+_LEAST = 8
+# What the server has open for itself, and for each engine, at most.
+_OWN_DESCRIPTORS, _DESCRIPTORS_OF_AN_ENGINE = 48, 12
 IDLE_S = 15.0
 """A connection without a request for so long is ended."""
 _LOOK_S = 5.0
@@ -55,10 +58,16 @@ class Link:
         self.on_end()
 
 
-class Links:
-    """All connections."""
+def most_of(descriptors: int, *, engines: int) -> int:
+    """How many connections a server of so many `engines` takes, where it may have so many `descriptors`."""
+    return max(_LEAST, min(MOST, descriptors - _OWN_DESCRIPTORS - engines * _DESCRIPTORS_OF_AN_ENGINE))
 
-    def __init__(self) -> None:
+
+class Links:
+    """All connections, at most `most`."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
         self._links: dict[Any, Link] = {}
 
     def of(self, client: Any) -> Link | None:
@@ -67,7 +76,7 @@ class Links:
 
     def came(self, transport: asyncio.Transport, now: float) -> None:
         """A connection was accepted."""
-        if len(self._links) >= MOST:
+        if len(self._links) >= self._most:
             transport.abort()
             return
         peer = _peer(transport)

@@ -15,13 +15,14 @@ from typing import NamedTuple
 import uvicorn
 
 from mpengine.client.subscriber import Subscriber
+from mpengine.shared import descriptor_limit
 from mpengine.shared.addresses import Place
 from mpengine.shared.errors import ExitCode, MpengineError
 from mpengine.shared.loopback import is_loopback
 from mpengine.shared.standard_streams import write_text
 from mpengine.web.access import Access
 from mpengine.web.app import App
-from mpengine.web.connections import Links
+from mpengine.web.connections import Links, most_of
 from mpengine.web.hub import Hub
 
 # What the kernel holds for a connection whose other end stands still.
@@ -55,6 +56,8 @@ def serve(options: Options) -> int:
     Raises ConfigError for an invalid name, endpoint or key, MpengineError where the place cannot be listened at.
     """
     logging.getLogger("uvicorn").setLevel(logging.ERROR)  # what clients do wrong is no news
+    # It prints a traceback for each connection that it cannot accept.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     with contextlib.closing(_listening(options.place)) as listener:
         return asyncio.run(_serve(options, listener))
 
@@ -70,7 +73,8 @@ class _Server(uvicorn.Server):
 
 async def _serve(options: Options, listener: socket.socket) -> int:
     loop = asyncio.get_running_loop()
-    hub, links = Hub(options.names), Links()
+    hub = Hub(options.names)
+    links = Links(most_of(descriptor_limit.raised(), engines=len(options.names)))
     app = App(hub, Access(token=options.token, hosts=options.hosts), links, version=options.version)
     config = uvicorn.Config(
         app,

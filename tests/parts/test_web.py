@@ -1,5 +1,6 @@
 """`mpengine web` over real HTTP, behind the supervisor's own bus: every path, slow readers, tokens, and its end."""
 
+import contextlib
 import signal
 import socket
 import subprocess
@@ -189,6 +190,29 @@ def test_a_connection_without_a_request_and_garbage_harm_nobody(running):
         assert b"400" in loud.recv(1000)
         silent.sendall(b"GET / HTTP/1.1\r\nHost: ")
         assert web.get("/healthz").status == 200
+
+
+def test_with_few_descriptors_it_takes_fewer_connections_and_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "tests.rig.web.COMMAND", ("prlimit", "--nofile=100:100", sys.executable, "-m", "mpengine", "web")
+    )
+    with LiveBus(tmp_path) as engine, Web(tmp_path) as web, contextlib.ExitStack() as stack:
+        many = [stack.enter_context(socket.create_connection((web.host, web.port))) for _ in range(150)]
+        for each in many[-10:]:
+            each.settimeout(scaled(PATIENCE_S))
+            assert _is_ended(each)
+        engine.say("hello")
+        stack.close()
+        web.until("/transcript.txt", lambda got: got.text == "hello\n")
+        assert web.stop() == 0
+        assert web.written() == ""
+
+
+def _is_ended(connection):
+    try:
+        return not connection.recv(1)
+    except ConnectionError:
+        return True
 
 
 # Rights

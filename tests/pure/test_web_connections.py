@@ -2,7 +2,7 @@
 
 import pytest
 
-from mpengine.web.connections import IDLE_S, MOST, Links
+from mpengine.web.connections import IDLE_S, MOST, Links, most_of
 
 
 class Transport:
@@ -72,3 +72,13 @@ def test_a_connection_from_where_another_has_just_ended_is_not_taken_for_that_on
     assert not link.is_gone
     links.went(after)
     assert (link.is_gone, links.of(after.peer)) == (True, None)
+
+
+def test_where_descriptors_are_few_connections_are_fewer():
+    assert [most_of(count, engines=1) for count in (65_536, 160, 20)] == [MOST, 100, 8]
+    assert most_of(1024, engines=32) == MOST
+    links = Links(2)
+    transports = [Transport(port) for port in range(3)]
+    for each in transports:
+        links.came(each, 0.0)
+    assert [each.is_aborted for each in transports] == [False, False, True]

@@ -18,6 +18,9 @@ from tests.rig.processes import spawn
 from tests.rig.server import reserve_port
 from tests.rig.waiting import PATIENCE_S, scaled, wait_until
 
+COMMAND = (sys.executable, "-m", "mpengine", "web")
+"""How it is started."""
+
 
 class Web:
     """`mpengine web ARGUMENTS`, for the engines below `runtime`. It keeps its port over a stop and a start."""
@@ -39,7 +42,7 @@ class Web:
     def start(self) -> Self:
         """Start it; it answers when this returns."""
         environment = {**os.environ, "XDG_RUNTIME_DIR": str(self._runtime), "PYTHONWARNINGS": "error"}
-        command = [sys.executable, "-m", "mpengine", "web", *self.arguments]
+        command = [*COMMAND, *self.arguments]
         if self._process is not None and self._process.stdout is not None:
             self._process.stdout.close()
         self._process = spawn(

@@ -5,13 +5,11 @@ The main thread owns the reserve.
 
 import contextlib
 import os
-import resource
 from collections.abc import Iterator
 
+from mpengine.shared import descriptor_limit
 from mpengine.shared.errors import MpengineError
 
-# More is of no use, and some systems allow a billion: programs that close all of them would take minutes.
-_MOST = 65_536
 _LEAST = 64
 # A new child takes a pipe, a pidfd, a few for a zygote, and some for a moment.
 _RESERVED = 12
@@ -22,7 +20,7 @@ def raise_limit() -> int:
 
     Raises MpengineError when an engine cannot work with so few.
     """
-    most = _raised()
+    most = descriptor_limit.raised()
     if most < _LEAST:
         raise MpengineError(
             f"the system allows {most} descriptors, and an engine needs {_LEAST}: raise the limit "
@@ -34,16 +32,6 @@ def raise_limit() -> int:
 def most_clients(most: int) -> int:
     """How many programs may be connected to one endpoint, of a process that may have `most` descriptors."""
     return max(1, most // 8)
-
-
-def _raised() -> int:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-            return wanted
-    return _MOST if soft == resource.RLIM_INFINITY else soft
 
 
 class Reserve:
