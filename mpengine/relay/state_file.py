@@ -48,6 +48,7 @@ class StateFile:
     def write(self, position: Position) -> None:
         """Note `position`. Raises OSError; the old note is there then. Threads may call it at the same time."""
         with self._writing:
+            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)  # somebody may have removed it
             os.close(one_writer.put_in_place(self._path, msgspec.json.encode(position) + b"\n", is_synced=True))
 
     def close(self) -> None:

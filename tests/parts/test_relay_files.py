@@ -1,6 +1,7 @@
 """The relay's notes and the transcript files that it reads: whole after every end, and for one relay alone."""
 
 import os
+import shutil
 
 import pytest
 
@@ -24,6 +25,13 @@ def test_a_note_is_read_again(note):
     note.write(Position(run="q"))
     note.write(THERE)
     assert note._read() == THERE
+
+
+def test_a_folder_that_somebody_removes_is_made_again(note, tmp_path):
+    shutil.rmtree(tmp_path / "a")
+    note.write(THERE)
+    assert note._read() == THERE
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
 
 
 def test_an_end_in_the_middle_of_a_writing_leaves_the_old_note(note, monkeypatch):
