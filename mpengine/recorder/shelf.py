@@ -38,17 +38,8 @@ class Shelf:
         """Make the folder if it is missing, and lock the engine's recordings. Raises MpengineError."""
         self.directory = directory
         self._engine = engine
+        self._lock = -1
         self.make()
-        try:
-            self._lock = one_writer.open_file(os.path.join(directory, f".{engine}.lock"), os.O_RDWR | os.O_CREAT)
-        except OSError as error:
-            raise MpengineError(f"cannot write recordings into {directory}: {error.strerror}") from None
-        try:
-            one_writer.lock(self._lock, is_optional=True)
-        except BlockingIOError:
-            os.close(self._lock)
-            text = f'another mpengine record writes recordings of the engine "{engine}" into {directory}'
-            raise MpengineError(f"{text}: stop that one, or choose another --output") from None
         try:
             self.recordings = sorted(self._found(), key=lambda each: (each.start_time_ns, each.file))
         except OSError as error:
@@ -58,11 +49,21 @@ class Shelf:
         self._torn = [each for each in self.recordings if not each.is_whole]
 
     def make(self) -> None:
-        """Make the folder, for this user alone, if it is missing. Raises MpengineError."""
+        """Make the folder, for this user alone, and lock the engine's recordings there, if that is not so already.
+
+        Somebody may have moved the folder away. Raises MpengineError.
+        """
         try:
             os.makedirs(self.directory, mode=0o700, exist_ok=True)
         except OSError as error:
             raise MpengineError(f"cannot make the folder {self.directory}: {error.strerror}") from None
+        try:
+            self._lock = one_writer.kept_lock(self.path(f".{self._engine}.lock"), self._lock, is_optional=True)
+        except BlockingIOError:
+            text = f'another mpengine record writes recordings of the engine "{self._engine}" into {self.directory}'
+            raise MpengineError(f"{text}: stop that one, or choose another --output") from None
+        except OSError as error:
+            raise MpengineError(f"cannot write recordings into {self.directory}: {error.strerror}") from None
 
     def close(self) -> None:
         """Let go of the lock."""

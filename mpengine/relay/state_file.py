@@ -31,9 +31,9 @@ class StateFile:
         self._writing = threading.Lock()
         try:
             os.makedirs(directory, mode=0o700, exist_ok=True)
-            self._lock_fd = one_writer.open_file(os.path.join(directory, f"{engine}.lock"), os.O_RDWR | os.O_CREAT)
+            self._lock_path = os.path.join(directory, f"{engine}.lock")
+            self._lock_fd = one_writer.kept_lock(self._lock_path, is_optional=True)
             try:
-                one_writer.lock(self._lock_fd, is_optional=True)
                 self.position = self._read()
             except BaseException:
                 os.close(self._lock_fd)
@@ -48,7 +48,9 @@ class StateFile:
     def write(self, position: Position) -> None:
         """Note `position`. Raises OSError; the old note is there then. Threads may call it at the same time."""
         with self._writing:
-            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)  # somebody may have removed it
+            # Somebody may have removed the folder, or moved it away.
+            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
+            self._lock_fd = one_writer.kept_lock(self._lock_path, self._lock_fd, is_optional=True)
             os.close(one_writer.put_in_place(self._path, msgspec.json.encode(position) + b"\n", is_synced=True))
 
     def close(self) -> None:

@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable, Sized
 from typing import Generic, TypeVar
 
+from mpengine.shared.file_id import file_id, find
+
 _Item = TypeVar("_Item", bound=Sized)
 
 _NOT_REGULAR = "not a regular file; name another one, or remove it"
@@ -45,6 +47,25 @@ def lock(fd: int, *, waits: bool = False, is_optional: bool = False) -> None:
     except OSError:
         if not is_optional:
             raise
+
+
+def kept_lock(path: str, fd: int = -1, *, is_optional: bool = False) -> int:
+    """Hold the lock of the file at `path`, which is made if it is missing; the descriptor, which holds it.
+
+    `fd`: the one that held it before. Where somebody has removed or replaced that file, another one is opened and
+    locked, and `fd` is closed. Raises as `lock` does, and OSError; then `fd` stays open.
+    """
+    if fd >= 0 and find(path) == file_id(os.fstat(fd)):
+        return fd
+    new = open_file(path, os.O_RDWR | os.O_CREAT)
+    try:
+        lock(new, is_optional=is_optional)
+    except OSError:
+        os.close(new)
+        raise
+    if fd >= 0:
+        os.close(fd)
+    return new
 
 
 def held() -> BlockingIOError:

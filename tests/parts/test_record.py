@@ -335,6 +335,18 @@ def test_a_folder_that_somebody_moves_keeps_its_file_whole_and_the_next_file_is_
     assert caplog.text.count("file_removed") == 1
 
 
+def test_a_second_recorder_is_refused_in_the_new_folder_too(engine, rig):
+    engine.writes(0, BLOCK)
+    rig.start().step()
+    rig.folder.rename(rig.folder.with_name("moved"))
+    engine.writes(BLOCK, 2 * BLOCK)
+    rig.step()
+    rig.step()
+    with pytest.raises(MpengineError, match="another mpengine record"):
+        Shelf(str(rig.folder), "desk")
+    rig.stop()
+
+
 def test_audio_that_waits_while_the_folder_is_moved_goes_into_the_next_file(engine, rig, monkeypatch):
     engine.writes(0, 2 * BLOCK)
     rig.start().step()

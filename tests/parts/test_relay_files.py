@@ -32,6 +32,8 @@ def test_a_folder_that_somebody_removes_is_made_again(note, tmp_path):
     note.write(THERE)
     assert note._read() == THERE
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+    with pytest.raises(MpengineError, match="another relay"):
+        StateFile(str(tmp_path / "a" / "b"), "desk")
 
 
 def test_an_end_in_the_middle_of_a_writing_leaves_the_old_note(note, monkeypatch):
