@@ -127,6 +127,8 @@ class App:
             await self._answer(scope, send, link)
         finally:
             link.idle(asyncio.get_running_loop().time())
+        if link.is_gone:
+            await asyncio.sleep(0)  # uvicorn is told of that first: it complains of an answer that is not whole
 
     async def _answer(self, scope: Scope, send: Send, link: Link) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}

@@ -15,16 +15,20 @@ PEER = ("127.0.0.1", 5000)
 
 
 class Transport:
-    """As much of a connection as the application looks at."""
+    """As much of a connection as the application looks at. Its end is told by the loop, as asyncio does it."""
 
     def __init__(self):
-        self.is_aborted = False
+        self.is_aborted = self.is_told = False
 
     def get_extra_info(self, _name):
         return PEER
 
     def abort(self):
         self.is_aborted = True
+        asyncio.get_running_loop().call_soon(self.tell)
+
+    def tell(self):
+        self.is_told = True
 
 
 async def asked(hub, path, send):
@@ -35,6 +39,7 @@ async def asked(hub, path, send):
     headers = [(b"host", b"localhost")]
     scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": headers, "client": PEER}
     await app(scope, None, send)
+    assert transport.is_told == transport.is_aborted
     return transport
 
 
