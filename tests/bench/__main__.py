@@ -25,7 +25,7 @@ from tests.bench.subjects import compile_floor
 from tests.bench.table import table
 
 USUAL = ("cpu", "quiet", "memory", "start", "delay", "hops", "restarts", "file", "outage")
-LONG = ("growth", "tricks", "fan_out", "hour", "gate", "web")
+LONG = ("growth", "tricks", "fan_out", "hour", "gate", "web", "sidecars")
 PARTS = f"{' '.join(USUAL)} (all: these, as if none is named), {' '.join(LONG)}"
 DRAW = "draw one FILE.svg, or several into a directory; without PARTs from the last figures"
 RESULTS = ROOT / ".cache" / "bench"

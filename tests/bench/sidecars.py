@@ -1,0 +1,267 @@
+"""What `mpengine web`, `relay` and `record` cost an engine: none, idle, stopped, killed again and again, flooded.
+
+One engine streams sound that carries its positions, through all rounds. Figures are of its own processes alone, and of
+a plain subscriber, which is a process of its own. So much else to do takes processors from the engine as well: for
+that, there is a phase with as many busy programs that know nothing of the engine.
+
+`python -m tests.bench.sidecars ENDPOINT NAME` is that subscriber.
+"""
+
+import contextlib
+import itertools
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+import zmq
+
+from tests.bench import usage
+from tests.bench.common import Bench, interrupts_held
+from tests.bench.figures import ENGINE, percentile
+from tests.bench.server import ROOT, SinkServer
+from tests.bench.subjects import Engine, memory_files, wait_for_audio
+from tests.bench.web import Crowd
+from tests.rig.brokers import NatsServer
+from tests.rig.position_code import coded, losses
+from tests.rig.processes import busy_processes, spawned
+from tests.rig.recordings import Recording
+from tests.rig.relaying import Relay
+from tests.rig.small_disk import SmallDisk
+from tests.rig.web import Web
+
+PART = "sidecars"
+FINAL_S = 0.5
+AGAIN_S = 2.0
+BUSY = 2
+ASKED = ("/metrics", "/status", "/transcript.srt", "/transcript.jsonl")
+
+
+class Sidecars:
+    """All three, beside one engine. `tapes` is where the recorder writes."""
+
+    def __init__(self, engine: Engine, directory: Path, tapes: Path) -> None:
+        runtime, names = engine.running.directory, ("--name", engine.running.name)
+        self.broker = NatsServer(directory / "nats")
+        self.web = Web(runtime, *names)
+        self.relay = Relay(runtime, self.broker.url, *names, "--create-stream")
+        self.record = Recording(tapes, dict(engine.running.environment), *names)
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            for each in (self.broker, self.web, self.relay, self.record):
+                stack.enter_context(each)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    def stop(self) -> None:
+        """Have them stand still until they are killed."""
+        self.web.send_signal(signal.SIGSTOP)
+        self.relay.send_signal(signal.SIGSTOP)
+        self.record.process.send_signal(signal.SIGSTOP)
+
+    def kill(self) -> None:
+        """End them without a word, and start them again."""
+        self.web.kill()
+        self.relay.end()
+        self.record.kill()
+        self.web.start()
+        self.relay.start()
+        self.record.start()
+
+
+@contextlib.contextmanager
+def alone(_: Engine, __: Path) -> Iterator[Callable[[], None]]:
+    """No sidecar."""
+    yield wait
+
+
+@contextlib.contextmanager
+def busy(_: Engine, __: Path) -> Iterator[Callable[[], None]]:
+    """No sidecar, and other programs that use the processors as much as a flood does."""
+    with busy_processes(BUSY):
+        yield wait
+
+
+@contextlib.contextmanager
+def idle(engine: Engine, directory: Path) -> Iterator[Callable[[], None]]:
+    """They do what they are for; nobody asks `web`."""
+    with Sidecars(engine, directory, directory / "tapes"):
+        yield wait
+
+
+@contextlib.contextmanager
+def stopped(engine: Engine, directory: Path) -> Iterator[Callable[[], None]]:
+    """By SIGSTOP: their connections stay, and nobody reads from them."""
+    with Sidecars(engine, directory, directory / "tapes") as sidecars:
+        time.sleep(1.0)
+        sidecars.stop()
+        yield wait
+
+
+@contextlib.contextmanager
+def killed(engine: Engine, directory: Path) -> Iterator[Callable[[], None]]:
+    """Again every two seconds, or as soon as they are all back."""
+    with Sidecars(engine, directory, directory / "tapes") as sidecars:
+        next_at = time.monotonic()
+
+        def again() -> None:
+            nonlocal next_at
+            next_at = max(time.monotonic(), next_at + AGAIN_S)
+            sidecars.kill()
+            time.sleep(max(0.0, next_at - time.monotonic()))
+
+        yield again
+
+
+@contextlib.contextmanager
+def flooded(engine: Engine, directory: Path) -> Iterator[Callable[[], None]]:
+    """`web` has many readers, some of which stand still, and requests without a pause. The broker is dead. The disk of
+    the recorder is full.
+    """
+    done, asked = threading.Event(), itertools.count()
+    with contextlib.ExitStack() as stack:
+        disk = stack.enter_context(SmallDisk(_made(directory / "small"))) if SmallDisk.is_possible() else directory
+        sidecars = stack.enter_context(Sidecars(engine, directory, disk / "tapes"))
+        crowd = Crowd(sidecars.web)
+        stack.callback(crowd.close)
+        sidecars.broker.end()
+
+        def ask() -> None:
+            for path in itertools.cycle(ASKED):
+                if done.is_set():
+                    return
+                sidecars.web.get(path)
+                next(asked)
+
+        threads = [threading.Thread(target=crowd.read_until, args=(done,)), threading.Thread(target=ask)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield wait
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
+            print(f"{next(asked)} requests, {len(crowd.delays_ms)} events read", file=sys.stderr)
+
+
+PHASES = {ENGINE: alone, "other programs": busy, "idle": idle, "stopped": stopped, "killed": killed, "flooded": flooded}
+
+
+def wait() -> None:
+    """A moment in which nothing is to be done."""
+    time.sleep(0.1)
+
+
+def measure(bench: Bench) -> None:
+    """Add the figures. The names of phases stand in the place of subjects."""
+    with contextlib.ExitStack() as stack:
+        (place,) = stack.enter_context(bench.places("bench"))
+        if place.microphone is None:
+            bench.note("sidecars: skipped, it needs the virtual microphone")
+            return
+        # Its sound begins once and goes on, so that what is missing is known to the sample.
+        seconds = bench.rounds * len(PHASES) * (bench.seconds + bench.settle_s + 20)
+        place.microphone.play(coded(0, int(seconds * 16000), 16000), place.device)
+        server = stack.enter_context(SinkServer(interim_s=FINAL_S, final_s=FINAL_S))
+        server.keep_audio(True)
+        engine = stack.enter_context(Engine(place, server))
+        wait_for_audio(engine, bench.settle_s)
+        heard = Path(tempfile.mkdtemp(dir=memory_files()), "finals")
+        command = [sys.executable, "-m", __name__, f"ipc://{engine.running.runtime}/results", engine.running.name]
+        with heard.open("wb") as file, interrupts_held():
+            stack.enter_context(spawned(command, stdout=file, cwd=ROOT))
+        for turn in range(bench.rounds):
+            for phase in bench.order(turn, list(PHASES)):
+                bench.say(f"sidecars: round {turn + 1} of {bench.rounds}, {phase}, {bench.seconds:g} s")
+                _measure(bench, engine, phase, heard)
+        _complete(bench, engine, server)
+
+
+def _measure(bench: Bench, engine: Engine, phase: str, heard: Path) -> None:
+    figures = bench.figures
+    with tempfile.TemporaryDirectory(prefix="s-") as directory, PHASES[phase](engine, Path(directory)) as work:
+        time.sleep(bench.settle_s)
+        processes, ticks = engine.processes(), usage.machine_ticks()
+        before, began_ns, times = usage.snapshot(processes), time.time_ns(), 0
+        while time.time_ns() - began_ns < bench.seconds * 1e9:
+            work()
+            times += 1
+        after, ended_ns = usage.snapshot(processes), time.time_ns()
+        cores = usage.busy_cores(ticks, usage.machine_ticks())
+        assert engine.processes() == processes, f"{phase}: other processes than before"
+        whole, distinct = usage.memory(processes), usage.distinct_mb(processes)
+        descriptors = usage.descriptors(processes)
+    used = usage.used(before, after)
+    figures.add(PART, "CPU of the engine", "% of a core", used.cpu, subject=phase)
+    for process, percent in used.cpu_by_process.items():
+        figures.add(PART, f"CPU of {process}", "% of a core", percent, subject=phase)
+    figures.add(PART, "switches", "a second", used.switches_per_s, subject=phase)
+    figures.add(PART, "USS", "MB", whole.uss, subject=phase)
+    if distinct is not None:
+        figures.add(PART, "pages, each counted once", "MB", distinct, subject=phase)
+    figures.add(PART, "descriptors", "", descriptors, subject=phase)
+    finals = [final for final in finals_in(heard) if began_ns < final[0] <= ended_ns]
+    delays = [(received_ns - said_ns) / 1e6 for received_ns, said_ns, _, _ in finals]
+    for percent in (50, 95):
+        figures.add(PART, f"delay of finals, p{percent}", "ms", percentile(delays, percent), subject=phase)
+    holes = sum(abs(start_s - end_s) > 0.01 for (*_, end_s), (_, _, start_s, _) in itertools.pairwise(finals))
+    figures.add(PART, "holes between finals", "", holes, subject=phase)
+    figures.add(PART, "busy cores of the machine", "", cores, subject=phase)
+    if phase == "killed":
+        figures.add(PART, "all of them killed", "times", times, subject=phase)
+
+
+def _complete(bench: Bench, engine: Engine, server: SinkServer) -> None:
+    connections = server.connections(engine.port)
+    with tempfile.TemporaryDirectory(dir=memory_files()) as directory:
+        server.save(directory)
+        lost = [
+            loss for each in connections for loss in losses(Path(directory, f"{each.number}.pcm").read_bytes(), 16000)
+        ]
+    bench.figures.add(PART, "connections", "", len(connections))
+    sound_s = sum(each.audio_bytes for each in connections) / 32000
+    bench.figures.add(PART, "sound at the server", "s", sound_s)
+    bench.figures.add(PART, "samples missing there", "", sum(abs(loss.samples) for loss in lost))
+    for loss in lost:
+        bench.note(f"sidecars: {loss.samples:g} samples are missing at {loss.latest / 16000:.1f} s")
+
+
+def finals_in(heard: Path) -> list[tuple[int, int, float, float]]:
+    """Each: when it was received, when its last sample was there (both UTC ns), and what it covers, in seconds."""
+    rows = [line.split() for line in heard.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    return [(int(got), int(said), float(start), float(end)) for got, said, start, end in rows]
+
+
+def _listen(endpoint: str, name: str) -> None:
+    """Write a line for each final."""
+    socket: Any = zmq.Context().socket(zmq.SUB)
+    socket.subscribe(f"{name}.")
+    socket.connect(endpoint)
+    while True:
+        topic, body = socket.recv_multipart()
+        received_ns = time.time_ns()
+        if topic.endswith(b".final"):
+            final = msgspec.json.decode(body)
+            said_ns = final["start_time_ns"] + round((final["end_s"] - final["start_s"]) * 1e9)
+            print(received_ns, said_ns, final["start_s"], final["end_s"], flush=True)
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir()
+    return directory
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        _listen(*sys.argv[1:])
