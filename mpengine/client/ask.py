@@ -1,13 +1,19 @@
 """A question to an engine with its answer, and a socket that is connected to one."""
 
+import time
+
 import zmq
 
-from mpengine.client.finding import find, is_running, require_name
+from mpengine.client.finding import Found, find, is_running, noted, require_name
 from mpengine.shared import doorkeeper, messages, sockets
 from mpengine.shared.config_tables import USUAL_NAME, name_option
 from mpengine.shared.errors import ConfigError, EngineUnreachable
 
 _KEY_CHARACTERS = 40
+# An engine that starts holds its directory a moment before its file says where it is. The file is looked for so often,
+# and for this share of the time that an answer may take.
+_LOOK_S = 0.02
+_SHARE = 0.5
 
 
 def ask(
@@ -31,8 +37,9 @@ def ask(
     endpoint, kind = (command, "command") if is_command else (query, "query")
     require_name(name)
     is_named = endpoint is None
+    give_up_s = time.monotonic() + timeout_s
     if endpoint is None:
-        found = find(name)
+        found = _find_started(name, time.monotonic() + timeout_s * _SHARE)
         endpoint = found.command if is_command else found.query
         server_key = found.server_key if server_key is None else server_key
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -41,7 +48,7 @@ def ask(
         connect(socket, endpoint, f"bus.{kind}", server_key, client_key)
         # An engine with a key refuses a connection without one for good: then nothing can be sent.
         is_sent = sockets.try_send(socket, [messages.encode(question)])
-        if not is_sent or not socket.poll(int(timeout_s * 1000)):
+        if not is_sent or not socket.poll(max(0, int((give_up_s - time.monotonic()) * 1000))):
             if doorkeeper.is_full(endpoint):
                 text = f'the engine "{name}" has too many clients at {endpoint} (bus.clients): close some, or ask again'
                 raise EngineUnreachable(text)
@@ -56,6 +63,13 @@ def ask(
         return socket.recv()
     finally:
         context.destroy(linger=0)
+
+
+def _find_started(name: str, give_up_s: float) -> Found:
+    """Where the engine `name` is; while it starts, its file is waited for until the clock shows `give_up_s`."""
+    while (found := noted(name)) is None and is_running(name) and time.monotonic() < give_up_s:
+        time.sleep(_LOOK_S)
+    return found or find(name)
 
 
 def connect(
