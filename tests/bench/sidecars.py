@@ -152,7 +152,7 @@ def flooded(engine: Engine, directory: Path) -> Iterator[Callable[[], None]]:
             done.set()
             for thread in threads:
                 thread.join()
-            print(f"{next(asked)} requests, {len(crowd.delays_ms)} events read", file=sys.stderr)
+            print(f"{next(asked)} requests, {crowd.events} events read", file=sys.stderr)
 
 
 PHASES = {ENGINE: alone, "other programs": busy, "idle": idle, "stopped": stopped, "killed": killed, "flooded": flooded}
