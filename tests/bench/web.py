@@ -56,9 +56,12 @@ class Crowd:
 
     def _read(self, reader: socket.socket, waiting: bytearray) -> None:
         try:
-            waiting += reader.recv(1 << 18)
+            data = reader.recv(1 << 18)
         except BlockingIOError:
             return
+        if not data:  # it was dropped
+            self._selector.unregister(reader)
+        waiting += data
         now = time.time()
         whole = waiting.rfind(b"\n\n")
         if whole >= 0:
