@@ -1,6 +1,6 @@
 """`mpengine record` beside a whole engine: each position of the audio is in a file or in a told gap, whoever is killed.
 
-MPENGINE_RECORD_SECONDS makes the first one longer, MPENGINE_RECORD_SEED repeats it.
+MPENGINE_RECORD_SECONDS makes those with kills longer, MPENGINE_RECORD_SEED repeats them.
 """
 
 import array
