@@ -234,7 +234,7 @@ def test_what_a_microphone_gives_is_in_a_file_or_in_a_told_gap_through_kills_of_
         print(f"seed {SEED}: {[each.__name__ for each in ways]}")
         at_s = 0.0
         for kill in [*ways, lambda: None]:
-            at_s = captured_s(running, at_s + chance.uniform(1.4, 2.6))["captured_s"]
+            at_s = captured_s(running, at_s + chance.uniform(0.8, 1.8))["captured_s"]
             kill()
         gaps = running.told("gap")
         assert running.stop() == 0
