@@ -14,7 +14,7 @@ import signal
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +53,14 @@ def measure(bench: Bench) -> None:
             step(bench, f"{count} boxes", servers, fleet, count)
             if count == boxes:
                 bend(bench, servers, fleet, boxes)
+    for count in [step for step in IN_CLUSTER if step <= boxes]:
+        with running(bench, count, replicas=3) as (servers, fleet):
+            step(bench, f"{count} boxes, cluster of three", servers, fleet, count)
     for ids_s in IDS_S:
         with running(bench, boxes, ids_s=ids_s) as (servers, fleet):
             step(bench, f"ids of {ids_s:g} s", servers, fleet, boxes, ids_s=max(IDS_S))
             if ids_s == max(IDS_S):
                 storm(bench, servers, fleet, boxes)
-    for count in [step for step in IN_CLUSTER if step <= boxes]:
-        with running(bench, count, replicas=3) as (servers, fleet):
-            step(bench, f"{count} boxes, cluster of three", servers, fleet, count)
 
 
 @contextlib.contextmanager
@@ -68,12 +68,11 @@ def running(
     bench: Bench, boxes: int, *, replicas: int = 1, ids_s: float = max(IDS_S)
 ) -> Iterator[tuple[list[NatsServer], Fleet]]:
     """Servers with a stream, and boxes that are all connected, and silent."""
-    cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(prefix="mpbench-") as directory, contextlib.ExitStack() as stack:
-        with _cores(cores[:-1] or cores):
+        with _cores_of_servers():
             servers = [stack.enter_context(each) for each in _servers(Path(directory), replicas)]
         wait_until(lambda: _has_stream(servers[0], replicas, ids_s), _PATIENCE_S, "a stream", every=0.5)
-        with _cores(cores[-1:]):
+        with _cores(sorted(os.sched_getaffinity(0))[-1:]):
             fleet = stack.enter_context(Fleet(boxes, [server.port for server in servers]))
         began = time.monotonic()
         wait_until(lambda: fleet.look()["connected"] == boxes, _PATIENCE_S, f"{boxes} boxes", every=0.5)
@@ -92,11 +91,13 @@ def step(
     fleet.say(rate)
     time.sleep(ids_s or min(bench.settle_s, bench.seconds))
     pids = {server.pid: f"server {number}" for number, server in enumerate(servers)} | {fleet.process.pid: "boxes"}
-    routed, before, at_first = _routed(servers), usage.snapshot(pids), fleet.look()
+    routed, ticks, before, at_first = _routed(servers), usage.machine_ticks(), usage.snapshot(pids), fleet.look()
     time.sleep(bench.seconds)
     at_last, after, routed = fleet.look(), usage.snapshot(pids), _routed(servers) - routed
+    busy = usage.busy_cores(ticks, usage.machine_ticks())
     used = usage.used(before, after)
-    per_s = {key: (at_last[key] - at_first[key]) / used.seconds for key in ("said", "sent", "acknowledged")}
+    took_s = at_last["at_s"] - at_first["at_s"]
+    per_s = {key: (at_last[key] - at_first[key]) / took_s for key in ("said", "sent", "acknowledged")}
     boxes_cpu = used.cpu_by_process.pop("boxes")
     took_ms, late_ms = at_last["acknowledged_ms"] or [0.0], at_last["late_ms"] or [0.0]
 
@@ -108,16 +109,24 @@ def step(
     for percent in (50, 95, 99):
         add(f"to the acknowledgement, p{percent}", "ms", percentile(took_ms, percent))
     add("late in the boxes, p99", "ms", percentile(late_ms, 99))
+    each_us = 10_000 / max(1.0, per_s["acknowledged"])
     add("CPU of the servers", "% of a core", used.cpu)
+    add("CPU of the servers, each message", "us", used.cpu * each_us)
     if len(servers) > 1:
         add("CPU of the busiest server", "% of a core", max(used.cpu_by_process.values()))
-        add("between servers", "bytes a message", routed / max(1, per_s["acknowledged"] * used.seconds))
+        add("between servers", "bytes a message", routed / max(1, at_last["acknowledged"] - at_first["acknowledged"]))
     add("CPU of the boxes", "% of a core", boxes_cpu)
+    add("CPU of the boxes, each message", "us", boxes_cpu * each_us)
     add("memory of a server, RSS", "MB", usage.memory([servers[0].pid]).rss)
     add("disk of a server", "bytes a message", _disk(servers[0]) / max(1, _messages(servers[0])))
+    add("CPU of all other programs", "% of a core", max(0.0, 100 * busy - used.cpu - boxes_cpu))
     add("load average", "", os.getloadavg()[0])
     keeps_up = per_s["acknowledged"] > 0.98 * per_s["said"] and percentile(took_ms, 99) < _LONGEST_MS
-    bench.say(f"fleet: {name}: {per_s['acknowledged']:.0f} of {per_s['said']:.0f} acknowledged a second")
+    bench.say(
+        f"fleet: {name}: {per_s['acknowledged']:.0f} of {per_s['said']:.0f} acknowledged a second, p99 "
+        f"{percentile(took_ms, 99):.0f} ms, CPU {used.cpu:.0f} and {boxes_cpu:.0f} % of a core, "
+        f"others {max(0.0, 100 * busy - used.cpu - boxes_cpu):.0f} %"
+    )
     return keeps_up
 
 
@@ -136,19 +145,22 @@ def storm(bench: Bench, servers: Sequence[NatsServer], fleet: Fleet, boxes: int,
     time.sleep(away_s)
     done, began = fleet.look()["acknowledged"], time.monotonic()
 
-    def add(what: str, probe: Any) -> None:
+    def add(what: str, probe: Callable[[dict[str, Any]], bool]) -> None:
         wait_until(lambda: probe(fleet.look()), _PATIENCE_S, what, every=0.2)
         bench.figures.add("fleet", f"killed, and away for {away_s:g} s: {what}", "s", time.monotonic() - began)
 
-    with _cores(sorted(os.sched_getaffinity(0))[:-1] or [0]):
+    with _cores_of_servers():
         server.start()
-    bench.figures.add("fleet", f"killed, and away for {away_s:g} s: it listens", "s", time.monotonic() - began)
+    add("it listens", lambda _: True)
     add("the first acknowledgement", lambda found: found["acknowledged"] > done)
     add("all boxes are connected", lambda found: found["connected"] == boxes)
     add("all is worked off", lambda found: found["behind"] < boxes / 10)
-    found = fleet.look()
-    bench.figures.add("fleet", "storm: messages whose acknowledgement was lost", "", found["stored"])
-    bench.figures.add("fleet", "storm: connections lost", "", found["lost"])
+    bench.figures.add("fleet", "connections lost in all", "", fleet.look()["lost"])
+
+
+def _cores_of_servers() -> contextlib.AbstractContextManager[None]:
+    cores = sorted(os.sched_getaffinity(0))
+    return _cores(cores[:-1] or cores)
 
 
 @contextlib.contextmanager

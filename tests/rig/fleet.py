@@ -41,6 +41,7 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
 _PING_S = 10.0
 _AT_ONCE = 100
 """So many boxes make their first connection at the same time."""
+_TURN_S = 0.001
 _CONNECT = {"verbose": False, "pedantic": False, "lang": "python3", "version": "2", "protocol": 1, "headers": True}
 _NOT_FOUND = 404
 _HEADERS = f"NATS/1.0\r\n{Header.MSG_ID.value}: %b\r\n{Header.EXPECTED_STREAM.value}: %b\r\n\r\n".encode()
@@ -109,6 +110,7 @@ class _Generator:
     def _look(self) -> dict[str, Any]:
         found = {
             **self.counts,
+            "at_s": asyncio.get_running_loop().time(),
             "connected": sum(box.is_open for box in self.boxes),
             "behind": sum(len(box.waiting) + len(box.flight) for box in self.boxes),
             "late_ms": self.late_ms,
@@ -128,7 +130,7 @@ class _Generator:
                 self.boxes[turn].say(due, now)
                 turn = (turn + 1) % len(self.boxes)
                 due += random.expovariate(self.rate)
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(_TURN_S if self.rate else 0.1)
 
 
 def _parts(line: bytes) -> tuple[bytes, bytes, bytes]:
