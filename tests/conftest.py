@@ -1,5 +1,6 @@
 """Fixtures of all tests: the virtual microphone, engines as real processes, and that nothing stays behind."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SCRATCH] = Scratch()
     if config.option.basetemp is None:
         config.option.basetemp = str(config.stash[SCRATCH].directory / "p")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Any:
+    """Thousands of tests come, and none goes: to look for garbage among them was two fifths of the time."""
+    gc.disable()
+    result = yield
+    gc.freeze()
+    gc.enable()
+    return result
 
 
 @pytest.hookimpl(trylast=True)

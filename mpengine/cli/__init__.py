@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 import mpengine
-from mpengine.cli.interrupts import held
+from mpengine.cli.interrupts import at_once
 from mpengine.cli.options import COMMAND_OPTIONS, KEY_OPTION
 from mpengine.cli.parsing import Parser
 from mpengine.shared.errors import ExitCode, MpengineError
@@ -45,6 +45,8 @@ COMMANDS = {
 }
 # A module `list` would take the place of the type, in this module.
 _MODULES = {"list": "engines", "pause": "pausing", "resume": "pausing"}
+# What these are for is not done when Ctrl-C ends them. It is the usual end of the others.
+_UNDONE = {"transcribe", "check"}
 EXAMPLES = """\
 to begin:
   mpengine run --local              the recogniser of this machine: no account
@@ -52,13 +54,15 @@ to begin:
   mpengine init --output mic.toml   a configuration with every key explained
   mpengine run --config mic.toml    an engine with that configuration
 
-`mpengine COMMAND --help` shows the options of a command. `mpengine help` lists
-the pages of the reference; `mpengine help configuration` has all keys.
+`mpengine COMMAND --help` shows the options of a command.
+`mpengine help` lists the pages of the reference.
+`mpengine help configuration` has all keys.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command in `argv` and return the exit code. A closed pipe and Ctrl-C are no errors."""
+    """Run the command in `argv` and return the exit code. A closed pipe is no error, nor is Ctrl-C of most commands."""
+    words: list[str] = []
     try:
         ensure_standard_streams()
         _look_for_a_namesake()
@@ -73,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # this process is about to end: a second one changes nothing
         drop_output()
-        return int(ExitCode.OK)
+        return int(ExitCode.OK if _UNDONE.isdisjoint(words[:1]) else ExitCode.CRASH)
     except FileNotFoundError:
         if _has_directory():
             raise
@@ -166,5 +170,5 @@ def _short(about: str) -> str:
 
 def module_of(name: str) -> ModuleType:
     """The module of a command."""
-    with held():
+    with at_once():
         return importlib.import_module(f"mpengine.cli.{_MODULES.get(name, name)}")

@@ -14,7 +14,7 @@ import mpengine
 from mpengine import cli
 from mpengine.cli.links import in_words
 from mpengine.shared.errors import ConfigError, ExitCode
-from mpengine.shared.standard_streams import is_dumb, terminal_size, write_text
+from mpengine.shared.standard_streams import is_dumb, terminal_size, write_lines, write_text
 
 _DIRECTORY = os.path.join(os.path.dirname(os.path.abspath(mpengine.__file__)), "docs")
 _ENDING = ".md"
@@ -51,7 +51,7 @@ def show_help(topic: str | None) -> int:
     Raises ConfigError for an unknown topic.
     """
     if topic is None:
-        write_text(_contents())
+        write_lines(*_contents())
     elif topic in cli.COMMANDS and topic not in topics():
         cli.parser_for(topic).parse_args([topic, "--help"])  # exits
     else:
@@ -70,12 +70,11 @@ def subject(page: str) -> str:
     return " ".join(found["subject"].split()) if found else ""
 
 
-def _contents() -> str:
+def _contents() -> list[str]:
     names = [*(name for name in topics() if name not in _LAST), *_LAST]
     width = max(len(name) for name in names)
-    lines = [f"  {name:{width}}  {subject(_read(name))}\n" for name in names]
-    how = "`mpengine help TOPIC` shows one of these pages, `mpengine help COMMAND` the options of a command.\n\n"
-    return how + "".join(lines)
+    how = "`mpengine help TOPIC` shows one of these pages, `mpengine help COMMAND` the options of a command."
+    return [how, "", *(f"  {name:{width}}  {subject(_read(name))}" for name in names)]
 
 
 def _choose(wanted: str, names: Sequence[str]) -> str:

@@ -62,9 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timestamps",
         nargs="?",
+        metavar="CLOCK",
         choices=("run", "utc", "both"),
         const="run",
-        help="text: show when each final was said, on the clock of the run (default) or in UTC",
+        help="text: show when each final was said, on this clock: run (that of the run, default), utc or both",
     )
     parser.add_argument("--user", action="store_true", help="text, srt, vtt: show engine.user_name and the speakers")
     parser.add_argument(

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mpengine.cli.interrupts import held
+from mpengine.cli.interrupts import at_once
 from mpengine.shared.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def targets_of(arguments: argparse.Namespace) -> "list[Target]":
 
 
 def _target(arguments: argparse.Namespace, name: str | None) -> "Target":
-    with held():
+    with at_once():
         from mpengine.cli.target import Target, of_config  # noqa: PLC0415
         from mpengine.client.finding import is_noted  # noqa: PLC0415
         from mpengine.shared.config_tables import USUAL_NAME  # noqa: PLC0415
@@ -123,6 +123,7 @@ def add_format(parser: argparse.ArgumentParser) -> None:
     about = ", ".join(f"{name} ({about})" for name, (_, about) in FORMATS.items())
     parser.add_argument(
         "--format",
+        metavar="FORMAT",
         choices=tuple(FORMATS),
         help=f"{about}; by default the ending of the output file decides, otherwise text",
     )

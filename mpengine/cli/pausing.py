@@ -7,6 +7,7 @@ from mpengine.cli.target import Target, wait_for_status
 from mpengine.shared import messages
 from mpengine.shared.config_tables import name_option
 from mpengine.shared.errors import ExitCode, MpengineError
+from mpengine.shared.standard_streams import write_lines
 from mpengine.shared.text import harmless
 
 _LIMIT_S = 10.0
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """See `pause` and `resume`."""
     do = pause if arguments.command == "pause" else resume
-    print(do(target_of(arguments)))
+    write_lines(do(target_of(arguments)))
     return int(ExitCode.OK)
 
 

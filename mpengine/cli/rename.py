@@ -7,6 +7,7 @@ from mpengine.cli.target import Target
 from mpengine.shared import messages
 from mpengine.shared.config_tables import LONGEST_USER_NAME
 from mpengine.shared.errors import ExitCode, require
+from mpengine.shared.standard_streams import write_lines
 from mpengine.shared.text import harmless
 
 
@@ -29,5 +30,5 @@ def rename(target: Target, user_name: str) -> int:
     is_text = user_name.encode(errors="replace").decode() == user_name and len(user_name) <= LONGEST_USER_NAME
     require("NAME", is_text, f"expected a name of at most {LONGEST_USER_NAME} letters")
     target.tell(messages.SetUserName(user_name))
-    print(f'from now on the speaker is called "{harmless(user_name)}"')
+    write_lines(f'from now on the speaker is called "{harmless(user_name)}"')
     return int(ExitCode.OK)

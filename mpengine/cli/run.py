@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mpengine.cli.interrupts import held
+from mpengine.cli.interrupts import at_once
 from mpengine.cli.options import add_set
 from mpengine.processes import beginning, proc_title, tricks, zygote
 from mpengine.shared.config import Config, secrets
@@ -37,12 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--log-level",
+        metavar="LEVEL",
         choices=("debug", "info", "warning", "error"),
         default="info",
-        help="write log lines of this level and above (default: info)",
+        help="write log lines of this level and above: debug, info (default), warning or error",
     )
     parser.add_argument(
         "--log-format",
+        metavar="FORMAT",
         choices=("person", "text", "json"),
         help="person: sentences (default on a terminal); text: lines with key=value (default otherwise); json: one "
         "JSON object per line",
@@ -81,7 +83,7 @@ def run(
     beginning.leave_no_core()
     environment = dict(os.environ)
     forked = _forked_zygote()
-    with held():  # these must not be in the memory of the zygote
+    with at_once():  # these must not be in the memory of the zygote
         import logging  # noqa: PLC0415
 
         from mpengine.cli.chosen import choose  # noqa: PLC0415

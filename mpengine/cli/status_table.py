@@ -6,10 +6,11 @@ from rich.text import Text
 from mpengine.cli import status_words as words
 from mpengine.cli.terminal.drawing import Head, Output, bar, facts, level_bar, lines, state, table
 from mpengine.shared import messages
-from mpengine.shared.text import harmless
+from mpengine.shared.text import GLUE, glued, harmless
 
 _UNKNOWN = messages.ChildMetrics()
 _LABEL = 11
+_PEAK, _ITS = "(peak ", f"(peak{GLUE}"
 # The columns of a bar, and those of a terminal where it has half of them.
 _BAR, _NARROW = 20, 70
 _PROCESSES = (
@@ -32,7 +33,7 @@ def drawn(answer: messages.StatusAnswer, to: Output, *, has_bars: bool = False) 
         ("engine", f"{answer.name} (pid {answer.pid}, {answer.mode} mode)"),
         ("state", state(answer.state, words.remarks(answer.reason, paused=answer.paused))),
         ("device", answer.device or "-"),
-        ("level", _beside(bars.level(answer.level) if bars else None, words.level(answer.level))),
+        ("level", _beside(bars.level(answer.level) if bars else None, words.level(answer.level).replace(_PEAK, _ITS))),
         ("recogniser", f"{answer.endpoint or '-'} (connection {answer.connection})"),
         ("results", answer.publish),
     ]
@@ -86,4 +87,4 @@ class _Bars:
 
 
 def _beside(drawn_bar: Text | None, text: str) -> str | Text:
-    return text if drawn_bar is None else drawn_bar.append(f" {harmless(text)}")
+    return text if drawn_bar is None else drawn_bar.append(f" {glued(harmless(text))}")

@@ -14,6 +14,7 @@ from mpengine.client.subscriber import Subscriber
 from mpengine.shared import messages
 from mpengine.shared.errors import EngineUnreachable, ExitCode, MpengineError
 from mpengine.shared.messages import Status
+from mpengine.shared.standard_streams import write_lines
 from mpengine.shared.text import harmless
 
 _LOOK_S = 0.1
@@ -77,13 +78,13 @@ def _report(last: Status | None, *, is_heard: bool) -> int:
     """Print how the engine ended; returns the exit code. `is_heard`: whether a last status would have come here."""
     match last:
         case None if is_heard:
-            print("ended without a last status: it was killed or has crashed")
+            write_lines("ended without a last status: it was killed or has crashed")
         case None:
-            print("ended; nobody knows how, because nothing came from its bus.publish endpoint")
+            write_lines("ended; nobody knows how, because nothing came from its bus.publish endpoint")
         case Status(state=messages.EngineState.FAILED, reason=reason):
-            print(f"failed: {harmless(reason)}")
+            write_lines(f"failed: {harmless(reason)}")
         case Status(unacknowledged_s=rest_s):
-            print(f"stopped; {rest_s:.1f} s of audio without a result" if rest_s >= 0.05 else "stopped")
+            write_lines(f"stopped; {rest_s:.1f} s of audio without a result" if rest_s >= 0.05 else "stopped")
             return int(ExitCode.OK)
     return int(ExitCode.CRASH)
 

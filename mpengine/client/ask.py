@@ -1,5 +1,7 @@
 """A question to an engine with its answer, and a socket that is connected to one."""
 
+import time
+
 import zmq
 
 from mpengine.client.finding import find, is_running, require_name
@@ -8,6 +10,9 @@ from mpengine.shared.config_tables import USUAL_NAME, name_option
 from mpengine.shared.errors import ConfigError, EngineUnreachable
 
 _KEY_CHARACTERS = 40
+# So often a question looks whether its engine has said meanwhile that it is elsewhere: one that starts answers nobody
+# before its file is there.
+_LOOK_MS = 100
 
 
 def ask(
@@ -27,35 +32,46 @@ def ask(
     key, if the engine has one and is not found by its name; `client_key` is a secret key of your own, which the engine
     may ask for (`bus.curve_clients`). Raises ConfigError for an invalid name, endpoint or key.
     """
-    is_command = not isinstance(question, messages.QUESTIONS) and (command is not None or query is None)
-    endpoint, kind = (command, "command") if is_command else (query, "query")
     require_name(name)
-    is_named = endpoint is None
-    if endpoint is None:
-        found = find(name)
-        endpoint = found.command if is_command else found.query
-        server_key = found.server_key if server_key is None else server_key
+    is_command = not isinstance(question, messages.QUESTIONS) and (command is not None or query is None)
+    given, kind = (command, "command") if is_command else (query, "query")
+    give_up_s = time.monotonic() + timeout_s
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
-        socket = sockets.make(context, zmq.REQ)
-        connect(socket, endpoint, f"bus.{kind}", server_key, client_key)
-        # An engine with a key refuses a connection without one for good: then nothing can be sent.
-        is_sent = sockets.try_send(socket, [messages.encode(question)])
-        if not is_sent or not socket.poll(int(timeout_s * 1000)):
-            if doorkeeper.is_full(endpoint):
-                text = f'the engine "{name}" has too many clients at {endpoint} (bus.clients): close some, or ask again'
-                raise EngineUnreachable(text)
-            if is_named and endpoint.startswith("ipc:") and is_running(name):
-                text = f'the engine "{name}" runs, but has not answered at {endpoint} in {timeout_s:g} s'
-                raise EngineUnreachable(f"{text}; ask again, or end its process, which `mpengine list` shows")
-            # Over tcp, a wrong key and no engine look the same from here.
-            is_clear = endpoint.startswith("ipc:") or (is_named and not is_running(name))
-            doubts = "is it running, is the server key right, and the client key known?"
-            advice = f"start one with: mpengine run{name_option(name)}" if is_clear else doubts
-            raise EngineUnreachable(f'no engine called "{name}" answers at {endpoint}; {advice}')
-        return socket.recv()
+        while True:
+            found = find(name) if given is None else None
+            endpoint, key = given or "", server_key
+            if found is not None:
+                endpoint = found.command if is_command else found.query
+                key = found.server_key if server_key is None else server_key
+            socket = sockets.make(context, zmq.REQ)
+            connect(socket, endpoint, f"bus.{kind}", key, client_key)
+            # An engine with a key refuses a connection without one for good: then nothing can be sent.
+            is_sent = sockets.try_send(socket, [messages.encode(question)])
+            while is_sent and (rest_ms := int((give_up_s - time.monotonic()) * 1000)) > 0:
+                if socket.poll(min(rest_ms, _LOOK_MS)):
+                    return socket.recv()
+                if found is not None and find(name) != found:
+                    break
+            else:
+                raise EngineUnreachable(_why(name, endpoint, timeout_s, is_named=given is None))
+            socket.close()
     finally:
         context.destroy(linger=0)
+
+
+def _why(name: str, endpoint: str, timeout_s: float, *, is_named: bool) -> str:
+    """Why the engine may not have answered, and what would mend it."""
+    if doorkeeper.is_full(endpoint):
+        return f'the engine "{name}" has too many clients at {endpoint} (bus.clients): close some, or ask again'
+    if is_named and endpoint.startswith("ipc:") and is_running(name):
+        text = f'the engine "{name}" runs, but has not answered at {endpoint} in {timeout_s:g} s'
+        return f"{text}; ask again, or end its process, which `mpengine list` shows"
+    # Over tcp, a wrong key and no engine look the same from here.
+    is_clear = endpoint.startswith("ipc:") or (is_named and not is_running(name))
+    doubts = "is it running, is the server key right, and the client key known?"
+    advice = f"start one with: mpengine run{name_option(name)}" if is_clear else doubts
+    return f'no engine called "{name}" answers at {endpoint}; {advice}'
 
 
 def connect(

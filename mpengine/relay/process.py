@@ -294,11 +294,14 @@ class _Relay:
                 self._is_announced = True
             senders = [asyncio.create_task(engine.send(broker, failed)) for engine in self._engines]
             ends: list[asyncio.Future[Any]] = [broker.lost, failed, *senders]
-            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if broker.lost in done:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if failed.done():  # a broker may refuse a message and end the connection: the refusal says why
+                failed.result()
+            if broker.lost.done():
                 raise Away(broker.lost.result())
-            for each in done:
-                each.result()
+            for sender in senders:
+                if sender.done():
+                    sender.result()
         finally:
             self._is_connected = False
             if not failed.cancel() and not failed.cancelled():

@@ -248,6 +248,14 @@ def inode_of(fd: int) -> int:
         return 0
 
 
+def connection_of(fd: int, pid: int) -> int:
+    """The inode of the connection at `fd`; 0 if there is none, or by now one of another process than `pid` (0: any)."""
+    with contextlib.suppress(OSError), _held(fd) as connection:
+        if not pid or _peer_pid(connection) in {0, pid}:
+            return inode_of(connection.fileno())
+    return 0
+
+
 def end_connection(fd: int, inode: int, *, pid: int = 0) -> None:
     """Shut down the connection at `fd`, if it is still the one of `inode`, and of the process `pid` (0: of any one).
 

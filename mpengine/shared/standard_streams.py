@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+from collections.abc import Sequence
 from io import BufferedWriter, FileIO, TextIOWrapper
 from typing import Any, TextIO
 
@@ -16,7 +17,7 @@ def ensure_standard_streams() -> None:
     """Open those of the descriptors 0, 1 and 2 that are closed on /dev/null, and make printing safe for all letters.
 
     Otherwise the next sockets and files would get these numbers, and children and C libraries would write into them.
-    From now on `sys.stdout` raises the errors of `_Output`.
+    From now on `sys.stdout` raises the errors of `Output`.
     """
     for number in range(3):
         try:
@@ -29,36 +30,41 @@ def ensure_standard_streams() -> None:
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
     if sys.stdout is sys.__stdout__:  # otherwise a caller has replaced it
         sys.stdout = TextIOWrapper(
-            BufferedWriter(_Output(1, "w", closefd=False)),
+            Output(FileIO(1, "w", closefd=False)),
             encoding=sys.stdout.encoding if sys.stdout else None,
             errors="replace",
             line_buffering=os.isatty(1),
         )
 
 
-class _Output(FileIO):
-    """Standard output. A write raises BrokenPipeError when the reader has gone, MpengineError when it fails otherwise.
+class Output(BufferedWriter):
+    """The buffer of standard output. It raises BrokenPipeError when the reader has gone, MpengineError otherwise.
 
-    All later output goes to /dev/null.
+    All later output goes to /dev/null. A signal handler that raises, as that of Ctrl-C does, may come at any of these
+    lines: the buffer itself notes what the descriptor has taken. A class below it would write such a piece again.
     """
 
     def write(self, data: Any, /) -> int:
-        """Write as much of `data` as the descriptor takes at once; returns the number of bytes."""
+        """Take all of `data`, and write what does not fit; returns the number of bytes."""
         try:
-            written: int | None = super().write(data)
-        except BrokenPipeError:
-            drop_output()
-            raise
+            return super().write(data)
         except OSError as error:
-            raise _cannot_write(error.errno or errno.EIO) from None
-        if written is None:  # another process has made the descriptor non-blocking, and it is full
-            raise _cannot_write(errno.EAGAIN)
-        return written
+            raise _cannot_write(error) from None
+
+    def flush(self) -> None:
+        """Write all that was taken."""
+        try:
+            super().flush()
+        except OSError as error:
+            raise _cannot_write(error) from None
 
 
-def _cannot_write(number: int) -> MpengineError:
+def _cannot_write(error: OSError) -> OSError | MpengineError:
+    """What to raise. BlockingIOError: another process has made the descriptor non-blocking, and it is full."""
     drop_output()
-    return MpengineError(f"cannot write: {os.strerror(number)}")
+    if isinstance(error, BrokenPipeError):
+        return error
+    return MpengineError(f"cannot write: {os.strerror(error.errno or errno.EIO)}")
 
 
 def write_text(text: str) -> None:
@@ -88,12 +94,21 @@ def complain(text: str, *more: str) -> None:
 
 def tell(*lines: str) -> None:
     """Write `lines` to standard error, if that is possible; on a terminal they are broken at words."""
-    columns = columns_of(sys.stderr)
-    whole = lines if columns is None else [piece for line in lines for piece in hanging(line, columns)]
     try:
-        sys.stderr.write("".join(f"{line}\n" for line in whole))
+        sys.stderr.write(_broken(lines, sys.stderr))
     except OSError:
         _drop(sys.stderr)
+
+
+def write_lines(*lines: str) -> None:
+    """Write `lines` to standard output; on a terminal they are broken at words."""
+    write_text(_broken(lines, sys.stdout))
+
+
+def _broken(lines: Sequence[str], stream: TextIO) -> str:
+    columns = columns_of(stream)
+    whole = lines if columns is None else [piece for line in lines for piece in hanging(line, columns)]
+    return "".join(f"{line}\n" for line in whole)
 
 
 def columns_of(stream: TextIO | None) -> int | None:

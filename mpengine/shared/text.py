@@ -1,6 +1,7 @@
 """Text from outside: made safe for a terminal, cut to its width, or cut at words. Pure."""
 
 import itertools
+import re
 import unicodedata
 from collections.abc import Sequence
 
@@ -8,6 +9,11 @@ from collections.abc import Sequence
 _REPLACED = frozenset({"Cc", "Zl", "Zp", "Cs"})
 # Characters that turn the direction of the following text.
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+# A number and its unit stay on one line.
+_NUMBER_AND_UNIT = re.compile(r"(?<=\d) (?=(?:s|ms|min|h|MB|GB|Hz|kHz|dB|dBFS|%|x)(?!\w))")
+GLUE = "\ue000"
+"""Stands for a space where no line may be broken; a character of private use, which is no space to any program."""
 
 _LEAST_SECOND = 24  # columns: in less, hardly two words stand beside each other
 _SHALLOW = 6  # columns: of a deeper margin only so much is kept where the text has little room
@@ -54,10 +60,11 @@ def beginning(text: str, columns: int) -> str:
 def wrapped(text: str, columns: int) -> list[str]:
     """`text` as lines that fit `columns`, broken between words; a word that is too long for a line is broken inside.
 
-    The last column stays free, as in `fitting`. Spaces between words count as one. There is always one line or more.
+    The last column stays free, as in `fitting`. Spaces between words count as one. There is always one line or more. A
+    number and its unit are one word.
     """
     lines = [""]
-    for word in text.split():
+    for word in glued(text).split():
         joined = f"{lines[-1]} {word}" if lines[-1] else word
         if width(joined) < columns:
             lines[-1] = joined
@@ -72,7 +79,12 @@ def wrapped(text: str, columns: int) -> list[str]:
             lines[-1:] = [piece, ""]
             rest = rest[len(piece) :]
         lines[-1] = rest
-    return lines
+    return [line.replace(GLUE, " ") for line in lines]
+
+
+def glued(text: str) -> str:
+    """`text` with GLUE between each number and its unit."""
+    return _NUMBER_AND_UNIT.sub(GLUE, text)
 
 
 def hanging(line: str, columns: int) -> list[str]:

@@ -78,8 +78,14 @@ class Liveness:
             self._answers.sent(pcm, duration_s, now)
 
     def heard(self, now: float) -> None:
-        """A message came. A pong is none: a proxy answers pings even when its recogniser is dead."""
+        """A message came. A pong is none: a proxy answers pings even when its recogniser is dead.
+
+        A message gives an unanswered ping more time. Where a file is sent faster than the recogniser reads, the ping
+        waits behind minutes of audio in the buffers of the sockets.
+        """
         self._answers.heard(now)
+        if self._pong_by < NEVER:
+            self._pong_by = max(self._pong_by, now + PONG_LIMIT_S)
 
     def ponged(self) -> None:
         """The peer has answered a ping."""
@@ -107,9 +113,10 @@ class Liveness:
         """The ping and the keep-alive text that are due."""
         actions: list[Action] = []
         if now >= self._next_ping:
-            self._next_ping, self._pinged_at = now + PING_INTERVAL_S, now
-            self._pong_by = now + PONG_LIMIT_S
-            actions.append(SendPing(b"mpengine"))
+            self._next_ping = now + PING_INTERVAL_S
+            if self._pong_by == NEVER:  # the answer to one must not pass for that to the next
+                self._pinged_at, self._pong_by = now, now + PONG_LIMIT_S
+                actions.append(SendPing(b"mpengine"))
         if now >= self._keep_alive_at and self._keep_alive is not None:
             self._keep_alive_at = now + KEEP_ALIVE_AFTER_S
             actions.append(SendText(self._keep_alive))

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from mpengine import cli
-from mpengine.cli.interrupts import held
+from mpengine.cli.interrupts import at_once
 from tests.rig.waiting import scaled
 
 
@@ -49,28 +49,55 @@ def test_a_working_directory_that_was_removed_is_told(capsys, tmp_path, monkeypa
     assert capsys.readouterr() == ("", told)
 
 
-def test_an_interrupt_comes_behind_the_block_that_holds_it():
-    done = []
-    with pytest.raises(KeyboardInterrupt):  # noqa: SIM117, PT012  the interrupt comes at the end of the inner block
-        with held():
-            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
-            done.append("block")
-    assert done == ["block"]
+LOADING = """
+import os, signal
+from mpengine.cli.interrupts import at_once
+with at_once():
+    print("loading", flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+print("loaded")
+"""
 
 
-def test_an_interrupt_waits_for_the_modules_of_the_command(monkeypatch):
-    real, done = importlib.import_module, []
+def test_an_interrupt_while_modules_are_loaded_ends_the_process_without_a_word():
+    ended = subprocess.run([sys.executable, "-c", LOADING], check=False, capture_output=True, timeout=scaled(60))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, b"loading\n", b"")
 
-    def interrupted(name):
-        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
-        done.append(name)
+
+def test_behind_the_modules_an_interrupt_is_what_it_was(monkeypatch):
+    real, meanwhile = importlib.import_module, []
+
+    def observed(name):
+        meanwhile.append((name, signal.getsignal(signal.SIGINT)))
         return real(name)
 
-    monkeypatch.setattr(importlib, "import_module", interrupted)
+    monkeypatch.setattr(importlib, "import_module", observed)
+    assert cli.main(["version"]) == 0
+    assert set(meanwhile) == {("mpengine.cli.version", signal.SIG_DFL)}
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_that_is_ignored_stays_so_and_other_threads_change_nothing():
+    meanwhile = []
+
+    def load():
+        with at_once():
+            meanwhile.append(signal.getsignal(signal.SIGINT))
+
+    other = threading.Thread(target=load)
+    other.start()
+    other.join()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    load()
+    assert meanwhile == [signal.default_int_handler, signal.SIG_IGN]
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+@pytest.mark.parametrize(("words", "code"), [(["listen"], 0), (["transcribe", "talk.wav"], 1), (["check"], 1)])
+def test_an_interrupt_is_no_success_where_work_is_left(monkeypatch, words, code):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.module_of(words[0]), "main", interrupted)
     monkeypatch.setattr(cli, "drop_output", lambda: None)
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        assert cli.main(["version"]) == 0
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    assert done == ["mpengine.cli.version"]
+    assert cli.main(words) == code

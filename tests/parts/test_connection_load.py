@@ -61,6 +61,7 @@ def load_server(authority):
         assert process.wait(SOON) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [640, 16000])
 def test_load_both_ways_over_tls(load_server, authority, size):
     """Every frame arrives, in order, both ways, and the stream ends where it should and nowhere else."""

@@ -237,6 +237,8 @@ def test_the_connection_that_is_meant_is_ended_and_no_other(two, has_room, monke
 
         monkeypatch.setattr(os, "dup", dup)
     fd, inode = accepted.fileno(), doorkeeper.inode_of(accepted.fileno())
+    assert doorkeeper.connection_of(fd, os.getpid() + 1) == 0
+    assert doorkeeper.connection_of(fd, os.getpid()) == doorkeeper.connection_of(fd, 0) == inode
     doorkeeper.end_connection(fd, inode + 1)
     doorkeeper.end_connection(fd, inode, pid=os.getpid() + 1)
     assert not ended(client)
@@ -246,6 +248,8 @@ def test_the_connection_that_is_meant_is_ended_and_no_other(two, has_room, monke
 
 def test_what_is_no_socket_is_left_alone(tmp_path):
     with (tmp_path / "file").open("wb") as file:
+        assert doorkeeper.connection_of(file.fileno(), 0) == 0
         doorkeeper.end_connection(file.fileno(), doorkeeper.inode_of(file.fileno()))
         file.write(b"x")
+    assert doorkeeper.connection_of(1_000_000, 0) == 0
     doorkeeper.end_connection(1_000_000, 1)

@@ -1,6 +1,8 @@
 """How programs find an engine: by the file in its runtime directory, by its configuration, and again when it moves."""
 
+import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import pytest
@@ -11,7 +13,7 @@ from mpengine.cli import parser_for
 from mpengine.cli.options import target_of
 from mpengine.client import feed
 from mpengine.client.finding import Found, find
-from mpengine.shared import whereabouts
+from mpengine.shared import one_writer, whereabouts
 from mpengine.shared.messages import StatusAnswer, StatusQuery
 from mpengine.shared.whereabouts import Whereabouts
 from tests.rig.fake_engine import FakeEngine
@@ -94,6 +96,19 @@ def test_without_a_file_it_is_in_the_runtime_directory(runtime):
 def test_a_name_that_cannot_be_is_refused(runtime, name):
     with pytest.raises(ConfigError, match=r"engine.name: expected 1 to 32"):
         find(name)
+
+
+def test_an_engine_that_starts_is_waited_for_until_its_file_says_where_it_is(runtime, tmp_path):
+    lock = os.open(runtime / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    one_writer.lock(lock)
+    (tmp_path / "elsewhere").mkdir()
+    try:
+        with FakeEngine(tmp_path / "elsewhere") as fake, ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(ask, StatusQuery(), name="desk", timeout_s=scaled(30))
+            whereabouts.write(str(runtime), Whereabouts(name="desk", pid=7, query=fake.query))
+            assert json.loads(asked.result())["state"] == "running"
+    finally:
+        os.close(lock)
 
 
 def target(*words):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import subprocess
 import sys
 import time
@@ -9,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from mpengine.cli.handing.command import Pipe
 from mpengine.cli.handing.conversation import Item
 from mpengine.cli.handing.hands import Each, LineByLine, Rules
 from mpengine.cli.handing.position_file import Place, PositionFile
 from mpengine.shared import messages
 from mpengine.shared.errors import ConfigError, MpengineError
-from tests.rig.waiting import scaled, wait_until
+from tests.rig.waiting import PATIENCE_S, scaled, wait_until
 
 # Appends each line that it reads to a file, and may do something special at a word.
 READER = 'while read -r line; do printf "%s\\n" "$$ $line" >>"$0"; case "$line" in *stop*) {};; esac; done'
@@ -194,6 +196,15 @@ def test_a_full_queue_makes_the_main_thread_wait_and_is_told_once(told, monkeypa
     hand.close(drains=True)
     assert numbers(out) == list(range(1, 30))
     assert all("is slow: 3 messages wait for it" in line for line in told)
+
+
+def test_a_line_that_is_read_before_its_watch_begins_is_not_waited_for():
+    pipe = Pipe(["cat"])
+    pipe.put(b"line\n")
+    wait_until(lambda: pipe.is_read, PATIENCE_S, "the line to be read")
+    assert pipe.watch(select.poll(), 30.0) == 0.0
+    assert pipe.finish() == 0
+    pipe.close()
 
 
 def test_a_disk_that_is_full_ends_it_with_a_word(told, position, out, monkeypatch):

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 import mpengine
+from mpengine import cli
 from mpengine.cli.help import laid_out, topics
+from mpengine.shared import standard_streams
 from tests.rig.processes import spawned
 from tests.rig.terminal import Terminal
 from tests.rig.waiting import scaled
@@ -59,6 +61,17 @@ def test_without_a_topic_each_page_is_listed_with_its_first_sentence():
     assert listed.keys() == {path.stem for path in DOCS.glob("*.md")}
     assert list(listed)[-3:] == ["development", "costs", "changes"]
     assert listed["costs"] == (DOCS / "costs.md").read_text(encoding="utf-8").splitlines()[2]
+
+
+@pytest.mark.parametrize("columns", [40, 50, 80])
+def test_the_list_of_pages_is_broken_at_words(capsys, monkeypatch, columns):
+    assert cli.main(["help"]) == 0
+    words = capsys.readouterr().out.split()
+    monkeypatch.setattr(standard_streams, "columns_of", lambda _: columns)
+    assert cli.main(["help"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.split() == words
+    assert max(map(len, shown.splitlines())) < columns
 
 
 @pytest.mark.parametrize("topic", ["wire", "wi", "WIRE"])

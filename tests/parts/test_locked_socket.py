@@ -312,6 +312,7 @@ print(received, received_crc, sent, sent_crc)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
 @pytest.mark.parametrize("size", [640, 16000])
 def test_load_both_ways(authority, version, size):

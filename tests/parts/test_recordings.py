@@ -1,7 +1,9 @@
 """What `mpengine transcribe` decides about files: where words go, what is kept for another try, what ffmpeg reads."""
 
 import os
+import signal
 import stat
+import threading
 import time
 from contextlib import closing
 
@@ -9,8 +11,8 @@ import pytest
 
 from mpengine.capture.convert import channels_sent
 from mpengine.capture.wav_format import HeaderParser
-from mpengine.cli.recordings import decode, outputs
-from mpengine.cli.recordings.engine import config_for
+from mpengine.cli.recordings import decode, engine, outputs
+from mpengine.cli.recordings.engine import Told, config_for
 from mpengine.cli.recordings.outputs import Job
 from mpengine.cli.recordings.work import Finals, Work
 from mpengine.shared import messages
@@ -194,6 +196,99 @@ def test_a_cache_that_cannot_be_had_is_told(here, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(here / "file"))
     with pytest.raises(MpengineError, match=r"cannot keep work in .*: Not a directory; set XDG_CACHE_HOME"):
         work_on(write_wav(here / "a.wav", noise(1)))
+
+
+# The engine of an earlier try
+
+
+def config_of(work):
+    return config_for(Config.parse(BYOK), "a.wav", work, paced=False)
+
+
+def test_each_try_has_an_engine_name_of_its_own(here):
+    with closing(work_on(write_wav(here / "a.wav", noise(1)))) as work:
+        names = {config_of(work).engine.name for _ in range(3)}
+    assert len(names) == 3
+    assert {name[:14] for name in names} == {f"file-{work.key[:8]}-"}
+
+
+@pytest.fixture
+def left(here, monkeypatch):
+    """The work on a recording, and the runtime directories of two tries and of another engine."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(here / "run"))
+    with closing(work_on(write_wav(here / "a.wav", noise(1)))) as work:
+        names = [config_of(work).engine.name, config_of(work).engine.name, "file-of-mine"]
+        for name in names:
+            (here / "run" / "mpengine" / name).mkdir(parents=True)
+        yield work, names
+
+
+class Begun(Exception):
+    """The engine would be started."""
+
+
+def begin(monkeypatch, work):
+    def spawned(*_, **__):
+        raise Begun
+
+    monkeypatch.setattr(engine, "Spawned", spawned)
+    with pytest.raises(Begun):
+        engine.recognise(config_of(work), work, Told(*[lambda *_: None] * 4))
+
+
+def test_another_try_waits_for_the_engine_of_the_one_before_and_removes_what_it_left(here, left, monkeypatch):
+    work, names = left
+    answers = {names[0]: [True, True, False], names[1]: [False]}
+    monkeypatch.setattr(engine, "is_running", lambda name: answers[name].pop(0))
+    monkeypatch.setattr(engine, "_LOOK_S", 0.0)
+    begin(monkeypatch, work)
+    assert answers == {names[0]: [], names[1]: []}
+    assert os.listdir(here / "run" / "mpengine") == ["file-of-mine"]
+
+
+def test_an_engine_of_an_earlier_try_that_does_not_end_is_told(left, monkeypatch):
+    work, _ = left
+    monkeypatch.setattr(engine, "is_running", lambda _: True)
+    monkeypatch.setattr(engine, "_BEFORE_LIMIT_S", 0.0)
+    with pytest.raises(MpengineError, match=r"an earlier try is still there: mpengine stop --name file-\w{8}-\w{8},"):
+        engine.recognise(config_of(work), work, Told(*[lambda *_: None] * 4))
+
+
+def test_without_an_earlier_try_there_is_nothing_to_wait_for(here, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(here / "run"))
+    with closing(work_on(write_wav(here / "a.wav", noise(1)))) as work:
+        begin(monkeypatch, work)
+
+
+class Started:
+    """A child process that an interrupt meets while it is started."""
+
+    def __init__(self, *_, **__):
+        self.done = []
+        STARTED.append(self)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        self.done.append("started")
+
+    def kill(self):
+        self.done.append("killed")
+
+    def wait(self, _):
+        self.done.append("awaited")
+
+
+STARTED = []
+
+
+def test_an_interrupt_while_the_engine_is_started_leaves_no_process(here, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(here / "run"))
+    monkeypatch.setattr(engine, "Spawned", Started)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with closing(work_on(write_wav(here / "a.wav", noise(1)))) as work, pytest.raises(KeyboardInterrupt):
+            engine.recognise(config_of(work), work, Told(*[lambda *_: None] * 4))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert STARTED.pop().done == ["started", "killed", "awaited"]
 
 
 # Results

@@ -8,7 +8,7 @@ import pytest
 
 from mpengine.cli.check import recogniser as recognisers
 from mpengine.cli.check.recogniser import origin_of, recogniser
-from mpengine.recogniser import trial as local
+from mpengine.recogniser import process as local
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import Secret
 from mpengine.shared.errors import ConfigError, ExitCode

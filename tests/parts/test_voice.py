@@ -34,6 +34,7 @@ def gated(samples, block=320):
     return Ranges(gate.take_gated())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [320, 3200])
 def test_music_is_kept_back_and_speech_in_it_is_not(block):
     played, voice = music(40), array.array("h", speech.pcm())

@@ -239,7 +239,7 @@ def _run(*arguments, **options):
         (("--token-file", "/nowhere/at/all"), "cannot read /nowhere/at/all: No such file"),
         (("--token-file", "/dev/null"), "expected one word of 16 or more"),
         (("--name", "../x"), "engine.name"),
-        (("--name", "a", "--name", "b", "--query", "ipc:///tmp/x"), "expected one name with bus.publish and bus.query"),
+        (("--name", "a", "--name", "b", "--query", "ipc:///tmp/x"), "--query: expected one --name with it"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(arguments, words):

@@ -212,6 +212,7 @@ def test_the_last_device_is_there_after_a_long_run_too(path):
     assert recovered(path).device == OpenDevice("usb:2", "None")
 
 
+@pytest.mark.slow
 def test_a_long_outage_keeps_the_journal_small(path):
     """A full window tells a gap a second, each the neighbour of the one before."""
     journal = Journal.create(path, IDENTITY)
@@ -285,6 +286,7 @@ def test_a_final_of_another_version_has_no_transcript(path):
     assert final(1, text=body).transcript().text == "hi"
 
 
+@pytest.mark.slow
 def test_however_long_finals_and_gaps_are_the_journal_has_four_megabytes_at_most(path):
     journal = Journal.create(path, IDENTITY, History(finals=1000))
     largest = 0

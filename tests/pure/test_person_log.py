@@ -232,6 +232,16 @@ def test_text_is_broken_at_words_and_within_long_ones(text, columns, lines):
     assert wrapped(text, columns) == lines
 
 
+@pytest.mark.parametrize("unit", ["s", "MB", "dBFS)", "Hz,", "%", "s."])
+def test_a_number_stays_with_its_unit(unit):
+    text = f"it has 5.4 {unit} more"
+    assert all(f"5.4 {unit}" in " | ".join(wrapped(text, columns)) for columns in range(len(f"5.4 {unit}") + 1, 30))
+
+
+def test_a_number_before_another_word_does_not():
+    assert wrapped("he has 5 sons", 10) == ["he has 5", "sons"]
+
+
 # Debug
 
 

@@ -37,13 +37,53 @@ def test_pace_and_rest_are_right_wherever_it_begins_and_however_long_the_start_t
 
 
 def test_the_pace_of_long_ago_does_not_count():
-    fast, slow = steady(100, 20.0), [(200.0 + at, 2000.0 + 2.0 * at) for at in range(1, 90)]
+    fast, slow = steady(100, 20.0), [(200.0 + at, 2000.0 + 2.0 * at) for at in range(1, 120)]
     assert after(fast + slow).pace == pytest.approx(2.0, rel=0.05)
 
 
+def test_a_moment_changes_the_time_left_little_when_much_is_done():
+    steadily = steady(1000, 2.0)
+    stopped = [(1100.0 + at, 2000.0) for at in range(1, 20)]
+    assert after(steadily + stopped).left_s == pytest.approx(1600.0 / 2.0, rel=0.05)
+
+
+def test_an_hour_is_remembered_in_little_and_tells_as_much():
+    progress = after(steady(3600, 0.5))
+    assert progress.pace == pytest.approx(0.5)
+    assert len(progress._looks) <= 1000
+
+
 def test_a_pace_is_not_guessed_from_a_moment():
-    assert after(steady(2, 12.0)).left_s is None
-    assert after(steady(4, 12.0)).left_s is not None
+    assert after(steady(9, 12.0)).left_s is None
+    assert after(steady(11, 12.0)).left_s is not None
+
+
+@pytest.mark.parametrize("heap_s", [0.0, 12.0, 200.0, 1000.0])
+def test_a_heap_at_the_beginning_is_no_pace(heap_s):
+    """The first results often come together: the time left is shown once what follows has shown a pace."""
+    progress = Progress("talk.mp3")
+    for number, (now, done_s) in enumerate(steady(70, 12.0)):
+        progress.heard(now, done_s + (heap_s if number else 0.0), HOUR_S)
+        if progress.left_s is not None:
+            break
+    assert 10 <= number <= 60
+    assert progress.left_s == pytest.approx((HOUR_S - progress.done_s) / 12.0, rel=0.25)
+
+
+def test_results_that_come_seldom_show_a_pace_after_some_of_them():
+    progress = Progress("talk.mp3")
+    for number in range(60):
+        progress.heard(100.0 + number, 60.0 * (number // 5), HOUR_S)
+        if progress.left_s is not None:
+            break
+    assert number // 5 == 6
+    assert progress.left_s == pytest.approx((HOUR_S - progress.done_s) / 12.0, rel=0.1)
+
+
+def test_what_was_shown_once_stays():
+    progress = after(steady(20, 12.0))
+    progress.heard(121.0, 900.0, HOUR_S)
+    assert progress.left_s is not None
 
 
 def test_where_it_stands_still_the_rest_becomes_longer():

@@ -72,6 +72,7 @@ def test_no_piece_stays_and_the_quick_look_misses_none(secret, text, data):
         assert not any(piece in text for piece in pieces)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [KEY * 50_000, KEY[:7] * 150_000, "a" * 1_000_000], ids=["whole", "nearly", "other"])
 @pytest.mark.parametrize("secret", [KEY, "a" * 40, LONG_TOKEN], ids=["key", "one letter", "token"])
 def test_a_long_text_takes_no_long_time(secret, text):

@@ -7,6 +7,7 @@ import pytest
 from mpengine.shared import control
 from mpengine.shared.frames import Frame
 from mpengine.streaming.actions import Drop, SendPing, SendPong
+from mpengine.streaming.liveness import Liveness
 from mpengine.streaming.websocket.events import Failed, Opened, PingReceived, PongReceived, Received
 from tests.pure.session_history import (
     MANAGED,
@@ -59,6 +60,27 @@ def test_a_pong_answers_a_ping():
     session.tick(120.0)
     session.event(PongReceived(b"mpengine"), 129.0)
     assert of_kind(session.tick(130.0), Drop) == []
+
+
+def test_a_recogniser_that_brings_results_may_answer_a_ping_late():
+    """It reads more slowly than a file is sent: the ping waits behind minutes of audio."""
+    session = ready_session()
+    for second in range(100, 200):
+        assert of_kind(session.event(Received('{"type":"Metadata"}'), float(second)), Drop) == []
+        assert len(of_kind(session.tick(float(second)), SendPing)) == (second == 120)
+    actions = session.tick(209.0)
+    assert told(actions, control.ConnectionDown)[0].reason == "no answer to a ping within 10 s"
+
+
+def test_a_late_answer_is_that_to_the_ping_that_was_sent():
+    liveness = Liveness(keep_alive=None, now=100.0)
+    assert liveness.tick(120.0) == [SendPing(b"mpengine")]
+    liveness.heard(129.0)
+    liveness.heard(138.0)
+    assert liveness.tick(140.0) == []
+    liveness.ponged()
+    assert liveness.last_answered_ping == 120.0
+    assert liveness.tick(160.0) == [SendPing(b"mpengine")]
 
 
 @pytest.mark.parametrize("make", [ready_session, finishing_session])

@@ -277,8 +277,17 @@ def test_where_the_table_does_not_fit_each_process_has_lines_of_its_own():
     place = lines.index("capture")
     assert lines[place : place + 3] == [
         "capture",
-        "    state running, pid 4712, restarts 1, up",
-        "    01:00:00, cpu_s 12.3, rss_mb 15.0",
+        "    state running, pid 4712, restarts 1,",
+        "    up 01:00:00, cpu_s 12.3, rss_mb 15.0",
+    ]
+
+
+def test_a_number_stands_beside_what_it_is_of():
+    lines = on_terminal(49, has_bars=True, level=messages.Level(rms_dbfs=-22.6, peak_dbfs=-12.3, digital_silence=False))
+    place = next(number for number, line in enumerate(lines) if line.startswith("level"))
+    assert [line.strip() for line in lines[place : place + 2]] == [
+        "level       ██████·│·· -22.6 dBFS",
+        "(peak -12.3 dBFS)",
     ]
 
 

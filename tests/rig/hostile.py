@@ -119,6 +119,7 @@ class _Client:
     def _socket(self, kind: int, name: str, **options: Any) -> Any:
         with self._context.socket(kind) as made:
             made.setsockopt(zmq.LINGER, 0)
+            made.setsockopt(zmq.SNDTIMEO, 2000)  # who was refused has nobody left to send to
             for option, value in options.items():
                 made.setsockopt(getattr(zmq, option), value)
             made.connect(f"ipc://{self._directory}/{name}")

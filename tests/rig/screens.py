@@ -1,7 +1,7 @@
 """`scripts/screenshot --commands FOLDER`: what each command shows, at three widths, light and dark, as SVGs on a page.
 
-An engine with the local recogniser plays the recorded voice meanwhile. Faint text is drawn gray: the emulator does not
-know it.
+An engine with the local recogniser plays the recorded voice beside the last of them. Faint text is drawn gray: the
+emulator does not know it.
 """
 
 import html
@@ -16,7 +16,10 @@ from typing import Any
 
 import pyte
 
+from mpengine.cli import COMMANDS
+from mpengine.shared.text import wrapped
 from tests.rig import speech
+from tests.rig.configs import write_wav
 from tests.rig.processes import spawn
 from tests.rig.terminal import Terminal
 from tests.rig.waiting import wait_until
@@ -27,22 +30,30 @@ _CELL_WIDTH, _CELL_HEIGHT, _BORDER = 8, 17, 10
 _MPENGINE = [sys.executable, "-m", "mpengine"]
 _LOCAL = ("--local", "--config", os.devnull)
 _SOURCE = ("--set", f"audio.source={speech.PATH}")
-# Each with its name, and whether it goes on until somebody ends it.
+# The recorded voice, again and again.
+_TALK = "talk.wav"
+_TIMES = 30
+# Each with its name, and for those that go on until somebody ends it: what has to be on the screen then.
 _ALONE = (
-    ("mpengine", [], False),
-    ("help", ["help"], False),
-    ("run", ["run"], False),
-    ("wrong", ["run", "--set", "audio.blok_ms=20"], False),
-    ("check", ["check", *_LOCAL, *_SOURCE], False),
-    ("devices", ["devices"], False),
-    ("transcribe", ["transcribe", "--local", str(speech.PATH)], False),
-    ("run-local", ["run", *_LOCAL, *_SOURCE, "--name", "other"], False),
+    ("mpengine", [], ""),
+    ("help", ["help"], ""),
+    ("run", ["run"], ""),
+    ("wrong", ["run", "--set", "audio.blok_ms=20"], ""),
+    ("check", ["check", *_LOCAL, *_SOURCE], ""),
+    ("devices", ["devices"], ""),
+    ("transcribe", ["transcribe", "--local", str(speech.PATH)], ""),
+    ("bar", ["transcribe", "--local", _TALK], ":.. left"),
+    ("run-local", ["run", *_LOCAL, *_SOURCE, "--name", "other"], ""),
+    *((f"{name}-help", [name, "--help"], "") for name in COMMANDS),
 )
 _BESIDE = (
-    ("status", ["status"], False),
-    ("watch", ["status", "--watch"], True),
-    ("list", ["list"], False),
-    ("listen", ["listen", "--timestamps", "--since", "start"], True),
+    ("status", ["status"], ""),
+    ("watch", ["status", "--watch"], "dBFS"),
+    ("list", ["list"], ""),
+    ("listen", ["listen", "--timestamps", "--since", "start"], "people for this project"),
+    ("rename", ["rename", "Ann"], ""),
+    ("pause", ["pause"], ""),
+    ("resume", ["resume"], ""),
 )
 _SGR = re.compile(rb"\x1b\[([0-9;]*)m")
 _PALETTES = {
@@ -76,13 +87,14 @@ def drawing(screen: Any, prompt: str, colours: dict[str, str]) -> str:
     """An SVG of the screen below its prompt."""
     used = [number for number, line in enumerate(screen.display) if line.strip()]
     rows = used[-1] + 1 if used else 0
-    texts = [_text(0, 0, prompt, colours["gray"], "")]
+    prompts = wrapped(prompt, screen.columns)
+    texts = [_text(0, row, line, colours["gray"], "") for row, line in enumerate(prompts)]
     for row in range(rows):
         for column, run in _runs(screen.buffer[row], screen.columns):
             colour, is_bold, text = run
             weight = ' font-weight="bold"' if is_bold else ""
-            texts.append(_text(column, row + 1, text, colours.get(colour, colours["gray"]), weight))
-    width, height = screen.columns * _CELL_WIDTH + 2 * _BORDER, (rows + 1) * _CELL_HEIGHT + 2 * _BORDER
+            texts.append(_text(column, len(prompts) + row, text, colours.get(colour, colours["gray"]), weight))
+    width, height = screen.columns * _CELL_WIDTH + 2 * _BORDER, (len(prompts) + rows) * _CELL_HEIGHT + 2 * _BORDER
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'font-family="ui-monospace, DejaVu Sans Mono, monospace" font-size="13">\n'
@@ -114,11 +126,11 @@ def _runs(line: Any, columns: int) -> Iterator[tuple[int, tuple[str, bool, str]]
         text += "" if cell is None else cell.data
 
 
-def _shown(arguments: Sequence[str], columns: int, *, goes_on: bool) -> bytes:
+def _shown(arguments: Sequence[str], columns: int, until: str) -> bytes:
     terminal = Terminal([*_MPENGINE, *arguments], rows=_ROWS, columns=columns)
     try:
-        if goes_on:
-            terminal.wait_for(lambda lines: len("".join(lines)) > 60, 60)
+        if until:
+            terminal.wait_for(lambda lines: re.search(until, "\n".join(lines)), 120)
         else:
             terminal.wait_for_end(120)
         return terminal.written
@@ -136,26 +148,27 @@ def main(folder: str) -> None:
     with tempfile.TemporaryDirectory(prefix="s-") as place:
         os.environ |= {"XDG_RUNTIME_DIR": place, "XDG_CONFIG_HOME": place, "XDG_CACHE_HOME": place}
         os.environ.pop("DEEPGRAM_API_KEY", None)
+        os.chdir(place)
+        write_wav(Path(_TALK), _TIMES * speech.pcm())
         pages = [_pictures(folder, *each) for each in _ALONE]
-        playing = ["run", *_LOCAL, *_SOURCE, "--set", "audio.paced=true", "--log-level", "error"]
-        for name, arguments, goes_on in _BESIDE:
-            engine = spawn([*_MPENGINE, *playing])
-            try:
-                wait_until(_is_running, 60, "an engine")
-                pages.append(_pictures(folder, name, arguments, goes_on))
-            finally:
-                engine.kill()
-                engine.wait()
+        source = ("--set", f"audio.source={_TALK}", "--set", "audio.paced=true")
+        engine = spawn([*_MPENGINE, "run", *_LOCAL, *source, "--log-level", "error"])
+        try:
+            wait_until(_is_running, 60, "an engine")
+            pages += [_pictures(folder, *each) for each in _BESIDE]
+        finally:
+            engine.kill()
+            engine.wait()
     Path(folder, "index.html").write_text("<meta charset=utf-8>\n" + "\n".join(pages))
     print(f"==> {folder}/index.html")
 
 
-def _pictures(folder: str, name: str, arguments: Sequence[str], goes_on: bool) -> str:
+def _pictures(folder: str, name: str, arguments: Sequence[str], until: str) -> str:
     """Write the pictures of a command; returns what the page has for it."""
     shown = [f"<h2>{name}</h2>"]
     prompt = " ".join(["$ mpengine", *(os.path.basename(word) for word in arguments)])
     for columns in WIDTHS:
-        screen = screen_of(_shown(arguments, columns, goes_on=goes_on), columns)
+        screen = screen_of(_shown(arguments, columns, until), columns)
         for look, colours in _PALETTES.items():
             file = f"{name}-{columns}-{look}.svg"
             Path(folder, file).write_text(drawing(screen, prompt, colours))

@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import functools
+import itertools
 import os
 import random
 import socket
@@ -26,10 +27,14 @@ WORKERS = 12
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % WORKERS
 
 
+_OWN_PORTS = range(FIRST_PORT + WORKER * PORTS // WORKERS, FIRST_PORT + (WORKER + 1) * PORTS // WORKERS)
+# One after the other, so that none is given twice soon; in an order of its own, for another run beside this one.
+_IN_TURN = itertools.cycle(random.sample(_OWN_PORTS, len(_OWN_PORTS)))
+
+
 def reserve_port() -> int:
     """A port of 127.0.0.1 that is free, for a server that is started later."""
-    first = FIRST_PORT + WORKER * PORTS // WORKERS
-    for port in random.sample(range(first, first + PORTS // WORKERS), 200):
+    for port in itertools.islice(_IN_TURN, len(_OWN_PORTS)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -37,7 +42,7 @@ def reserve_port() -> int:
             except OSError:
                 continue
             return port
-    raise AssertionError(f"no free port from {first} on")
+    raise AssertionError(f"no free port in {_OWN_PORTS}")
 
 
 @functools.cache

@@ -46,6 +46,9 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in PAT
 LINES = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in PATHS.items()}
 
 
+_HAVE_STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
+
+
 def _is_for_type_checkers(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
 
@@ -54,7 +57,7 @@ def _import_statements(node: ast.AST, *, typed: bool) -> Iterator[ast.Import | a
     for child in ast.iter_child_nodes(node):
         if isinstance(child, (ast.Import, ast.ImportFrom)):
             yield child
-        elif typed or not _is_for_type_checkers(child):
+        elif isinstance(child, _HAVE_STATEMENTS) and (typed or not _is_for_type_checkers(child)):
             yield from _import_statements(child, typed=typed)
 
 

@@ -78,7 +78,7 @@ def test_what_is_sent_is_what_the_best_offline_conversion_gives(cards, engine, r
 @pytest.mark.parametrize(
     ("rate_hz", "channels", "sample_format", "channel", "sounding"),
     [
-        (48000, 2, "S24_3LE", None, None),
+        pytest.param(48000, 2, "S24_3LE", None, None, marks=pytest.mark.long),
         (44100, 2, "S16_LE", 1, (1,)),
         pytest.param(48000, 8, "S32_LE", None, (0,), marks=pytest.mark.long),
         pytest.param(48000, 6, "S16_LE", "mix", None, marks=pytest.mark.long),

@@ -98,6 +98,7 @@ def test_a_connection_is_kept_alive_through_a_pause(engine, tmp_path):
         assert not server.violations
 
 
+@pytest.mark.long
 def test_a_proxy_is_left_in_a_long_pause_and_called_again_with_the_first_word(engine, tmp_path):
     pcm = sound(1) + silence(16) + sound(2) + silence(4)
     with FakeProxy(responder=Terse(), holds_upgrades=True) as server:

@@ -182,7 +182,9 @@ def scan(running, case, *, known=(), but_environ=()):
     assert hits == []
 
 
-@pytest.mark.parametrize(("mode", "log_format"), [("managed", "text"), ("byok", "json")])
+@pytest.mark.parametrize(
+    ("mode", "log_format"), [pytest.param("managed", "text", marks=pytest.mark.long), ("byok", "json")]
+)
 def test_what_a_recogniser_says_back(engine, tmp_path, mode, log_format):
     kind, echo = {"managed": (FakeProxy, echo_in_managed), "byok": (FakeDeepgram, echo_in_byok)}[mode]
     with kind(responder=Echo(0.1, 0.5)) as server:

@@ -43,7 +43,11 @@ def test_a_file_as_fast_as_it_goes(engine):
 
 @pytest.mark.parametrize(
     ("rate_hz", "channels", "sample_format", "audio"),
-    [(44100, 2, "float32", {}), (48000, 6, "int24", {"channel": 4}), (22050, 1, "int32", {})],
+    [
+        pytest.param(44100, 2, "float32", {}, marks=pytest.mark.long),
+        (48000, 6, "int24", {"channel": 4}),
+        pytest.param(22050, 1, "int32", {}, marks=pytest.mark.long),
+    ],
 )
 def test_a_file_of_any_format(engine, tmp_path, rate_hz, channels, sample_format, audio):
     with wave.open(str(PATH)) as file:

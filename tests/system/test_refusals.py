@@ -169,7 +169,8 @@ def test_a_key_that_is_mended_brings_a_waiting_engine_to_life(engine, of_a_file,
     running.assert_nothing_left()
 
 
-@pytest.mark.parametrize("make", [FakeDeepgram, pytest.param(FakeProxy, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("make", [FakeDeepgram, FakeProxy])
 def test_an_engine_that_waits_outlives_all_refusals(engine, of_a_file, make):
     with make(echoing=True, holds_upgrades=True) as server:
         server.refuse_in_turn(404, 404, 404, 403)

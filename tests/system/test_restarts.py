@@ -100,6 +100,7 @@ def kill_when_it_has_worked(running, until_s):
     return gap["end_s"]
 
 
+@pytest.mark.long
 def test_capture_that_is_killed_ten_times_in_a_minute_is_back_at_once_each_time(microphone, engine):
     with FakeDeepgram(echoing=True) as server:
         running = engine(byok(server), microphone)

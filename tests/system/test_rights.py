@@ -99,9 +99,8 @@ def hosts():
         yield made
 
 
-@pytest.mark.parametrize(
-    "is_listed", [True, pytest.param(False, marks=pytest.mark.long)], ids=["clients", "any client"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("is_listed", [True, False], ids=["clients", "any client"])
 def test_between_hosts_the_list_of_clients_says_who_may_read_and_command(engine, hosts, is_listed):
     """Without a list, who knows the engine's public key reads, and nobody commands: `bus.command` stays at home."""
     server, (known, known_secret), (_, other_secret) = pair(), pair(), pair()

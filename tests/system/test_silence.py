@@ -50,6 +50,7 @@ def drops_after_silence(microphone, engine, blank_s, silence_s):
     return at_s, took_s
 
 
+@pytest.mark.long
 def test_silence_is_not_sent_again_after_a_drop(microphone, engine):
     """The recogniser says every second that there is nothing. Of the silence, seconds at its ends are sent again."""
     at_s, _ = drops_after_silence(microphone, engine, blank_s=1.0, silence_s=16.0)
@@ -71,11 +72,13 @@ def test_a_recogniser_that_is_mute_in_silence_need_not_hear_it_again_either(micr
     assert at_s < 45
 
 
-LONG_FAULTS = [pytest.param(fault, marks=pytest.mark.long) for fault in ("drop", "drop at the end")]
+LONG_FAULTS = [
+    pytest.param(fault, marks=pytest.mark.long) for fault in ("drop", "drop at the end", "kill and drop at the end")
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["none", *LONG_FAULTS, "kill and drop at the end"])
+@pytest.mark.parametrize("fault", ["none", *LONG_FAULTS])
 def test_a_file_gets_over_a_pause_of_twice_the_window(engine, tmp_path, fault):
     """The recogniser says nothing in the pause. After a drop, the file is read again from where results are missing."""
     terse = Terse()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from mpengine.shared.errors import ExitCode
-from mpengine.shared.text import harmless
+from mpengine.shared.text import GLUE, glued, harmless
 
 # Narrower terminals have the names on lines of their own.
 LEAST_BESIDE = 60
@@ -112,11 +112,12 @@ def _name(check: str) -> str:
 def _wrapped(text: str, columns: int, margin: int, *, more: str = "") -> list[str]:
     """`text` at words, below each other; `more` stands before all lines but the first one."""
     space = " " * margin
-    return textwrap.wrap(
-        text,
+    rows = textwrap.wrap(
+        glued(text),
         max(columns - 1, margin + 20),
         initial_indent=space,
         subsequent_indent=space + more,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [row.replace(GLUE, " ") for row in rows]

@@ -127,9 +127,12 @@ class Pipe:
         return not self.unread_bytes
 
     def watch(self, poller: "select.poll", limit_s: float) -> float:
-        """Have `poller` wake when the line is read, or has room for more. Returns how long to wait at most."""
+        """Have `poller` wake when the line is read, or has room for more. Returns how long to wait at most.
+
+        That is not at all for a line that was read meanwhile: nothing would wake the poller.
+        """
         if self.is_read:
-            return limit_s
+            return 0.0
         if not self._is_exact and not self._rest:
             return min(limit_s, _LOOK_S)
         poller.register(self._writer, select.POLLOUT)

@@ -297,8 +297,9 @@ class LineByLine(Hand):
             if self._is_over and waited_s >= self._SLOW_S:  # nobody waits longer for the last ones
                 return pipe.finish()
             poller = select.poll()
-            rest_s = min(limit_s or self._SLOW_S, self._SLOW_S) if talk.given is not None else 3600.0
-            self._wait(poller, pipe.command.watch(poller, pipe.watch(poller, max(0.1, rest_s - waited_s))))
+            rest_s = max(0.1, min(limit_s or self._SLOW_S, self._SLOW_S) - waited_s)
+            rest_s = pipe.watch(poller, rest_s) if talk.given is not None else 3600.0
+            self._wait(poller, pipe.command.watch(poller, rest_s))
             pipe.push()
         return status
 

@@ -12,11 +12,12 @@ from typing import NamedTuple
 import msgspec
 
 from mpengine.cli.recordings.work import Finals, Work
+from mpengine.cli.terminal.handlers import held
 from mpengine.client.finding import is_running
 from mpengine.client.subscriber import Subscriber
 from mpengine.embedded import files
 from mpengine.embedded.gui_config import EngineSettings
-from mpengine.shared import messages
+from mpengine.shared import messages, runtime
 from mpengine.shared.config import Config
 from mpengine.shared.config_tables import BusConfig
 from mpengine.shared.errors import ExitCode, MpengineError
@@ -30,6 +31,8 @@ _LAST_WORD_S = 2.0
 _KILLED_LIMIT_S = 5.0
 # The engine of a command that was killed ends by itself.
 _BEFORE_LIMIT_S = 10.0
+# A longer name would make the paths of sockets longer, which have a limit.
+_KEY_DIGITS = 8
 # The file of results is never rotated.
 _WHOLE_MB = 100_000.0
 
@@ -58,7 +61,8 @@ def config_for(config: Config, audio_path: str, work: Work, *, paced: bool) -> C
     is_mixed = config.audio.channels == 1 and config.audio.channel is None
     return replace(
         config,
-        engine=replace(config.engine, name=f"file-{work.key}"),
+        # A name for this try alone: the engine of a try that was killed removes its directory when it notices that.
+        engine=replace(config.engine, name=f"{_family(work)}{os.urandom(4).hex()}"),
         audio=replace(
             config.audio,
             source=os.path.abspath(audio_path),
@@ -75,8 +79,11 @@ def config_for(config: Config, audio_path: str, work: Work, *, paced: bool) -> C
 
 
 def recognise(config: Config, work: Work, told: Told) -> None:
-    """Run an engine with `config` to its end. Raises EngineFailed; `work` has all that the next try needs then."""
-    _make_room(config.engine.name)
+    """Run an engine with `config` to its end. `work` has all that the next try needs then.
+
+    Raises EngineFailed, and MpengineError when the engine of an earlier try does not end.
+    """
+    _make_room(_family(work))
     settings = EngineSettings(
         parent_pid=os.getpid(),
         dies_with_thread=False,  # it removes its runtime directory when this process has ended
@@ -84,9 +91,11 @@ def recognise(config: Config, work: Work, told: Told) -> None:
         log_level="critical",  # what it has to say, it says over the bus
         journal_path=work.journal,
     )
-    child = Spawned("engine", settings, module="mpengine.embedded.child")
+    child: Spawned | None = None
     status: int | None = None
     try:
+        with held():
+            child = Spawned("engine", settings, module="mpengine.embedded.child")
         follower = _Follower(config.engine.name, work, told)
         with Subscriber(config.engine.name, topics=("status", "metrics", "error")) as subscriber:
             while status is None:
@@ -97,7 +106,7 @@ def recognise(config: Config, work: Work, told: Told) -> None:
                 follower.take(message)
         follower.finish()
     finally:
-        if status is None:
+        if child is not None and status is None:
             child.kill()
             child.wait(_KILLED_LIMIT_S)
         files.remove(config.engine.name, None)  # it may have been killed
@@ -179,11 +188,29 @@ class _Follower:
                 self._told.final(line)
 
 
-def _make_room(name: str) -> None:
-    """Wait for the engine of a command that was killed, and remove what it left: a file needs no window to go on."""
+def _family(work: Work) -> str:
+    """How the names of all engines for this recording begin."""
+    return f"file-{work.key[:_KEY_DIGITS]}-"
+
+
+def _make_room(family: str) -> None:
+    """Wait for the engine of a command that was killed: it writes the same journal. And remove what it left.
+
+    Raises MpengineError when it does not end.
+    """
     give_up = time.monotonic() + _BEFORE_LIMIT_S
-    while is_running(name):
-        if time.monotonic() >= give_up:
-            return  # the engine will say who holds it
-        time.sleep(_LOOK_S)
-    files.remove(name, None)
+    for name in _left(family):
+        while is_running(name):
+            if time.monotonic() >= give_up:
+                text = f"the engine of an earlier try is still there: mpengine stop --name {name}, and try again"
+                raise MpengineError(text)
+            time.sleep(_LOOK_S)
+        files.remove(name, None)  # a file needs no window to go on
+
+
+def _left(family: str) -> list[str]:
+    """The names of such engines, where a directory of theirs is left."""
+    try:
+        return [name for name in os.listdir(runtime.base_path()) if name.startswith(family)]
+    except OSError:
+        return []

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from mpengine.cli.terminal.bar_letters import ASCII, BLOCKS
 from mpengine.shared.standard_streams import can_show, terminal_size
-from mpengine.shared.text import harmless
+from mpengine.shared.text import GLUE, glued, harmless
 
 # What rich takes for a width where there is none.
 _ENDLESS = 100_000
@@ -74,7 +74,7 @@ def lines(drawn: RenderableType, to: Output) -> list[str]:
         highlight=False,
     )
     console.print(drawn)
-    return [line.rstrip() for line in text.getvalue().rstrip("\n").split("\n")]
+    return [line.replace(GLUE, " ").rstrip() for line in text.getvalue().rstrip("\n").split("\n")]
 
 
 def state(word: str, rest: str = "") -> Text:
@@ -131,7 +131,7 @@ def _block(heads: Sequence[Head], row: Sequence[Text]) -> list[RenderableType]:
     text = Text()
     for head, cell in zip(heads[1:], others, strict=True):
         if cell.plain:
-            text.append(", " if text.plain else "").append(f"{head.word.lower()} ", "dim").append_text(cell)
+            text.append(", " if text.plain else "").append(f"{head.word.lower()}{GLUE}", "dim").append_text(cell)
     return [first, Padding(text, (0, 0, 0, _INDENT))]
 
 
@@ -160,4 +160,4 @@ def _cell(share: float, length: int) -> int:
 
 
 def _text(cell: str | Text) -> Text:
-    return cell if isinstance(cell, Text) else Text(harmless(cell))
+    return cell if isinstance(cell, Text) else Text(glued(harmless(cell)))

@@ -40,5 +40,18 @@ def ending_in_order() -> Iterator[None]:
         handlers.restore()
 
 
+@contextmanager
+def held() -> Iterator[None]:
+    """Until the end of the block, which is short, the signals of `ending_in_order` wait, and so does Ctrl-C.
+
+    For what has to be noted before it can be given back, as a process that was started.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt

@@ -41,10 +41,11 @@ class Live:
 
     def __init__(self, captions: Drawn) -> None:
         self._captions = captions
-        self._is_writing = self._is_stale = False
+        self._is_writing = self._is_stale = self._is_interrupted = False
         self._handlers = Handlers()
 
     def __enter__(self) -> Self:
+        self._handlers.set(self._interrupt, signal.SIGINT)
         self._handlers.set(self._resized, signal.SIGWINCH)
         self._handlers.set(self._end, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
         return self
@@ -78,6 +79,14 @@ class Live:
                 write_text(self._captions.again())
         finally:
             self._is_writing = False
+        if self._is_interrupted:
+            raise KeyboardInterrupt
+
+    def _interrupt(self, *_: object) -> None:
+        """Ctrl-C: what is being drawn becomes whole first, unless the terminal takes nothing. A second is at once."""
+        if self._is_interrupted or not self._is_writing or not _takes_output(0.0):
+            raise KeyboardInterrupt
+        self._is_interrupted = True
 
     def _resized(self, *_: object) -> None:
         if self._is_writing:  # then `_write`, which this handler has interrupted, draws again
@@ -188,6 +197,6 @@ def screenful(lines: Sequence[str], rows: int) -> str:
     return _HOME + _NEXT_LINE.join(lines) + _CLEAR_BELOW
 
 
-def _takes_output() -> bool:
+def _takes_output(limit_s: float = _END_LIMIT_S) -> bool:
     """Whether the terminal takes output soon. So does one that has gone: the write raises then."""
-    return bool(select.select([], [sys.stdout.fileno()], [], _END_LIMIT_S)[1])
+    return bool(select.select([], [sys.stdout.fileno()], [], limit_s)[1])

@@ -421,12 +421,15 @@ class Bus:
 
 
 def _peer_of(frame: zmq.Frame) -> tuple[int, int]:
-    """The descriptor of the connection by which `frame` came, and what tells it from later ones; 0 if it has ended."""
+    """The descriptor of the connection by which `frame` came, and what tells it from later ones; 0 if it has ended.
+
+    Many frames of a connection that has ended may still wait, and another process's connection may have its descriptor.
+    """
     try:
         fd = int(frame.get("__fd"))
     except (zmq.ZMQError, TypeError, ValueError):  # an end that libzmq itself tells has none
         return -1, 0
-    return fd, doorkeeper.inode_of(fd)
+    return fd, doorkeeper.connection_of(fd, sockets.pid_of(_who(frame)))
 
 
 def _who(frame: zmq.Frame) -> str:
