@@ -36,7 +36,8 @@ from tests.rig.waiting import scaled
 RECORDED = Path(__file__).parents[1] / "data" / "finals.jsonl"
 """What the local recogniser has understood of speech.wav, as an engine has written it to its `bus.transcript`."""
 ENGINE = "default"
-WINDOW = 32
+# As in `mpengine.cli` (--window), `mpengine.relay.process` and `mpengine.relay.jetstream`.
+_WINDOW = 32
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
 _PING_S = 10.0
 _AT_ONCE = 100
@@ -231,7 +232,7 @@ class Box(asyncio.Protocol):
             return json.loads(await told)
 
     def _send(self, now: float) -> None:
-        while self.waiting and len(self.flight) < WINDOW and not self._transport.is_closing():
+        while self.waiting and len(self.flight) < _WINDOW and not self._transport.is_closing():
             seq, said_at = self.waiting.popleft()
             self._number += 1
             before, between, behind = self._generator.recorded[seq % len(self._generator.recorded)]
