@@ -24,7 +24,9 @@ def hand_out(commands: Commands, position: Position, topics: frozenset[str], sta
     if not words:
         raise ConfigError(commands.option, "expected a command and its arguments behind it")
     if shutil.which(words[0]) is None:
-        raise ConfigError(commands.option, f"cannot run {words[0]}: no such command, or not executable")
+        raise ConfigError(
+            commands.option, f"cannot run {words[0]}: no such command, or not executable{_here(words[0])}"
+        )
     file = None
     if commands.state is not None:
         file = stack.enter_context(closing(PositionFile(os.path.abspath(commands.state))))
@@ -40,6 +42,14 @@ def hand_out(commands: Commands, position: Position, topics: frozenset[str], sta
     out = _Out(hand, topics, places, begins_now=position.since is None)
     since = {name: (place.run, place.done) for name, place in places.items()}
     return Outlet(out.show, write_notice, position, topics, since, hears_status=True)
+
+
+def _here(word: str) -> str:
+    """What to write instead of `word`, where it names a file of this directory: commands are not looked for here."""
+    path = os.path.join(os.curdir, word)
+    if os.path.dirname(word) or not os.path.isfile(path):
+        return ""
+    return f"; did you mean {path}?"
 
 
 class _Out:

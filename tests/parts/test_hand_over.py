@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mpengine import cli
 from mpengine.cli.handing.command import Pipe
 from mpengine.cli.handing.conversation import Item
 from mpengine.cli.handing.hands import Each, LineByLine, Rules
@@ -260,6 +261,14 @@ def test_a_file_that_cannot_be_is_an_error_in_words(tmp_path):
 
 
 # The command line
+
+
+def test_a_command_in_this_directory_is_named_as_the_system_wants_it(tmp_path, monkeypatch, capsys):
+    (tmp_path / "webhook.sh").touch(mode=0o700)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["listen", "--exec-each", "webhook.sh"]) == 2
+    told = "cannot run webhook.sh: no such command, or not executable; did you mean ./webhook.sh?"
+    assert capsys.readouterr() == ("", f"mpengine: --exec-each: {told}\n")
 
 
 @pytest.mark.parametrize(
