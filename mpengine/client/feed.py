@@ -17,7 +17,7 @@ from mpengine.client.position import HOLE, Deliver, Received, Report, loss
 from mpengine.shared import messages, sockets
 from mpengine.shared.deciding import NEVER
 from mpengine.shared.errors import MpengineError
-from mpengine.shared.messages import UNREADABLE, SnapshotAnswer, SyncAnswer, read_answer, read_sync
+from mpengine.shared.messages import KEPT, UNREADABLE, SnapshotAnswer, SyncAnswer, read_answer, read_sync
 
 # The most messages that one look takes from a socket.
 _AT_ONCE = 100
@@ -65,6 +65,8 @@ class Feed:
         self._syncs = 0
         self.is_live = False
         """Whether the engine has confirmed the subscriptions: all that it publishes after that comes."""
+        kept = tuple(topic for topic in KEPT if topic.startswith(topics))
+        self._kept_topics = ("",) if kept == KEPT else kept
         self._topics = dict.fromkeys([*topics, *(["metrics"] if self._follower.asks else [])])
         self._results, self._questions = self._connected(endpoints)
 
@@ -169,7 +171,7 @@ class Feed:
                     self._syncs = number
                 case Ask(number=number, since=since) if self._questions is not None:
                     # The number comes back in the answer's envelope.
-                    question = messages.encode(messages.SnapshotQuery(since))
+                    question = messages.encode(messages.SnapshotQuery(since, self._kept_topics))
                     sockets.try_send(self._questions, [str(number).encode(), question])
 
 

@@ -410,10 +410,11 @@ class StatusQuery(msgspec.Struct, tag_field="type", tag="status", frozen=True):
     """Asks for `StatusAnswer`."""
 
 
-class SnapshotQuery(msgspec.Struct, tag_field="type", tag="snapshot", frozen=True):
-    """Asks for `SnapshotAnswer`: the messages after the one with the `seq` `since`."""
+class SnapshotQuery(msgspec.Struct, tag_field="type", tag="snapshot", frozen=True, omit_defaults=True):
+    """Asks for `SnapshotAnswer`: the messages after the one with the `seq` `since`, of topics that begin so."""
 
     since: int = 0
+    topics: tuple[str, ...] = ("",)
 
 
 class Stop(msgspec.Struct, tag_field="type", tag="stop", frozen=True):

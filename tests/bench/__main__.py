@@ -25,7 +25,7 @@ from tests.bench.subjects import compile_floor
 from tests.bench.table import table
 
 USUAL = ("cpu", "quiet", "memory", "start", "delay", "hops", "restarts", "file", "outage")
-LONG = ("growth", "tricks", "fan_out", "hour", "gate", "web")
+LONG = ("growth", "tricks", "fan_out", "hour", "gate", "web", "sidecars", "fleet")
 PARTS = f"{' '.join(USUAL)} (all: these, as if none is named), {' '.join(LONG)}"
 DRAW = "draw one FILE.svg, or several into a directory; without PARTs from the last figures"
 RESULTS = ROOT / ".cache" / "bench"
@@ -39,6 +39,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=30.0, help="a window lasts (default 30)")
     parser.add_argument("--tries", type=int, default=12, help="starts, kills (default 12)")
     parser.add_argument("--minutes", type=float, default=60.0, help="of hour (default 60)")
+    parser.add_argument("--boxes", type=int, default=10_000, help="of fleet, at most (default 10000)")
     parser.add_argument("--device", metavar="NAME", help="a real microphone instead of the virtual one")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where figures go (default .cache/bench/latest.json)")
     parser.add_argument("--plot", type=Path, metavar="PATH", help=DRAW)
@@ -47,15 +48,20 @@ def arguments() -> argparse.Namespace:
         chosen.parts = [*USUAL, *(part for part in chosen.parts if part in LONG)]
     if unknown := set(chosen.parts) - {*USUAL, *LONG}:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
-    if chosen.rounds < 1 or chosen.seconds < 1 or chosen.tries < 2 or chosen.minutes <= 1:
-        parser.error("--rounds from 1, --seconds from 1, --tries from 2, --minutes above 1")
+    if chosen.rounds < 1 or chosen.seconds < 1 or chosen.tries < 2 or chosen.minutes <= 1 or chosen.boxes < 1:
+        parser.error("--rounds from 1, --seconds from 1, --tries from 2, --minutes above 1, --boxes from 1")
     return chosen
 
 
 def prepare(chosen: argparse.Namespace) -> Bench:
     """The floor compiled, bytecode written as an installation does."""
     bench = Bench(
-        rounds=chosen.rounds, seconds=chosen.seconds, tries=chosen.tries, minutes=chosen.minutes, device=chosen.device
+        rounds=chosen.rounds,
+        seconds=chosen.seconds,
+        tries=chosen.tries,
+        minutes=chosen.minutes,
+        boxes=chosen.boxes,
+        device=chosen.device,
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends all as Ctrl-C does
     # All temporary files below one directory, which goes even when a second Ctrl-C cuts its owners short.

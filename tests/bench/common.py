@@ -28,6 +28,7 @@ class Bench:
     settle_s: float = 5.0
     tries: int = 12
     minutes: float = 60.0
+    boxes: int = 10_000
     device: str | None = None
     kinds: Sequence[str] = (ENGINE, BASELINE, FLOOR)
     figures: Figures = field(default_factory=Figures)

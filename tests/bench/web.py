@@ -31,7 +31,7 @@ class Crowd:
         self._selector = selectors.DefaultSelector()
         self._sockets: list[socket.socket] = []
         self.delays_ms: list[float] = []
-        self.most_mb = 0.0
+        self.events, self.most_mb = 0, 0.0
         self._pid = web.pid
         for number in range(READERS):
             reader = socket.socket()
@@ -56,12 +56,16 @@ class Crowd:
 
     def _read(self, reader: socket.socket, waiting: bytearray) -> None:
         try:
-            waiting += reader.recv(1 << 18)
+            data = reader.recv(1 << 18)
         except BlockingIOError:
             return
+        if not data:  # it was dropped
+            self._selector.unregister(reader)
+        waiting += data
         now = time.time()
         whole = waiting.rfind(b"\n\n")
         if whole >= 0:
+            self.events += waiting.count(b"\n\n")
             self.delays_ms += [(now - float(sent)) * 1000 for sent in _SENT_AT.findall(bytes(waiting[:whole]))]
             del waiting[:whole]
 

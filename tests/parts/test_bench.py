@@ -13,8 +13,9 @@ import pytest
 import websocket
 
 from mpengine.recogniser.speech import HeardWord
+from mpengine.shared.messages import Transcript
 from mpengine.shared.ranges import Range, Ranges
-from tests.bench import gate, usage
+from tests.bench import gate, sidecars, usage
 from tests.bench.common import Bench
 from tests.bench.file import silence
 from tests.bench.server import SinkServer
@@ -22,6 +23,8 @@ from tests.bench.subjects import Baseline, Floor, Place, Program, compile_floor,
 from tests.bench.watch import WriteTimes
 from tests.rig import MS, VirtualMicrophone, wait_until
 from tests.rig.configs import noise
+from tests.rig.live_bus import LiveBus
+from tests.rig.processes import spawned
 
 
 @pytest.fixture
@@ -170,6 +173,24 @@ def test_writes_to_a_file_are_noticed(tmp_path: Path):
             wait_until(lambda count=count: len(writes.times_ns) >= count, 30, "a write")
     assert len(writes.times_ns) == 2
     assert began_ns < writes.times_ns[0] < writes.times_ns[1] < time.monotonic_ns()
+
+
+def test_a_plain_subscriber_notes_when_finals_come(tmp_path: Path):
+    began_ns, heard = time.monotonic_ns(), tmp_path / "finals"
+    final = Transcript(text="words", is_final=True, start_s=1.0, end_s=1.5)
+    with (
+        LiveBus(tmp_path, "desk") as engine,
+        heard.open("wb") as file,
+        spawned([sys.executable, "-m", "tests.bench.sidecars", engine.where["publish"], "desk"], stdout=file),
+    ):
+
+        def noted() -> list[tuple[int, float, float]]:
+            engine.publish(final)
+            return sidecars.finals_in(heard)
+
+        got_ns, *rest = wait_until(noted, 30, "a final", every=0.05)[0]
+    assert rest == [1.0, 1.5]
+    assert began_ns < got_ns < time.monotonic_ns()
 
 
 def test_long_recordings_take_no_room(tmp_path: Path):

@@ -12,6 +12,7 @@ import zmq
 
 from mpengine import Hole, Subscriber
 from mpengine.shared import messages
+from mpengine.shared.messages import FINALS
 from tests.rig.live_bus import ThreadedBus
 from tests.rig.processes import rss_mb
 from tests.rig.waiting import scaled
@@ -47,6 +48,16 @@ def test_who_waited_until_it_is_live_misses_nothing(started):
         assert subscriber.wait_live(scaled(30))
         engine.publish(messages.Status(state="stopped"))
         assert subscriber.receive(scaled(30)).state == "stopped"
+
+
+def test_the_history_is_asked_only_for_what_is_wanted(started):
+    engine = started()
+    engine.say("not wanted")
+    engine.publish(messages.Gap(start_s=0.0, end_s=1.0, samples=16000, reason="overflow"))
+    for topics, expected in ((("gap", "level"), ("gap",)), (("transcript",), (FINALS,)), ((), ("",))):
+        with Subscriber("n", **engine.where, topics=topics or "") as subscriber:
+            assert isinstance(subscriber.receive(scaled(30)), messages.Gap if "gap" in topics else messages.Transcript)
+        assert engine.asked.pop().topics == expected
 
 
 def test_without_an_engine_nobody_becomes_live(tmp_path):

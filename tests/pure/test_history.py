@@ -95,6 +95,14 @@ def test_no_answer_is_larger_than_a_peer_takes_and_pages_make_up_the_whole():
     assert found[0] == answer.complete[FINALS] + 1
 
 
+def test_only_topics_that_were_asked_for_are_told():
+    history = filled([1, 3])
+    history.add("gap", 2, 0, body(2), 0.0)
+    history.add("error", 4, 0, body(4), 0.0)
+    for topics, expected in ((("",), [1, 2, 3, 4]), (("gap", "transcript."), [1, 2, 3]), (("status",), []), ((), [])):
+        assert seqs(history.answer(0, topics, run="r", boot="b", seq=4, now=0.0)) == expected
+
+
 def test_the_last_status_and_the_open_interims_are_told():
     history = History()
     history.add("status", 1, 0, b'{"n":1}', 0.0)

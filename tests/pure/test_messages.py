@@ -231,6 +231,7 @@ def test_a_subscriber_without_messages_says_none(tmp_path):
         (b'{"type":"status"}', messages.StatusQuery()),
         (b'{"type":"snapshot"}', messages.SnapshotQuery()),
         (b'{"type":"snapshot","since":7}', messages.SnapshotQuery(7)),
+        (b'{"type":"snapshot","topics":["gap"]}', messages.SnapshotQuery(topics=("gap",))),
         (b'{"type":"stop"}', messages.Stop()),
         (b'{"type":"pause"}', messages.Pause()),
         (b'{"type":"resume"}', messages.Resume()),

@@ -60,6 +60,12 @@ class _Server:
         """For `--to`."""
         return f"{self.SCHEME}://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        assert self._process is not None
+        return self._process.pid
+
     def command(self) -> list[str]:
         """How it is started."""
         raise NotImplementedError

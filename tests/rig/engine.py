@@ -202,6 +202,19 @@ class EngineProcess:
             self._bus_is_live = True
         return self._bus
 
+    def told(self, kind: str) -> list[dict[str, Any]]:
+        """The messages of this type, also those that a supervisor told before our plain subscription to it was live:
+        its history has them, while it runs.
+        """
+        told = {message["seq"]: message for message in self.bus.of_type(kind)}
+        since, more = 0, self.process is not None and self.process.poll() is None
+        while more:
+            answer = self.query({"type": "snapshot", "since": since})
+            told |= {each["seq"]: each for each in answer["messages"] if each["type"] == kind}
+            more = answer["more"]
+            since = answer["messages"][-1]["seq"] if more else since
+        return [told[seq] for seq in sorted(told)]
+
     def query(self, request: Mapping[str, Any] | bytes, timeout: float = PATIENCE_S) -> dict[str, Any]:
         """Ask on `bus.query` (bytes are sent as they are) and return the answer."""
         with self._zmq.socket(zmq.REQ) as socket:

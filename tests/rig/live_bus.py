@@ -1,7 +1,6 @@
 """The supervisor's own bus in a thread, where a test wants it or where an engine has it; behind it is only a test."""
 
 import contextlib
-import json
 import queue
 import threading
 import time
@@ -36,6 +35,7 @@ METRICS = messages.Metrics(
     uptime_s=60.0,
 )
 RUNNING = messages.Status(state="running", children={"capture": messages.ChildStatus(state="RUNNING", pid=1)})
+_read_question = msgspec.json.Decoder(messages.SnapshotQuery).decode
 
 
 class ThreadedBus:
@@ -63,6 +63,7 @@ class ThreadedBus:
         self.name, self.where = name, where
         self._run, self._look_ms, self._answers = run, look_ms, answers
         self._journal = Journal.create(journal, Identity(run, "m", 16000, 1, "portaudio"), History(finals=finals))
+        self.asked: list[messages.SnapshotQuery] = []
         self._todo: queue.Queue[tuple[tuple[messages.Stamped, ...], threading.Event]] = queue.Queue()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._serve, name=self.THREAD)
@@ -122,7 +123,9 @@ class ThreadedBus:
                 bus.answer_subscriptions()
                 for question in bus.questions():
                     if self._answers:
-                        bus.reply(question, bus.snapshot(json.loads(question.body)["since"]))
+                        asked = _read_question(question.body)
+                        self.asked.append(asked)
+                        bus.reply(question, bus.snapshot(asked.since, asked.topics))
                 self.turn(bus)
                 with contextlib.suppress(queue.Empty):
                     published, done = self._todo.get_nowait()

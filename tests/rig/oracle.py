@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tests.rig.connection import Connection
+from tests.rig.position_code import heard
 
 RATE = 16000
 SAMPLES = RATE // 10
@@ -91,6 +92,20 @@ class Oracle:
         # A word of 10 ms around its point: its middle is the point.
         words = [(str(position), max(0, at - _HALF_WORD), at + _HALF_WORD) for position, at in spoken]
         return connection.transcript(" ".join(word for word, _, _ in words), start, end, final=final, words=words)
+
+
+class CodeOracle(Oracle):
+    """Answers with the positions on a pretended device's clock, see `tests.rig.position_code`: a word for each quarter
+    of a second, whose middle is that sample.
+    """
+
+    def _hear(self, connection: Connection, samples: int) -> None:
+        memory = connection.memory
+        if samples - memory.heard < RATE // 4:
+            return
+        for each in heard(connection.pcm(memory.heard, samples), RATE):
+            memory.words.append((round(each.first + each.offset), memory.heard + round(each.first)))
+        memory.heard = samples
 
 
 def spoken_positions(finals: Iterable[dict[str, Any]]) -> list[tuple[int, float]]:

@@ -47,6 +47,11 @@ class Relay:
             )
         return self
 
+    def send_signal(self, how: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(how)
+
     def end(self, how: signal.Signals = signal.SIGKILL) -> int:
         """End it; its exit code."""
         assert self._process is not None

@@ -31,7 +31,7 @@ FLOORS = (
 FLOORS_INSIDE = {
     "streaming": ({"websocket"}, {""}),
     "supervisor": ({"decide"}, {"children", "host"}, {"bus"}, {""}),
-    "cli": ({"handing", "recordings", "terminal"}, {""}, {"check", "devices"}),
+    "cli": ({"terminal"}, {"handing", "recordings"}, {""}, {"check", "devices"}),
 }
 SLIVER_LINES = 60
 

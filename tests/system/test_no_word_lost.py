@@ -73,20 +73,8 @@ class Faults:
         self.connection(lambda each: each.reset())
 
 
-def told_gaps(running):
-    """With those that a supervisor told before our plain subscription to it was live: its history has them."""
-    told = {gap["seq"]: gap for gap in running.bus.of_type("gap")}
-    since, more = 0, running.process.poll() is None
-    while more:
-        answer = running.query({"type": "snapshot", "since": since})
-        told |= {each["seq"]: each for each in answer["messages"] if each["type"] == "gap"}
-        more = answer["more"]
-        since = answer["messages"][-1]["seq"] if more else since
-    return [told[seq] for seq in sorted(told)]
-
-
 def gaps(running):
-    return [(gap["start_s"], gap["end_s"]) for gap in told_gaps(running)]
+    return [(gap["start_s"], gap["end_s"]) for gap in running.told("gap")]
 
 
 def around(running, at_s):
@@ -127,7 +115,7 @@ def check(running, first_at_s, positions=POSITIONS, reason="capture_restart"):
     moves = [now for was, now in zip(before, errors_ms, strict=False) if abs(now[1] - was[1]) > 1]
     print(f"{len(spoken)} spoken, {len(missing)} in {len(lost)} gaps, worst time {worst_ms} ms, moved at {moves}")
     # No other process's fault, and nothing on the way to the recogniser, may cost audio.
-    assert {gap["reason"] for gap in told_gaps(running)} <= {reason}, f"seed {SEED}"
+    assert {gap["reason"] for gap in running.told("gap")} <= {reason}, f"seed {SEED}"
     assert worst_ms <= BLOCK_S * 1000, f"seed {SEED}: times are off, they moved at {moves}; gaps: {lost}"
     return missing
 

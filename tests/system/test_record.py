@@ -1,13 +1,15 @@
 """`mpengine record` beside a whole engine: each position of the audio is in a file or in a told gap, whoever is killed.
 
-MPENGINE_RECORD_SECONDS makes the first one longer, MPENGINE_RECORD_SEED repeats it.
+MPENGINE_RECORD_SECONDS makes those with kills longer, MPENGINE_RECORD_SEED repeats them.
 """
 
 import array
+import contextlib
 import itertools
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 
@@ -17,15 +19,16 @@ pytest.importorskip("soundfile", reason="the extra `record` is not installed")
 
 from tests.rig.configs import byok, write_wav
 from tests.rig.deepgram import FakeDeepgram
-from tests.rig.oracle import Oracle, speech
-from tests.rig.position_code import heard
-from tests.rig.processes import spawn
+from tests.rig.oracle import CodeOracle, Oracle, speech
+from tests.rig.position_code import coded, heard
+from tests.rig.processes import spawn, spawned
 from tests.rig.recordings import Recording, faults_of_flac, has_flac, modes, taped
 
 SECONDS = int(os.environ.get("MPENGINE_RECORD_SECONDS", "18"))
 SEED = int(os.environ.get("MPENGINE_RECORD_SEED", "0")) or random.randrange(1, 10_000)
 RATE = 16000
 FITS_S = 0.1
+EDGE_S = 0.05  # so much sound beside a loss tells no position
 KILLED = ("recorder", "capture", "recorder", "streaming", "supervisor", "recorder")
 QUICK = {"supervisor": {"backoff_s": 0.1, "backoff_ceiling_s": 0.5}, "buffer": {"catch_up": 20.0}}
 CUE = re.compile(r"(\S+) --> (\S+)\n(\d+)")
@@ -171,3 +174,101 @@ def test_silence_stands_for_a_gap_and_time_goes_on_true(cards, engine, tmp_path)
     assert max(offsets) - min(offsets) < FITS_S * RATE, offsets
     if has_flac():
         assert faults_of_flac([file.path]) == {}
+
+
+class Kills:
+    """Ends one process after the other, or several at once."""
+
+    def __init__(self, running, recorder):
+        self.running, self.recorder = running, recorder
+        self.ways = [self.capture, self.streaming, self.supervisor, self.tape, self.zygote, self.all, self.all_but_it]
+
+    def capture(self):
+        self.running.signal_child("capture")
+
+    def streaming(self):
+        self.running.signal_child("streaming")
+
+    def zygote(self):
+        os.kill(self.running.zygote_pid(), signal.SIGKILL)
+
+    def supervisor(self):
+        self.running.kill()
+        self.running.assert_nothing_left()
+        self.running.start()
+
+    def tape(self):
+        self.recorder.kill()
+        self.recorder.start()
+
+    def all(self):
+        self.recorder.kill()
+        self.supervisor()
+        self.recorder.start()
+
+    def all_but_it(self):
+        """The recorder is there alone, for a moment, and is killed while the engine starts."""
+        self.supervisor()
+        self.tape()
+
+
+@pytest.mark.parametrize("kind", ["card", pytest.param("sound server", marks=pytest.mark.long)])
+def test_what_a_microphone_gives_is_in_a_file_or_in_a_told_gap_through_kills_of_everything(
+    cards, microphone, engine, tmp_path, kind
+):
+    if kind == "card":
+        cards.add("mic", period_steps=True)
+        device, environment = "mic", cards
+    else:
+        microphone.play(coded(0, (SECONDS + 120) * RATE, RATE))
+        device, environment = microphone.name, microphone
+    chance, srt = random.Random(SEED), tmp_path / "words.srt"
+    with FakeDeepgram(responder=CodeOracle(SEED)) as server, contextlib.ExitStack() as stack:
+        running = engine(byok(server) | QUICK | {"audio": {"device": device}}, environment)
+        listen = [sys.executable, "-m", "mpengine", "listen", "--name", running.name, "--output", str(srt)]
+        listener = stack.enter_context(spawned(listen, env=beside(running), stdin=subprocess.DEVNULL))
+        arguments = ["--name", running.name, "--segment", "0.1"]
+        recorder = stack.enter_context(Recording(tmp_path / "tapes", beside(running), *arguments))
+        ways = Kills(running, recorder).ways * max(1, SECONDS // 18)
+        chance.shuffle(ways)
+        print(f"seed {SEED}: {[each.__name__ for each in ways]}")
+        at_s = 0.0
+        for kill in [*ways, lambda: None]:
+            at_s = captured_s(running, at_s + chance.uniform(0.8, 1.8))["captured_s"]
+            kill()
+        gaps = running.told("gap")
+        assert running.stop() == 0
+        recorder.wait_for(lambda: '"is_whole": false' not in all_json(recorder.directory), "the end of the last file")
+        assert recorder.stop() == 0
+        listener.terminate()
+        listener.wait()
+        sent = heard(server.connections[-1].audio, RATE)[-1]
+    files = taped(tmp_path / "tapes")
+    assert len({each.about["run"] for each in files}) == 1, f"seed {SEED}"
+    if has_flac():
+        assert faults_of_flac(each.path for each in files) == {}
+    whole, told = placed(files)
+    lost = bytearray(len(told))
+    for gap in gaps:
+        first, end = round(gap["start_s"] * RATE), round(gap["end_s"] * RATE)
+        lost[first:end] = b"\1" * (end - first)
+    assert lost == told, f"seed {SEED}: {[each.about for each in files]}, {gaps}"
+    causes = {each["cause"] for file in files for each in file.about["missing"]}
+    assert causes == {"not_captured"}, f"seed {SEED}"
+    # Between two stretches the device's clock has moved on without us: there a gap was told, about as long.
+    stretches = heard(whole, RATE)
+    for before, after in itertools.pairwise(stretches):
+        assert any(told[int(before.last) : int(after.first) + 1]), f"seed {SEED}: {before}, {after}"
+    offsets = [each.offset for each in stretches]
+    print(f"{len(gaps)} gaps, {sum(told) / RATE:.2f} s; offsets {[round(each - offsets[0]) for each in offsets]}")
+    assert max(offsets) - min(offsets) < FITS_S * RATE, f"seed {SEED}: {stretches}"
+    # Nothing else is in the files, and the last of it is the last that was sent.
+    in_stretches = sum(told.count(0, int(each.first), int(each.last)) for each in stretches)
+    assert in_stretches > told.count(0) - EDGE_S * RATE * (len(gaps) + 1), f"seed {SEED}: {stretches}"
+    assert abs(stretches[-1].last + stretches[-1].offset - sent.last - sent.offset) < 1, f"seed {SEED}"
+    cues = list(cues_in(srt.read_text()))
+    assert len(cues) > SECONDS / 4
+    for start_s, position, has_waited in cues:
+        near = min(stretches, key=lambda each: max(each.first - start_s * RATE, start_s * RATE - each.last))
+        late_s = start_s + (near.offset - position) / RATE
+        assert -FITS_S < late_s < (1.0 if has_waited else FITS_S), f"seed {SEED}: {late_s} at {start_s}, {stretches}"

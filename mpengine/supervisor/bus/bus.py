@@ -256,10 +256,11 @@ class Bus:
             self._transcript.write(body)
             self._lasting = message.seq
 
-    def snapshot(self, since: int) -> bytes:
-        """One page of the messages after the seq `since` that are still kept, as JSON."""
+    def snapshot(self, since: int, topics: tuple[str, ...] = ("",)) -> bytes:
+        """One page of the messages after the seq `since` that are still kept, of topics that begin so, as JSON."""
         history, now = self._journal.history, time.monotonic()
-        return messages.encode(history.answer(since, run=self.run, boot=self.boot, seq=self._seq, now=now))
+        answer = history.answer(since, topics, run=self.run, boot=self.boot, seq=self._seq, now=now)
+        return messages.encode(answer)
 
     def mark_published(self) -> None:
         """Note that messages from before the last call have left the socket's queue. Call it about once a second."""

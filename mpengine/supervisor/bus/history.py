@@ -93,16 +93,19 @@ class History:
         """For each topic the `seq` of the last message that was forgotten; 0 if none was."""
         return {topic: shelf.forgotten for topic, shelf in self._shelves.items()}
 
-    def entries(self, since: int = 0) -> Iterator[Entry]:
-        """The messages after the seq `since`, in order."""
-        return heapq.merge(*(shelf.after(since) for shelf in self._shelves.values()), key=lambda entry: entry.seq)
+    def entries(self, since: int = 0, topics: tuple[str, ...] = ("",)) -> Iterator[Entry]:
+        """The messages after the seq `since`, of topics that begin with one of `topics`, in order."""
+        shelves = [shelf for topic, shelf in self._shelves.items() if topic.startswith(topics)]
+        return heapq.merge(*(shelf.after(since) for shelf in shelves), key=lambda entry: entry.seq)
 
-    def answer(self, since: int, *, run: str, boot: str, seq: int, now: float) -> SnapshotAnswer:
-        """One page of the messages after the seq `since`. `seq`: the last one used. `now`: the monotonic time."""
+    def answer(
+        self, since: int, topics: tuple[str, ...] = ("",), *, run: str, boot: str, seq: int, now: float
+    ) -> SnapshotAnswer:
+        """One page of the `entries`. `seq`: the last one used. `now`: the monotonic time."""
         oldest_s = now - self._age_s
         found: list[msgspec.Raw] = []
         size, is_more = 0, False
-        for entry in self.entries(since):
+        for entry in self.entries(since, topics):
             if entry.at_s < oldest_s:
                 continue
             if found and size + len(entry.body) > _PAGE_BYTES:
