@@ -263,11 +263,19 @@ def test_a_file_that_cannot_be_is_an_error_in_words(tmp_path):
 # The command line
 
 
-def test_a_command_in_this_directory_is_named_as_the_system_wants_it(tmp_path, monkeypatch, capsys):
-    (tmp_path / "webhook.sh").touch(mode=0o700)
+@pytest.mark.parametrize(
+    ("word", "mode", "advice"),
+    [
+        ("webhook.sh", 0o700, "did you mean ./webhook.sh?"),
+        ("webhook.sh", 0o600, "first: chmod +x ./webhook.sh"),
+        ("./web hook.sh", 0o600, "first: chmod +x './web hook.sh'"),
+    ],
+)
+def test_a_file_that_is_no_command_yet_is_told_with_what_makes_it_one(tmp_path, monkeypatch, capsys, word, mode, advice):
+    (tmp_path / word).touch(mode=mode)
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["listen", "--exec-each", "webhook.sh"]) == 2
-    told = "cannot run webhook.sh: no such command, or not executable; did you mean ./webhook.sh?"
+    assert cli.main(["listen", "--exec-each", word]) == 2
+    told = f"cannot run {word}: no such command, or not executable; {advice}"
     assert capsys.readouterr() == ("", f"mpengine: --exec-each: {told}\n")
 
 
