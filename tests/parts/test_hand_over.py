@@ -271,7 +271,7 @@ def test_a_file_that_cannot_be_is_an_error_in_words(tmp_path):
         ("./web hook.sh", 0o600, "first: chmod +x './web hook.sh'"),
     ],
 )
-def test_a_file_that_is_no_command_yet_is_told_with_what_makes_it_one(tmp_path, monkeypatch, capsys, word, mode, advice):
+def test_a_file_that_is_no_command_is_told_with_what_makes_it_one(tmp_path, monkeypatch, capsys, word, mode, advice):
     (tmp_path / word).touch(mode=mode)
     monkeypatch.chdir(tmp_path)
     assert cli.main(["listen", "--exec-each", word]) == 2
