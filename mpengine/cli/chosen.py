@@ -23,13 +23,12 @@ _CHOOSING = {
     "remote.byok_url": "byok",
 }
 _WAYS = """
-  {local:37} a small recogniser on this machine: no account, no network, English only{extra}
-  {deepgram:37} Deepgram, with your own key
+  {local:{width}} a small recogniser on this machine: no account, no network, English only{extra}
+  {deepgram:{width}} Deepgram, with your own key
   mpengine init --output {usual}
-                                        a configuration with every key explained; then: {command}
+  {empty:{width}} a configuration with every key explained; then: {command}
 """
-# Where it is not installed.
-_EXTRA = "\n" + " " * 40 + f"(first: {install('local')})"
+_LEAST_WIDTH = 37
 
 
 class Chosen(NamedTuple):
@@ -48,9 +47,13 @@ class NothingChosen(ConfigError):
 
     def __init__(self, usual: str, command: str) -> None:
         super().__init__("", "no configuration, and nothing says which recogniser to use. Three ways to begin:")
-        extra = "" if importlib.util.find_spec("pocketsphinx") else _EXTRA
-        commands = {"local": f"{command} --local", "deepgram": f"{_KEY_VARIABLE}=KEY {command}", "command": command}
-        self.more = tuple(_WAYS.format(usual=usual, extra=extra, **commands).rstrip().split("\n"))
+        deepgram = f"{_KEY_VARIABLE}=KEY {command}"
+        width = max(_LEAST_WIDTH, len(deepgram))
+        is_installed = importlib.util.find_spec("pocketsphinx") is not None
+        extra = "" if is_installed else f"\n  {'':{width}} (first: {install('local')})"
+        commands = {"local": f"{command} --local", "deepgram": deepgram, "command": command}
+        ways = _WAYS.format(usual=usual, extra=extra, width=width, empty="", **commands)
+        self.more = tuple(ways.rstrip().split("\n"))
 
 
 def read_overrides(texts: Iterable[str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """`listen --exec` and `--exec-each`: how messages become items for a command, and where that goes on after an end."""
 
 import os
+import shlex
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
@@ -24,7 +25,9 @@ def hand_out(commands: Commands, position: Position, topics: frozenset[str], sta
     if not words:
         raise ConfigError(commands.option, "expected a command and its arguments behind it")
     if shutil.which(words[0]) is None:
-        raise ConfigError(commands.option, f"cannot run {words[0]}: no such command, or not executable")
+        raise ConfigError(
+            commands.option, f"cannot run {words[0]}: no such command, or not executable{_advice(words[0])}"
+        )
     file = None
     if commands.state is not None:
         file = stack.enter_context(closing(PositionFile(os.path.abspath(commands.state))))
@@ -40,6 +43,15 @@ def hand_out(commands: Commands, position: Position, topics: frozenset[str], sta
     out = _Out(hand, topics, places, begins_now=position.since is None)
     since = {name: (place.run, place.done) for name, place in places.items()}
     return Outlet(out.show, write_notice, position, topics, since, hears_status=True)
+
+
+def _advice(word: str) -> str:
+    """What would make `word` a command, where it names a file. A bare word is not looked for in this directory."""
+    path = word if os.path.dirname(word) else os.path.join(os.curdir, word)
+    if not os.path.isfile(path):
+        return ""
+    is_executable = os.access(path, os.X_OK)
+    return f"; did you mean {path}?" if is_executable else f"; first: chmod +x {shlex.quote(path)}"
 
 
 class _Out:

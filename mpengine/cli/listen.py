@@ -75,7 +75,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         help="srt, vtt: add this to all times, which count from the start of the run",
     )
-    parser.add_argument("--exit-on-stop", action="store_true", help="exit when the engine has stopped or is gone")
+    parser.add_argument(
+        "--exit-on-stop",
+        action="store_true",
+        help="exit when the engine has stopped or is gone; one that has not been there yet is waited for",
+    )
     parser.add_argument(
         "--state",
         metavar="FILE",

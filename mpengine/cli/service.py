@@ -12,10 +12,13 @@ from mpengine.cli.chosen import USUAL_FILE, usual_file
 from mpengine.client.finding import require_name
 from mpengine.shared.config import secrets
 from mpengine.shared.errors import ConfigError, ExitCode
+from mpengine.shared.standard_streams import complain
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./=+,-]+")
 # The folders that ProtectHome= hides.
 _HOMES = ("/home", "/root", "/run/user")
+# The folders that PrivateTmp= hides. The machine removes old files in them.
+_TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108  nothing is written there
 # The name of an engine in a template: systemd puts the words behind the @ of the service's name there.
 _SPECIFIER = "%i"
 _INSTANCE = "NAME-OF-THE-INSTANCE"  # stands for it until all else is quoted
@@ -233,6 +236,7 @@ def main(arguments: argparse.Namespace) -> int:
             is_template=arguments.template,
         )
         print(text, end="")
+        _complain_of_temporary(_installation(), is_user=arguments.user)
         return int(ExitCode.OK)
     if arguments.options:
         raise ConfigError("", "options of a command need --for, as in: mpengine service --for record -- --keep-days 30")
@@ -248,7 +252,16 @@ def service(*, is_user: bool, config: str | None, name: str | None, is_template:
         config = usual_file(os.environ, is_user=is_user, name=name_of_file)
     text = template(is_user=is_user, config=config) if is_template else unit(is_user=is_user, config=config, name=name)
     print(text, end="")
+    _complain_of_temporary([*_installation(), config], is_user=is_user)
     return int(ExitCode.OK)
+
+
+def _complain_of_temporary(needed: Iterable[str], *, is_user: bool) -> None:
+    """Tell the first of the paths in `needed` that is in a folder for temporary files: such a unit does not last."""
+    inside = _inside(needed, _TEMPORARY)
+    if inside:
+        why = "the machine removes old files there" if is_user else "the unit does not see that folder (PrivateTmp)"
+        complain(f"{inside[0]} is not for a service, because {why}: put it elsewhere, and make the unit again")
 
 
 def template(*, is_user: bool, config: str) -> str:
@@ -374,13 +387,18 @@ def _installation() -> Iterable[str]:
 
 def _homes(needed: Iterable[str]) -> str:
     """The lines that hide all home folders but the paths in `needed`, which may be in a folder closed to others."""
-    inside = sorted({path for path in needed if path.startswith(tuple(f"{home}/" for home in _HOMES))})
+    inside = _inside(needed, _HOMES)
     if not inside:
         return "ProtectHome=yes"
     says = "# Nothing else in home folders is seen: files that the configuration or an option names must be elsewhere."
     # An unescaped colon would begin the path of the mount.
     binds = ["BindReadOnlyPaths=" + _quoted(path).replace(":", "\\:") for path in inside]
     return "\n".join([says, "ProtectHome=tmpfs", *binds])
+
+
+def _inside(paths: Iterable[str], folders: Iterable[str]) -> list[str]:
+    """Those of `paths` that are below one of `folders`, each once, in order."""
+    return sorted({path for path in paths if path.startswith(tuple(f"{folder}/" for folder in folders))})
 
 
 def _quoted(word: str) -> str:

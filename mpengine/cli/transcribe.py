@@ -26,6 +26,7 @@ from mpengine.formats.base import Place, Style
 from mpengine.processes import beginning
 from mpengine.shared.config import Config
 from mpengine.shared.errors import ConfigError, ExitCode, MpengineError
+from mpengine.shared.messages import Transcript
 from mpengine.shared.sources import STANDARD_INPUT
 from mpengine.shared.standard_streams import write_bytes
 
@@ -180,6 +181,8 @@ class _Recording:
                     output.remove_part()
             work.remove()
         self._bar.end()
+        if not output.has_words:
+            self._on_trouble("no words were heard in it")
         if job.output is not None and bars.is_possible():
             took = h_mm_ss(time.monotonic() - self._began_at)
             self._bar.say(f"{job.name}: {h_mm_ss(self._progress.total_s)} of audio in {took}, into {job.output}")
@@ -226,6 +229,8 @@ class _Output:
     def __init__(self, job: Job, format_name: str, bar: Bar) -> None:
         """Raises ConfigError when the file cannot be opened, or another process writes it."""
         self._output, self._bar = job.output, bar
+        self.has_words = False
+        """Whether a result had a word."""
         self._part: str | None = None
         self._file: OutputFile | None = None
         place = Place.FILE
@@ -242,7 +247,9 @@ class _Output:
 
     def show(self, line: bytes) -> None:
         """Write the result that is `line` in JSON."""
-        self._write(self._format.show(line, message_of(line)))
+        message = message_of(line)
+        self.has_words = self.has_words or (isinstance(message, Transcript) and bool(message.text))
+        self._write(self._format.show(line, message))
 
     def finish(self) -> None:
         """All is there. Raises MpengineError when the file cannot get its name."""

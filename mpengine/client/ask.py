@@ -4,7 +4,7 @@ import time
 
 import zmq
 
-from mpengine.client.finding import find, is_running, require_name
+from mpengine.client.finding import find, is_running, require_name, running
 from mpengine.shared import doorkeeper, messages, sockets
 from mpengine.shared.config_tables import USUAL_NAME, name_option
 from mpengine.shared.errors import ConfigError, EngineUnreachable
@@ -13,6 +13,8 @@ _KEY_CHARACTERS = 40
 # So often a question looks whether its engine has said meanwhile that it is elsewhere: one that starts answers nobody
 # before its file is there.
 _LOOK_MS = 100
+# So many of the engines that run are named to somebody who has asked for another one.
+_MOST_NAMES = 5
 
 
 def ask(
@@ -71,7 +73,15 @@ def _why(name: str, endpoint: str, timeout_s: float, *, is_named: bool) -> str:
     is_clear = endpoint.startswith("ipc:") or (is_named and not is_running(name))
     doubts = "is it running, is the server key right, and the client key known?"
     advice = f"start one with: mpengine run{name_option(name)}" if is_clear else doubts
-    return f'no engine called "{name}" answers at {endpoint}; {advice}'
+    others = _others() if is_named and is_clear else ""
+    return f'no engine called "{name}" answers at {endpoint}; {others}{advice}'
+
+
+def _others() -> str:
+    """The engines of this user that run, for somebody who meant one of them; empty where none runs."""
+    names = running()
+    told = names[:_MOST_NAMES] + ["others"] * (len(names) > _MOST_NAMES)
+    return f"running: {', '.join(told)} (choose with --name); " if told else ""
 
 
 def connect(

@@ -1,5 +1,6 @@
 """How a program finds an engine: by the endpoints it was given, otherwise by the engine's own file, by its name."""
 
+import os
 from typing import NamedTuple
 
 from mpengine.shared import one_writer, runtime, whereabouts
@@ -61,6 +62,15 @@ def is_running(name: str) -> bool:
     """Whether an engine of this user called `name` holds its runtime directory. Raises as `find` does."""
     require_name(name)
     return one_writer.is_held(runtime.lock_path(runtime.runtime_path(name)))
+
+
+def running() -> list[str]:
+    """The names of the engines of this user that run, in order. Raises RuntimeDirError where none can."""
+    try:
+        names = sorted(name for name in os.listdir(runtime.base_path()) if NAME.fullmatch(name))
+    except OSError:  # there never was one
+        return []
+    return [name for name in names if is_running(name)]
 
 
 def require_name(name: str) -> None:

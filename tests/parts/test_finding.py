@@ -3,6 +3,7 @@
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import msgspec
 import pytest
@@ -216,6 +217,24 @@ def test_an_engine_that_was_killed_is_said_to_be_absent(directory):
     whereabouts.write(str(directory), Whereabouts(name="default", pid=1, query=f"tcp://127.0.0.1:{reserve_port()}"))
     with pytest.raises(EngineUnreachable, match=r"start one with: mpengine run$"):
         ask(StatusQuery(), timeout_s=0.2)
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [(1, "desk0"), (5, "desk0, desk1, desk2, desk3, desk4"), (6, "desk0, desk1, desk2, desk3, desk4, others")],
+)
+def test_who_asks_for_an_absent_engine_is_told_which_ones_run(directory, count, told):
+    (directory.parent / "stopped").mkdir()
+    with ExitStack() as held:
+        for number in range(count):
+            path = directory.parent / f"desk{number}"
+            path.mkdir()
+            fd = one_writer.open_file(str(path / "lock"), os.O_CREAT | os.O_RDWR)
+            held.callback(os.close, fd)
+            one_writer.lock(fd)
+        with pytest.raises(EngineUnreachable) as caught:
+            ask(StatusQuery(), timeout_s=0.01)
+    assert str(caught.value).endswith(f"; running: {told} (choose with --name); start one with: mpengine run")
 
 
 def test_who_came_before_the_engine_finds_it_and_finds_it_again_elsewhere(directory, monkeypatch):

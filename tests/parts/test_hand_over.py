@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mpengine import cli
 from mpengine.cli.handing.command import Pipe
 from mpengine.cli.handing.conversation import Item
 from mpengine.cli.handing.hands import Each, LineByLine, Rules
@@ -260,6 +261,22 @@ def test_a_file_that_cannot_be_is_an_error_in_words(tmp_path):
 
 
 # The command line
+
+
+@pytest.mark.parametrize(
+    ("word", "mode", "advice"),
+    [
+        ("webhook.sh", 0o700, "did you mean ./webhook.sh?"),
+        ("webhook.sh", 0o600, "first: chmod +x ./webhook.sh"),
+        ("./web hook.sh", 0o600, "first: chmod +x './web hook.sh'"),
+    ],
+)
+def test_a_file_that_is_no_command_is_told_with_what_makes_it_one(tmp_path, monkeypatch, capsys, word, mode, advice):
+    (tmp_path / word).touch(mode=mode)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["listen", "--exec-each", word]) == 2
+    told = f"cannot run {word}: no such command, or not executable; {advice}"
+    assert capsys.readouterr() == ("", f"mpengine: --exec-each: {told}\n")
 
 
 @pytest.mark.parametrize(

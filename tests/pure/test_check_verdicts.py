@@ -86,6 +86,22 @@ def test_a_microphone_that_another_program_has_open_is_told_with_that_program(pc
     assert lines["device"].exit_code is ExitCode.DEVICE
 
 
+@pytest.mark.parametrize(
+    ("text", "mend"),
+    [
+        ('audio.device \'USB\' fits several: "A", "B"; name one of them', "set audio.device to one of these names"),
+        (
+            f'"{NAME}" is there, but PortAudio cannot open it',
+            "plug it out and in again, or set audio.device to another",
+        ),
+        ("no audio input device 'Jabra'", "plug it in, or set audio.device"),
+    ],
+)
+def test_a_device_that_cannot_be_chosen_is_mended_by_what_is_wrong_with_it(text, mend):
+    lines = _lines(Cards([FREE], "PortAudio"), Trouble(text, 3))
+    assert lines["device"].mend.startswith(mend)
+
+
 def test_a_microphone_that_does_not_open_fails_at_its_format():
     lines = _lines(Cards([FREE], "PortAudio"), FOUND, Trouble('cannot open "USB" at any of 16000, 48000 Hz', 3))
     assert _results(lines) == ["ok", "ok", "failed", "skipped"]

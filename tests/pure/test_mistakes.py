@@ -245,3 +245,8 @@ def test_without_a_recogniser_transcribe_says_how_to_begin_itself(capsys):
     assert "\n  DEEPGRAM_API_KEY=KEY mpengine transcribe FILE " in told
     assert "then: mpengine transcribe FILE\n" in told
     assert "mpengine run" not in told
+    lines = told.splitlines()
+    columns = {
+        line.index(word) for word in ("a small", "Deepgram,", "a configuration") for line in lines if word in line
+    }
+    assert len(columns) == 1

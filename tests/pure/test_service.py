@@ -325,6 +325,25 @@ def test_a_folder_that_is_only_called_like_a_home_is_none(monkeypatch):
     assert homes(monkeypatch, prefix="/homes/x", config="/rooted")["ProtectHome"] == ["yes"]
 
 
+@pytest.mark.parametrize("words", [(), ("--for", "web")], ids=["engine", "beside"])
+@pytest.mark.parametrize(
+    ("prefix", "option", "why"),
+    [
+        ("/tmp/mpengine/.venv", "--system", "the unit does not see that folder (PrivateTmp)"),
+        ("/var/tmp/mpengine/.venv", "--user", "the machine removes old files there"),
+        ("/tmpfiles/mpengine/.venv", "--system", None),
+    ],
+)
+def test_an_installation_among_temporary_files_is_told(capsys, monkeypatch, words, prefix, option, why):
+    monkeypatch.setattr(service, "_installation", lambda: [prefix, "/usr"])
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/etc")
+    assert cli.main(["service", option, *words]) == 0
+    unit, told = capsys.readouterr()
+    assert unit.startswith("# ")
+    advice = "put it elsewhere, and make the unit again"
+    assert told == (f"mpengine: {prefix} is not for a service, because {why}: {advice}\n" if why else "")
+
+
 def test_the_installation_is_this_one():
     assert {sys.prefix, os.path.dirname(service.__file__).removesuffix("/cli")} <= set(service._installation())
 

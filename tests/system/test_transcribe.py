@@ -129,6 +129,15 @@ def test_each_recording_has_its_subtitles_beside_it_and_the_worst_code_counts(tm
 
 
 @pytest.mark.slow
+def test_a_recording_without_words_is_told(tmp_path, cache, command):
+    with FakeDeepgram() as deepgram:
+        silence = write_wav(tmp_path / "silence.wav", bytes(32000))
+        running = command(byok(deepgram), silence)
+        assert running.start().wait() == 0
+        assert running.log_text() == "mpengine: silence.wav: no words were heard in it\n"
+    assert work_in(cache) == []
+
+
 def test_a_refused_account_ends_it_in_the_words_of_the_service_once(tmp_path, cache, command):
     recordings = [write_wav(tmp_path / name, Talk(18).pcm) for name in ("a.wav", "b.wav")]
     with FakeDeepgram(api_key="another") as server:

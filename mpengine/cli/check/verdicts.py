@@ -145,6 +145,10 @@ def _mend_device(trouble: Trouble, source: Source, cards: Cards | None) -> str:
             if holder.program == OWN_PROGRAM:
                 return "another engine has it open: end that one (`mpengine stop --name NAME`), or name another device"
             return f"end {holder.program} (PID {holder.pid}), or set audio.device to another microphone"
+    if " fits several: " in trouble.text:
+        return "set audio.device to one of these names"
+    if '" is there, but ' in trouble.text:
+        return "plug it out and in again, or set audio.device to another one that `mpengine devices` lists"
     return "plug it in, or set audio.device to one that `mpengine devices` lists"
 
 
