@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
 import zmq
 
 from mpengine.client.ask import connect
@@ -66,7 +67,7 @@ class Feed:
         self.is_live = False
         """Whether the engine has confirmed the subscriptions: all that it publishes after that comes."""
         kept = tuple(topic for topic in KEPT if topic.startswith(topics))
-        self._kept_topics = ("",) if kept == KEPT else kept
+        self._kept_topics = msgspec.UNSET if kept == KEPT else kept
         self._topics = dict.fromkeys([*topics, *(["metrics"] if self._follower.asks else [])])
         self._results, self._questions = self._connected(endpoints)
 

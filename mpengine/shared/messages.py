@@ -410,11 +410,14 @@ class StatusQuery(msgspec.Struct, tag_field="type", tag="status", frozen=True):
     """Asks for `StatusAnswer`."""
 
 
-class SnapshotQuery(msgspec.Struct, tag_field="type", tag="snapshot", frozen=True, omit_defaults=True):
-    """Asks for `SnapshotAnswer`: the messages after the one with the `seq` `since`, of topics that begin so."""
+class SnapshotQuery(msgspec.Struct, tag_field="type", tag="snapshot", frozen=True):
+    """Asks for `SnapshotAnswer`: the messages after the one with the `seq` `since`, of topics that begin so.
+
+    Without `topics`, those of all topics.
+    """
 
     since: int = 0
-    topics: tuple[str, ...] = ("",)
+    topics: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Stop(msgspec.Struct, tag_field="type", tag="stop", frozen=True):

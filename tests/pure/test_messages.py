@@ -225,6 +225,10 @@ def test_a_subscriber_without_messages_says_none(tmp_path):
 # Commands
 
 
+def test_a_question_for_the_history_always_says_since_when():
+    assert messages.encode(messages.SnapshotQuery()) == b'{"type":"snapshot","since":0}'
+
+
 @pytest.mark.parametrize(
     ("body", "command"),
     [

@@ -68,7 +68,7 @@ class Answers:
             case messages.StatusQuery():
                 return messages.encode(self._status_answer()), []
             case messages.SnapshotQuery(since=since, topics=topics):
-                return self._bus.snapshot(since, topics), []
+                return self._bus.snapshot(since, topics or ("",)), []
             case messages.Stop():
                 actions = coordinator.stop(now, "stop command")
             case messages.Pause():
