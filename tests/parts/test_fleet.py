@@ -33,8 +33,8 @@ def test_the_recorded_finals_are_as_an_engine_writes_them_today():
 @pytest.mark.slow
 def test_a_box_hands_over_what_a_relay_does_and_a_relay_goes_on_behind_it(tmp_path):
     async def relayed(url, bodies):
-        wanted = Wanted(Names(HOST), (ENGINE,), Login(), "0")
-        relay = JetStream(servers_in(url)[0], wanted)
+        wanted = Wanted(Names(HOST), (ENGINE,), "0")
+        relay = JetStream(servers_in(url)[0], wanted, Login())
         positions = await relay.open()
         for body in bodies:
             await (await relay.send(ENGINE, message_entry(FINALS, body)))
