@@ -50,7 +50,7 @@ def waiting(metrics: messages.Metrics, unacknowledged_s: float) -> str:
     """What is not done yet."""
     backlog = f"backlog {span(metrics.backlog_s)}"
     if metrics.backlog_s and metrics.catch_up_s is not None:
-        backlog += f" (caught up in {span(metrics.catch_up_s)})"
+        backlog += f" (to catch up takes {span(metrics.catch_up_s)})"
     return f"{backlog}, lag {span(metrics.lag_s)}, unacknowledged {span(unacknowledged_s)}"
 
 

@@ -69,7 +69,7 @@ def test_the_whole_table():
         "results     ipc:///run/mic/results",
         "uptime      01:02:03",
         "audio       captured 100.0 s, sent 99.5 s, transcribed 98.0 s, acknowledged 97.2 s",
-        "waiting     backlog 0.5 s (caught up in 2.0 s), lag 1.5 s, unacknowledged 2.8 s",
+        "waiting     backlog 0.5 s (to catch up takes 2.0 s), lag 1.5 s, unacknowledged 2.8 s",
         "trouble     2 reconnects, 1 restart, lost 0.0 s, replayed 3.0 s",
         "",
         "PROCESS     STATE         PID RESTARTS           UP    CPU_S  RSS_MB",
