@@ -18,7 +18,8 @@ from tests.rig.configs import byok, silent_file
 from tests.rig.deepgram import FakeDeepgram
 from tests.rig.echo import Echo
 from tests.rig.manager import Manager
-from tests.rig.waiting import scaled, wait_until
+from tests.rig.processes import spawned
+from tests.rig.waiting import PATIENCE_S, scaled, wait_until
 
 FILES = {"lock", "control", "results", "query", "journal", "frames", "rig.window"}
 
@@ -53,12 +54,17 @@ def until_complete(running):
     wait_until(is_complete, 30, "all names")
 
 
+def state_of(running):
+    """What the engine that is reached by the names of `running` says of itself."""
+    answer = running.query({"type": "status"})
+    return answer.get("status", answer)["state"]
+
+
 def assert_all_works(running, server):
     """Results come, questions are answered, and both children can be started again."""
     before = len(running.bus.finals())
     running.bus.wait_until(lambda _: len(running.bus.finals()) > before + 1, 30, "results on the old connection")
-    answer = running.query({"type": "status"})
-    assert answer.get("status", answer)["state"] == "running"
+    assert state_of(running) == "running"
     for child in ("streaming", "capture"):
         killed = running.signal_child(child)
         running.child_pid(child, other_than=killed)
@@ -173,14 +179,13 @@ def test_an_engine_that_took_the_place_of_a_stopped_one_stays_reachable(engine, 
     command = [*first.command, "--config", first.directory / "config.toml"]
     with (
         (first.directory / "second").open("wb") as log,
-        subprocess.Popen(command, env=first.environment, stdin=subprocess.DEVNULL, stderr=log) as second,
+        spawned(command, env=first.environment, stdin=subprocess.DEVNULL, stderr=log) as second,
     ):
         until_complete(first)
         first.send_signal(signal.SIGCONT)
         assert first.process.wait(scaled(60)) == 1
         until_complete(first)
-        answer = first.query({"type": "status"})
-        assert answer.get("status", answer)["state"] == "running"
+        wait_until(lambda: state_of(first) == "running", PATIENCE_S, "the second to run")
         second.terminate()
         assert second.wait(scaled(60)) == 0
 
