@@ -419,6 +419,11 @@ class SnapshotQuery(msgspec.Struct, tag_field="type", tag="snapshot", frozen=Tru
     since: int = 0
     topics: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
+    @property
+    def beginnings(self) -> tuple[str, ...]:
+        """`topics`; without them the empty one, with which all begin."""
+        return ("",) if self.topics is msgspec.UNSET else self.topics
+
 
 class Stop(msgspec.Struct, tag_field="type", tag="stop", frozen=True):
     """Stops the engine cleanly: it still transcribes and publishes all captured audio."""

@@ -229,6 +229,11 @@ def test_a_question_for_the_history_always_says_since_when():
     assert messages.encode(messages.SnapshotQuery()) == b'{"type":"snapshot","since":0}'
 
 
+def test_no_topics_and_an_empty_list_of_them_are_not_the_same():
+    assert messages.SnapshotQuery().beginnings == ("",)
+    assert messages.SnapshotQuery(topics=()).beginnings == ()
+
+
 @pytest.mark.parametrize(
     ("body", "command"),
     [

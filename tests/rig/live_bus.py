@@ -125,7 +125,10 @@ class ThreadedBus:
                     if self._answers:
                         asked = _read_question(question.body)
                         self.asked.append(asked)
-                        bus.reply(question, bus.snapshot(asked.since, asked.topics or ("",)))
+                        bus.reply(
+                            question,
+                            bus.snapshot(asked.since, asked.beginnings),
+                        )
                 self.turn(bus)
                 with contextlib.suppress(queue.Empty):
                     published, done = self._todo.get_nowait()

@@ -67,8 +67,8 @@ class Answers:
         match command:
             case messages.StatusQuery():
                 return messages.encode(self._status_answer()), []
-            case messages.SnapshotQuery(since=since, topics=topics):
-                return self._bus.snapshot(since, topics or ("",)), []
+            case messages.SnapshotQuery(since=since, beginnings=topics):
+                return self._bus.snapshot(since, topics), []
             case messages.Stop():
                 actions = coordinator.stop(now, "stop command")
             case messages.Pause():
