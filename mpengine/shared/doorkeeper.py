@@ -251,8 +251,7 @@ def inode_of(fd: int) -> int:
 def connection_of(fd: int, pid: int) -> int:
     """The inode of the connection at `fd`; 0 if there is none, or by now one of another process than `pid` (0: any)."""
     with contextlib.suppress(OSError), _held(fd) as connection:
-        if not pid or _peer_pid(connection) in {0, pid}:
-            return inode_of(connection.fileno())
+        return inode_of(connection.fileno()) if _is_of(connection, pid) else 0
     return 0
 
 
@@ -263,7 +262,7 @@ def end_connection(fd: int, inode: int, *, pid: int = 0) -> None:
     process at the next look at that one. So the socket is held here while it is judged.
     """
     with contextlib.suppress(OSError), _held(fd) as connection:
-        is_meant = inode_of(connection.fileno()) == inode and (not pid or _peer_pid(connection) in {0, pid})
+        is_meant = inode_of(connection.fileno()) == inode and _is_of(connection, pid)
         if is_meant and not connection.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             connection.shutdown(socket.SHUT_RDWR)
 
@@ -321,6 +320,11 @@ def _guest_at(fd: int, name: str) -> Guest | None:
         return None
     finally:
         connection.detach()
+
+
+def _is_of(connection: socket.socket, pid: int) -> bool:
+    """Whether the process `pid` (0: any) is at the other end, as far as the system says it."""
+    return not pid or _peer_pid(connection) in {0, pid}
 
 
 def _peer_pid(connection: socket.socket) -> int:
