@@ -6,11 +6,10 @@ from rich.text import Text
 from mpengine.cli import status_words as words
 from mpengine.cli.terminal.drawing import Head, Output, bar, facts, level_bar, lines, state, table
 from mpengine.shared import messages
-from mpengine.shared.text import GLUE, glued, harmless
+from mpengine.shared.text import glued, harmless
 
 _UNKNOWN = messages.ChildMetrics()
 _LABEL = 11
-_PEAK, _ITS = "(peak ", f"(peak{GLUE}"
 # The columns of a bar, and those of a terminal where it has half of them.
 _BAR, _NARROW = 20, 70
 _PROCESSES = (
@@ -33,7 +32,7 @@ def drawn(answer: messages.StatusAnswer, to: Output, *, has_bars: bool = False) 
         ("engine", f"{answer.name} (pid {answer.pid}, {answer.mode} mode)"),
         ("state", state(answer.state, words.remarks(answer.reason, paused=answer.paused))),
         ("device", answer.device or "-"),
-        ("level", _beside(bars.level(answer.level) if bars else None, words.level(answer.level).replace(_PEAK, _ITS))),
+        ("level", _beside(bars.level(answer.level) if bars else None, words.level(answer.level))),
         ("recogniser", f"{answer.endpoint or '-'} (connection {answer.connection})"),
         ("results", answer.publish),
     ]

@@ -10,8 +10,8 @@ _REPLACED = frozenset({"Cc", "Zl", "Zp", "Cs"})
 # Characters that turn the direction of the following text.
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
-# A number and its unit stay on one line.
-_NUMBER_AND_UNIT = re.compile(r"(?<=\d) (?=(?:s|ms|min|h|MB|GB|Hz|kHz|dB|dBFS|%|x)(?!\w))")
+# A number and its unit stay on one line, and so does "(peak" with its number.
+_NUMBER_AND_UNIT = re.compile(r"(?<=\d) (?=(?:s|ms|min|h|MB|GB|Hz|kHz|dB|dBFS|%|x)(?!\w))|(?<=\(peak) ")
 GLUE = "\ue000"
 """Stands for a space where no line may be broken; a character of private use, which is no space to any program."""
 
