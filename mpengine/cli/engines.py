@@ -87,12 +87,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def engines() -> list[Listed]:
     """The engines of this user, by name. Raises RuntimeDirError where no runtime directory can be."""
-    base = runtime.base_path()
-    try:
-        names = sorted(name for name in os.listdir(base) if NAME.fullmatch(name))
-    except OSError:  # there never was one
-        return []
-    looked = (_look(name, os.path.join(base, name)) for name in names)
+    looked = (_look(name, runtime.runtime_path(name)) for name in runtime.names() if NAME.fullmatch(name))
     return [engine for engine in looked if engine is not None]
 
 

@@ -1,6 +1,5 @@
 """How a program finds an engine: by the endpoints it was given, otherwise by the engine's own file, by its name."""
 
-import os
 from typing import NamedTuple
 
 from mpengine.shared import one_writer, runtime, whereabouts
@@ -66,11 +65,7 @@ def is_running(name: str) -> bool:
 
 def running() -> list[str]:
     """The names of the engines of this user that run, in order. Raises RuntimeDirError where none can."""
-    try:
-        names = sorted(name for name in os.listdir(runtime.base_path()) if NAME.fullmatch(name))
-    except OSError:  # there never was one
-        return []
-    return [name for name in names if is_running(name)]
+    return [name for name in runtime.names() if NAME.fullmatch(name) and is_running(name)]
 
 
 def require_name(name: str) -> None:

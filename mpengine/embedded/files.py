@@ -31,8 +31,8 @@ def remove(name: str, buffer_directory: str | None) -> None:
 
 def remove_left(buffer_directory: str | None) -> None:
     """Remove the files of Engines whose program was killed together with its child."""
-    with contextlib.suppress(OSError, RuntimeDirError):
-        for name in os.listdir(runtime.base_path()):
+    with contextlib.suppress(RuntimeDirError):
+        for name in runtime.names():
             found = _NAME.fullmatch(name)
             if found and not _lives(int(found[1])) and not is_running(name):
                 remove(name, buffer_directory)

@@ -31,6 +31,14 @@ def runtime_path(name: str) -> str:
     return os.path.join(base_path(), name)
 
 
+def names() -> list[str]:
+    """The names in `base_path`, in order: of engines that run, and of those that have left something there."""
+    try:
+        return sorted(os.listdir(base_path()))
+    except OSError:  # there never was an engine
+        return []
+
+
 def base_path() -> str:
     """The directory of this user's engines: below $XDG_RUNTIME_DIR, otherwise below the temporary directory.
 

@@ -199,18 +199,12 @@ def _make_room(family: str) -> None:
     Raises MpengineError when it does not end.
     """
     give_up = time.monotonic() + _BEFORE_LIMIT_S
-    for name in _left(family):
+    for name in runtime.names():
+        if not name.startswith(family):
+            continue
         while is_running(name):
             if time.monotonic() >= give_up:
                 text = f"the engine of an earlier try is still there: mpengine stop --name {name}, and try again"
                 raise MpengineError(text)
             time.sleep(_LOOK_S)
         files.remove(name, None)  # a file needs no window to go on
-
-
-def _left(family: str) -> list[str]:
-    """The names of such engines, where a directory of theirs is left."""
-    try:
-        return [name for name in os.listdir(runtime.base_path()) if name.startswith(family)]
-    except OSError:
-        return []
