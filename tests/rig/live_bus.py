@@ -125,10 +125,7 @@ class ThreadedBus:
                     if self._answers:
                         asked = _read_question(question.body)
                         self.asked.append(asked)
-                        bus.reply(
-                            question,
-                            bus.snapshot(asked.since, asked.beginnings),
-                        )
+                        bus.reply(question, bus.snapshot(asked.since, asked.beginnings))
                 self.turn(bus)
                 with contextlib.suppress(queue.Empty):
                     published, done = self._todo.get_nowait()
